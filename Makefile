@@ -1,0 +1,53 @@
+# Every target installs what it lacks and says so; a second run installs nothing again.
+SHELL := /bin/bash
+PY    := .venv/bin/python
+APT   := openvswitch-switch iproute2 iputils-ping tcpdump ethtool
+
+.PHONY: help venv apt simulator check lint types contracts fast test demo live bench lab-up lab-down lab-status clean
+.DEFAULT_GOAL := help
+
+help: ## what the targets do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+venv: .venv/.installed ## the Python environment of this tree (.venv)
+.venv/.installed: pyproject.toml requirements/constraints.txt
+	@tools/install python
+
+apt: ## Debian packages the lab needs: Open vSwitch and friends (root)
+	@tools/install apt $(APT)
+
+simulator: venv ## the vCenter simulator's binary (Go; cached in build/)
+	@$(PY) -m lab.vcenter build
+
+lint: venv
+	@echo "== lint";      $(PY) -m ruff check . && $(PY) -m ruff format --check .
+types: venv
+	@echo "== types";     $(PY) -m mypy
+contracts: venv
+	@echo "== contracts"; .venv/bin/lint-imports --no-cache
+fast: venv
+	@echo "== fast tests"; $(PY) -m pytest -q -m "not sim and not live and not slow"
+
+check: lint types contracts fast ## lint, types, import contracts, fast tests: a minute, no root
+
+test: check apt simulator ## everything a change must pass (12 minutes; root)
+	@tools/tier test
+
+live: venv apt simulator ## every scenario on the simulator and real Open vSwitch (45 minutes; root)
+	@tools/tier live
+
+demo: venv apt simulator ## see it work: three ESXi hosts, a VXLAN overlay, vMotion (root)
+	@$(PY) -m lab.netns demo
+
+lab-up: venv apt simulator ## leave the demo's world running, to play with (root)
+	@$(PY) -m lab.netns up
+lab-down: venv ## take the world down again
+	@$(PY) -m lab.netns down
+lab-status: venv ## what of the world is running
+	@$(PY) -m lab.netns status
+
+bench: venv apt simulator ## performance figures as ratios to floors measured in the same run
+	@tools/tier bench
+
+clean: ## forget builds and caches (not .venv)
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
