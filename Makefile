@@ -24,7 +24,7 @@ lint: venv
 types: venv
 	@echo "== types";     $(PY) -m mypy
 contracts: venv
-	@echo "== contracts"; .venv/bin/lint-imports --no-cache
+	@echo "== contracts"; PYTHONPATH=.:src .venv/bin/lint-imports --no-cache
 fast: venv
 	@echo "== fast tests"; $(PY) -m pytest -q -m "not sim and not live and not slow"
 

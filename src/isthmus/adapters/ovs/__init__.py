@@ -1,0 +1,1 @@
+"""Open vSwitch on an appliance: bridges by OVSDB, flows by atomic OpenFlow bundles."""

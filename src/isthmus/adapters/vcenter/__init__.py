@@ -1,0 +1,1 @@
+"""vCenter: session, inventory mirror, port groups, DV ports, events.  pyVmomi stays behind this door."""

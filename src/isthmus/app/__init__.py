@@ -1,0 +1,1 @@
+"""The process: configuration, wiring (the only place that names adapters), loop, status, command line."""

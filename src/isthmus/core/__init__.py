@@ -1,0 +1,1 @@
+"""The thoughts: pure functions from words to words."""

@@ -1,0 +1,1 @@
+"""The words: frozen values that are valid or do not exist, and nothing that acts."""

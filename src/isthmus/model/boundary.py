@@ -1,0 +1,67 @@
+"""The boundaries that every far side stands behind, real or in memory.
+
+A contract suite (tests/contracts) runs on both kinds, so that they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from isthmus.model.change import Change, Result
+from isthmus.model.intent import Intent
+from isthmus.model.inventory import Inventory
+from isthmus.model.names import HostId
+from isthmus.model.observed import Mirror, TargetId
+
+Wake = Callable[[frozenset[HostId] | None], None]
+"""Called by a watch: something changed on these hosts (None: anywhere).  Watches never act."""
+
+
+class Target(Protocol):
+    """A far side that is written."""
+
+    @property
+    def id(self) -> TargetId:
+        """Which far side this is."""
+        ...
+
+    def observe(self) -> Mirror:
+        """All it holds.  Raises Retry if it cannot be read whole.  Never older than a write that `apply` confirmed."""
+        ...
+
+    def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+        """Make these changes, none of which depends on another of them; one Result each, in the same order."""
+        ...
+
+
+class IntentSource(Protocol):
+    """Where wanted networks and ports come from."""
+
+    def read(self) -> Intent:
+        """The whole intent.  Raises Retry (unreachable) or Refused (nonsense, with every error and its place)."""
+        ...
+
+    def watch(self, wake: Wake) -> None:
+        """Begin to call `wake` on changes, from a thread of the adapter's, until `close`."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching and let go of connections."""
+        ...
+
+
+class InventorySource(Protocol):
+    """Where hosts, switches, NICs and announced moves come from."""
+
+    def read(self) -> Inventory:
+        """The whole inventory.  Raises Retry if it cannot be had whole.  Free of I/O when a live mirror is at hand."""
+        ...
+
+    def watch(self, wake: Wake) -> None:
+        """Begin to call `wake` on changes, from a thread of the adapter's, until `close`."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching and let go of connections."""
+        ...

@@ -1,0 +1,85 @@
+"""What an external NVE holds, entry by entry, whatever its kind: flows, leaf mappings, or plugged ports.
+
+Every entry has a `key` (two entries of one key replace each other) and a `vni` or port it serves, so that one planner
+works for an OVS appliance, a leaf switch and a vRouter agent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from isthmus.model.flow import Flow, FlowKey
+from isthmus.model.names import Mac, NetworkId, NicId, PortId
+from isthmus.model.tags import Vid, Vni
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LeafKey:
+    """The identity of a leaf's entry: its kind and what it is about."""
+
+    kind: str
+    about: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeafBinding:
+    """On every host-facing port of the leaf, `vid` means `vni`."""
+
+    vid: Vid
+    vni: Vni
+
+    @property
+    def key(self) -> LeafKey:
+        """One VNI per VID."""
+        return LeafKey("binding", (str(int(self.vid)),))
+
+
+@dataclass(frozen=True, slots=True)
+class LeafFlood:
+    """Broadcast, multicast and unknown unicast of `vni` go to these VTEPs."""
+
+    vni: Vni
+    vteps: frozenset[str]
+
+    @property
+    def key(self) -> LeafKey:
+        """One list per VNI."""
+        return LeafKey("flood", (str(int(self.vni)),))
+
+
+@dataclass(frozen=True, slots=True)
+class LeafUnicast:
+    """In `vni`, `mac` is behind `vtep`."""
+
+    vni: Vni
+    mac: Mac
+    vtep: str
+
+    @property
+    def key(self) -> LeafKey:
+        """One VTEP per MAC."""
+        return LeafKey("unicast", (str(int(self.vni)), self.mac))
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A port handed to a vRouter agent or to the stock Neutron OVS agent: on this host's trunk, `vid` is this port."""
+
+    port: PortId
+    vid: Vid
+    network: NetworkId
+    vni: Vni
+    nic: NicId
+    mac: Mac
+    addresses: tuple[str, ...] = ()
+    enabled: bool = True
+
+    @property
+    def key(self) -> PortId:
+        """One plug per port."""
+        return self.port
+
+
+NveEntry: TypeAlias = Flow | LeafBinding | LeafFlood | LeafUnicast | Plug
+NveKey: TypeAlias = FlowKey | LeafKey | PortId

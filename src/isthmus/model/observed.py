@@ -1,0 +1,155 @@
+"""What is: one mirror per target, each whole, or Unknown with a reason.  Unknown is never empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from isthmus.model.names import DvsId, HostId, NetworkId, NicId
+from isthmus.model.nve import NveEntry, NveKey
+from isthmus.model.tags import Vid, VidSet, Vni
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TargetId:
+    """One far side, observed and written as a whole; kind is "dvs", "vss", "ovs", "leaf", "vrouter" or "stock-ovs"."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoVlan:
+    """Frames are sent and received untagged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Frames wear this VID on the switch."""
+
+    vid: Vid
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """Frames keep the VIDs they come with, if within these."""
+
+    vids: VidSet
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateVlan:
+    """A private VLAN: reads as worn, never written."""
+
+    vid: Vid
+
+
+VlanSpec: TypeAlias = NoVlan | Access | Trunk | PrivateVlan
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerMark:
+    """Says that an object is ours: of which installation, for which network.  Kept in a port group's description."""
+
+    owner: str
+    network: NetworkId
+    vni: Vni
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PortGroupState:
+    """A port group of a distributed switch as vCenter holds it.  `mark` is None for what is not ours."""
+
+    key: str
+    name: str
+    vlan: VlanSpec
+    blocked: bool
+    version: str
+    mark: OwnerMark | None = None
+    vlan_override: bool = False
+    block_override: bool = False
+    reset_at_disconnect: bool = True
+    early_binding: bool = True
+    is_uplink: bool = False
+    forged_transmits: bool = False
+    promiscuous: bool = False
+    mac_learning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DvPortState:
+    """A DV port as vCenter holds it: `vlan` and `blocked` are effective; `*_own` says that the port overrides them."""
+
+    key: str
+    port_group: str
+    version: str
+    vlan: VlanSpec
+    blocked: bool
+    vlan_own: bool = False
+    blocked_own: bool = False
+    nic: NicId | None = None
+    """The connected VM NIC; None for a free port or one held by something else (see `connected`)."""
+    host: HostId | None = None
+    cookie: int | None = None
+    connected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchMirror:
+    """All port groups of a distributed switch and all its DV ports that are connected or override something."""
+
+    dvs: DvsId
+    port_groups: Mapping[str, PortGroupState]
+    ports: Mapping[str, DvPortState]
+
+
+@dataclass(frozen=True, slots=True)
+class HostPortGroupState:
+    """A port group of a standard switch.  `in_use` counts the NICs that name it."""
+
+    name: str
+    vlan: VlanSpec
+    in_use: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StandardSwitchMirror:
+    """All port groups of one standard switch of one host; `ours` says that the switch is wholly ours."""
+
+    host: HostId
+    vswitch: str
+    port_groups: Mapping[str, HostPortGroupState]
+    ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NveMirror:
+    """All that an NVE holds of ours.  `ready` is False while its fixed frame (bridges, tunnel port) must be built."""
+
+    target: TargetId
+    entries: Mapping[NveKey, NveEntry]
+    ready: bool = True
+
+
+Mirror: TypeAlias = SwitchMirror | StandardSwitchMirror | NveMirror
+M_co = TypeVar("M_co", bound=Mirror, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Generic[M_co]):
+    """A target that could not be read whole.  `last` is its last good mirror in this process, if any."""
+
+    reason: str
+    last: M_co | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The mirrors of one round, by target."""
+
+    targets: Mapping[TargetId, Mirror | Unknown[Mirror]] = field(default_factory=dict)
