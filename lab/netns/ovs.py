@@ -1,0 +1,118 @@
+"""One Open vSwitch of the world: ovsdb-server and ovs-vswitchd in a namespace, userspace datapath, reached by unix sockets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.netns.namespace import CommandFailed, inside, run
+from lab.netns.process import Processes
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+PATIENCE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVswitch:
+    """Where it runs and where its sockets are; every command names them, so any number run side by side."""
+
+    namespace: str
+    rundir: Path
+
+    @property
+    def db(self) -> str:
+        return f"unix:{self.rundir}/db.sock"
+
+    def start(self, processes: Processes) -> None:
+        self.rundir.mkdir(parents=True, exist_ok=True)
+        conf = self.rundir / "conf.db"
+        if not conf.exists():
+            run("ovsdb-tool", "create", conf, SCHEMA)
+        env = {"OVS_RUNDIR": str(self.rundir)}
+        database = [
+            "ovsdb-server", conf, f"--remote=punix:{self.rundir}/db.sock",
+            f"--unixctl={self.rundir}/ovsdb-server.ctl", "-vconsole:warn",
+        ]  # fmt: skip
+        log = self.rundir / "ovs.log"
+        processes.start(f"ovsdb-server of {self.namespace}", [*inside(self.namespace), *database], log, env)
+        self._until_answers("ovsdb-server")
+        run("ovs-vsctl", f"--db={self.db}", "--no-wait", "init")
+        self.start_vswitchd(processes)
+
+    def start_vswitchd(self, processes: Processes) -> subprocess.Popen[bytes]:
+        # The kernel datapath would be shared by all namespaces' switches; --disable-system keeps out of it.
+        command = [
+            "ovs-vswitchd", self.db, f"--unixctl={self.rundir}/ovs-vswitchd.ctl", "--disable-system",
+            f"--pidfile={self.rundir}/ovs-vswitchd.pid", "-vconsole:warn",
+        ]  # fmt: skip
+        env = {"OVS_RUNDIR": str(self.rundir)}
+        log = self.rundir / "ovs.log"
+        started = processes.start(
+            f"ovs-vswitchd of {self.namespace}", [*inside(self.namespace), *command], log, env
+        )
+        self._until_answers("ovs-vswitchd")
+        return started
+
+    def vsctl(self, *words: str) -> str:
+        """One transaction (several commands parted by "--"); returns when ovs-vswitchd has carried it out."""
+        return run("ovs-vsctl", f"--db={self.db}", "--timeout=20", *words)
+
+    def appctl(self, *words: str) -> str:
+        return run("ovs-appctl", f"--target={self.rundir}/ovs-vswitchd.ctl", *words)
+
+    def bundle(self, bridge: str, lines: Iterable[str]) -> None:
+        """Change flows, all or none: a packet meets the flows of before or those of after, never a mixture."""
+        self._ofctl("--bundle", "add-flows", self._management(bridge), "-", stdin=_text(lines))
+
+    def replace_flows(self, bridge: str, flows: Iterable[str]) -> None:
+        self._ofctl("--bundle", "replace-flows", self._management(bridge), "-", stdin=_text(flows))
+
+    def dump_flows(self, bridge: str) -> list[str]:
+        dumped = self._ofctl("--no-stats", "dump-flows", self._management(bridge))
+        return [line.strip() for line in dumped.splitlines() if "actions=" in line]
+
+    def packet_out(self, bridge: str, in_port: int, frame: bytes) -> None:
+        """Put a frame into the switch as if it had come in at `in_port`."""
+        packet = f"in_port={in_port}, packet={frame.hex()}, actions=table"
+        self._ofctl("packet-out", self._management(bridge), packet)
+
+    def bridges(self) -> list[str]:
+        return self.vsctl("list-br").split()
+
+    def _management(self, bridge: str) -> str:
+        return f"unix:{self.rundir}/{bridge}.mgmt"
+
+    def _ofctl(self, *words: str, stdin: str | None = None) -> str:
+        return run("ovs-ofctl", "-OOpenFlow14", *words, stdin=stdin)
+
+    def _until_answers(self, daemon: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                run("ovs-appctl", f"--target={self.rundir}/{daemon}.ctl", "version")
+                return
+            except CommandFailed:
+                if time.monotonic() > deadline:
+                    log = (self.rundir / "ovs.log").read_text()[-2000:]
+                    raise CommandFailed(f"{daemon} in {self.namespace} did not start:\n{log}") from None
+            time.sleep(0.02)
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def in_order(commands: Iterable[Iterable[str]]) -> list[str]:
+    """Several ovs-vsctl commands as the words of one transaction."""
+    return [word for command in commands for word in ("--", *command)]
+
+
+def present() -> bool:
+    return SCHEMA.exists() and any(
+        os.access(Path(folder) / "ovs-vswitchd", os.X_OK)
+        for folder in [*os.environ.get("PATH", "").split(":"), "/usr/sbin"]
+    )

@@ -1,0 +1,117 @@
+"""The processes a world has started, each known by pid and start time, so that ending one never hits a stranger.
+
+Law: a process is on record before anything else can fail, and only what is on record is ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """A pid alone may be given to somebody else after a crash; with its start time it is one process for ever."""
+
+    pid: int
+    started: int
+    what: str
+
+    @property
+    def alive(self) -> bool:
+        return start_time(self.pid) == self.started
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks since boot at which `pid` started; None if it is gone or only waits to be reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command name may hold spaces and parentheses, so count from the last ")": state is next, starttime is 20th.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def this_process(what: str) -> ProcessId:
+    return ProcessId(os.getpid(), start_time(os.getpid()) or 0, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The record of one world's processes: a file with a line for each."""
+
+    record: Path
+
+    def all(self) -> list[ProcessId]:
+        if not self.record.exists():
+            return []
+        lines = (line.split(" ", 2) for line in self.record.read_text().splitlines())
+        return [ProcessId(int(pid), int(started), what) for pid, started, what in lines]
+
+    def alive(self) -> list[ProcessId]:
+        return [process for process in self.all() if process.alive]
+
+    def adopt(self, pid: int, what: str) -> ProcessId:
+        process = ProcessId(pid, start_time(pid) or 0, what)
+        with self.record.open("a") as record:
+            record.write(f"{process.pid} {process.started} {what}\n")
+        return process
+
+    def start(
+        self, what: str, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a command of its own session (a Ctrl-C meant for us must not reach it) with its output in `log`."""
+        with log.open("ab") as output:
+            started = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+        self.adopt(started.pid, what)
+        return started
+
+    def stop_all(self) -> None:
+        """The last started goes first, since it may depend on the ones before."""
+        end(list(reversed(self.alive())))
+
+
+def end(processes: Sequence[ProcessId], patience: float = 5.0) -> None:
+    """Ask each to end, and after `patience` seconds in all insist."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while any(process.alive for process in processes) and time.monotonic() < deadline:
+        _reap(processes)
+        time.sleep(0.01)
+    for process in processes:
+        _signal(process, signal.SIGKILL)
+    while any(process.alive for process in processes):
+        _reap(processes)
+        time.sleep(0.01)
+    _reap(processes)
+
+
+def _signal(process: ProcessId, number: signal.Signals) -> None:
+    if process.alive:
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _reap(processes: Sequence[ProcessId]) -> None:
+    """Collect those that are children of ours, so that none stays behind as a zombie."""
+    for process in processes:
+        try:
+            os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
