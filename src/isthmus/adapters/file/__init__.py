@@ -1,1 +1,5 @@
-"""Intent from a declarative file, watched; a bad file is refused while the last good one stays in force."""
+"""Intent from a declarative file: networks with their VNIs, and, where wanted, ports and foreign peers."""
+
+from isthmus.adapters.file.intent import FileIntent
+
+__all__ = ["FileIntent"]
