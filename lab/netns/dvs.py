@@ -1,4 +1,4 @@
-"""A distributed switch on one host as a value: the ports on it and what policy each has.  Frames and flows come later."""
+"""A distributed switch on one host as a value: the ports on it and each one's policy.  Frames and flows come later."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Policy:
 class Attached:
     """A wire plugged into the switch; `number` names it in flows.  An uplink has no MAC: the world lies behind it.
 
-    A stunned VM keeps its place on the switch, so frames for it are not looked for elsewhere; it hears and says nothing.
+    A stunned VM keeps its place on the switch, so its frames are sought nowhere else; it hears and says nothing.
     """
 
     number: int

@@ -1,7 +1,7 @@
 """The rules of a distributed switch as OpenFlow: who may send, who hears a frame, and with which tag.
 
-Law: nothing is switched by OVS's own learning (NORMAL).  A frame reaches a port because the frame is for that port's MAC,
-or for everybody, or because the port's policy says so.
+Law: nothing is switched by OVS's own learning (NORMAL).  A frame reaches a port because it is for that port's MAC, or
+for everybody, or because the port's policy says so.
 
     0 ADMIT    the port's VID(s), its MAC unless forged transmits; reg0 = VID, the tag comes off
     1 MEASURE  reg3 = 1: larger than the switch's MTU
@@ -33,8 +33,8 @@ Flows = Mapping[str, str]
 
 def flows(switch: HostSwitch) -> Flows:
     live = [port for port in switch.ports if not port.policy.blocked]
-    return dict(
-        (f"table={table},priority={priority}{',' if match else ''}{match}", actions)
+    return {
+        f"table={table},priority={priority}{',' if match else ''}{match}": actions
         for table, priority, match, actions in [
             *(flow for port in live for flow in _admit(port)),
             *_measure(switch.mtu),
@@ -44,7 +44,7 @@ def flows(switch: HostSwitch) -> Flows:
             *_unknown(live),
             *(flow for port in live for flow in _egress(port)),
         ]
-    )
+    }
 
 
 def changes(before: Flows | None, after: Flows) -> list[str]:

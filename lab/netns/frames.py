@@ -61,7 +61,7 @@ def vxlan(frame: Frame) -> VxlanFrame | None:
 
 
 def arp_request(src: str, asker: str, target: str) -> Frame:
-    """"Who has `target`?  Tell `asker`."""
+    """ "Who has `target`?  Tell `asker`."""
     return Frame(BROADCAST, src, ETH_ARP, _arp(1, src, asker, "00:00:00:00:00:00", target))
 
 
@@ -86,7 +86,7 @@ def mark_of(frame: Frame) -> str | None:
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2))
-    total = sum(words)
+    total: int = sum(words)
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -66,10 +66,13 @@ class Place:
     stunned: bool = False
 
 
+ANY_TAG = Policy(Trunk(((0, 4094),)))
+
+
 @dataclass(frozen=True, slots=True)
 class Uplink:
     number: int
-    policy: Policy = Policy(Trunk(((0, 4094),)), forged_transmits=True)
+    policy: Policy = ANY_TAG
 
 
 BridgeId = tuple[str, str]
@@ -107,15 +110,10 @@ def plugged(inventory: Inventory) -> list[Nic]:
         for vm in inventory.vms.values()
         if vm.powered_on and vm.host in inventory.hosts
         for nic in vm.nics
-        if nic.connected and nic.switch in inventory.switches
+        if nic.connected and nic.mac and nic.switch in inventory.switches
     ]
 
 
 def _policy(inventory: Inventory, nic: Nic) -> Policy | None:
     port = inventory.ports.get((nic.switch, nic.port))
     return port.policy if port is not None and port.connectee == nic.id else None
-
-
-def placed_by_vcenter(inventory: Inventory) -> dict[str, Place]:
-    return {vm.id: Place(vm.host) for vm in inventory.vms.values()}
-

@@ -77,9 +77,7 @@ class Moves:
             move = self.under_way.get(vm.id)
             if vm.powered_on and vm.host != before:
                 self._confirmed(vm.id, before, vm.host, now)
-            elif move is not None and (not vm.powered_on or now > move.started + PATIENCE):
-                self.cancel(vm.id)
-            elif move is not None and now >= move.resume_at and vm.host == move.destination:
+            elif move is not None and (not vm.powered_on or _is_over(move, vm.host, now)):
                 self.cancel(vm.id)
         self._seen_at = {vm.id: vm.host for vm in inventory.vms.values()}
         for vm_id in self.under_way.keys() - inventory.vms.keys():
@@ -96,10 +94,11 @@ class Moves:
             self.under_way[vm] = Move(vm, before, host, now, now + self.timing.stun, now)
 
 
+def _is_over(move: Move, host: str, now: float) -> bool:
+    confirmed = now >= move.resume_at and host == move.destination
+    return confirmed or now > move.started + PATIENCE
+
+
 def arrivals(before: Mapping[str, Place], after: Mapping[str, Place]) -> list[str]:
     """The VMs that have just gone on elsewhere, and whose new place the network has to learn."""
-    return [
-        vm
-        for vm, place in after.items()
-        if not place.stunned and vm in before and before[vm].host != place.host
-    ]
+    return [vm for vm, place in after.items() if not place.stunned and vm in before and before[vm].host != place.host]

@@ -1,4 +1,4 @@
-"""One Open vSwitch of the world: ovsdb-server and ovs-vswitchd in a namespace, userspace datapath, reached by unix sockets."""
+"""One Open vSwitch of the world: two daemons in a namespace, the userspace datapath, everything by unix sockets."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ class OpenVswitch:
         if not conf.exists():
             run("ovsdb-tool", "create", conf, SCHEMA)
         env = {"OVS_RUNDIR": str(self.rundir)}
-        database = [
-            "ovsdb-server", conf, f"--remote=punix:{self.rundir}/db.sock",
-            f"--unixctl={self.rundir}/ovsdb-server.ctl", "-vconsole:warn",
-        ]  # fmt: skip
+        database = ["ovsdb-server", str(conf), f"--remote=punix:{self.rundir}/db.sock"]
+        database += [f"--unixctl={self.rundir}/ovsdb-server.ctl", "-vconsole:warn"]
         log = self.rundir / "ovs.log"
         processes.start(f"ovsdb-server of {self.namespace}", [*inside(self.namespace), *database], log, env)
         self._until_answers("ovsdb-server")
@@ -51,9 +49,7 @@ class OpenVswitch:
         ]  # fmt: skip
         env = {"OVS_RUNDIR": str(self.rundir)}
         log = self.rundir / "ovs.log"
-        started = processes.start(
-            f"ovs-vswitchd of {self.namespace}", [*inside(self.namespace), *command], log, env
-        )
+        started = processes.start(f"ovs-vswitchd of {self.namespace}", [*inside(self.namespace), *command], log, env)
         self._until_answers("ovs-vswitchd")
         return started
 

@@ -1,4 +1,4 @@
-"""Every distributed switch on every host as an OVS bridge, changed only where what is wanted differs from what is there.
+"""Every distributed switch on every host as an OVS bridge, changed only where it differs from what is wanted.
 
 Law: at no instant does a frame pass that neither the old nor the new state would let pass.  So a bridge forgets a port
 before the cable leaves it, and learns of a port only when the cable is in.

@@ -20,6 +20,7 @@ from lab.netns.dvs import Access, MacLearning, Policy, Trunk, Vlan
 from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Switch, Vm
 
 TIMEOUT = 30.0
+_FETCH_DV_PORTS: Any = vim.DistributedVirtualSwitch.FetchPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,7 @@ class Reader:
         }
         vms = {ref._moId: _vm(ref._moId, read) for ref, read in found if isinstance(ref, vim.VirtualMachine)}
         self._asked = {
-            read["uuid"]: self._question(ref)
-            for ref, read in found
-            if isinstance(ref, vim.DistributedVirtualSwitch)
+            read["uuid"]: self._question(ref) for ref, read in found if isinstance(ref, vim.DistributedVirtualSwitch)
         }
         self._answers.clear()
         self._ports.clear()
@@ -114,7 +113,7 @@ class Reader:
 
     def _question(self, switch: Any) -> bytes:
         criteria = vim.dvs.PortCriteria(connected=True)
-        method = vim.DistributedVirtualSwitch.FetchPorts.info
+        method = _FETCH_DV_PORTS.info
         text: bytes = self._si._stub.SerializeRequest(switch, method, [criteria])
         return text
 
@@ -133,7 +132,7 @@ class Reader:
         return body
 
     def _parsed(self, answer: bytes) -> Any:
-        method = vim.DistributedVirtualSwitch.FetchPorts.info
+        method = _FETCH_DV_PORTS.info
         deserializer = SoapAdapter.SoapResponseDeserializer(self._si._stub)
         return deserializer.Deserialize(answer, method.result) or []
 

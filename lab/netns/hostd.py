@@ -1,0 +1,189 @@
+"""The ESXi hosts of the world: they read what vCenter holds and see to it that every wire obeys.
+
+One loop, one thread.  A round reads, works out every switch on every host, and changes what differs; a failed read
+changes nothing.  DV ports are read at short intervals (vCenter reports no change of them), all else when it changes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pyVmomi import vmodl
+
+from lab.netns import control, frames
+from lab.netns.announcements import Announced, Announcements, Watch
+from lab.netns.inventory import BridgeId, Inventory, NicId, Place, Uplink, host_switches, plugged
+from lab.netns.moves import RARP_TIMES, Moves, arrivals
+from lab.netns.switches import Switches
+from lab.netns.vcenter import Login, Reader
+from lab.netns.wires import Wires
+
+log = logging.getLogger(__name__)
+
+POLL = 0.025
+PAUSE_AFTER_FAULT = 0.5
+FAULTS = (vmodl.MethodFault, OSError, EOFError, http.client.HTTPException)
+
+
+@dataclass(slots=True)
+class Stun:
+    """When a VM was really off the wire in a migration, on the machine's monotonic clock."""
+
+    vm: str
+    source: str
+    destination: str
+    began: float
+    ended: float | None = None
+
+
+@dataclass(slots=True)
+class Hostd:
+    login: Login
+    wires: Wires
+    switches: Switches
+    uplinks: Mapping[str, Mapping[str, int]]  # switch name -> host name -> number of the uplink's cable
+    moves: Moves = field(default_factory=Moves)
+    inventory: Inventory = field(default_factory=Inventory)
+    stuns: list[Stun] = field(default_factory=list)
+    requests: queue.SimpleQueue[control.Request] = field(default_factory=queue.SimpleQueue)
+    _places: dict[str, Place] = field(default_factory=dict)
+    _rarps: list[tuple[float, str]] = field(default_factory=list)
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        watch = Watch(self.login, self._wake.set)
+        watch.start()
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._attend()
+                except FAULTS as fault:
+                    # What is wired stays as it is until vCenter can be read again.
+                    log.warning("vCenter: %s: %s", type(fault).__name__, getattr(fault, "msg", fault))
+                    self._stop.wait(PAUSE_AFTER_FAULT)
+        finally:
+            watch.stop()
+
+    def _attend(self) -> None:
+        """Rounds over one pair of sessions, until one of them fails."""
+        reader, events = Reader(self.login), Announcements(self.login)
+        try:
+            self._wake.set()
+            while not self._stop.is_set():
+                asked = self._requests_now()
+                self._announced(events.read())
+                if self._wake.is_set() or asked:
+                    self._wake.clear()
+                    self.inventory = reader.inventory()
+                elif reader.ports_changed():
+                    self.inventory = replace(self.inventory, ports=reader.ports())
+                self._act()
+                for request in asked:
+                    request.answer(control.picture(self))
+                self._rest()
+        finally:
+            reader.close()
+            events.close()
+
+    def _requests_now(self) -> list[control.Request]:
+        asked = []
+        while not self.requests.empty():
+            request = self.requests.get()
+            if request.timing is not None:
+                self.moves.timing = request.timing
+            asked.append(request)
+        return asked
+
+    def _announced(self, told: list[Announced]) -> None:
+        for said in told:
+            if said.destination is None:
+                self.moves.cancel(said.vm)
+            else:
+                self.moves.announce(said.vm, said.source, said.destination, time.monotonic())
+
+    def _act(self) -> None:
+        """Make the wire as it should be now."""
+        now = time.monotonic()
+        places = self.moves.places(self.inventory, now)
+        self._stuns_begin(places, now)
+        self.switches.make_bridges(self.inventory)
+        self._clear_away(places)
+        self.wires.make(self.inventory)
+        self._apply(self.inventory, places)
+        self._stuns_end(places)
+        for vm in arrivals(self._places, places):
+            self._rarps += [(now + delay, vm) for delay in RARP_TIMES]
+        self._places = places
+        self._send_rarps()
+
+    def _clear_away(self, places: Mapping[str, Place]) -> None:
+        """Cables and machines nobody wants any more; first they leave the switch."""
+        outdated = self.wires.outdated(self.inventory)
+        if outdated:
+            # A NIC that got another MAC keeps its identity: it goes here and comes back with the next cable.
+            self._apply(_without(self.inventory, {cable.nic for cable in outdated}), places)
+            self.wires.remove(outdated)
+        self.wires.remove_machines(self.inventory)
+
+    def _apply(self, inventory: Inventory, places: Mapping[str, Place]) -> None:
+        self.switches.apply(host_switches(inventory, places, self._numbers(), self._uplinks_by_id()))
+
+    def _numbers(self) -> dict[NicId, int]:
+        return {cable.nic: cable.number for cable in self.wires.cables.values()}
+
+    def _uplinks_by_id(self) -> dict[BridgeId, Uplink]:
+        switches = {switch.name: switch.uuid for switch in self.inventory.switches.values()}
+        hosts = {name: id for id, name in self.inventory.hosts.items()}
+        return {
+            (hosts[host], switches[switch]): Uplink(number)
+            for switch, numbers in self.uplinks.items()
+            for host, number in numbers.items()
+            if switch in switches and host in hosts
+        }
+
+    def _stuns_begin(self, places: Mapping[str, Place], now: float) -> None:
+        for vm, place in places.items():
+            move = self.moves.under_way.get(vm)
+            if move is not None and place.stunned and not self._places.get(vm, place).stunned:
+                self.stuns.append(Stun(vm, move.source, move.destination, now))
+
+    def _stuns_end(self, places: Mapping[str, Place]) -> None:
+        for stun in self.stuns:
+            if stun.ended is None and (stun.vm not in places or not places[stun.vm].stunned):
+                stun.ended = time.monotonic()
+
+    def _send_rarps(self) -> None:
+        now = time.monotonic()
+        due = [vm for when, vm in self._rarps if when <= now]
+        self._rarps = [(when, vm) for when, vm in self._rarps if when > now]
+        for nic in plugged(self.inventory):
+            place = self._places[nic.id.vm]
+            if nic.id.vm in due and not place.stunned:
+                number = self.wires.cables[nic.id].number
+                self.switches.resend_from((place.host, nic.switch), number, frames.rarp(nic.mac).to_bytes())
+
+    def _rest(self) -> None:
+        now = time.monotonic()
+        times = [now + POLL, *(when for when, _ in self._rarps)]
+        changes_at = self.moves.next_time(now)
+        if changes_at is not None:
+            times.append(changes_at)
+        if self.requests.empty() and not self._wake.is_set():
+            self._stop.wait(max(0.0, min(times) - now))
+
+
+def _without(inventory: Inventory, nics: set[NicId]) -> Inventory:
+    vms = {
+        id: replace(vm, nics=tuple(nic for nic in vm.nics if nic.id not in nics)) for id, vm in inventory.vms.items()
+    }
+    return replace(inventory, vms=vms)
