@@ -6,6 +6,7 @@ that, so every scalar but null is handed on as written and the schema decides wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -15,9 +16,9 @@ Path: TypeAlias = tuple[str | int, ...]
 """Where in a document: keys and list indexes, from the top."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SCALARS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "value"))
-_NULL = "tag:yaml.org,2002:null"
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 MAX_BYTES = 64 * 2**20
+MAX_DEPTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,15 @@ def parse(content: bytes) -> Document:
     """Read YAML.  Never raises for what a file may hold: the flaws say what is wrong."""
     document = Document()
     try:
-        root = yaml.compose(_decoded(content), Loader=_Loader)
+        _Reader(document, yaml.parse(_decoded(content), Loader=_Loader)).read()
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         line = mark.line + 1 if mark else None
         document.flaws.append(Flaw(line, "", f"not YAML: {wrong.problem or wrong.context}"))
-        return document
+    except _TooDeep as wrong:
+        document.flaws.append(Flaw(wrong.line, "", "nested too deeply"))
     except (yaml.YAMLError, ValueError) as wrong:
         document.flaws.append(Flaw(None, "", f"not a text file in YAML: {_first_line(wrong)}"))
-        return document
-    except RecursionError:
-        document.flaws.append(Flaw(None, "", "nested too deeply"))
-        return document
-    if root is not None:
-        document.value = _Reader(document).value(root, ())
     return document
 
 
@@ -96,46 +92,89 @@ def _first_line(wrong: Exception) -> str:
     return (str(wrong).splitlines() or [type(wrong).__name__])[0]
 
 
+class _TooDeep(Exception):
+    """The document nests deeper than any intent does."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 class _Reader:
-    """Turns YAML nodes into values, noting lines; an alias is refused, so the work is linear in the file."""
+    """Turns the parser's events into values, noting lines.
 
-    def __init__(self, document: Document) -> None:
+    Neither aliases nor deep nesting are allowed, so the work is linear in the file whatever it holds.
+    """
+
+    def __init__(self, document: Document, events: Iterator[yaml.Event]) -> None:
         self._document = document
-        self._seen: set[int] = set()
+        self._events = events
 
-    def value(self, node: yaml.Node, path: Path) -> Any:
-        self._document.lines[path] = node.start_mark.line + 1
-        if id(node) in self._seen:
-            self._document.flaws.append(self._document.flaw(path, "an alias (*name); write the value out"))
-            return None
-        self._seen.add(id(node))
-        match node:
-            case yaml.MappingNode():
-                return self._mapping(node, path)
-            case yaml.SequenceNode():
-                return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-            case yaml.ScalarNode(tag=tag) if tag == _NULL:
-                return None
-            case yaml.ScalarNode(tag=tag) if tag in _SCALARS:
-                return node.value
-            case _:
-                self._document.flaws.append(self._document.flaw(path, f"a value of kind {node.tag} is not allowed"))
-                return None
+    def read(self) -> None:
+        """Read the one document there is."""
+        documents = 0
+        for event in self._events:
+            match event:
+                case yaml.DocumentStartEvent():
+                    documents += 1
+                    if documents > 1:
+                        self._document.flaws.append(
+                            Flaw(_line(event), "", "a second document begins; there may be one")
+                        )
+                        return
+                    self._document.value = self._value(next(self._events), ())
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _value(self, event: yaml.Event, path: Path) -> Any:
+        self._document.lines[path] = _line(event)
+        if len(path) > MAX_DEPTH:
+            raise _TooDeep(_line(event))
+        match event:
+            case yaml.MappingStartEvent():
+                return self._mapping(path)
+            case yaml.SequenceStartEvent():
+                return self._sequence(path)
+            case yaml.ScalarEvent(tag=None, style=None | "", value=text) if text in _NULLS:
+                return None
+            case yaml.ScalarEvent(tag=None | "!"):
+                return event.value
+            case yaml.AliasEvent():
+                self._flaw(path, "an alias (*name); write the value out")
+            case yaml.ScalarEvent():
+                self._flaw(path, f"a tag ({event.tag}) is not allowed")
+        return None
+
+    def _flaw(self, path: Path, what: str) -> None:
+        self._document.flaws.append(self._document.flaw(path, what))
+
+    def _sequence(self, path: Path) -> list[Any]:
+        items: list[Any] = []
+        for event in self._events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            items.append(self._value(event, (*path, len(items))))
+        return items
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for name, item in node.value:
-            line = name.start_mark.line + 1
-            if not isinstance(name, yaml.ScalarNode) or name.tag not in _SCALARS:
-                shown = name.value if isinstance(name, yaml.ScalarNode) else "a list or mapping"
-                self._document.flaws.append(Flaw(line, dotted(path), f"a key must be a name, not {shown!r}"))
+        for event in self._events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            line = _line(event)
+            if not isinstance(event, yaml.ScalarEvent):
+                self._value(event, (*path, "?"))
+                self._value(next(self._events), (*path, "?"))
+                self._document.flaws.append(Flaw(line, dotted(path), "a key must be a name"))
                 continue
-            key = name.value
-            if key in values:
-                first = self._document.lines[(*path, key)]
-                what = f"given twice (first on line {first})"
-                self._document.flaws.append(Flaw(line, dotted((*path, key)), what))
-                continue
-            values[key] = self.value(item, (*path, key))
-            self._document.lines[(*path, key)] = line
+            here = (*path, event.value)
+            first = self._document.lines.get(here)
+            value = self._value(next(self._events), here)
+            self._document.lines[here] = first or line
+            if first is None:
+                values[event.value] = value
+            else:
+                self._document.flaws.append(Flaw(line, dotted(here), f"given twice (first on line {first})"))
         return values
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark is not None else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -75,6 +76,15 @@ def _read_section(reading: _Reading, section: str, kind: type[Entry], items: Any
             good.append((index, kind.model_validate(item)))
         except ValidationError as wrong:
             reading.flaws.extend(_flaws(reading.document, (section, index), wrong, kind))
+            good.extend((index, entry) for entry in _salvaged(kind, item, wrong))
+
+
+def _salvaged(kind: type[Entry], item: Any, wrong: ValidationError) -> Iterator[Entry]:
+    """The entry less what is wrong in it, so that what it says rightly is still compared with the others."""
+    if isinstance(item, dict):
+        flawed = {error["loc"][0] for error in wrong.errors(include_url=False) if error["loc"]}
+        with suppress(ValidationError):
+            yield kind.model_validate({key: value for key, value in item.items() if key not in flawed})
 
 
 def _flaws(document: Document, at: Path, wrong: ValidationError, kind: type[Entry]) -> Iterator[Flaw]:
