@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Iterable
@@ -105,10 +104,3 @@ def _text(lines: Iterable[str]) -> str:
 def in_order(commands: Iterable[Iterable[str]]) -> list[str]:
     """Several ovs-vsctl commands as the words of one transaction."""
     return [word for command in commands for word in ("--", *command)]
-
-
-def present() -> bool:
-    return SCHEMA.exists() and any(
-        os.access(Path(folder) / "ovs-vswitchd", os.X_OK)
-        for folder in [*os.environ.get("PATH", "").split(":"), "/usr/sbin"]
-    )

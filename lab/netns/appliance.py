@@ -1,0 +1,50 @@
+"""The OVS appliance of one ESXi host as its makers deliver it: Open vSwitch, the underlay NIC on br-phy with the VTEP
+address, the trunk NIC waiting.  br-int and br-tun are made by whoever is its NVE, isthmus or the lab's own static one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+
+from lab.netns import namespace
+from lab.netns.ovs import OpenVswitch, in_order
+from lab.netns.process import Processes
+
+TRUNK, UNDERLAY = "trunk0", "phy0"
+INTERFACES = (TRUNK, UNDERLAY)
+"""The appliance's NICs, in the order of the VM's hardware."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appliance:
+    host: str
+    vm: str
+    vtep: IPv4Interface
+    ovs: OpenVswitch
+
+    @property
+    def namespace(self) -> str:
+        return self.ovs.namespace
+
+    def boot(self, processes: Processes, mtu: int) -> None:
+        """What happens when the appliance is powered on."""
+        namespace.ip(self.namespace, (f"link set {name} mtu {mtu}" for name in INTERFACES))
+        self.ovs.start(processes)
+        self.ovs.vsctl(*in_order(_br_phy(mtu)))
+        # OVS encapsulates by itself only if the VTEP address is on a bridge of its own that leads to the peers.
+        namespace.ip(self.namespace, [f"addr add {self.vtep} dev br-phy", "link set br-phy up"])
+
+    @property
+    def own_bridges(self) -> list[str]:
+        """Bridges an NVE has made."""
+        return [bridge for bridge in self.ovs.bridges() if bridge != "br-phy"]
+
+
+def _br_phy(mtu: int) -> list[list[str]]:
+    return [
+        ["add-br", "br-phy"],
+        ["set", "bridge", "br-phy", "datapath_type=netdev"],
+        # The bridge speaks with the NIC's own MAC (OVS takes it over), since the uplink switch allows no other.
+        ["add-port", "br-phy", UNDERLAY],
+        ["set", "interface", "br-phy", f"mtu_request={mtu}"],
+    ]
