@@ -1,0 +1,184 @@
+"""What the configuration file may say.  How its parts fit together is checked in settings.py."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from isthmus.core.design import DESIGNS, Design
+from isthmus.model.tags import ALL_VIDS, NO_VIDS, VidSet
+
+
+def _vids(value: object) -> VidSet:
+    match value:
+        case VidSet():
+            return value
+        case bool():
+            pass
+        case int():
+            return VidSet.of([value])
+        case str():
+            return VidSet.of(value)
+    raise ValueError('must be text such as "100-199,300"')
+
+
+def _some_vids(vids: VidSet) -> VidSet:
+    if not vids:
+        raise ValueError("the range is empty, so no network can be given a VID")
+    return vids
+
+
+def _design(value: object) -> Design:
+    if isinstance(value, Design):
+        return value
+    if not isinstance(value, str) or value not in DESIGNS:
+        raise ValueError(f"there is no design {value!r}; there are: {', '.join(DESIGNS)}")
+    return DESIGNS[value]
+
+
+def _vtep(value: str) -> str:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IP address") from None
+    if address.is_multicast or address.is_unspecified or address.is_loopback:
+        raise ValueError(f"{value} cannot be the address of a VTEP")
+    return str(address)
+
+
+def _serve(value: object) -> object:
+    return (value,) if isinstance(value, str) and value != "all" else value
+
+
+def _owner(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or any(char in value for char in " ;=,\"'"):
+        raise ValueError("must be ASCII without spaces, quotes, commas, semicolons or '=': it goes into owner marks")
+    return value
+
+
+Vids = Annotated[VidSet, BeforeValidator(_vids)]
+SomeVids = Annotated[VidSet, BeforeValidator(_vids), AfterValidator(_some_vids)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """Unknown keys are refused: a misspelt key must not be a silent default."""
+
+    # Without hide_input a message would show what was in the file, and that may be a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+class VcenterConfig(Section):
+    """A vCenter and how to log in to it.  Its password is never here: settings.py finds it where this says."""
+
+    url: Text
+    user: Text
+    password_file: Path | None = None
+    password_env: Text | None = None
+    ca_file: Path | None = None
+    thumbprint: Text | None = None
+    insecure: bool = False
+    timeout: Seconds = 30.0
+    task_timeout: Seconds = 120.0
+
+
+class IntentConfig(Section):
+    """Where wanted networks come from."""
+
+    file: Path
+
+
+class ApplianceConfig(Section):
+    """The OVS of an appliance; what a host leaves out is taken from the deployment's `appliance`."""
+
+    ovsdb: Text | None = None
+    rundir: Path | None = None
+    trunk: Text | None = None
+    datapath_type: Literal["system", "netdev"] | None = None
+
+
+class HostConfig(ApplianceConfig):
+    """An ESXi host, by its name in vCenter."""
+
+    vtep: Annotated[str, AfterValidator(_vtep)]
+    reserved: Vids = NO_VIDS
+
+
+class DeploymentConfig(Section):
+    """One design on one distributed switch."""
+
+    design: Annotated[Design, BeforeValidator(_design)]
+    vcenter: Text | None = None
+    dvs: Text
+    serve: Annotated[Literal["all"] | tuple[Text, ...], BeforeValidator(_serve)] = "all"
+    port_groups: bool = True
+    observe_only: bool = False
+    vids: SomeVids = ALL_VIDS
+    reserved: Vids = NO_VIDS
+    reuse: bool = False
+    appliance: ApplianceConfig = ApplianceConfig()
+    host: Mapping[str, HostConfig] = Field(default_factory=dict)
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The names of the hosts whose tags and NVEs this process writes."""
+        return tuple(self.host) if self.serve == "all" else self.serve
+
+
+class LoopConfig(Section):
+    """How often, how soon again, how many times."""
+
+    resync: Seconds = 60.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
+    move_deadline: Seconds = 600.0
+    backoff_first: Seconds = 1.0
+    backoff_longest: Seconds = 60.0
+    passes: Annotated[int, Field(ge=1, le=50)] = 6
+
+
+class GuardConfig(Section):
+    """How many guarded changes (deletes, retags of open ports) one round may make without an operator's agreement."""
+
+    count: Annotated[int, Field(ge=0)] = 10
+    share: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
+class StatusConfig(Section):
+    """Where a running daemon can be asked, and where it remembers what it was told."""
+
+    socket: Path = Path("/run/isthmus/isthmus.sock")
+    state: Path | None = Path("/var/lib/isthmus")
+
+
+class LogConfig(Section):
+    """What is logged, to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section):
+    """The whole file."""
+
+    installation: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_owner)] = "isthmus"
+    vcenter: Mapping[str, VcenterConfig] = Field(default_factory=dict)
+    intent: IntentConfig
+    deployment: Annotated[Mapping[str, DeploymentConfig], Field(min_length=1)]
+    loop: LoopConfig = LoopConfig()
+    guard: GuardConfig = GuardConfig()
+    status: StatusConfig = StatusConfig()
+    log: LogConfig = LogConfig()
+
+    def vcenter_of(self, deployment: DeploymentConfig) -> str:
+        """The name of the vCenter that a deployment is on."""
+        return deployment.vcenter or next(iter(self.vcenter))
+
+    def appliance_of(self, deployment: DeploymentConfig, host: str) -> ApplianceConfig:
+        """The OVS of a host's appliance, defaults filled in."""
+        own: dict[str, Any] = deployment.host[host].model_dump(include=set(ApplianceConfig.model_fields))
+        common = deployment.appliance.model_dump()
+        return ApplianceConfig(**{key: own[key] if own[key] is not None else common[key] for key in common})

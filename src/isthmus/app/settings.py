@@ -1,0 +1,234 @@
+"""The configuration as read: file, environment and secrets put together, every error found at once with its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationError
+
+from isthmus.app.config import Config, DeploymentConfig
+from isthmus.app.toml import KeyPath, TomlFile, read_toml
+from isthmus.core.design import NveKind
+from isthmus.model.faults import Refused
+
+Environment = Mapping[str, str]
+
+_TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that makes sense, and the passwords it needs by vCenter (none if they were not asked for)."""
+
+    config: Config
+    passwords: Mapping[str, SecretStr]
+
+
+def load(path: Path, environment: Environment = os.environ, *, secrets: bool = True) -> Settings:
+    """Read the configuration.  Raises Refused with every error.  `secrets` False: passwords are not looked up."""
+    file = read_toml(path)
+    values = _with_environment(file.values, environment)
+    config, errors = _validated(file, values)
+    passwords: dict[str, SecretStr] = {}
+    if config is not None:
+        config = _rooted(config, path.absolute().parent)
+        errors.extend(file.at(keys, what) for keys, what in _misfits(config))
+        if secrets:
+            passwords, missing = _passwords(config, environment)
+            errors.extend(file.at(keys, what) for keys, what in missing)
+    if errors or config is None:
+        raise Refused("\n".join(errors))
+    return Settings(config, passwords)
+
+
+def _validated(file: TomlFile, values: dict[str, Any]) -> tuple[Config | None, list[str]]:
+    """The configuration and its errors of form.  What is right beside an error is kept, so that it is checked too."""
+    try:
+        return Config.model_validate(values), []
+    except ValidationError as wrong:
+        errors = list(_errors(file, wrong))
+        for keys in [error["loc"] for error in wrong.errors(include_input=False)]:
+            values = _without(values, keys)
+    try:
+        return Config.model_validate(values), errors
+    except ValidationError:
+        return None, errors
+
+
+def _without(values: Any, keys: KeyPath) -> Any:
+    if not keys or not isinstance(values, dict) or keys[0] not in values:
+        return values
+    rest = {key: value for key, value in values.items() if key != keys[0]}
+    return rest if len(keys) == 1 else {**rest, keys[0]: _without(values[keys[0]], keys[1:])}
+
+
+def _errors(file: TomlFile, wrong: ValidationError) -> Iterator[str]:
+    for error in wrong.errors(include_url=False, include_input=False):
+        keys: KeyPath = tuple(error["loc"])
+        match error["type"]:
+            case "extra_forbidden" if keys[-1] == "password":
+                yield file.at(keys, "a password does not belong in this file: use password_file or password_env")
+            case "extra_forbidden":
+                yield file.at(keys, "unknown key")
+            case "missing":
+                yield file.at(keys, "is missing")
+            case "value_error":
+                yield file.at(keys, str(error["ctx"]["error"]))
+            case _:
+                yield file.at(keys, error["msg"].lower().replace("input ", ""))
+
+
+def _with_environment(values: dict[str, Any], environment: Environment) -> dict[str, Any]:
+    """The GOVC_* variables as defaults of the vCenter they speak of."""
+    tables = values.get("vcenter")
+    if tables is None and environment.get("GOVC_URL"):
+        tables = {"vcenter": {}}
+    if not isinstance(tables, dict):
+        return values
+    defaults = _govc(environment)
+    filled = {
+        name: {**_for_this(defaults, table, alone=len(tables) == 1), **table} if isinstance(table, dict) else table
+        for name, table in tables.items()
+    }
+    return {**values, "vcenter": filled}
+
+
+def _govc(environment: Environment) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if url := environment.get("GOVC_URL"):
+        parts = urlsplit(url if "//" in url else f"//{url}", scheme="https")
+        host = parts.netloc.rpartition("@")[2]
+        found["url"] = f"{parts.scheme}://{host}{parts.path if parts.path not in ('', '/') else '/sdk'}"
+        if parts.username:
+            found["user"] = parts.username
+    if user := environment.get("GOVC_USERNAME"):
+        found["user"] = user
+    if environment.get("GOVC_INSECURE", "").lower() in _TRUE:
+        found["insecure"] = True
+    if files := environment.get("GOVC_TLS_CA_CERTS"):
+        found["ca_file"] = files.split(os.pathsep)[0]
+    return found
+
+
+def _for_this(defaults: dict[str, Any], table: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+    # With several vCenters, one's user and lax TLS must not be carried to another.
+    return defaults if alone or _is_govc(defaults.get("url"), table.get("url")) else {}
+
+
+def _is_govc(govc_url: object, url: object) -> bool:
+    if url is None or govc_url is None:
+        return url is None
+    return urlsplit(str(url)).netloc == urlsplit(str(govc_url)).netloc
+
+
+def _passwords(config: Config, environment: Environment) -> tuple[dict[str, SecretStr], list[tuple[KeyPath, str]]]:
+    found: dict[str, SecretStr] = {}
+    missing: list[tuple[KeyPath, str]] = []
+    for name, vcenter in config.vcenter.items():
+        try:
+            found[name] = SecretStr(_password(config, name, environment))
+        except (OSError, ValueError) as fault:
+            what = getattr(fault, "strerror", None) or str(fault)
+            key = "password_file" if vcenter.password_file else "password_env"
+            missing.append((("vcenter", name, key), what))
+    return found, missing
+
+
+def _password(config: Config, name: str, environment: Environment) -> str:
+    vcenter = config.vcenter[name]
+    if vcenter.password_file:
+        # An editor's line end is not part of a password.
+        password = vcenter.password_file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    elif vcenter.password_env:
+        password = environment.get(vcenter.password_env, "")
+    elif len(config.vcenter) == 1 or _is_govc(_govc(environment).get("url"), vcenter.url):
+        password = environment.get("GOVC_PASSWORD", "") or urlsplit(environment.get("GOVC_URL", "")).password or ""
+    else:
+        password = ""
+    if not password:
+        raise ValueError("no password: name a password_file, a password_env that is set, or set GOVC_PASSWORD")
+    return password
+
+
+def _rooted(config: Config, folder: Path) -> Config:
+    """Relative paths are relative to the file that names them."""
+    vcenters = {
+        name: vcenter.model_copy(
+            update={
+                key: folder / found
+                for key in ("password_file", "ca_file")
+                if (found := getattr(vcenter, key)) is not None
+            }
+        )
+        for name, vcenter in config.vcenter.items()
+    }
+    intent = config.intent.model_copy(update={"file": folder / config.intent.file})
+    status = config.status.model_copy(
+        update={
+            "socket": folder / config.status.socket,
+            "state": None if config.status.state is None else folder / config.status.state,
+        }
+    )
+    return config.model_copy(update={"vcenter": vcenters, "intent": intent, "status": status})
+
+
+def _misfits(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """What each part allows but all together do not."""
+    if not config.vcenter:
+        yield ("vcenter",), "no vCenter: add a [vcenter.NAME] table or set GOVC_URL"
+        return
+    for name, vcenter in config.vcenter.items():
+        if vcenter.password_file and vcenter.password_env:
+            yield ("vcenter", name, "password_env"), "password_file is given too: keep one of them"
+        if vcenter.ca_file and not vcenter.ca_file.is_file():
+            yield ("vcenter", name, "ca_file"), f"there is no file {vcenter.ca_file}"
+    switches: dict[tuple[str, str], str] = {}
+    vteps: dict[str, str] = {}
+    sockets: dict[str, str] = {}
+    for name, deployment in config.deployment.items():
+        yield from _deployment_misfits(config, name, deployment)
+        if deployment.vcenter is None or deployment.vcenter in config.vcenter:
+            switch = (config.vcenter_of(deployment), deployment.dvs)
+            if (other := switches.setdefault(switch, name)) != name:
+                yield ("deployment", name, "dvs"), f"deployment '{other}' has dvs '{deployment.dvs}' already"
+        for host, settings in deployment.host.items():
+            if (other := vteps.setdefault(settings.vtep, host)) != host:
+                what = f"{settings.vtep} is the VTEP of host '{other}' already: two hosts cannot share one"
+                yield ("deployment", name, "host", host, "vtep"), what
+        for host in (host for host in deployment.served if host in deployment.host):
+            ovsdb = config.appliance_of(deployment, host).ovsdb
+            if ovsdb and (other := sockets.setdefault(ovsdb, f"{name}/{host}")) != f"{name}/{host}":
+                what = f"{ovsdb} is the OVS of '{other}' already: each host has its own appliance"
+                yield ("deployment", name, "host", host), what
+
+
+def _deployment_misfits(config: Config, name: str, deployment: DeploymentConfig) -> Iterator[tuple[KeyPath, str]]:
+    at: KeyPath = ("deployment", name)
+    if deployment.vcenter is not None and deployment.vcenter not in config.vcenter:
+        what = f"there is no [vcenter.{deployment.vcenter}]; there are: {', '.join(config.vcenter)}"
+        yield (*at, "vcenter"), what
+    if deployment.vcenter is None and len(config.vcenter) > 1:
+        yield at, f"say which vcenter: there are {', '.join(config.vcenter)}"
+    if all(vid in deployment.reserved for vid in deployment.vids):
+        yield (
+            (*at, "reserved"),
+            f"{deployment.reserved} covers all of vids {deployment.vids}: nothing is left to give out",
+        )
+    if deployment.serve != "all" and not deployment.serve and not deployment.port_groups:
+        yield (*at, "serve"), "this process serves no host and writes no port groups: nothing is left to do"
+    for host, times in ((host, deployment.served.count(host)) for host in dict.fromkeys(deployment.served)):
+        if times > 1:
+            yield (*at, "serve"), f"host '{host}' is listed {times} times"
+        if host not in deployment.host:
+            yield (*at, "serve"), f"host '{host}' has no [deployment.{name}.host.\"{host}\"] table"
+        elif deployment.design.nve is NveKind.OVS:
+            appliance = config.appliance_of(deployment, host)
+            for key in ("ovsdb", "trunk"):
+                if getattr(appliance, key) is None:
+                    what = f"'{key}' is missing, here and in [deployment.{name}.appliance]"
+                    yield (*at, "host", host), what
