@@ -112,6 +112,16 @@ class AddHostPortGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class AlterHostPortGroup:
+    """Repair the VID of a port group of a standard switch that was changed by hand: the one time that it changes."""
+
+    host: HostId
+    vswitch: str
+    name: str
+    vid: Vid
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveHostPortGroup:
     """Remove a port group of a standard switch (refused by the host while NICs use it: Retry)."""
 
@@ -129,6 +139,7 @@ Action: TypeAlias = (
     | Learn
     | Forget
     | AddHostPortGroup
+    | AlterHostPortGroup
     | RemoveHostPortGroup
 )
 

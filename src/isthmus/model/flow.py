@@ -37,7 +37,10 @@ ETH_ARP, ETH_RARP = 0x0806, 0x8035
 
 @dataclass(frozen=True, slots=True, order=True)
 class Match:
-    """What a flow matches; None is "any".  `src`, `dst` are MACs, `dst` also MULTICAST; `arp_target` needs ETH_ARP."""
+    """What a flow matches; None is "any".  `src`, `dst` are MACs, `dst` also MULTICAST; `arp_target` needs ETH_ARP.
+
+    `raw` is in nothing we want: the switch's own words for a match read back that these fields cannot say.
+    """
 
     in_port: FlowPort | None = None
     vid: Vid | None = None
@@ -47,6 +50,7 @@ class Match:
     eth_type: int | None = None
     arp_op: int | None = None
     arp_target: str | None = None
+    raw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,10 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Send the frame as it is now out of a port; `back` sends it where it came from (OpenFlow IN_PORT)."""
+    """Send the frame as it is now out of a port; `back` sends it where it came from (OpenFlow IN_PORT).
+
+    Only the side of the VMs is ever sent back to: TRUNK in br-int, PATCH in br-tun (split horizon).
+    """
 
     port: FlowPort
     back: bool = False
@@ -119,7 +126,14 @@ class LearnVtep:
     seconds: int
 
 
-FlowAction: TypeAlias = Goto | Resubmit | SetVid | PushVid | PopVid | Tunnel | Output | ArpReply | LearnVtep
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Read back, never wanted: the switch's own words for actions or settings that are not in this vocabulary."""
+
+    text: str
+
+
+FlowAction: TypeAlias = Goto | Resubmit | SetVid | PushVid | PopVid | Tunnel | Output | ArpReply | LearnVtep | Raw
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from isthmus.model.names import DvsId, HostId, NetworkId, NicId
 from isthmus.model.nve import NveEntry, NveKey
-from isthmus.model.tags import Vid, VidSet, Vni
+from isthmus.model.tags import NO_VIDS, Vid, VidSet, Vni
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -129,11 +129,15 @@ class StandardSwitchMirror:
 
 @dataclass(frozen=True, slots=True)
 class NveMirror:
-    """All that an NVE holds of ours.  `ready` is False while its fixed frame (bridges, tunnel port) must be built."""
+    """All that an NVE holds of ours.  `ready` is False while its fixed frame (bridges, tunnel port) must be built.
+
+    `foreign_vids` are worn there by something that is not ours.
+    """
 
     target: TargetId
     entries: Mapping[NveKey, NveEntry]
     ready: bool = True
+    foreign_vids: VidSet = NO_VIDS
 
 
 Mirror: TypeAlias = SwitchMirror | StandardSwitchMirror | NveMirror

@@ -1,0 +1,128 @@
+"""Join intent and inventory: which NIC is which port, of which network, at which place.
+
+A NIC is in a network because its port group carries our mark for that network; a listed port must agree with it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from isthmus.model.change import Unmet
+from isthmus.model.intent import Intent, Network, Port
+from isthmus.model.inventory import Inventory, Nic
+from isthmus.model.names import DvsId, HostId, Mac, NetworkId, PortId, VmId
+from isthmus.model.observed import OwnerMark
+from isthmus.model.place import DvPort
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A NIC that belongs to a network.  `live` says that it should carry traffic now."""
+
+    nic: Nic
+    port: PortId
+    network: Network
+    macs: tuple[Mac, ...]
+    addresses: tuple[str, ...]
+    live: bool
+
+    @property
+    def place(self) -> DvPort | None:
+        """The DV port it holds, once vCenter handed one out."""
+        if self.nic.dvs is None or self.nic.port_key is None:
+            return None
+        return DvPort(self.nic.dvs, self.nic.port_key, self.nic.cookie)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """All attachments, by network and by host, and the NICs that could not be joined."""
+
+    all: tuple[Attachment, ...]
+    by_network: Mapping[NetworkId, tuple[Attachment, ...]]
+    by_host: Mapping[HostId, tuple[Attachment, ...]]
+    by_vm: Mapping[VmId, tuple[Attachment, ...]]
+    unmet: tuple[Unmet, ...] = ()
+
+
+def implied_port(nic: Nic) -> PortId:
+    """The id of a port that no source listed: the NIC's own identity."""
+    return PortId(str(nic.id))
+
+
+def attach(intent: Intent, inventory: Inventory, marks: Mapping[tuple[DvsId, str], OwnerMark]) -> Attachments:
+    """Attach every NIC in a port group of ours (`marks`: by switch and key), or that names one of a standard switch."""
+    listed: dict[tuple[VmId, Mac], list[Port]] = defaultdict(list)
+    for port in intent.ports.values():
+        listed[port.vm, port.mac].append(port)
+    twins = _twins(inventory.nics.values(), listed)
+    found: list[Attachment] = []
+    unmet: list[Unmet] = []
+    for nic in inventory.nics.values():
+        network = _network_of(nic, intent, marks)
+        if network is None:
+            continue
+        if (nic.id.vm, nic.mac) in twins:
+            unmet.append(Unmet(str(nic.id), f"two NICs of one VM identity carry MAC {nic.mac}: none is wired"))
+            continue
+        ports = [port for port in listed.get((nic.id.vm, nic.mac), ()) if port.network == network.id]
+        if ports:
+            found.append(_as_listed(nic, ports[0], network))
+        elif network.ports_listed:
+            unmet.append(Unmet(str(nic.id), _stranger(nic, network, listed)))
+        else:
+            found.append(Attachment(nic, implied_port(nic), network, (nic.mac,), (), nic.powered_on and nic.connected))
+    return _indexed(found, unmet)
+
+
+def _network_of(nic: Nic, intent: Intent, marks: Mapping[tuple[DvsId, str], OwnerMark]) -> Network | None:
+    if nic.dvs is not None and nic.port_group is not None:
+        mark = marks.get((nic.dvs, nic.port_group))
+        network = intent.networks.get(mark.network) if mark else None
+        # A mark with another VNI is an older network of the same id: its port group drains.
+        return network if network is not None and mark is not None and network.vni == mark.vni else None
+    if nic.network_name is not None:
+        return intent.networks.get(NetworkId(nic.network_name))
+    return None
+
+
+def _as_listed(nic: Nic, port: Port, network: Network) -> Attachment:
+    macs = tuple(dict.fromkeys((nic.mac, *(pair.mac for pair in port.allowed_pairs))))
+    live = nic.powered_on and nic.connected and port.admin_up
+    return Attachment(nic, port.id, network, macs, port.addresses, live)
+
+
+def _twins(nics: Iterable[Nic], listed: Mapping[tuple[VmId, Mac], list[Port]]) -> set[tuple[VmId, Mac]]:
+    """Listed (VM, MAC) pairs that more than one NIC of the same network answers to."""
+    seen: dict[tuple[VmId, Mac, str | None], int] = defaultdict(int)
+    for nic in nics:
+        if (nic.id.vm, nic.mac) in listed:
+            seen[nic.id.vm, nic.mac, nic.port_group or nic.network_name] += 1
+    return {(vm, mac) for (vm, mac, _), count in seen.items() if count > 1}
+
+
+def _stranger(nic: Nic, network: Network, listed: Mapping[tuple[VmId, Mac], list[Port]]) -> str:
+    elsewhere = [str(port.network) for port in listed.get((nic.id.vm, nic.mac), ())]
+    if elsewhere:
+        return f"its port belongs to network {', '.join(elsewhere)}, but it is plugged into that of {network.id}"
+    return f"no port of network {network.id} has this VM and MAC {nic.mac}"
+
+
+def _indexed(found: list[Attachment], unmet: list[Unmet]) -> Attachments:
+    by_network: dict[NetworkId, list[Attachment]] = defaultdict(list)
+    by_host: dict[HostId, list[Attachment]] = defaultdict(list)
+    by_vm: dict[VmId, list[Attachment]] = defaultdict(list)
+    for attachment in found:
+        by_network[attachment.network.id].append(attachment)
+        by_vm[attachment.nic.id.vm].append(attachment)
+        if attachment.nic.host is not None:
+            by_host[attachment.nic.host].append(attachment)
+    return Attachments(
+        tuple(found),
+        {key: tuple(group) for key, group in by_network.items()},
+        {key: tuple(group) for key, group in by_host.items()},
+        {key: tuple(group) for key, group in by_vm.items()},
+        tuple(unmet),
+    )

@@ -1,0 +1,111 @@
+"""What needs a tag: in each design, one claim per place that should carry traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isthmus.core.allocate import Claim
+from isthmus.core.attach import Attachment
+from isthmus.core.view import View
+from isthmus.model.intent import Network
+from isthmus.model.names import DvsId
+from isthmus.model.observed import DvPortState, SwitchMirror
+from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
+from isthmus.model.scope import Domain, HostScope, NetworkSubject, PortSubject, Subject
+
+
+def claims(view: View) -> list[Claim]:
+    """All claims of this shard, in a stable order."""
+    match view.design.place:
+        case PlaceKind.DV_PORT:
+            found = _of_dv_ports(view)
+        case PlaceKind.DV_PORT_GROUP:
+            found = _of_port_groups(view)
+        case PlaceKind.HOST_PORT_GROUP:
+            found = _of_host_port_groups(view)
+    return list(found)
+
+
+def group_of(view: View, dvs: DvsId, network: Network) -> str | None:
+    """The key of the port group of ours that carries `network` on a switch: the busiest if there are several."""
+    keys = view.groups.get((dvs, network.id, network.vni), ())
+    if len(keys) > 1:
+        mirror = view.switches[dvs]
+        return min(keys, key=lambda key: (-plugged_in(mirror, key), key))
+    return keys[0] if keys else None
+
+
+def plugged_in(mirror: SwitchMirror, key: str) -> int:
+    """How many connected ports a port group has."""
+    return sum(1 for port in mirror.ports.values() if port.port_group == key and port.connected)
+
+
+def port_state(view: View, attachment: Attachment) -> DvPortState | None:
+    """The DV port an attachment holds, if vCenter agrees that it is this NIC's."""
+    place = attachment.place
+    if place is None or place.dvs not in view.switches:
+        return None
+    state = view.switches[place.dvs].ports.get(place.key)
+    if state is None or state.nic != attachment.nic.id or state.cookie != place.cookie:
+        return None
+    return state
+
+
+def _of_dv_ports(view: View) -> Iterator[Claim]:
+    destinations: dict[str, set[HostScope]] = {}
+    for host in sorted(view.shard.hosts):
+        if host not in view.shard.nves:
+            continue
+        for attachment in view.attachments.by_host.get(host, ()):
+            place = attachment.place
+            if not attachment.live or place is None or place.dvs not in view.shard.switches:
+                continue
+            if port_state(view, attachment) is None:
+                continue
+            domains: list[Domain] = [view.domain(place.dvs, host)]
+            if view.pool.reuse:  # where it is announced its VID must be free as well
+                if not destinations:
+                    destinations = _destinations(view, place.dvs)
+                domains += sorted(destinations.get(attachment.nic.id.vm, set()) - {HostScope(host, place.dvs)})
+            scope = HostScope(host, place.dvs)
+            yield Claim(
+                place, scope, _subject(view, attachment), tuple(domains), attachment.network.assigned.get(scope)
+            )
+
+
+def _destinations(view: View, dvs: DvsId) -> dict[str, set[HostScope]]:
+    found: dict[str, set[HostScope]] = {}
+    for move in view.world.inventory.moves:
+        found.setdefault(move.vm, set()).add(HostScope(move.to, dvs))
+    return found
+
+
+def _subject(view: View, attachment: Attachment) -> Subject:
+    if view.design.nve.knows_ports:
+        return PortSubject(attachment.port)
+    return NetworkSubject(attachment.network.vni)
+
+
+def wanted_group(view: View, dvs: DvsId, network: Network) -> DvPortGroup:
+    """The place of a network on a switch; one that is yet to be made has a key no server gives."""
+    return DvPortGroup(dvs, group_of(view, dvs, network) or f"?{network.id}")
+
+
+def _of_port_groups(view: View) -> Iterator[Claim]:
+    scope = view.shard.scope
+    if scope is None:
+        return
+    for network in sorted(view.world.intent.networks.values(), key=lambda n: n.id):
+        for dvs in view.shard.switches:
+            if dvs in view.switches:
+                place = wanted_group(view, dvs, network)
+                yield Claim(place, scope, NetworkSubject(network.vni), (scope,), network.assigned.get(scope))
+
+
+def _of_host_port_groups(view: View) -> Iterator[Claim]:
+    scope = view.shard.scope
+    if not isinstance(scope, HostScope):
+        return
+    for network in sorted(view.world.intent.networks.values(), key=lambda n: n.id):
+        place = HostPortGroup(scope.host, scope.switch, network.id)
+        yield Claim(place, scope, NetworkSubject(network.vni), (scope,), network.assigned.get(scope))

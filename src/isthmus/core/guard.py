@@ -1,0 +1,33 @@
+"""Hold back deletes and retags of open ports beyond a limit, until an operator agrees; creates proceed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isthmus.model.change import Change, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many guarded changes one plan may make: up to `few` always, beyond that up to `share` of what there is."""
+
+    few: int = 10
+    share: float = 0.3
+
+    def allow(self, guarded: int, total: int) -> bool:
+        """Whether so many guarded changes of `total` objects may be made."""
+        return guarded <= max(self.few, int(self.share * total))
+
+
+def held_back(plan: Plan, limits: Limits, total: int) -> tuple[Plan, tuple[Change, ...]]:
+    """The plan that may be made now, and the changes that wait for an operator's word.
+
+    `total` counts the objects (port groups and ports of ours) that the shard has.  All guarded changes are held or
+    none: a plan that wants too much is wrong as a whole, not in its last items.
+    """
+    guarded = [change.id for change in plan.changes if change.guarded]
+    if limits.allow(len(guarded), total):
+        return plan, ()
+    allowed = plan.without(guarded)
+    kept = {change.id for change in allowed.changes}
+    return allowed, tuple(change for change in plan.changes if change.id not in kept)

@@ -1,0 +1,280 @@
+"""Make, mend and remove port groups: closed ones whose ports are tagged one by one, and tagged ones that carry the VID.
+
+Law: as with ports, a tagged port group is there before any NVE learns its VID, and goes only after all have forgotten
+it and nothing is plugged in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isthmus.core.allocate import Allocation
+from isthmus.core.claims import group_of, plugged_in, wanted_group
+from isthmus.core.draft import Draft
+from isthmus.core.plan_nves import NveDiff, compare, forget, learn
+from isthmus.core.realize import Live, realize
+from isthmus.core.segments import Whereabouts
+from isthmus.core.view import View, standard_switch_target, switch_target
+from isthmus.core.worn import bindings_of
+from isthmus.model.change import (
+    AddHostPortGroup,
+    AlterHostPortGroup,
+    AlterPortGroup,
+    CreatePortGroup,
+    Gate,
+    PortGroupSpec,
+    RemoveHostPortGroup,
+    RemovePortGroup,
+    SetDvPort,
+)
+from isthmus.model.intent import Network
+from isthmus.model.names import DvsId, HostId, NetworkId
+from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState, StandardSwitchMirror, TargetId
+from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
+from isthmus.model.scope import NetworkSubject
+from isthmus.model.tags import Vid
+
+
+def group_name(network: Network) -> str:
+    """What people see: the network's name, or its id.  Never an identity."""
+    return network.name or network.id
+
+
+def plan_gated_groups(view: View, draft: Draft) -> None:
+    """One closed port group without a VID per network and switch; leftovers of ports that nobody holds are bared."""
+    for dvs in view.shard.switches:
+        target = switch_target(dvs)
+        if target not in view.known:
+            draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
+            continue
+        for network in _networks(view):
+            spec = PortGroupSpec(group_name(network), _mark(view, network))
+            key = group_of(view, dvs, network)
+            if key is None:
+                draft.add(target, CreatePortGroup(dvs, spec), f"network {network.id} has no port group here")
+            else:
+                _mend(view, dvs, key, spec, draft)
+        for key in _unwanted(view, dvs):
+            _remove_group(view, dvs, key, (), draft)
+        for state in view.switches[dvs].ports.values():
+            if (dvs, state.port_group) in view.marks and not state.connected and (state.vlan_own or state.blocked_own):
+                write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None)
+                draft.add(target, write, "nobody holds this port any more")
+
+
+def _networks(view: View) -> list[Network]:
+    return sorted(view.world.intent.networks.values(), key=lambda network: network.id)
+
+
+def _mark(view: View, network: Network) -> OwnerMark:
+    return OwnerMark(view.shard.owner, network.id, network.vni)
+
+
+def _unwanted(view: View, dvs: DvsId) -> Iterator[str]:
+    """Our port groups on a switch that carry no wanted network, or a second one of the same."""
+    for (switch, key), mark in sorted(view.marks.items()):
+        if switch != dvs or key not in view.switches[dvs].port_groups:
+            continue
+        network = view.world.intent.networks.get(mark.network)
+        if network is None or network.vni != mark.vni or group_of(view, dvs, network) != key:
+            yield key
+
+
+def _mend(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft: Draft) -> None:
+    state = view.switches[dvs].port_groups[key]
+    wrong = _drift(state, spec)
+    if wrong:
+        action = AlterPortGroup(dvs, key, state.version, spec)
+        draft.add(switch_target(dvs), action, f"port group of {spec.mark.network}: {', '.join(wrong)}")
+
+
+def _drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
+    """Which of the settings that we own differ."""
+    expected = NoVlan() if spec.vid is None else Access(spec.vid)
+    wrong = []
+    if state.vlan != expected:
+        wrong.append(f"VLAN is {state.vlan}")
+    if state.blocked != spec.gated:
+        wrong.append("it is open" if spec.gated else "it is blocked")
+    if spec.gated and not (state.vlan_override and state.block_override):
+        wrong.append("ports may not override VLAN and block")
+    if spec.gated and not state.reset_at_disconnect:
+        wrong.append("ports keep overrides when disconnected")
+    return wrong
+
+
+def _remove_group(view: View, dvs: DvsId, key: str, after: tuple[int, ...], draft: Draft) -> None:
+    mark = view.marks[dvs, key]
+    in_use = plugged_in(view.switches[dvs], key)
+    if in_use:
+        draft.cannot(f"port group {key}", f"network {mark.network} is not wanted, but {in_use} NICs are plugged in")
+    elif not view.world.intent.fresh:
+        draft.cannot(f"port group {key}", "not wanted any more, but the intent is only remembered")
+    else:
+        reason = f"network {mark.network} is not wanted"
+        draft.add(switch_target(dvs), RemovePortGroup(dvs, key, mark), reason, after, guarded=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    """A port group that carries a VID: where it is, for whom, what it wears, whether it must stay."""
+
+    place: DvPortGroup | HostPortGroup
+    network: Network
+    vid: Vid
+    leaving: bool
+    in_use: bool
+
+
+def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None:
+    """Port groups with the VID of their network, and the mapping of those VIDs at every NVE of the scope."""
+    where = view.whereabouts()
+    groups = list(_tagged(view))
+    live = [
+        Live(group.network, group.vid)
+        for group in groups
+        if (not group.leaving or group.in_use) and _is_its_own(view, allocation, group)
+    ]
+    diffs = [_compare(view, where, place, live, draft) for place in sorted(view.shard.nves)]
+    known = _all_read(view)
+    _write_groups(view, allocation, draft)
+    for diff in diffs:
+        learn(diff, draft)
+        if known and view.world.intent.fresh:
+            forget(diff, defaultdict(list), draft)
+    if known:
+        _remove_groups(view, groups, diffs, draft)
+
+
+def _compare(view: View, where: Whereabouts, place: str, live: list[Live], draft: Draft) -> NveDiff:
+    target = view.shard.nves[place]
+    if target not in view.known:
+        draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
+    here = [*live, *_nics_behind(view, where, place, live)] if view.design.nve.on_each_host else live
+    return compare(view, target, realize(view, where, place, here), draft)
+
+
+def _nics_behind(view: View, where: Whereabouts, place: str, live: list[Live]) -> Iterator[Live]:
+    """On an appliance, the NICs of its host and those announced for it, each behind its network's VID."""
+    vids = {item.network.id: item.vid for item in live}
+    host = HostId(place)
+    for attachment in (*view.attachments.by_host.get(host, ()), *where.arriving(host)):
+        vid = vids.get(attachment.network.id)
+        if vid is not None and attachment.live:
+            yield Live(attachment.network, vid, attachment, expected=attachment.nic.host != host)
+
+
+def _all_read(view: View) -> bool:
+    if view.design.place is PlaceKind.HOST_PORT_GROUP:
+        return bool(view.standard) and set(view.standard) <= view.known
+    return all(switch_target(dvs) in view.known for dvs in view.shard.switches)
+
+
+def _is_its_own(view: View, allocation: Allocation, group: _Tagged) -> bool:
+    scope = view.shard.scope
+    return scope is not None and allocation.owners.get((scope, group.vid)) == NetworkSubject(group.network.vni)
+
+
+def _tagged(view: View) -> Iterator[_Tagged]:
+    """Every tagged port group of ours in the scope."""
+    for (dvs, key), mark in sorted(view.marks.items()):
+        mirror = view.switches.get(dvs)
+        state = mirror.port_groups.get(key) if mirror else None
+        if mirror is None or state is None or not isinstance(state.vlan, Access):
+            continue
+        network = view.world.intent.networks.get(mark.network)
+        leaving = network is None or network.vni != mark.vni or group_of(view, dvs, network) != key
+        kept = network if network is not None and network.vni == mark.vni else Network(mark.network, mark.vni)
+        yield _Tagged(DvPortGroup(dvs, key), kept, state.vlan.vid, leaving, plugged_in(mirror, key) > 0)
+    for switch in view.standard.values():
+        for name, group in sorted(switch.port_groups.items()) if switch.ours else ():
+            if not isinstance(group.vlan, Access):
+                continue
+            wanted = view.world.intent.networks.get(NetworkId(name))
+            carried = wanted or _remembered(view, NetworkId(name), group.vlan.vid)
+            if carried is not None:
+                place = HostPortGroup(switch.host, switch.vswitch, name)
+                yield _Tagged(place, carried, group.vlan.vid, wanted is None, group.in_use > 0)
+
+
+def _remembered(view: View, name: NetworkId, vid: Vid) -> Network | None:
+    """The network that an NVE of the scope still maps a VID to, for a port group whose network the intent forgot."""
+    for target in view.shard.nves.values():
+        mirror = view.nves.get(target)
+        for known, subject in sorted(bindings_of(mirror), key=str) if mirror else ():
+            if known == vid and isinstance(subject, NetworkSubject):
+                return Network(name, subject.vni)
+    return None
+
+
+def _write_groups(view: View, allocation: Allocation, draft: Draft) -> None:
+    for network in _networks(view):
+        for dvs in view.shard.switches:
+            if switch_target(dvs) in view.known:
+                _write_group(view, allocation, dvs, network, draft)
+        for target, switch in view.standard.items():
+            if target in view.known and switch.ours:
+                _write_host_group(allocation, target, switch, network, draft)
+
+
+def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Network, draft: Draft) -> None:
+    place = wanted_group(view, dvs, network)
+    vid = allocation.bindings.get(place)
+    if vid is None:
+        return  # the allocation says why
+    spec = PortGroupSpec(group_name(network), _mark(view, network), vid)
+    key = group_of(view, dvs, network)
+    if key is None:
+        draft.add(switch_target(dvs), CreatePortGroup(dvs, spec), f"network {network.id} has VID {vid} here")
+        return
+    state = view.switches[dvs].port_groups[key]
+    wrong = _drift(state, spec)
+    if wrong:
+        action = AlterPortGroup(dvs, key, state.version, spec)
+        draft.add(switch_target(dvs), action, f"port group of {network.id}, VID {vid}: {', '.join(wrong)}")
+
+
+def _write_host_group(
+    allocation: Allocation, target: TargetId, switch: StandardSwitchMirror, network: Network, draft: Draft
+) -> None:
+    vid = allocation.bindings.get(HostPortGroup(switch.host, switch.vswitch, network.id))
+    if vid is None:
+        return
+    state = switch.port_groups.get(network.id)
+    if state is None:
+        action = AddHostPortGroup(switch.host, switch.vswitch, network.id, vid)
+        draft.add(target, action, f"network {network.id} has VID {vid} on this host")
+    elif state.vlan != Access(vid):
+        mend = AlterHostPortGroup(switch.host, switch.vswitch, network.id, vid)
+        draft.add(target, mend, f"network {network.id} has VID {vid} on this host, not {state.vlan}")
+
+
+def _remove_groups(view: View, groups: list[_Tagged], diffs: list[NveDiff], draft: Draft) -> None:
+    """Remove what is unwanted and unused, once every NVE has forgotten it."""
+    for group in groups:
+        if not group.leaving:
+            continue
+        subject = NetworkSubject(group.network.vni)
+        if not group.in_use and not all(diff.ready for diff in diffs):
+            draft.cannot(group.place, "it is not wanted, but an NVE that may still map its VID cannot be asked")
+            continue
+        after = tuple(diff.forgotten[subject] for diff in diffs if subject in diff.forgotten)
+        match group.place:
+            case DvPortGroup(dvs, key):
+                _remove_group(view, dvs, key, after, draft)
+            case HostPortGroup(host, vswitch, name):
+                _remove_host_group(view, RemoveHostPortGroup(host, vswitch, name), group.in_use, after, draft)
+
+
+def _remove_host_group(
+    view: View, action: RemoveHostPortGroup, in_use: bool, after: tuple[int, ...], draft: Draft
+) -> None:
+    if in_use:
+        draft.cannot(action.name, "its network is not wanted, but NICs use it")
+    elif not view.world.intent.fresh:
+        draft.cannot(action.name, "not wanted any more, but the intent is only remembered")
+    else:
+        target = standard_switch_target(action.host, action.vswitch)
+        draft.add(target, action, f"network {action.name} is not wanted", after, guarded=True)

@@ -1,0 +1,129 @@
+"""Bring NVEs to what they should hold: additions first, removals only after the places were closed.
+
+Changes are cut by network (or port), so that a fault with one holds up no other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from isthmus.core.draft import Draft
+from isthmus.core.view import View
+from isthmus.core.worn import bindings_of
+from isthmus.model.change import BuildNve, Forget, Learn
+from isthmus.model.flow import Flow
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
+from isthmus.model.observed import TargetId
+from isthmus.model.scope import NetworkSubject, PortSubject, Subject
+from isthmus.model.tags import Vid
+
+About: TypeAlias = Subject | None
+"""Whom an entry serves; None is the fixed frame."""
+
+
+def about(entry: NveEntry) -> About:
+    """Whom an entry serves."""
+    match entry:
+        case Flow():
+            return None if entry.vni is None else NetworkSubject(entry.vni)
+        case LeafBinding() | LeafFlood() | LeafUnicast():
+            return NetworkSubject(entry.vni)
+        case Plug():
+            return PortSubject(entry.port)
+
+
+@dataclass(slots=True)
+class NveDiff:
+    """What one NVE lacks and what it holds beyond, by subject, and the numbers of the changes that mend it.
+
+    `ready` is False when nothing can be changed there now: it is unknown, or its frame is being built.
+    """
+
+    target: TargetId
+    ready: bool
+    missing: Mapping[About, tuple[NveEntry, ...]] = field(default_factory=dict)
+    surplus: Mapping[About, tuple[NveEntry, ...]] = field(default_factory=dict)
+    maps: frozenset[tuple[Vid, Subject]] = frozenset()
+    learnt: dict[About, int] = field(default_factory=dict)
+    forgotten: dict[About, int] = field(default_factory=dict)
+
+    def knows(self, subject: Subject) -> bool:
+        """It lacks nothing for this subject, or what it lacks is in the plan."""
+        return self.ready and (subject not in self.missing or subject in self.learnt)
+
+    def learning(self, subject: Subject) -> tuple[int, ...]:
+        """The changes after which it knows the subject."""
+        return tuple(self.learnt[key] for key in (None, subject) if key in self.learnt)
+
+
+def compare(view: View, target: TargetId, wanted: Mapping[NveKey, NveEntry], draft: Draft) -> NveDiff:
+    """Compare an NVE with what it should hold.  An NVE that is not ready is built, and compared in the next pass."""
+    mirror = view.nves.get(target)
+    if mirror is None or target not in view.known:
+        return NveDiff(target, ready=False, maps=frozenset(bindings_of(mirror)) if mirror else frozenset())
+    if not mirror.ready:
+        draft.add(target, BuildNve(), "its bridges or tunnel port are missing or wrong")
+        return NveDiff(target, ready=False, maps=frozenset(bindings_of(mirror)))
+    missing: defaultdict[About, list[NveEntry]] = defaultdict(list)
+    surplus: defaultdict[About, list[NveEntry]] = defaultdict(list)
+    for key, entry in wanted.items():
+        if mirror.entries.get(key) != entry:
+            missing[about(entry)].append(entry)
+    for key, entry in mirror.entries.items():
+        if key not in wanted:
+            surplus[about(entry)].append(entry)
+    return NveDiff(
+        target,
+        True,
+        {key: tuple(entries) for key, entries in missing.items()},
+        {key: tuple(entries) for key, entries in surplus.items()},
+        frozenset(bindings_of(mirror)),
+    )
+
+
+def learn(diff: NveDiff, draft: Draft) -> None:
+    """Add what is missing.  A VID that the NVE maps to another subject is forgotten there first."""
+    if not diff.ready:
+        return
+    for key, entries in sorted(diff.missing.items(), key=lambda item: str(item[0])):
+        vids = _vids(entries)
+        stale = {s for vid, s in diff.maps if vid in vids and s != key and s in diff.surplus}
+        after = [_forget(diff, subject, (), draft) for subject in sorted(stale, key=str)]
+        reason = "fixed frame" if key is None else f"{key}"
+        diff.learnt[key] = draft.add(diff.target, Learn(entries), reason, [*after, *_frame(diff, key)])
+
+
+def _frame(diff: NveDiff, key: About) -> tuple[int, ...]:
+    return (diff.learnt[None],) if key is not None and None in diff.learnt else ()
+
+
+def forget(diff: NveDiff, closing: Mapping[Subject, Collection[int]], draft: Draft) -> None:
+    """Remove what is no longer wanted, after the changes (`closing`, by subject) that close what wears it."""
+    if not diff.ready:
+        return
+    for key in sorted(diff.surplus, key=str):
+        if key not in diff.forgotten:
+            _forget(diff, key, closing.get(key, ()) if key is not None else (), draft)
+
+
+def _forget(diff: NveDiff, key: About, after: Iterable[int], draft: Draft) -> int:
+    if key not in diff.forgotten:
+        reason = "stray entries" if key is None else f"{key} is no longer here"
+        diff.forgotten[key] = draft.add(diff.target, Forget(diff.surplus[key]), reason, after)
+    return diff.forgotten[key]
+
+
+def _vids(entries: Iterable[NveEntry]) -> frozenset[Vid]:
+    found: set[Vid] = set()
+    for entry in entries:
+        match entry:
+            case Flow() if entry.match.vid is not None:
+                found.add(entry.match.vid)
+            case LeafBinding() | Plug():
+                found.add(entry.vid)
+            case _:
+                pass
+    return frozenset(found)

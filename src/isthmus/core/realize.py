@@ -1,0 +1,92 @@
+"""What an NVE should hold, whatever its kind, given the VIDs that are live at it.
+
+A VID is live at an NVE when a place there visibly wears it for a subject that is wanted: an NVE learns no tag before
+vCenter wears it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from isthmus.core.attach import Attachment
+from isthmus.core.design import NveKind
+from isthmus.core.flows import flows
+from isthmus.core.segments import Segment, Whereabouts
+from isthmus.core.view import View
+from isthmus.model.intent import Network
+from isthmus.model.names import Mac, NetworkId
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
+from isthmus.model.tags import Vid
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A VID that is live at an NVE: for a network, and for a NIC where one is behind it.
+
+    `expected` says that the NIC is announced but not there yet.
+    """
+
+    network: Network
+    vid: Vid
+    attachment: Attachment | None = None
+    expected: bool = False
+
+
+def realize(view: View, where: Whereabouts, place: str, live: Iterable[Live]) -> Mapping[NveKey, NveEntry]:
+    """All entries that the NVE of a host or leaf (`place`) should hold."""
+    live = tuple(live)
+    match view.design.nve:
+        case NveKind.OVS:
+            entries: Iterator[NveEntry] = flows(_segments(view, where, place, live))
+        case NveKind.LEAF:
+            entries = _leaf_entries(_segments(view, where, place, live))
+        case NveKind.VROUTER | NveKind.STOCK_OVS:
+            entries = _plugs(live)
+    return {entry.key: entry for entry in entries}
+
+
+def _segments(view: View, where: Whereabouts, place: str, live: tuple[Live, ...]) -> Iterator[Segment]:
+    hosts = view.nve_hosts(place)
+    here = view.vteps(hosts)
+    vids: defaultdict[NetworkId, set[Vid]] = defaultdict(set)
+    local: defaultdict[NetworkId, dict[Mac, Vid]] = defaultdict(dict)
+    networks: dict[NetworkId, Network] = {}
+    for item in live:
+        networks[item.network.id] = item.network
+        vids[item.network.id].add(item.vid)
+        if item.attachment is not None:
+            for mac in item.attachment.macs:
+                # Allowed pairs may name a MAC that another NIC owns (VRRP): the owner's VID stands.
+                if mac == item.attachment.nic.mac or mac not in local[item.network.id]:
+                    local[item.network.id][mac] = item.vid
+    for network_id, network in sorted(networks.items()):
+        yield where.segment(network, vids[network_id], local[network_id], here, set(hosts))
+
+
+def _leaf_entries(segments: Iterable[Segment]) -> Iterator[NveEntry]:
+    for segment in segments:
+        vni = segment.network.vni
+        for vid in segment.vids:
+            yield LeafBinding(vid, vni)
+        yield LeafFlood(vni, frozenset(segment.flood))
+        for mac, vteps in segment.remote.items():
+            # A leaf takes one VTEP per MAC; while a VM moves, the destination, which is named last, wins.
+            yield LeafUnicast(vni, mac, vteps[-1])
+
+
+def _plugs(live: Iterable[Live]) -> Iterator[NveEntry]:
+    for item in live:
+        attachment: Attachment | None = item.attachment
+        if attachment is not None:
+            yield Plug(
+                attachment.port,
+                item.vid,
+                item.network.id,
+                item.network.vni,
+                attachment.nic.id,
+                attachment.nic.mac,
+                attachment.addresses,
+                enabled=not item.expected,
+            )

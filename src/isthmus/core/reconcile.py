@@ -1,0 +1,75 @@
+"""One round of thought: what is and what is wanted in, a plan and what cannot be had out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from isthmus.core.allocate import allocate
+from isthmus.core.claims import claims
+from isthmus.core.design import Design
+from isthmus.core.draft import Draft
+from isthmus.core.plan_groups import plan_gated_groups, plan_tagged_groups
+from isthmus.core.plan_ports import plan_ports
+from isthmus.core.view import look
+from isthmus.core.worn import worn
+from isthmus.model.change import Reconciled, Unmet
+from isthmus.model.intent import Intent, Network
+from isthmus.model.names import NetworkId
+from isthmus.model.observed import Observed, SwitchMirror, Unknown
+from isthmus.model.place import PlaceKind
+from isthmus.model.shard import Duty, VidPool, World
+from isthmus.model.tags import Vni
+
+MOVE_DEADLINE = 600.0
+"""Seconds after which an announced move that never ended is taken as lost."""
+
+
+def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, now: float) -> Reconciled:
+    """What to do in one shard, so that what is observed becomes what is wanted.
+
+    `now` is in seconds on the clock that dated the moves.  Pure: equal arguments give equal plans.
+    """
+    intent, doubtful = _one_network_per_vni(world.intent, observed)
+    moves = tuple(move for move in world.inventory.moves if now - move.seen < MOVE_DEADLINE)
+    world = replace(world, intent=intent, inventory=replace(world.inventory, moves=moves))
+    view = look(design, world, observed, pool)
+    draft = Draft(unmet=[*doubtful, *view.attachments.unmet])
+    warnings: tuple[str, ...] = ()
+    if Duty.TAGS in world.shard.duties:
+        allocation = allocate(claims(view), worn(view), view.pool)
+        draft.unmet.extend(allocation.unmet)
+        warnings = allocation.warnings
+    if design.place is PlaceKind.DV_PORT:
+        if Duty.PORT_GROUPS in world.shard.duties:
+            plan_gated_groups(view, draft)
+        if Duty.TAGS in world.shard.duties:
+            plan_ports(view, allocation, draft)
+    elif Duty.TAGS in world.shard.duties:
+        plan_tagged_groups(view, allocation, draft)
+    return Reconciled(draft.plan(), tuple(draft.unmet), warnings)
+
+
+def _one_network_per_vni(intent: Intent, observed: Observed) -> tuple[Intent, list[Unmet]]:
+    """An intent in which a VNI names one network: of several, the one that has port groups already, then the least id.
+
+    The others are shown.
+    """
+    if len({network.vni for network in intent.networks.values()}) == len(intent.networks):
+        return intent, []
+    settled = {
+        (group.mark.network, group.mark.vni)
+        for seen in observed.targets.values()
+        if isinstance(mirror := seen.last if isinstance(seen, Unknown) else seen, SwitchMirror)
+        for group in mirror.port_groups.values()
+        if group.mark is not None
+    }
+    kept: dict[NetworkId, Network] = {}
+    unmet: list[Unmet] = []
+    first: dict[Vni, NetworkId] = {}
+    for network in sorted(intent.networks.values(), key=lambda n: ((n.id, n.vni) not in settled, n.id)):
+        holder = first.setdefault(network.vni, network.id)
+        if holder == network.id:
+            kept[network.id] = network
+        else:
+            unmet.append(Unmet(f"network {network.id}", f"VNI {int(network.vni)} is network {holder}'s already"))
+    return replace(intent, networks=kept), unmet

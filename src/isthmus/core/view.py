@@ -1,0 +1,138 @@
+"""What one round sees: every mirror, or the last good one together with the fact that it is old."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from isthmus.core.attach import Attachments, attach
+from isthmus.core.design import Design
+from isthmus.core.segments import Whereabouts
+from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
+from isthmus.model.observed import (
+    NveMirror,
+    Observed,
+    OwnerMark,
+    StandardSwitchMirror,
+    SwitchMirror,
+    TargetId,
+    Unknown,
+)
+from isthmus.model.scope import Domain, HostScope, SwitchScope
+from isthmus.model.shard import Shard, VidPool, World
+from isthmus.model.tags import Vni
+
+
+def switch_target(dvs: DvsId) -> TargetId:
+    """The target of a distributed switch."""
+    return TargetId("dvs", dvs)
+
+
+def standard_switch_target(host: HostId, vswitch: str) -> TargetId:
+    """The target of one standard switch of one host."""
+    return TargetId("vss", f"{host}/{vswitch}")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The world and the mirrors of one round.  `known` holds the targets that were read whole just now."""
+
+    design: Design
+    world: World
+    pool: VidPool
+    switches: Mapping[DvsId, SwitchMirror]
+    standard: Mapping[TargetId, StandardSwitchMirror]
+    nves: Mapping[TargetId, NveMirror]
+    known: frozenset[TargetId]
+    unknown: Mapping[TargetId, str]
+    marks: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)
+    attachments: Attachments = field(default_factory=lambda: Attachments((), {}, {}, {}))
+    groups: Mapping[tuple[DvsId, NetworkId, Vni], tuple[str, ...]] = field(default_factory=dict)
+    """The keys of our port groups by switch and network."""
+
+    @property
+    def shard(self) -> Shard:
+        """The shard in question."""
+        return self.world.shard
+
+    def whereabouts(self) -> Whereabouts:
+        """Where the members of each network are."""
+        return Whereabouts(self.world.intent, self.world.inventory, self.attachments)
+
+    def domain(self, dvs: DvsId, host: HostId | None) -> Domain:
+        """Where the VID of a DV port on `host` must mean one subject."""
+        if self.pool.reuse and host is not None:
+            return HostScope(host, dvs)
+        return SwitchScope(dvs)
+
+    def nve_hosts(self, place: str) -> frozenset[HostId]:
+        """The hosts served by an NVE of this shard, named by its host or leaf."""
+        if self.design.nve.on_each_host:
+            return frozenset({HostId(place)})
+        hosts = self.world.inventory.hosts.values()
+        return frozenset(host.id for host in hosts if host.leaf == LeafId(place))
+
+    def vteps(self, hosts: Iterable[HostId]) -> frozenset[str]:
+        """The VTEPs that serve these hosts."""
+        found = (self.world.inventory.hosts.get(host) for host in hosts)
+        return frozenset(host.vtep for host in found if host is not None and host.vtep)
+
+
+def look(design: Design, world: World, observed: Observed, pool: VidPool) -> View:
+    """Sort the mirrors by kind and attach the NICs.  A target without any mirror is absent, never empty."""
+    switches: dict[DvsId, SwitchMirror] = {}
+    standard: dict[TargetId, StandardSwitchMirror] = {}
+    nves: dict[TargetId, NveMirror] = {}
+    known: set[TargetId] = set()
+    unknown: dict[TargetId, str] = {}
+    for target, seen in observed.targets.items():
+        if isinstance(seen, Unknown):
+            unknown[target] = seen.reason
+            mirror = seen.last
+        else:
+            known.add(target)
+            mirror = seen
+        match mirror:
+            case SwitchMirror():
+                switches[mirror.dvs] = mirror
+            case StandardSwitchMirror():
+                standard[target] = mirror
+            case NveMirror():
+                nves[target] = mirror
+            case None:
+                pass
+    marks = {
+        (dvs, key): group.mark
+        for dvs, mirror in switches.items()
+        for key, group in mirror.port_groups.items()
+        if group.mark is not None and group.mark.owner == world.shard.owner
+    }
+    groups: dict[tuple[DvsId, NetworkId, Vni], tuple[str, ...]] = {}
+    for (dvs, key), mark in sorted(marks.items()):
+        groups[dvs, mark.network, mark.vni] = (*groups.get((dvs, mark.network, mark.vni), ()), key)
+    attachments = attach(world.intent, world.inventory, marks)
+    return View(
+        design,
+        world,
+        _closed(design, world, pool),
+        switches,
+        standard,
+        nves,
+        frozenset(known),
+        unknown,
+        marks,
+        attachments,
+        groups,
+    )
+
+
+def _closed(design: Design, world: World, pool: VidPool) -> VidPool:
+    """The pool less what must not leave the hosts: VIDs that uplinks carry, where the NVE is on the host."""
+    if not design.nve.on_each_host:
+        return pool
+    reserved = pool.reserved
+    for dvs in world.shard.switches:
+        switch = world.inventory.switches.get(dvs)
+        if switch is not None and switch.uplink_vids is not None:
+            reserved = reserved | switch.uplink_vids
+    return VidPool(pool.ranges, reserved, pool.reserved_in, pool.reuse)

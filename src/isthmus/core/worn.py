@@ -1,0 +1,200 @@
+"""Who is seen wearing which VID: places in vCenter, NVEs that still map it, and foreign things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isthmus.core.allocate import Hold, Worn
+from isthmus.core.attach import implied_port
+from isthmus.core.flows import mapped
+from isthmus.core.view import View
+from isthmus.model.names import DvsId, HostId, NetworkId, NicId, PortId
+from isthmus.model.nve import LeafBinding, NveEntry, Plug
+from isthmus.model.observed import Access, DvPortState, NveMirror, OwnerMark, PortGroupState, PrivateVlan, SwitchMirror
+from isthmus.model.place import DvPort, DvPortGroup, HostPortGroup, PlaceKind
+from isthmus.model.scope import (
+    Domain,
+    ForeignSubject,
+    HostScope,
+    NetworkSubject,
+    PortSubject,
+    Scope,
+    Subject,
+)
+from isthmus.model.tags import Vid
+
+
+def worn(view: View) -> list[Worn]:
+    """All that is worn in the domains of this shard."""
+    match view.design.place:
+        case PlaceKind.DV_PORT:
+            return [*_dv_ports(view), *_known_at_hosts(view)]
+        case PlaceKind.DV_PORT_GROUP:
+            return [*_port_groups(view), *_known_in_scope(view)]
+        case PlaceKind.HOST_PORT_GROUP:
+            return [*_host_port_groups(view), *_known_in_scope(view)]
+
+
+def port_of(view: View, nic: NicId | None, key: str) -> PortId:
+    """The port that a DV port belongs to: of its NIC if attached, else one of its own."""
+    if nic is None:
+        return PortId(f"dv-port {key}")
+    for attachment in view.attachments.by_vm.get(nic.vm, ()):
+        if attachment.nic.id == nic:
+            return attachment.port
+    held = view.world.inventory.nics.get(nic)
+    return implied_port(held) if held else PortId(str(nic))
+
+
+def subject_of(view: View, mark: OwnerMark, port: DvPortState) -> Subject:
+    """Whose tag a DV port in a port group of ours wears."""
+    if view.design.nve.knows_ports:
+        return PortSubject(port_of(view, port.nic, port.key))
+    return NetworkSubject(mark.vni)
+
+
+def bindings_of(mirror: NveMirror) -> set[tuple[Vid, Subject]]:
+    """What an NVE maps, read back from what it holds."""
+    found: set[tuple[Vid, Subject]] = {(vid, NetworkSubject(vni)) for vid, vni in mapped(mirror.entries)}
+    for entry in mirror.entries.values():
+        tag = _tag(entry)
+        if tag is not None:
+            found.add(tag)
+    return found
+
+
+def _tag(entry: NveEntry) -> tuple[Vid, Subject] | None:
+    match entry:
+        case LeafBinding():
+            return entry.vid, NetworkSubject(entry.vni)
+        case Plug():
+            return entry.vid, PortSubject(entry.port)
+        case _:
+            return None
+
+
+def _dv_ports(view: View) -> Iterator[Worn]:
+    arriving = {(move.vm, move.to) for move in view.world.inventory.moves} if view.pool.reuse else set()
+    for dvs, mirror in view.switches.items():
+        yield from _foreign_groups(view, dvs, mirror)
+        for port in mirror.ports.values():
+            mark = view.marks.get((dvs, port.port_group))
+            vid = _vid(port)
+            if vid is None:
+                continue
+            if mark is None:
+                yield from _foreign(view, dvs, vid, f"port {port.key} of port group {port.port_group}")
+                continue
+            host = _host(view, port)
+            subject = subject_of(view, mark, port)
+            hold = Hold.CLAIMED if port.blocked else Hold.OPEN
+            place = DvPort(dvs, port.key, port.cookie)
+            scope = None if host is None else HostScope(host, dvs)
+            yield Worn(view.domain(dvs, host), scope, vid, subject, hold, place)
+            if port.nic is not None:
+                for vm, to in arriving:
+                    if vm == port.nic.vm and to != host:
+                        yield Worn(HostScope(to, dvs), HostScope(to, dvs), vid, subject, Hold.KNOWN)
+
+
+def _vid(port: DvPortState) -> Vid | None:
+    match port.vlan:
+        case Access(vid) | PrivateVlan(vid):
+            return vid
+        case _:
+            return None
+
+
+def _host(view: View, port: DvPortState) -> HostId | None:
+    """The host a DV port is on: of its NIC as the inventory sees it, else as the port says."""
+    if port.nic is not None:
+        nic = view.world.inventory.nics.get(port.nic)
+        if nic is not None and nic.host is not None:
+            return nic.host
+    return port.host
+
+
+def _foreign_groups(view: View, dvs: DvsId, mirror: SwitchMirror) -> Iterator[Worn]:
+    for key, group in mirror.port_groups.items():
+        if (dvs, key) not in view.marks and not group.is_uplink:
+            vid = _group_vid(group)
+            if vid is not None:
+                yield from _foreign(view, dvs, vid, f"port group {key}")
+
+
+def _group_vid(group: PortGroupState) -> Vid | None:
+    match group.vlan:
+        case Access(vid) | PrivateVlan(vid):
+            return vid
+        case _:
+            return None
+
+
+def _foreign(view: View, dvs: DvsId, vid: Vid, what: str) -> Iterator[Worn]:
+    """A foreign tag counts on every host of its switch: it may be plugged in anywhere."""
+    domains: set[Domain]
+    if view.design.place is not PlaceKind.DV_PORT:
+        domains = {view.shard.scope} if view.shard.scope is not None else set()
+    elif view.pool.reuse:
+        hosts = view.shard.hosts | {move.to for move in view.world.inventory.moves}
+        domains = {HostScope(host, dvs) for host in hosts}
+    else:
+        domains = {view.domain(dvs, None)}
+    for domain in domains:
+        yield Worn(domain, None, vid, ForeignSubject(what), Hold.OPEN)
+
+
+def _known_at_hosts(view: View) -> Iterator[Worn]:
+    for host, target in view.shard.nves.items():
+        mirror = view.nves.get(target)
+        if mirror is None:
+            continue
+        for dvs in view.shard.switches:
+            scope = HostScope(HostId(host), dvs)
+            domain = view.domain(dvs, HostId(host))
+            for vid, subject in bindings_of(mirror):
+                yield Worn(domain, scope, vid, subject, Hold.KNOWN)
+            for vid in mirror.foreign_vids:
+                yield Worn(domain, scope, vid, ForeignSubject(str(target)), Hold.OPEN)
+
+
+def _port_groups(view: View) -> Iterator[Worn]:
+    scope = view.shard.scope
+    if scope is None:
+        return
+    for dvs, mirror in view.switches.items():
+        yield from _foreign_groups(view, dvs, mirror)
+        for key, group in mirror.port_groups.items():
+            mark, vid = view.marks.get((dvs, key)), _group_vid(group)
+            if mark is not None and vid is not None:
+                yield Worn(scope, scope, vid, NetworkSubject(mark.vni), Hold.OPEN, DvPortGroup(dvs, key))
+        for port in mirror.ports.values():
+            vid = _vid(port)
+            if port.vlan_own and vid is not None:
+                yield from _foreign(view, dvs, vid, f"override of port {port.key}")
+
+
+def _host_port_groups(view: View) -> Iterator[Worn]:
+    scope = view.shard.scope
+    for mirror in view.standard.values():
+        for name, group in mirror.port_groups.items():
+            if scope is None or not isinstance(group.vlan, Access | PrivateVlan):
+                continue
+            network = view.world.intent.networks.get(NetworkId(name)) if mirror.ours else None
+            subject: Subject = NetworkSubject(network.vni) if network else ForeignSubject(f"port group {name}")
+            place = HostPortGroup(mirror.host, mirror.vswitch, name)
+            yield Worn(scope, scope, group.vlan.vid, subject, Hold.OPEN, place)
+
+
+def _known_in_scope(view: View) -> Iterator[Worn]:
+    scope: Scope | None = view.shard.scope
+    if scope is None:
+        return
+    for target in view.shard.nves.values():
+        mirror = view.nves.get(target)
+        if mirror is None:
+            continue
+        for vid, subject in bindings_of(mirror):
+            yield Worn(scope, scope, vid, subject, Hold.KNOWN)
+        for vid in mirror.foreign_vids:
+            yield Worn(scope, scope, vid, ForeignSubject(str(target)), Hold.OPEN)
