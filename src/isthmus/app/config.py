@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -42,12 +43,25 @@ def _design(value: object) -> Design:
 
 def _vtep(value: str) -> str:
     try:
-        address = ipaddress.ip_address(value)
+        address = ipaddress.IPv4Address(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not an IP address") from None
+        raise ValueError(f"{value!r} is not an IPv4 address such as 192.0.2.1") from None
     if address.is_multicast or address.is_unspecified or address.is_loopback:
         raise ValueError(f"{value} cannot be the address of a VTEP")
     return str(address)
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as wrong:
+        raise ValueError(f"not a URL: {wrong}") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname or port == 0:
+        raise ValueError("must be a URL such as https://vcenter.example/sdk")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold neither user nor password: use user, and password_file or password_env")
+    return value
 
 
 def _serve(value: object) -> object:
@@ -76,7 +90,7 @@ class Section(BaseModel):
 class VcenterConfig(Section):
     """A vCenter and how to log in to it.  Its password is never here: settings.py finds it where this says."""
 
-    url: Text
+    url: Annotated[str, AfterValidator(_url)]
     user: Text
     password_file: Path | None = None
     password_env: Text | None = None
@@ -93,13 +107,32 @@ class IntentConfig(Section):
     file: Path
 
 
+class TlsConfig(Section):
+    """The files for an OVS reached over ssl:."""
+
+    key: Path
+    certificate: Path
+    ca: Path
+
+
+class OpenFlowConfig(Section):
+    """Where the bridges' OpenFlow is reached over ssl:, ``ssl:host:port``."""
+
+    br_int: Text = Field(alias="br-int")
+    br_tun: Text = Field(alias="br-tun")
+
+
 class ApplianceConfig(Section):
     """The OVS of an appliance; what a host leaves out is taken from the deployment's `appliance`."""
 
     ovsdb: Text | None = None
     rundir: Path | None = None
-    trunk: Text | None = None
+    trunk: Annotated[str, Field(pattern=r"^[^\s/]{1,15}$")] | None = None
     datapath_type: Literal["system", "netdev"] | None = None
+    vxlan_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    timeout: Seconds | None = None
+    tls: TlsConfig | None = None
+    openflow: OpenFlowConfig | None = None
 
 
 class HostConfig(ApplianceConfig):
@@ -179,6 +212,10 @@ class Config(Section):
 
     def appliance_of(self, deployment: DeploymentConfig, host: str) -> ApplianceConfig:
         """The OVS of a host's appliance, defaults filled in."""
-        own: dict[str, Any] = deployment.host[host].model_dump(include=set(ApplianceConfig.model_fields))
-        common = deployment.appliance.model_dump()
-        return ApplianceConfig(**{key: own[key] if own[key] is not None else common[key] for key in common})
+        own, common = deployment.host[host], deployment.appliance
+        return ApplianceConfig.model_construct(
+            **{
+                key: getattr(own, key) if getattr(own, key) is not None else getattr(common, key)
+                for key in ApplianceConfig.model_fields
+            }
+        )

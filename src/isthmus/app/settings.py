@@ -201,8 +201,8 @@ def _misfits(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 what = f"{settings.vtep} is the VTEP of host '{other}' already: two hosts cannot share one"
                 yield ("deployment", name, "host", host, "vtep"), what
         for host in (host for host in deployment.served if host in deployment.host):
-            ovsdb = config.appliance_of(deployment, host).ovsdb
-            if ovsdb and (other := sockets.setdefault(ovsdb, f"{name}/{host}")) != f"{name}/{host}":
+            ovsdb = config.appliance_of(deployment, host).ovsdb or "unix:/run/openvswitch/db.sock"
+            if (other := sockets.setdefault(ovsdb, f"{name}/{host}")) != f"{name}/{host}":
                 what = f"{ovsdb} is the OVS of '{other}' already: each host has its own appliance"
                 yield ("deployment", name, "host", host), what
 
@@ -227,8 +227,5 @@ def _deployment_misfits(config: Config, name: str, deployment: DeploymentConfig)
         if host not in deployment.host:
             yield (*at, "serve"), f"host '{host}' has no [deployment.{name}.host.\"{host}\"] table"
         elif deployment.design.nve is NveKind.OVS:
-            appliance = config.appliance_of(deployment, host)
-            for key in ("ovsdb", "trunk"):
-                if getattr(appliance, key) is None:
-                    what = f"'{key}' is missing, here and in [deployment.{name}.appliance]"
-                    yield (*at, "host", host), what
+            if config.appliance_of(deployment, host).trunk is None:
+                yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"

@@ -29,7 +29,10 @@ def _address(text: str) -> str:
 
 
 def _vtep(text: str) -> str:
-    address = ipaddress.ip_address(_address(text))
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 address, as that of a VTEP must be") from None
     if address.is_multicast or address.is_unspecified or address.is_loopback:
         raise ValueError(f"{text} cannot be the address of a VTEP")
     return str(address)

@@ -1,0 +1,97 @@
+"""Carries out a plan: in its partial order, targets side by side; a fault stops only what had to come after it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from isthmus.model.boundary import Target
+from isthmus.model.change import Change, Outcome, Plan, Result
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.observed import TargetId
+
+Finished = tuple[TargetId, Sequence[Result] | BaseException]
+
+
+def carry_out(
+    plan: Plan,
+    targets: Mapping[TargetId, Target],
+    written: Callable[[TargetId], None],
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[Result]:
+    """The result of every change.  `written` is told of each target touched; once `stopping`, nothing more begins."""
+    waiting = {change.id: change for change in plan.changes}
+    results: dict[int, Result] = {}
+    done: set[int] = set()
+    busy: set[TargetId] = set()
+    finished: queue.Queue[Finished] = queue.Queue()
+    bugs: list[BaseException] = []
+
+    while True:
+        if not stopping() and not bugs:
+            for target, changes in _ready(waiting.values(), done, busy).items():
+                busy.add(target)
+                for change in changes:
+                    del waiting[change.id]
+                _begin(targets[target], changes, written, finished)
+        if not busy:
+            break
+        target, outcome = finished.get()
+        busy.discard(target)
+        if isinstance(outcome, BaseException):
+            bugs.append(outcome)
+            continue
+        for result in outcome:
+            results[result.change.id] = result
+            if result.outcome is Outcome.DONE:
+                done.add(result.change.id)
+    if bugs:
+        raise bugs[0]
+    skipped = {change.id: Result(change, Outcome.SKIPPED, _why(change, results)) for change in waiting.values()}
+    return [(results | skipped)[change.id] for change in plan.changes]
+
+
+def _ready(changes: Iterable[Change], done: set[int], busy: set[TargetId]) -> dict[TargetId, list[Change]]:
+    ready: dict[TargetId, list[Change]] = defaultdict(list)
+    for change in changes:
+        if change.target not in busy and change.after <= done:
+            ready[change.target].append(change)
+    return ready
+
+
+def _begin(
+    target: Target,
+    changes: list[Change],
+    written: Callable[[TargetId], None],
+    finished: queue.Queue[Finished],
+) -> None:
+    def work() -> None:
+        outcome: Sequence[Result] | BaseException
+        try:
+            outcome = _applied(target, changes)
+        except BaseException as fault:  # carried to the caller's thread, decided there
+            outcome = fault
+        written(target.id)
+        finished.put((target.id, outcome))
+
+    threading.Thread(target=work, name=f"apply {target.id}", daemon=True).start()
+
+
+def _applied(target: Target, changes: list[Change]) -> Sequence[Result]:
+    try:
+        results = target.apply(changes)
+    except Retry as fault:
+        return [Result(change, Outcome.RETRY, str(fault)) for change in changes]
+    except Refused as fault:
+        return [Result(change, Outcome.REFUSED, str(fault)) for change in changes]
+    if [result.change.id for result in results] != [change.id for change in changes]:
+        raise AssertionError(f"{target.id} answered {len(results)} results for {len(changes)} changes, or others")
+    return results
+
+
+def _why(change: Change, results: Mapping[int, Result]) -> str:
+    blocked = [result for number in sorted(change.after) if (result := results.get(number)) is not None]
+    failed = [result for result in blocked if result.outcome is not Outcome.DONE]
+    return f"waits for {failed[0].change.target}: {failed[0].detail}" if failed else "waits for an earlier change"

@@ -1,0 +1,236 @@
+"""Keeps one shard: looks, thinks, writes, until there is nothing left to do.  The only writer of it in this process.
+
+observe targets -> read sources -> reconcile -> hold back -> apply ---+
+      ^                                                              |
+      +---------- again, until the plan is empty or nothing moves ---+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from isthmus.app.applying import carry_out
+from isthmus.app.backoff import Backoff
+from isthmus.app.observing import Clock, Sight
+from isthmus.app.reading import Source, current_moves, in_force
+from isthmus.core.design import Design
+from isthmus.core.guard import Limits, held_back
+from isthmus.core.reconcile import reconcile
+from isthmus.model.boundary import Target
+from isthmus.model.change import Action, Change, Outcome, Plan, Reconciled, Result
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.intent import Intent
+from isthmus.model.inventory import Inventory
+from isthmus.model.observed import Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.shard import Shard, VidPool, World
+
+
+class Think(Protocol):
+    """The core's reconcile, or a test's."""
+
+    def __call__(self, design: Design, world: World, observed: Observed, pool: VidPool, now: float) -> Reconciled: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A shard found in an inventory: configured names have become ids, and hosts have their VTEPs."""
+
+    shard: Shard
+    pool: VidPool
+    inventory: Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A shard as configured: what it is, how to reach its far sides, how to find it in an inventory."""
+
+    name: str
+    design: Design
+    intent: Source[Intent]
+    inventory: Source[Inventory]
+    targets: Callable[[], tuple[Target, ...]]
+    place: Callable[[Inventory], Placed]
+    observe_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How hard a keeper tries."""
+
+    passes: int = 6
+    limits: Limits = field(default_factory=Limits)
+    move_deadline: float = 600.0
+    refused_again_after: float = 60.0
+    backoff_first: float = 1.0
+    backoff_longest: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One look and one thought: what there was, what was wanted, what is to be done and what is not done now."""
+
+    world: World
+    observed: Observed
+    pool: VidPool
+    thought: Reconciled
+    plan: Plan
+    held: tuple[Change, ...] = ()
+    deferred: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round of a shard.  `last` is None, with the reason, if it could not even be thought through."""
+
+    last: Pass | None
+    results: tuple[Result, ...] = ()
+    reason: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Everything that is wanted is so, as far as can be seen."""
+        last = self.last
+        return (
+            last is not None
+            and not (last.plan or last.held or last.deferred or last.thought.unmet)
+            and not any(isinstance(mirror, Unknown) for mirror in last.observed.targets.values())
+        )
+
+
+class Keeper:
+    """One shard's loop body, with what it must remember between rounds: back-off and refusals."""
+
+    def __init__(self, charge: Charge, sight: Sight, clock: Clock, habits: Habits, think: Think = reconcile) -> None:
+        self.charge = charge
+        self._sight = sight
+        self._clock = clock
+        self._habits = habits
+        self._think = think
+        self._backoff = Backoff(habits.backoff_first, habits.backoff_longest)
+        self._refused: dict[tuple[TargetId, Action], tuple[str, float]] = {}
+        self._targets: tuple[Target, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The shard's name."""
+        return self.charge.name
+
+    def keep(
+        self,
+        since: int,
+        *,
+        write: bool = True,
+        agreed: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+        told: Callable[[Result], None] = lambda result: None,
+    ) -> Round:
+        """One round.  `write` False looks and thinks only; `agreed` lifts the guard; `told` hears of each result."""
+        results: list[Result] = []
+        last: Pass | None = None
+        for _ in range(self._habits.passes):
+            try:
+                last = self._look_and_think(since, agreed=agreed)
+            except (Retry, Refused) as fault:
+                self._backoff.failed(self.name, self._clock())
+                return Round(None, tuple(results), str(fault))
+            self._backoff.succeeded(self.name)
+            if not write or not last.plan or stopping():
+                break
+            made = carry_out(last.plan, self._by_id(), self._sight.written, stopping)
+            for result in made:
+                told(result)
+            self._remember(made)
+            results.extend(made)
+            if not any(result.outcome is Outcome.DONE for result in made):
+                last = self._deferring(last)
+                break
+        return Round(last, tuple(results))
+
+    def retry_at(self) -> float | None:
+        """When something that failed may be tried again."""
+        charge = self.charge
+        moments = (
+            self._backoff.until([self.name, *(target.id for target in self._targets)]),
+            self._sight.retry_at(target.id for target in self._targets),
+            charge.intent.retry_at(),
+            charge.inventory.retry_at(),
+        )
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def refusals(self) -> Mapping[tuple[TargetId, Action], tuple[str, float]]:
+        """What far sides refused, why, and when: not tried again before the input changes or some time has passed."""
+        return dict(self._refused)
+
+    def target(self, wanted: TargetId) -> Target | None:
+        """One of the shard's targets, if it was reached yet."""
+        return self._by_id().get(wanted)
+
+    def _by_id(self) -> dict[TargetId, Target]:
+        return {target.id: target for target in self._targets}
+
+    def _look_and_think(self, since: int, *, agreed: bool) -> Pass:
+        self._targets = self.charge.targets()
+        observed = self._sight.observe(self._targets, since)
+        intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
+        placed = self.charge.place(inventory.value)
+        now = self._clock()
+        current = current_moves(placed.inventory, now, self._habits.move_deadline)
+        world = World(placed.shard, in_force(intent, inventory), current)
+        thought = self._think(self.charge.design, world, observed, placed.pool, now)
+        plan: Plan = thought.plan
+        held: tuple[Change, ...] = ()
+        if not agreed:
+            plan, held = held_back(plan, self._habits.limits, objects_of(world, observed))
+        return self._deferring(Pass(world, observed, placed.pool, thought, plan, held))
+
+    def _deferring(self, last: Pass) -> Pass:
+        """The pass without what was refused of late or waits for a far side that failed."""
+        now = self._clock()
+        self._refused = {
+            key: (why, when)
+            for key, (why, when) in self._refused.items()
+            if now - when < self._habits.refused_again_after
+        }
+        early = [
+            change.id
+            for change in last.plan.changes
+            if self._backoff.waiting(change.target, now) or (change.target, change.action) in self._refused
+        ]
+        if not early:
+            return last
+        plan = last.plan.without(early)
+        kept = {change.id for change in plan.changes}
+        deferred = tuple(change for change in last.plan.changes if change.id not in kept)
+        return Pass(last.world, last.observed, last.pool, last.thought, plan, last.held, last.deferred + deferred)
+
+    def _remember(self, results: Iterable[Result]) -> None:
+        now = self._clock()
+        outcomes: dict[TargetId, set[Outcome]] = {}
+        for result in results:
+            outcomes.setdefault(result.change.target, set()).add(result.outcome)
+            if result.outcome is Outcome.REFUSED:
+                self._refused[result.change.target, result.change.action] = (result.detail, now)
+        for target, seen in outcomes.items():
+            if Outcome.RETRY in seen:
+                self._backoff.failed(target, now)
+            elif Outcome.DONE in seen:
+                self._backoff.succeeded(target)
+
+
+def objects_of(world: World, observed: Observed) -> int:
+    """How many port groups of ours and ports in them this shard has: what the guard's share is a share of."""
+    count = 0
+    for mirror in observed.targets.values():
+        seen = mirror.last if isinstance(mirror, Unknown) else mirror
+        if isinstance(seen, SwitchMirror):
+            ours = {
+                key
+                for key, group in seen.port_groups.items()
+                if group.mark is not None and group.mark.owner == world.shard.owner
+            }
+            served = world.shard.hosts
+            ports = sum(port.port_group in ours and (not served or port.host in served) for port in seen.ports.values())
+            count += len(ours) + ports
+    return count
