@@ -1,0 +1,234 @@
+"""The fixed frame of an appliance: what br-int and br-tun must be, and the corrections that make them so.
+
+    trunk NIC [1] br-int [2] <--- patch ---> [2] br-tun [3] one VXLAN port, every VTEP and VNI set by flows
+
+Law: only what carries our mark is altered or removed.  When everything is right there is no correction, so no write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.adapters.ovs.text import PORT_NUMBERS
+from isthmus.model.faults import Refused
+from isthmus.model.flow import Bridge, FlowPort
+
+OWNER_KEY, SCHEMA_KEY, SCHEMA = "isthmus-owner", "isthmus-schema", "1"
+PATCH_TUN, PATCH_INT, VXLAN = "patch-tun", "patch-int", "isthmus-vxlan"
+PROTOCOLS = frozenset({"OpenFlow13", "OpenFlow14", "OpenFlow15"})
+LOCAL = 65534
+"""The number of a bridge's own internal port (OFPP_LOCAL); -1 or none if ovs-vswitchd could not make the bridge."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """A port, with the interface it consists of, as OVSDB holds it."""
+
+    bridge: str
+    name: str
+    type: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    owner: str | None = None
+    wanted_number: int | None = None
+    number: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeState:
+    """A bridge as OVSDB holds it."""
+
+    name: str
+    owner: str | None
+    datapath_type: str
+    fail_mode: str
+    protocols: frozenset[str]
+    listeners: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All bridges and ports of an appliance at one moment."""
+
+    bridges: Mapping[str, BridgeState]
+    ports: Mapping[str, PortState]
+
+
+@dataclass(frozen=True, slots=True)
+class AddBridge:
+    """Make an empty bridge."""
+
+    name: str
+    datapath_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort:
+    """Add a port of one interface."""
+
+    bridge: str
+    name: str
+    columns: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePort:
+    """Take a port out of a bridge."""
+
+    bridge: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Write columns of a row; of a map column, only the keys given."""
+
+    table: str
+    row: str
+    columns: Mapping[str, object]
+
+
+Correction: TypeAlias = AddBridge | AddPort | RemovePort | Set
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPort:
+    """A port of the frame."""
+
+    bridge: Bridge
+    role: FlowPort
+    name: str
+    type: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def ports(settings: OvsSettings) -> tuple[WantedPort, ...]:
+    """The ports of the frame."""
+    tunnel = {
+        "key": "flow", "remote_ip": "flow", "local_ip": settings.vtep, "dst_port": str(settings.vxlan_port),
+    }  # fmt: skip
+    return (
+        WantedPort(Bridge.INT, FlowPort.TRUNK, settings.trunk),
+        WantedPort(Bridge.INT, FlowPort.PATCH, PATCH_TUN, "patch", {"peer": PATCH_INT}),
+        WantedPort(Bridge.TUN, FlowPort.PATCH, PATCH_INT, "patch", {"peer": PATCH_TUN}),
+        WantedPort(Bridge.TUN, FlowPort.VXLAN, VXLAN, "vxlan", tunnel),
+    )
+
+
+def is_ours(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) -> bool:
+    """The bridge is there and carries our mark."""
+    state = snapshot.bridges.get(bridge.value)
+    return state is not None and state.owner == settings.owner
+
+
+def corrections(snapshot: Snapshot, settings: OvsSettings) -> tuple[Correction, ...]:
+    """What must be written for the frame to stand.  Raises Refused where something foreign is in the way."""
+    wanted = ports(settings)
+    for bridge in Bridge:
+        _check_ownership(snapshot, bridge, settings)
+    return (
+        *_leftovers(snapshot, wanted, settings),
+        *(step for bridge in Bridge for step in _bridge(snapshot, bridge, settings)),
+        *(step for port in wanted for step in _port(snapshot, port, settings)),
+    )
+
+
+def faults(snapshot: Snapshot, settings: OvsSettings) -> tuple[str, ...]:
+    """What ovs-vswitchd has not made of a frame that is written correctly, each with the interface and a remedy."""
+    found = []
+    for bridge in Bridge:
+        local = snapshot.ports.get(bridge.value)
+        if local is None or local.number != LOCAL:
+            why = local.error if local and local.error else "ovs-vswitchd has not made it"
+            found.append(
+                f"{bridge.value}: {why}; is datapath type {settings.datapath_type!r} available on the appliance?"
+            )
+    for port in ports(settings):
+        state = snapshot.ports.get(port.name)
+        if state is None or state.number != PORT_NUMBERS[port.role]:
+            why = state.error if state and state.error else "it has no port number yet"
+            hint = ": does the appliance have this NIC?" if port.role is FlowPort.TRUNK else ""
+            found.append(f"{port.role.value} interface {port.name} of {port.bridge.value}: {why}{hint}")
+    return tuple(found)
+
+
+def _check_ownership(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) -> None:
+    state = snapshot.bridges.get(bridge.value)
+    if state is None or state.owner == settings.owner:
+        return
+    if state.owner is not None:
+        raise Refused(
+            f"{bridge.value} belongs to the isthmus installation {state.owner!r}, not to {settings.owner!r}: "
+            "use that owner name, or remove the bridge"
+        )
+    inhabited = sorted(p.name for p in snapshot.ports.values() if p.bridge == bridge.value and p.name != bridge.value)
+    if inhabited:
+        raise Refused(
+            f"{bridge.value} exists, is not ours, and holds {', '.join(inhabited)}: "
+            f"free the name (ovs-vsctl del-br {bridge.value}) or use an appliance without it"
+        )
+
+
+def _leftovers(snapshot: Snapshot, wanted: tuple[WantedPort, ...], settings: OvsSettings) -> Iterator[RemovePort]:
+    """Ports of ours that the frame does not have, or has in another bridge; and ports in a wanted one's number."""
+    home = {port.name: port.bridge.value for port in wanted}
+    numbers = {(port.bridge.value, PORT_NUMBERS[port.role]): port.name for port in wanted}
+    ours = {bridge.value for bridge in Bridge}
+    for port in snapshot.ports.values():
+        if port.owner == settings.owner and port.bridge in ours and home.get(port.name) != port.bridge:
+            yield RemovePort(port.bridge, port.name)
+        elif port.bridge in ours and numbers.get((port.bridge, port.wanted_number or 0), port.name) != port.name:
+            raise Refused(
+                f"port {port.name} of {port.bridge} is not ours and asks for port number {port.wanted_number}: "
+                f"remove it (ovs-vsctl del-port {port.bridge} {port.name})"
+            )
+
+
+def _bridge(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) -> Iterator[Correction]:
+    name, state = bridge.value, snapshot.bridges.get(bridge.value)
+    if state is None:
+        yield AddBridge(name, settings.datapath_type)
+        state = BridgeState(name, None, settings.datapath_type, "", frozenset())
+    columns: dict[str, object] = {}
+    if state.owner is None:
+        columns["external_ids"] = {OWNER_KEY: settings.owner, SCHEMA_KEY: SCHEMA}
+    if state.datapath_type != settings.datapath_type:
+        columns["datapath_type"] = settings.datapath_type
+    if state.fail_mode != "secure":
+        columns["fail_mode"] = "secure"  # else ovs-vswitchd forwards like a learning switch whenever it has no flows
+    if "OpenFlow13" not in state.protocols:
+        columns["protocols"] = sorted(PROTOCOLS)
+    if columns:
+        yield Set("Bridge", name, columns)
+    listener = settings.listener(bridge)
+    if listener and listener not in state.listeners:
+        yield Set("Controller", name, {"target": listener})
+
+
+def _port(snapshot: Snapshot, port: WantedPort, settings: OvsSettings) -> Iterator[Correction]:
+    state, number = snapshot.ports.get(port.name), PORT_NUMBERS[port.role]
+    mark = {OWNER_KEY: settings.owner}
+    columns: dict[str, object] = {"type": port.type, "options": dict(port.options), "ofport_request": number}
+    moved = state is not None and state.owner == settings.owner and state.bridge != port.bridge.value
+    if state is None or moved:
+        yield AddPort(port.bridge.value, port.name, {**columns, "external_ids": mark})
+        return
+    if state.bridge != port.bridge.value:
+        raise Refused(
+            f"interface {port.name} is in {state.bridge}, which is not ours: "
+            f"take it out of there (ovs-vsctl del-port {state.bridge} {port.name}) or name another {port.role.value}"
+        )
+    wrong: dict[str, object] = {}
+    if state.type != port.type:
+        wrong["type"] = port.type
+    if any(state.options.get(key) != value for key, value in port.options.items()):
+        wrong["options"] = dict(port.options)
+    if state.wanted_number != number:
+        wrong["ofport_request"] = number
+    if state.owner != settings.owner:
+        wrong["external_ids"] = mark
+    if wrong:
+        yield Set("Interface", port.name, wrong)

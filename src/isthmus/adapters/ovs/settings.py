@@ -1,0 +1,82 @@
+"""How one OVS appliance is reached and what its two bridges are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address
+
+from isthmus.model.flow import Bridge
+
+_SSL = re.compile(r"ssl:[^\s:]+:\d{1,5}|ssl:\[[0-9a-f:]+\]:\d{1,5}")
+DATAPATHS = ("system", "netdev")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The files that make an ssl: connection trusted on both ends."""
+
+    key: str
+    certificate: str
+    ca: str
+
+
+@dataclass(frozen=True, slots=True)
+class OvsSettings:
+    """One appliance.  Raises ValueError, naming the setting and the remedy, for what cannot work.
+
+    `ovsdb` is ``unix:/run/openvswitch/db.sock``, with `rundir` the directory of the bridges' OpenFlow sockets, or
+    ``ssl:host:port``, with an ssl: target per bridge in `openflow` (the bridge is told to listen there).
+    """
+
+    trunk: str
+    """The appliance's interface in the trunk port group, the NIC that sees the VMs' frames with their VIDs."""
+    vtep: str
+    """The appliance's own VTEP address; the frames of the overlay come from it."""
+    owner: str
+    """The installation's name, written on all we make."""
+    ovsdb: str = "unix:/run/openvswitch/db.sock"
+    rundir: str = "/run/openvswitch"
+    openflow: Mapping[Bridge, str] = field(default_factory=dict)
+    tls: TlsFiles | None = None
+    vxlan_port: int = 4789
+    datapath_type: str = "system"
+    timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        try:
+            IPv4Address(self.vtep)
+        except AddressValueError:
+            raise ValueError(f"vtep {self.vtep!r} is not an IPv4 address such as 192.0.2.1") from None
+        if not re.fullmatch(r"[^\s/]{1,15}", self.trunk):
+            raise ValueError(f"trunk {self.trunk!r} is not an interface name such as eth1")
+        if not self.owner:
+            raise ValueError("owner is empty: name the installation, so that its bridges can be told from others'")
+        if self.datapath_type not in DATAPATHS:
+            raise ValueError(f"datapath_type {self.datapath_type!r} is neither of {', '.join(DATAPATHS)}")
+        if not 0 < self.vxlan_port < 2**16:
+            raise ValueError(f"vxlan_port {self.vxlan_port} is not in 1..65535")
+        if self.ovsdb.startswith("ssl:"):
+            self._check_ssl()
+        elif not re.fullmatch(r"unix:/.+", self.ovsdb):
+            raise ValueError(f"ovsdb {self.ovsdb!r} is neither unix:/absolute/path nor ssl:host:port")
+
+    def _check_ssl(self) -> None:
+        if self.tls is None:
+            raise ValueError(f"ovsdb {self.ovsdb} needs tls: a private key, a certificate and the CA's certificate")
+        for place, target in {"ovsdb": self.ovsdb, **{b.value: t for b, t in self.openflow.items()}}.items():
+            if not _SSL.fullmatch(target):
+                raise ValueError(f"{place} {target!r} is not of the form ssl:host:port")
+        missing = [bridge.value for bridge in Bridge if bridge not in self.openflow]
+        if missing:
+            raise ValueError(f"ovsdb {self.ovsdb} needs an OpenFlow target ssl:host:port for {' and '.join(missing)}")
+
+    def openflow_target(self, bridge: Bridge) -> str:
+        """Where ovs-ofctl finds a bridge."""
+        return self.openflow.get(bridge) or f"unix:{self.rundir}/{bridge.value}.mgmt"
+
+    def listener(self, bridge: Bridge) -> str | None:
+        """Where the bridge must listen for us beside its unix socket."""
+        target = self.openflow.get(bridge, "")
+        return f"pssl:{target.rpartition(':')[2]}" if target.startswith("ssl:") else None

@@ -1,0 +1,151 @@
+"""An OVS appliance as a Target: reads its two bridges whole, writes only what differs.
+
+Law: no flush, neither at start nor at close; a bundle holds exactly the changes asked for, so an unchanged flow keeps
+its counters and no frame is lost to a reconcile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from isthmus.adapters.ovs import bridges, text
+from isthmus.adapters.ovs.openflow import OpenFlow, Rejected
+from isthmus.adapters.ovs.ovsdb import Ovsdb
+from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.adapters.ovs.watch import Watch
+from isthmus.model.boundary import Wake
+from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome, Result
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.flow import Bridge, Flow
+from isthmus.model.names import HostId
+from isthmus.model.nve import NveEntry, NveKey
+from isthmus.model.observed import NveMirror, TargetId
+
+
+class OvsTarget:
+    """One appliance, read by any number of processes and written by the one that holds its OVSDB lock."""
+
+    def __init__(self, host: HostId, settings: OvsSettings) -> None:
+        self.host = host
+        self._settings = settings
+        self._ovsdb = Ovsdb(settings)
+        self._openflow = OpenFlow(settings)
+        self._watch: Watch | None = None
+        self._read: dict[tuple[Bridge, str], Flow | None] = {}
+
+    @property
+    def id(self) -> TargetId:
+        """Which far side this is."""
+        return TargetId("ovs", self.host)
+
+    def observe(self) -> NveMirror:
+        """All flows of our bridges, and whether these stand as they should."""
+        snapshot = self._ovsdb.snapshot()
+        present = [bridge for bridge in Bridge if bridges.is_ours(snapshot, bridge, self._settings)]
+        lines = [(bridge, line) for bridge in present for line in self._openflow.dump(bridge)]
+        # A line seen before means what it meant before: an appliance at rest costs a dump and no parsing.
+        self._read = {at: self._read[at] if at in self._read else text.parse(*at) for at in lines}
+        entries: dict[NveKey, NveEntry] = {flow.key: flow for flow in self._read.values() if flow is not None}
+        return NveMirror(self.id, entries, ready=self._stands(snapshot))
+
+    def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+        """Build first, then all flows: one bundle per bridge, or two where br-tun both gains and loses flows."""
+        results: dict[int, Result] = {}
+        flows = [change for change in changes if not isinstance(change.action, BuildNve)]
+        for change in changes:
+            if isinstance(change.action, BuildNve):
+                results[change.id] = self._build(change)
+        results |= {result.change.id: result for result in self._write(flows)}
+        return [results[change.id] for change in changes]
+
+    def watch(self, wake: Wake) -> None:
+        """Call `wake` for this host when ovs-vswitchd restarts or somebody else alters the bridges, until `close`."""
+        self._watch = Watch(self._settings, lambda: wake(frozenset({self.host})))
+        self._watch.start()
+
+    def claim(self) -> None:
+        """Become the writer of this appliance until `close`, as `apply` does.  Raises Refused if another process is."""
+        self._ovsdb.claim()
+
+    def close(self) -> None:
+        """Let go of watch, connection and lock.  The flows stay and go on forwarding."""
+        if self._watch is not None:
+            self._watch.close()
+        self._ovsdb.close()
+
+    def _stands(self, snapshot: bridges.Snapshot) -> bool:
+        try:
+            return not bridges.corrections(snapshot, self._settings) and not bridges.faults(snapshot, self._settings)
+        except Refused:
+            return False  # BuildNve says why
+
+    def _build(self, change: Change) -> Result:
+        try:
+            self._ovsdb.claim()
+            self._ovsdb.commit(bridges.corrections(self._ovsdb.snapshot(), self._settings))
+            faults = bridges.faults(self._ovsdb.snapshot(), self._settings)
+        except Refused as fault:
+            return Result(change, Outcome.REFUSED, str(fault))
+        except Retry as fault:
+            return Result(change, Outcome.RETRY, str(fault))
+        return Result(change, Outcome.RETRY, "; ".join(faults)) if faults else Result(change, Outcome.DONE)
+
+    def _write(self, changes: Sequence[Change]) -> list[Result]:
+        """Write all at once; if the switch rejects that, halve until what it rejects stands alone."""
+        middle = len(changes) // 2
+        try:
+            self._bundle(changes)
+        except Rejected as fault:
+            if middle:
+                return self._write(changes[:middle]) + self._write(changes[middle:])
+            return _all(changes, Outcome.REFUSED, fault)
+        except Refused as fault:
+            return _all(changes, Outcome.REFUSED, fault)
+        except Retry as fault:
+            return _all(changes, Outcome.RETRY, fault)
+        return [Result(change, Outcome.DONE) for change in changes]
+
+    def _bundle(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        self._ovsdb.claim()
+        snapshot = self._ovsdb.snapshot()
+        for bridge, lines in _steps(changes):
+            if not bridges.is_ours(snapshot, bridge, self._settings):
+                raise Retry(f"{bridge.value} of {self.host} is not built")
+            self._openflow.bundle(bridge, lines)
+
+
+def _steps(changes: Iterable[Change]) -> Iterator[tuple[Bridge, list[str]]]:
+    """What to send to which bridge, in an order that never points a frame at a table that is not there.
+
+    Frames of VMs go br-int -> br-tun, so br-tun gains before br-int does and loses after br-int did.
+    """
+    gains: dict[Bridge, list[str]] = {bridge: [] for bridge in Bridge}
+    losses: dict[Bridge, list[str]] = {bridge: [] for bridge in Bridge}
+    for change in changes:
+        match change.action:
+            case Learn(entries):
+                for flow in map(_flow, entries):
+                    gains[flow.bridge].append(f"add {text.render(flow)}")
+            case Forget(entries):
+                for flow in map(_flow, entries):
+                    losses[flow.bridge].append(f"delete_strict {text.render_key(flow.key)}")
+            case other:
+                raise TypeError(f"an OVS appliance knows no {type(other).__name__}")
+    steps = (
+        (Bridge.TUN, gains[Bridge.TUN]),
+        (Bridge.INT, losses[Bridge.INT] + gains[Bridge.INT]),
+        (Bridge.TUN, losses[Bridge.TUN]),
+    )
+    return ((bridge, lines) for bridge, lines in steps if lines)
+
+
+def _all(changes: Sequence[Change], outcome: Outcome, fault: Exception) -> list[Result]:
+    return [Result(change, outcome, str(fault)) for change in changes]
+
+
+def _flow(entry: NveEntry) -> Flow:
+    if not isinstance(entry, Flow):
+        raise TypeError(f"an OVS appliance holds no {type(entry).__name__}")
+    return entry
