@@ -1,5 +1,7 @@
-"""The OVS appliance of one ESXi host as its makers deliver it: Open vSwitch, the underlay NIC on br-phy with the VTEP
-address, the trunk NIC waiting.  br-int and br-tun are made by whoever is its NVE, isthmus or the lab's own static one."""
+"""The OVS appliance of one ESXi host as it is delivered: Open vSwitch, br-phy with underlay NIC and VTEP, a trunk NIC.
+
+br-int and br-tun are made by whoever is its NVE, isthmus or the lab's own static one.
+"""
 
 from __future__ import annotations
 

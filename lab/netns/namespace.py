@@ -38,10 +38,12 @@ def existing() -> list[str]:
     return sorted(path.name for path in NETNS_DIR.iterdir()) if NETNS_DIR.is_dir() else []
 
 
-def add(name: str) -> None:
+def add(name: str, speaks_ipv6: bool = True) -> None:
+    """`speaks_ipv6` is for machines; the kernel's own multicast reports have no business on the far end of a cable."""
     run("ip", "netns", "add", name)
-    # Router solicitations and multicast joins of a fresh interface are noise in a world that counts frames.
-    settings = ("net.ipv6.conf.default.accept_ra=0", "net.ipv6.conf.default.accept_dad=0")
+    # Router solicitations and duplicate detection of a fresh interface are noise in a world that counts frames.
+    settings = ["net.ipv6.conf.default.accept_ra=0", "net.ipv6.conf.default.accept_dad=0"]
+    settings.append(f"net.ipv6.conf.default.disable_ipv6={0 if speaks_ipv6 else 1}")
     run("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
     ip(name, ["link set lo up"])
 

@@ -1,6 +1,6 @@
 """An NVE of fixed flows, written once from a description of the whole world: the control in comparisons with isthmus.
 
-It knows beforehand what a controller has to find out: each network's VID on each host, each VM's MAC and where it may be.
+It knows beforehand what a controller has to find out: each network's VID on each host, where each VM's MAC may be.
 
     br-int   trunk0 <-> patch, the VIDs of the networks only
     br-tun   0 from br-int -> 1, from the tunnel -> 2
