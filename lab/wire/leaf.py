@@ -1,0 +1,72 @@
+"""A leaf switch in memory: it bridges the VIDs bound to a VNI on its host-facing ports, and tunnels to other VTEPs.
+
+Law: what came from a VTEP goes to no other (split horizon); a MAC with a remote entry goes there and nowhere else, even
+if the entry is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from isthmus.model.names import HostId, LeafId, Mac
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafKey, LeafUnicast
+from isthmus.model.observed import NveMirror, TargetId
+from isthmus.model.tags import Vid, VidSet, Vni
+from lab.wire.clock import VirtualClock
+from lab.wire.frames import Exit, Frame, ToHost, ToVtep
+from lab.wire.nve import WireNve, tagged
+
+
+class WireLeaf(WireNve):
+    """One VTEP with the hosts below it."""
+
+    def __init__(self, leaf: LeafId, vtep: str, hosts: Iterable[HostId], clock: VirtualClock) -> None:
+        super().__init__(TargetId("leaf", leaf), vtep, hosts, clock)
+        self.ready = True
+        self.foreign: dict[Vid, Vni] = {}
+        """Bindings of somebody else's, by VID: seen, bridged, and not ours to change."""
+
+    def observe(self) -> NveMirror:
+        """Our entries, and which VIDs are somebody else's."""
+        return replace(super().observe(), foreign_vids=VidSet.of(self.foreign))
+
+    def restart(self) -> None:
+        """A replaced leaf: its configuration is gone, its frame is not ours to build."""
+        super().restart()
+        self.ready = True
+
+    def from_host(self, host: HostId, frame: Frame) -> Sequence[Exit]:
+        """In from a host-facing port."""
+        vni = None if frame.vid is None else self._vni_of(frame.vid)
+        if vni is None:
+            return []
+        inner = tagged(frame, None)
+        unicast = None if frame.is_group else self.entries.get(LeafUnicast(vni, Mac(frame.dst), "").key)
+        if isinstance(unicast, LeafUnicast):
+            return [ToVtep(unicast.vtep, vni, inner)]
+        return [*self._locally(vni, frame, host), *self._flooded(vni, inner)]
+
+    def from_underlay(self, vni: int, vtep: str, frame: Frame) -> Sequence[Exit]:
+        """In from another VTEP."""
+        return [ToHost(host, tagged(frame, vid)) for vid in self._vids_of(vni) for host in self.hosts]
+
+    def _locally(self, vni: Vni, frame: Frame, source: HostId) -> Iterator[Exit]:
+        for vid in self._vids_of(vni):
+            for host in self.hosts:
+                if (host, vid) != (source, frame.vid):
+                    yield ToHost(host, tagged(frame, vid))
+
+    def _flooded(self, vni: Vni, frame: Frame) -> Iterator[Exit]:
+        flood = self.entries.get(LeafFlood(vni, frozenset()).key)
+        if isinstance(flood, LeafFlood):
+            for vtep in sorted(flood.vteps):
+                yield ToVtep(vtep, vni, frame)
+
+    def _vni_of(self, vid: Vid) -> Vni | None:
+        binding = self.entries.get(LeafKey("binding", (str(int(vid)),)))
+        return binding.vni if isinstance(binding, LeafBinding) else self.foreign.get(vid)
+
+    def _vids_of(self, vni: int) -> list[Vid]:
+        ours = [e.vid for e in self.entries.values() if isinstance(e, LeafBinding) and e.vni == vni]
+        return sorted([*ours, *(vid for vid, at in self.foreign.items() if at == vni)])

@@ -1,0 +1,78 @@
+"""A per-port NVE in memory: a vRouter agent, or an appliance that runs the stock Neutron OVS agent.
+
+Law: a trunk VID is a port, and the port's own MAC is the only source it accepts; where other ports are is the SDN's
+own business, so all per-port NVEs of a world share one directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from isthmus.model.names import HostId
+from isthmus.model.nve import Plug
+from isthmus.model.observed import TargetId
+from isthmus.model.tags import Vid
+from lab.wire.clock import VirtualClock
+from lab.wire.frames import Exit, Frame, ToHost, ToVtep
+from lab.wire.nve import WireNve, tagged
+
+
+class Directory:
+    """Which per-port NVE has which ports: the SDN's control plane, always up to date."""
+
+    def __init__(self) -> None:
+        self.nves: list[WireVrouter] = []
+        self.peers: Callable[[], Iterable[tuple[int, str, str | None]]] = tuple
+        """Asked for members elsewhere: VNI, VTEP, MAC."""
+
+    def others(self, asking: WireVrouter, vni: int, mac: str | None) -> Iterator[str]:
+        """The VTEPs where a MAC of a network is (None: where any member is), the asking one excepted."""
+        for nve in self.nves:
+            if nve is not asking and any(mac in (None, plug.mac) for plug in nve.plugs(vni)):
+                yield nve.vtep
+        yield from sorted({vtep for at, vtep, peer in self.peers() if at == vni and mac in (None, peer)})
+
+
+class WireVrouter(WireNve):
+    """One host's vRouter, or stock OVS agent: it holds plugs."""
+
+    def __init__(
+        self, host: HostId, vtep: str, clock: VirtualClock, directory: Directory, kind: str = "vrouter"
+    ) -> None:
+        super().__init__(TargetId(kind, host), vtep, (host,), clock)
+        self.ready = True
+        self.directory = directory
+        directory.nves.append(self)
+
+    def restart(self) -> None:
+        """The agent starts anew: a vRouter reloads its ports from its own files, a stock appliance is empty."""
+        if self.id.kind != "vrouter":
+            super().restart()
+
+    def plugs(self, vni: int | None = None) -> list[Plug]:
+        """The enabled ports, of one network or of all."""
+        return [p for p in self.entries.values() if isinstance(p, Plug) and p.enabled and vni in (None, p.vni)]
+
+    def from_host(self, host: HostId, frame: Frame) -> Sequence[Exit]:
+        """In from the trunk: the VID says which port speaks; if two ports share it, either of them."""
+        exits: list[Exit] = []
+        for speaker in self.plugs():
+            if speaker.vid == frame.vid and speaker.mac == frame.src:
+                exits += self._switched(speaker, frame)
+        return exits
+
+    def from_underlay(self, vni: int, vtep: str, frame: Frame) -> Sequence[Exit]:
+        """In from another VTEP."""
+        return list(self._to_ports(vni, frame, except_vid=None))
+
+    def _switched(self, speaker: Plug, frame: Frame) -> Iterator[Exit]:
+        yield from self._to_ports(speaker.vni, frame, except_vid=speaker.vid)
+        here = any(plug.mac == frame.dst for plug in self.plugs(speaker.vni))
+        if frame.is_group or not here:
+            for vtep in self.directory.others(self, speaker.vni, None if frame.is_group else frame.dst):
+                yield ToVtep(vtep, speaker.vni, tagged(frame, None))
+
+    def _to_ports(self, vni: int, frame: Frame, except_vid: Vid | None) -> Iterator[Exit]:
+        for plug in self.plugs(vni):
+            if plug.vid != except_vid and (frame.is_group or plug.mac == frame.dst):
+                yield ToHost(self.hosts[0], tagged(frame, plug.vid))
