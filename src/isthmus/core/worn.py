@@ -162,7 +162,10 @@ def _port_groups(view: View) -> Iterator[Worn]:
     scope = view.shard.scope
     if scope is None:
         return
-    for dvs, mirror in view.switches.items():
+    for dvs in view.shard.switches:  # others are looked at for their members, not for their tags
+        mirror = view.switches.get(dvs)
+        if mirror is None:
+            continue
         yield from _foreign_groups(view, dvs, mirror)
         for key, group in mirror.port_groups.items():
             mark, vid = view.marks.get((dvs, key)), _group_vid(group)
