@@ -132,11 +132,7 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
     """Port groups with the VID of their network, and the mapping of those VIDs at every NVE of the scope."""
     where = view.whereabouts()
     groups = list(_tagged(view))
-    live = [
-        Live(group.network, group.vid)
-        for group in groups
-        if (not group.leaving or group.in_use) and _is_its_own(view, allocation, group)
-    ]
+    live = live_groups(view, allocation)
     diffs = [_compare(view, where, place, live, draft) for place in sorted(view.shard.nves)]
     known = _all_read(view)
     _write_groups(view, allocation, draft)
@@ -146,6 +142,15 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
             forget(diff, defaultdict(list), draft)
     if known:
         _remove_groups(view, groups, diffs, draft)
+
+
+def live_groups(view: View, allocation: Allocation) -> list[Live]:
+    """The VIDs that the NVEs of the scope should know: of port groups that stay, or are still plugged in."""
+    return [
+        Live(group.network, group.vid)
+        for group in _tagged(view)
+        if (not group.leaving or group.in_use) and _is_its_own(view, allocation, group)
+    ]
 
 
 def _compare(view: View, where: Whereabouts, place: str, live: list[Live], draft: Draft) -> NveDiff:
@@ -180,7 +185,7 @@ def _is_its_own(view: View, allocation: Allocation, group: _Tagged) -> bool:
 def _tagged(view: View) -> Iterator[_Tagged]:
     """Every tagged port group of ours in the scope."""
     for (dvs, key), mark in sorted(view.marks.items()):
-        mirror = view.switches.get(dvs)
+        mirror = view.switches.get(dvs) if dvs in view.shard.switches else None
         state = mirror.port_groups.get(key) if mirror else None
         if mirror is None or state is None or not isinstance(state.vlan, Access):
             continue

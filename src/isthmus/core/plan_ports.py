@@ -64,7 +64,7 @@ def plan_ports(view: View, allocation: Allocation, draft: Draft) -> None:
     """Plan all ports of this shard's hosts and what the NVEs of these hosts must know."""
     where = view.whereabouts()
     by_host: defaultdict[HostId, list[PortPlan]] = defaultdict(list)
-    for port in _ports(view, allocation):
+    for port in ports_of(view, allocation):
         by_host[port.host].append(port)
     for host in sorted(view.shard.hosts):
         _plan_host(view, allocation, where, host, by_host.get(host, []), draft)
@@ -78,7 +78,7 @@ def _plan_host(
         if ports:
             draft.cannot(host, "no NVE is configured for this host: its ports stay closed")
         return
-    live = [*_live(ports), *_expected(view, allocation, where, host)]
+    live = live_at(view, allocation, where, host, ports)
     diff = compare(view, target, realize(view, where, host, live), draft)
     if target not in view.known:
         draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
@@ -96,7 +96,7 @@ def _plan_host(
         _bare(ports, diff, closing, draft)
 
 
-def _ports(view: View, allocation: Allocation) -> Iterator[PortPlan]:
+def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
     """Every DV port in a port group of ours that a NIC on a host of this shard holds."""
     inventory = view.world.inventory
     wanted = {a.nic.id: a for host in view.shard.hosts for a in view.attachments.by_host.get(host, ())}
@@ -173,6 +173,13 @@ def _why(view: View, attachment: Attachment | None, nic: NicId) -> str:
     if not attachment.live:
         return "powered off" if held is not None and not held.powered_on else "disconnected or administratively down"
     return "no VID for it"
+
+
+def live_at(
+    view: View, allocation: Allocation, where: Whereabouts, host: HostId, ports: Iterable[PortPlan]
+) -> list[Live]:
+    """The VIDs that the NVE of `host` should know, given its ports."""
+    return [*_live(ports), *_expected(view, allocation, where, host)]
 
 
 def _live(ports: Iterable[PortPlan]) -> Iterator[Live]:

@@ -29,9 +29,7 @@ def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, n
 
     `now` is in seconds on the clock that dated the moves.  Pure: equal arguments give equal plans.
     """
-    intent, doubtful = _one_network_per_vni(world.intent, observed)
-    moves = tuple(move for move in world.inventory.moves if now - move.seen < MOVE_DEADLINE)
-    world = replace(world, intent=intent, inventory=replace(world.inventory, moves=moves))
+    world, doubtful = settled(world, observed, now)
     view = look(design, world, observed, pool)
     draft = Draft(unmet=[*doubtful, *view.attachments.unmet])
     warnings: tuple[str, ...] = ()
@@ -49,6 +47,13 @@ def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, n
     return Reconciled(draft.plan(), tuple(draft.unmet), warnings)
 
 
+def settled(world: World, observed: Observed, now: float) -> tuple[World, list[Unmet]]:
+    """The world less what cannot be: moves that never ended, and second networks with one VNI (shown)."""
+    intent, doubtful = _one_network_per_vni(world.intent, observed)
+    moves = tuple(move for move in world.inventory.moves if now - move.seen < MOVE_DEADLINE)
+    return replace(world, intent=intent, inventory=replace(world.inventory, moves=moves)), doubtful
+
+
 def _one_network_per_vni(intent: Intent, observed: Observed) -> tuple[Intent, list[Unmet]]:
     """An intent in which a VNI names one network: of several, the one that has port groups already, then the least id.
 
@@ -56,7 +61,7 @@ def _one_network_per_vni(intent: Intent, observed: Observed) -> tuple[Intent, li
     """
     if len({network.vni for network in intent.networks.values()}) == len(intent.networks):
         return intent, []
-    settled = {
+    established = {
         (group.mark.network, group.mark.vni)
         for seen in observed.targets.values()
         if isinstance(mirror := seen.last if isinstance(seen, Unknown) else seen, SwitchMirror)
@@ -66,7 +71,7 @@ def _one_network_per_vni(intent: Intent, observed: Observed) -> tuple[Intent, li
     kept: dict[NetworkId, Network] = {}
     unmet: list[Unmet] = []
     first: dict[Vni, NetworkId] = {}
-    for network in sorted(intent.networks.values(), key=lambda n: ((n.id, n.vni) not in settled, n.id)):
+    for network in sorted(intent.networks.values(), key=lambda n: ((n.id, n.vni) not in established, n.id)):
         holder = first.setdefault(network.vni, network.id)
         if holder == network.id:
             kept[network.id] = network

@@ -1,0 +1,186 @@
+"""Why a NIC has its network, or has not: which side is behind, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from isthmus.core.allocate import Allocation, allocate
+from isthmus.core.attach import Attachment
+from isthmus.core.claims import claims, port_state, wanted_group
+from isthmus.core.design import Design
+from isthmus.core.draft import Draft
+from isthmus.core.plan_groups import live_groups
+from isthmus.core.plan_nves import NveDiff, compare
+from isthmus.core.plan_ports import PortPlan, Step, live_at, ports_of
+from isthmus.core.realize import realize
+from isthmus.core.reconcile import settled
+from isthmus.core.view import View, look, switch_target
+from isthmus.core.worn import worn
+from isthmus.model.change import Unmet
+from isthmus.model.names import HostId, NicId
+from isthmus.model.observed import Observed
+from isthmus.model.place import HostPortGroup, PlaceKind
+from isthmus.model.scope import NetworkSubject, PortSubject, Subject
+from isthmus.model.shard import VidPool, World
+from isthmus.model.tags import Vid
+
+
+class Side(Enum):
+    """Who is behind."""
+
+    NOBODY = "nobody"
+    VCENTER = "vCenter"
+    NVE = "NVE"
+    INTENT = "intent"
+    INVENTORY = "inventory"
+
+
+@dataclass(frozen=True, slots=True)
+class PortReport:
+    """One NIC in a network: where it is, what it wears, and what keeps it from its network (`why`; empty: nothing)."""
+
+    nic: NicId
+    attachment: Attachment
+    host: HostId | None
+    vid: Vid | None
+    vtep: str | None
+    peers: tuple[str, ...]
+    """The VTEPs that have the network beside its own."""
+    wired: bool
+    behind: Side = Side.NOBODY
+    why: str = ""
+
+
+def explain(
+    design: Design, world: World, observed: Observed, pool: VidPool, now: float
+) -> tuple[tuple[PortReport, ...], tuple[Unmet, ...]]:
+    """A report per NIC on the shard's hosts that belongs to a network, and the NICs that belong to none and why."""
+    world, _ = settled(world, observed, now)
+    view = look(design, world, observed, pool)
+    allocation = allocate(claims(view), worn(view), view.pool)
+    reports = tuple(_dv_ports(view, allocation) if design.place is PlaceKind.DV_PORT else _tagged(view, allocation))
+    return reports, view.attachments.unmet
+
+
+def _dv_ports(view: View, allocation: Allocation) -> Iterator[PortReport]:
+    where = view.whereabouts()
+    ports = list(ports_of(view, allocation))
+    for host in sorted(view.shard.hosts):
+        here = {p.attachment.nic.id: p for p in ports if p.host == host and p.attachment is not None}
+        target = view.shard.nves.get(host)
+        live = live_at(view, allocation, where, host, [p for p in ports if p.host == host])
+        diff = compare(view, target, realize(view, where, host, live), Draft()) if target else None
+        for attachment in view.attachments.by_host.get(host, ()):
+            port = here.get(attachment.nic.id)
+            side, why = _behind(view, attachment, port, diff, allocation)
+            vid = port.worn if port is not None else None
+            yield _report(view, attachment, host, vid, side, why)
+
+
+def _behind(
+    view: View, attachment: Attachment, port: PortPlan | None, diff: NveDiff | None, allocation: Allocation
+) -> tuple[Side, str]:
+    nic = attachment.nic
+    if nic.dvs is not None and switch_target(nic.dvs) in view.unknown:
+        return Side.VCENTER, f"the switch could not be read: {view.unknown[switch_target(nic.dvs)]}"
+    if not nic.powered_on:
+        return Side.NOBODY, "the VM is powered off: its port is closed"
+    if not nic.connected:
+        return Side.NOBODY, "the NIC is disconnected"
+    if not attachment.live:
+        return Side.INTENT, "the port is administratively down"
+    if port is None:
+        if port_state(view, attachment) is None:
+            return Side.INVENTORY, "vCenter has not given it a DV port, or still names another holder"
+        return Side.INVENTORY, "it is not on a switch that this shard serves"
+    if diff is None:
+        return Side.NVE, "no NVE is configured for its host"
+    refused = [unmet.reason for unmet in allocation.unmet if unmet.about == str(attachment.place)]
+    if refused:
+        return Side.VCENTER, refused[0]
+    return _step_behind(view, port, diff)
+
+
+def _step_behind(view: View, port: PortPlan, diff: NveDiff) -> tuple[Side, str]:
+    if not diff.ready:
+        reason = view.unknown.get(diff.target, "its bridges are being built")
+        return (Side.NVE, f"{diff.target} is not ready: {reason}")
+    match port.step:
+        case Step.CLAIM:
+            return Side.VCENTER, f"VID {port.wanted} is to be claimed on its DV port"
+        case Step.OPEN | Step.RETAG:
+            return Side.VCENTER, f"its DV port is to be opened with VID {port.wanted}"
+        case Step.CLOSE:
+            return Side.INTENT, port.refusal
+        case Step.REST if port.state.blocked:
+            return Side.VCENTER, f"VID {port.wanted} is claimed by another subject at the same time"
+        case _ if _lacks(diff, port.subject):
+            return Side.NVE, f"{diff.target} lacks {_lacks(diff, port.subject)} entries of {port.subject}"
+    return Side.NOBODY, ""
+
+
+def _lacks(diff: NveDiff, subject: Subject) -> int:
+    return len(diff.missing.get(subject, ())) + len(diff.missing.get(None, ()))
+
+
+def _tagged(view: View, allocation: Allocation) -> Iterator[PortReport]:
+    where = view.whereabouts()
+    live = live_groups(view, allocation)
+    vids = {item.network.id: item.vid for item in live}
+    diffs = [
+        compare(view, target, realize(view, where, place, live), Draft()) for place, target in view.shard.nves.items()
+    ]
+    refused = {unmet.about: unmet.reason for unmet in allocation.unmet}
+    for attachment in view.attachments.all:
+        host = attachment.nic.host
+        if host is None or host not in view.shard.hosts:
+            continue
+        vid = vids.get(attachment.network.id)
+        side, why = Side.NOBODY, ""
+        behind = [diff for diff in diffs if not diff.ready or _binding_missing(view, diff, attachment)]
+        if not attachment.live:
+            why = "powered off, disconnected or administratively down"
+        elif vid is None:
+            side, why = Side.VCENTER, refused.get(_place(view, attachment), "its port group has no VID of its own yet")
+        elif behind:
+            side, why = Side.NVE, "; ".join(f"{diff.target} does not map VID {vid} yet" for diff in behind)
+        yield _report(view, attachment, host, vid, side, why)
+
+
+def _binding_missing(view: View, diff: NveDiff, attachment: Attachment) -> bool:
+    subject: Subject = (
+        PortSubject(attachment.port) if view.design.nve.knows_ports else NetworkSubject(attachment.network.vni)
+    )
+    return all(mapped != subject for _, mapped in diff.maps)
+
+
+def _place(view: View, attachment: Attachment) -> str:
+    nic = attachment.nic
+    if nic.dvs is not None and nic.dvs in view.switches:
+        return str(wanted_group(view, nic.dvs, attachment.network))
+    scope = view.shard.scope
+    switch = getattr(scope, "switch", "")
+    return str(HostPortGroup(nic.host or HostId(""), switch, attachment.network.id))
+
+
+def _report(view: View, attachment: Attachment, host: HostId, vid: Vid | None, side: Side, why: str) -> PortReport:
+    known = view.world.inventory.hosts.get(host)
+    vtep = known.vtep if known else None
+    peers = {
+        other.vtep
+        for member in view.attachments.by_network.get(attachment.network.id, ())
+        if member.live and member.nic.host and (other := view.world.inventory.hosts.get(member.nic.host)) and other.vtep
+    } | {peer.vtep for peer in view.world.intent.peers if peer.network == attachment.network.id}
+    return PortReport(
+        attachment.nic.id,
+        attachment,
+        host,
+        vid,
+        vtep,
+        tuple(sorted(peers - {vtep})),
+        wired=not why,
+        behind=side,
+        why=why,
+    )
