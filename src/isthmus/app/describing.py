@@ -9,6 +9,7 @@ from isthmus.app.text import plain
 from isthmus.model.change import (
     Action,
     AddHostPortGroup,
+    AlterHostPortGroup,
     AlterPortGroup,
     BuildNve,
     Change,
@@ -51,8 +52,10 @@ def action(act: Action) -> str:
             return f"learn {_counted(entries)}"
         case Forget(entries=entries):
             return f"forget {_counted(entries)}"
-        case AddHostPortGroup(name=name, vswitch=vswitch, vid=vid):
-            return f"add port group '{plain(name)}' to {plain(vswitch)} with VID {int(vid)}"
+        case AddHostPortGroup(name=name, vswitch=vswitch, vid=tag):
+            return f"add port group '{plain(name)}' to {plain(vswitch)} with VID {int(tag)}"
+        case AlterHostPortGroup(name=name, vswitch=vswitch, vid=tag):
+            return f"give port group '{plain(name)}' of {plain(vswitch)} VID {int(tag)}"
         case RemoveHostPortGroup(name=name, vswitch=vswitch):
             return f"remove port group '{plain(name)}' from {plain(vswitch)}"
 

@@ -8,7 +8,7 @@ observe targets -> read sources -> reconcile -> hold back -> apply ---+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from isthmus.app.applying import carry_out
@@ -74,6 +74,7 @@ class Pass:
     world: World
     observed: Observed
     pool: VidPool
+    now: float
     thought: Reconciled
     plan: Plan
     held: tuple[Change, ...] = ()
@@ -183,7 +184,7 @@ class Keeper:
         held: tuple[Change, ...] = ()
         if not agreed:
             plan, held = held_back(plan, self._habits.limits, objects_of(world, observed))
-        return self._deferring(Pass(world, observed, placed.pool, thought, plan, held))
+        return self._deferring(Pass(world, observed, placed.pool, now, thought, plan, held))
 
     def _deferring(self, last: Pass) -> Pass:
         """The pass without what was refused of late or waits for a far side that failed."""
@@ -203,7 +204,7 @@ class Keeper:
         plan = last.plan.without(early)
         kept = {change.id for change in plan.changes}
         deferred = tuple(change for change in last.plan.changes if change.id not in kept)
-        return Pass(last.world, last.observed, last.pool, last.thought, plan, last.held, last.deferred + deferred)
+        return replace(last, plan=plan, deferred=last.deferred + deferred)
 
     def _remember(self, results: Iterable[Result]) -> None:
         now = self._clock()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.toml import KeyPath, TomlFile, read_toml
@@ -23,10 +23,17 @@ _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A configuration that makes sense, and the passwords it needs by vCenter (none if they were not asked for)."""
+    """A configuration that makes sense, and where its passwords are."""
 
     config: Config
-    passwords: Mapping[str, SecretStr]
+    environment: Environment = field(repr=False, default_factory=dict)
+
+    def password(self, vcenter: str) -> str:
+        """The password of a vCenter, looked up anew so that it may be rotated.  Raises Refused if there is none."""
+        try:
+            return _password(self.config, vcenter, self.environment)
+        except (OSError, ValueError) as fault:
+            raise Refused(f"password of vCenter '{vcenter}': {getattr(fault, 'strerror', None) or fault}") from fault
 
 
 def load(path: Path, environment: Environment = os.environ, *, secrets: bool = True) -> Settings:
@@ -34,16 +41,14 @@ def load(path: Path, environment: Environment = os.environ, *, secrets: bool = T
     file = read_toml(path)
     values = _with_environment(file.values, environment)
     config, errors = _validated(file, values)
-    passwords: dict[str, SecretStr] = {}
     if config is not None:
         config = _rooted(config, path.absolute().parent)
         errors.extend(file.at(keys, what) for keys, what in _misfits(config))
         if secrets:
-            passwords, missing = _passwords(config, environment)
-            errors.extend(file.at(keys, what) for keys, what in missing)
+            errors.extend(file.at(keys, what) for keys, what in _missing_passwords(config, environment))
     if errors or config is None:
         raise Refused("\n".join(errors))
-    return Settings(config, passwords)
+    return Settings(config, environment)
 
 
 def _validated(file: TomlFile, values: dict[str, Any]) -> tuple[Config | None, list[str]]:
@@ -126,17 +131,13 @@ def _is_govc(govc_url: object, url: object) -> bool:
     return urlsplit(str(url)).netloc == urlsplit(str(govc_url)).netloc
 
 
-def _passwords(config: Config, environment: Environment) -> tuple[dict[str, SecretStr], list[tuple[KeyPath, str]]]:
-    found: dict[str, SecretStr] = {}
-    missing: list[tuple[KeyPath, str]] = []
+def _missing_passwords(config: Config, environment: Environment) -> Iterator[tuple[KeyPath, str]]:
     for name, vcenter in config.vcenter.items():
         try:
-            found[name] = SecretStr(_password(config, name, environment))
+            _password(config, name, environment)
         except (OSError, ValueError) as fault:
-            what = getattr(fault, "strerror", None) or str(fault)
             key = "password_file" if vcenter.password_file else "password_env"
-            missing.append((("vcenter", name, key), what))
-    return found, missing
+            yield ("vcenter", name, key), getattr(fault, "strerror", None) or str(fault)
 
 
 def _password(config: Config, name: str, environment: Environment) -> str:
@@ -226,6 +227,5 @@ def _deployment_misfits(config: Config, name: str, deployment: DeploymentConfig)
             yield (*at, "serve"), f"host '{host}' is listed {times} times"
         if host not in deployment.host:
             yield (*at, "serve"), f"host '{host}' has no [deployment.{name}.host.\"{host}\"] table"
-        elif deployment.design.nve is NveKind.OVS:
-            if config.appliance_of(deployment, host).trunk is None:
-                yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"
+        elif deployment.design.nve is NveKind.OVS and config.appliance_of(deployment, host).trunk is None:
+            yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"

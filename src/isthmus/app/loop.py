@@ -1,0 +1,241 @@
+"""When shards are kept: woken by watches, by a jittered timer, by what may be tried again; and where bugs end.
+
+Watches never act.  Wakes coalesce: however many come while a shard is being kept, it is kept once more.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from isthmus.app import describing
+from isthmus.app.conditions import Condition, conditions_of
+from isthmus.app.keeper import Keeper, Round
+from isthmus.app.observing import Clock, Sight
+from isthmus.app.standing import Standing
+from isthmus.app.text import plain
+from isthmus.model.change import Outcome, Result
+from isthmus.model.names import HostId
+
+log = logging.getLogger("isthmus")
+NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a shard is kept without being woken."""
+
+    resync: float = 60.0
+    jitter: float = 0.2
+    again: float = 1.0
+    """Soon: there was more to do than one round does, or the round ended in a bug."""
+    longest: float = 60.0
+    together: int = 8
+    """Shards kept at the same time."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """One shard's place in the loop."""
+
+    keeper: Keeper
+    due: float
+    woken: int | None = None
+    """The tick of the wake that made it due; None: it is due by itself, to try something again."""
+    agreed: bool = False
+    running_since: float | None = None
+    bugs: int = 0
+    fault: str = ""
+    rounds: int = 0
+    changes: int = 0
+    settled_at: float | None = None
+    last: Round | None = None
+    conditions: dict[Condition, float] = field(default_factory=dict)
+
+    def wake(self, now: float, tick: int) -> None:
+        """It is due, with observations from `tick` on; how long it has been due counts from the first wake."""
+        self.due, self.woken = min(self.due, now), tick
+
+    def concerned_by(self, hosts: frozenset[HostId]) -> bool:
+        """Whether a change on these hosts may matter here.  A shard that writes port groups has all hosts."""
+        last = self.last.last if self.last else None
+        return last is None or not hosts.isdisjoint(last.world.shard.hosts)
+
+
+class Loop:
+    """Keeps all shards of this process."""
+
+    def __init__(
+        self,
+        keepers: Iterable[Keeper],
+        sight: Sight,
+        clock: Clock,
+        timing: Timing = Timing(),
+        standing: Standing | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._sight = sight
+        self._clock = clock
+        self._timing = timing
+        self.standing = standing or Standing()
+        self._dice = dice or random.Random()
+        self._changed = threading.Condition()  # re-entrant
+        self._stopping = threading.Event()
+        self.seats = {keeper.name: Seat(keeper, clock()) for keeper in keepers}
+        self._resync_at = clock()
+
+    # --- waking ---------------------------------------------------------------------------------------------------
+
+    def wake(self, hosts: frozenset[HostId] | None = None) -> None:
+        """Something changed on these hosts (None: anywhere).  Called by watches, from any thread."""
+        tick = self._sight.tick()
+        with self._changed:
+            for seat in self.seats.values():
+                if hosts is None or seat.concerned_by(hosts):
+                    seat.wake(self._clock(), tick)
+            self._changed.notify_all()
+
+    def agree(self, shard: str | None = None) -> None:
+        """An operator's word to the guard, for the next round of one shard or all."""
+        tick = self._sight.tick()
+        with self._changed:
+            for name, seat in self.seats.items():
+                if shard in (None, name):
+                    seat.agreed = True
+                    seat.wake(self._clock(), tick)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
+    # --- keeping --------------------------------------------------------------------------------------------------
+
+    def step(self) -> float:
+        """Keep every shard that is due, one after the other, in this thread.  Returns when the next is due."""
+        while not self.stopping and (taken := self._take()) is not None:
+            self._keep(*taken)
+        return self._next_due()
+
+    def run(self) -> None:
+        """Keep shards until stopped, some at the same time."""
+        while not self.stopping:
+            with self._changed:
+                taken = self._take() if self._running() < self._timing.together else None
+                if taken is None:
+                    self._changed.wait(self._patience())
+                    continue
+            threading.Thread(target=self._keep, args=taken, name=f"shard {taken[0].keeper.name}", daemon=True).start()
+
+    def finish(self, seconds: float) -> bool:
+        """Wait for rounds under way to end.  False if some did not within `seconds`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running(), timeout=seconds)
+
+    def longest_round(self) -> float:
+        """For how long the oldest round under way has been running."""
+        now = self._clock()
+        return max(
+            (now - since for seat in self.seats.values() if (since := seat.running_since) is not None), default=0
+        )
+
+    def _running(self) -> int:
+        return sum(seat.running_since is not None for seat in self.seats.values())
+
+    def _take(self) -> tuple[Seat, int] | None:
+        """The shard that is due the longest, and the tick from which on it needs observations."""
+        with self._changed:
+            now = self._clock()
+            if now >= self._resync_at:
+                self._resync_at = now + self._timing.resync * (1 + self._timing.jitter * self._dice.uniform(-1, 1))
+                self.wake()
+            idle = [seat for seat in self.seats.values() if seat.running_since is None and seat.due <= now]
+            if not idle:
+                return None
+            seat = min(idle, key=lambda seat: seat.due)
+            since = self._sight.tick() if seat.woken is None else seat.woken
+            seat.running_since, seat.due, seat.woken = now, NEVER, None
+            return seat, since
+
+    def _next_due(self) -> float:
+        with self._changed:
+            dues = [seat.due for seat in self.seats.values() if seat.running_since is None]
+            return min([*dues, self._resync_at])
+
+    def _patience(self) -> float | None:
+        if self._running() >= self._timing.together:
+            return None
+        return max(0.0, self._next_due() - self._clock())
+
+    def _keep(self, seat: Seat, since: int) -> None:
+        name = seat.keeper.name
+        agreed, seat.agreed = seat.agreed, False
+        silent = seat.keeper.charge.observe_only or self.standing.of(name) is not None
+        try:
+            done = seat.keeper.keep(
+                since,
+                write=not silent,
+                agreed=agreed,
+                stopping=self._stopping.is_set,
+                told=lambda result: self._told(seat, result),
+            )
+        except Exception as bug:  # the one place where bugs end: this shard waits, the others go on
+            log.exception("shard %s: a bug: %r", name, bug)
+            seat.bugs += 1
+            seat.fault = f"{type(bug).__name__}: {bug}"
+            self._note(seat, (Condition("fault", "shard", seat.fault),))
+            wait = min(self._timing.longest, self._timing.again * 2 ** min(seat.bugs - 1, 10))
+        else:
+            seat.bugs, seat.fault, seat.last = 0, "", done
+            self._note(seat, conditions_of(done, _refusals(seat.keeper)))
+            wait = self._wait(seat, done)
+        self._put_back(seat, wait)
+
+    def _wait(self, seat: Seat, done: Round) -> float:
+        """Seconds until the shard is due by itself: more to do, or something to try again."""
+        now = self._clock()
+        if done.settled:
+            seat.settled_at = now
+        moved = any(result.outcome is Outcome.DONE for result in done.results)
+        soon = self._timing.again if moved and done.last is not None and done.last.plan else NEVER
+        retry_at = seat.keeper.retry_at()
+        return soon if retry_at is None else min(soon, max(0.0, retry_at - now))
+
+    def _put_back(self, seat: Seat, wait: float) -> None:
+        with self._changed:
+            seat.rounds += 1
+            seat.running_since = None
+            seat.due = min(seat.due, self._clock() + wait)  # it may have been woken meanwhile
+            self._changed.notify_all()
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def _told(self, seat: Seat, result: Result) -> None:
+        if result.outcome is Outcome.DONE:
+            seat.changes += 1
+            log.info("%s: %s", seat.keeper.name, describing.result(result))
+
+    def _note(self, seat: Seat, conditions: Iterable[Condition]) -> None:
+        """Log what is new and what is gone; a condition that stays is news once."""
+        now = self._clock()
+        current = {condition: seat.conditions.get(condition, now) for condition in conditions}
+        for condition in current.keys() - seat.conditions.keys():
+            text = f"{plain(condition.about, 300)}: {plain(condition.reason, 2000)}"
+            log.warning("%s: %s: %s", seat.keeper.name, condition.kind, text)
+        for condition in seat.conditions.keys() - current.keys():
+            log.info("%s: no longer %s: %s", seat.keeper.name, condition.kind, plain(condition.about, 300))
+        seat.conditions = current
+
+
+def _refusals(keeper: Keeper) -> list[tuple[str, str]]:
+    return [(f"{target}: {describing.action(action)}", why) for (target, action), (why, _) in keeper.refusals().items()]

@@ -1,0 +1,177 @@
+"""What `show` and `explain` tell: rows of plain data from what the shards last saw, with or without a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from isthmus.app.keeper import Pass
+from isthmus.core.design import Design
+from isthmus.core.explain import PortReport, explain
+from isthmus.model.inventory import Inventory
+from isthmus.model.names import NicId
+from isthmus.model.observed import NveMirror, SwitchMirror, Unknown
+from isthmus.model.shard import Duty
+
+Row = dict[str, Any]
+Seen = Mapping[str, tuple[Design, Pass]]
+"""The last pass of each shard, by name."""
+
+
+def hosts(seen: Seen) -> list[Row]:
+    """Each served host: its VTEP, its NVE, how many NICs it has in networks."""
+    return [row for name, design, last in _tagging(seen) for row in _hosts(name, design, last)]
+
+
+def _hosts(name: str, design: Design, last: Pass) -> Iterator[Row]:
+    reports = reports_of(design, last)
+    for host_id in sorted(last.world.shard.hosts):
+        host = last.world.inventory.hosts.get(host_id)
+        target = last.world.shard.nves.get(host_id)
+        mirror = last.observed.targets.get(target) if target is not None else None
+        here = [report for report in reports if report.host == host_id]
+        yield {
+            "host": host.name if host else host_id,
+            "id": host_id,
+            "shard": name,
+            "vtep": host.vtep if host else None,
+            "connected": bool(host and host.connected),
+            "nve": _nve(mirror),
+            "nics": len(here),
+            "wired": sum(report.wired for report in here),
+            "vids": sorted({int(report.vid) for report in here if report.vid is not None}),
+        }
+
+
+def _nve(mirror: object) -> str:
+    match mirror:
+        case Unknown(reason=reason):
+            return f"unknown: {reason}"
+        case NveMirror(ready=True):
+            return "ready"
+        case NveMirror():
+            return "not built"
+    return "none"
+
+
+def networks(seen: Seen) -> list[Row]:
+    """Each wanted network: its VNI, its port groups, and the VID it wears on each host."""
+    rows: dict[str, Row] = {}
+    for _, (_, last) in sorted(seen.items()):
+        for network in last.world.intent.networks.values():
+            row = {"name": network.name, "id": network.id, "vni": int(network.vni), "mtu": network.mtu}
+            rows.setdefault(network.id, {**row, "port_groups": [], "nics": 0, "vids": {}})
+        for mirror in last.observed.targets.values():
+            known = mirror.last if isinstance(mirror, Unknown) else mirror
+            if isinstance(known, SwitchMirror):
+                _note_port_groups(rows, known, last.world.shard.owner)
+    for _, design, last in _tagging(seen):
+        for report in reports_of(design, last):
+            row = rows.get(report.attachment.network.id, {"nics": 0, "vids": {}})
+            row["nics"] += 1
+            if report.vid is not None and report.host is not None:
+                row["vids"][_host_name(last.world.inventory, report.host)] = int(report.vid)
+    return sorted(rows.values(), key=lambda row: str(row["id"]))
+
+
+def _note_port_groups(rows: dict[str, Row], mirror: SwitchMirror, owner: str) -> None:
+    for key, group in mirror.port_groups.items():
+        if group.mark is not None and group.mark.owner == owner and group.mark.network in rows:
+            keys = rows[group.mark.network]["port_groups"]
+            if key not in keys:
+                keys.append(key)
+
+
+def ports(seen: Seen, opened: Mapping[NicId, float] | None = None) -> list[Row]:
+    """Each NIC in a network: where it is, what it wears, which side is behind and why."""
+    rows = []
+    for name, design, last in _tagging(seen):
+        for report in reports_of(design, last):
+            rows.append(_port(name, last, report, opened or {}))
+    return rows
+
+
+def _port(name: str, last: Pass, report: PortReport, opened: Mapping[NicId, float]) -> Row:
+    nic = report.attachment.nic
+    return {
+        "port": report.attachment.port,
+        "vm": nic.vm_name,
+        "vm_uuid": nic.id.vm,
+        "nic": nic.label or str(nic.id.key),
+        "nic_id": str(nic.id),
+        "mac": nic.mac,
+        "addresses": list(report.attachment.addresses),
+        "network": report.attachment.network.name or report.attachment.network.id,
+        "network_id": report.attachment.network.id,
+        "host": _host_name(last.world.inventory, report.host),
+        "dv_port": nic.port_key,
+        "vid": None if report.vid is None else int(report.vid),
+        "vni": int(report.attachment.network.vni),
+        "vtep": report.vtep,
+        "peers": list(report.peers),
+        "wired": report.wired,
+        "behind": report.behind.value,
+        "why": report.why,
+        "seconds_to_open": opened.get(nic.id),
+        "shard": name,
+    }
+
+
+def matching(rows: Iterable[Row], wanted: str) -> list[Row]:
+    """The ports that `wanted` may mean: a port id, a MAC, a VM's instance UUID or name, or ``name/NIC label``."""
+    folded = wanted.lower()
+    return [
+        row
+        for row in rows
+        if wanted in (row["port"], row["nic_id"], row["vm"], f"{row['vm']}/{row['nic']}", f"{row['vm']} {row['nic']}")
+        or folded in (row["mac"], row["vm_uuid"])
+    ]
+
+
+def strangers(seen: Seen, wanted: str) -> list[Row]:
+    """NICs that `wanted` may mean and that are in no network of ours, with the reason as far as it is known."""
+    found: dict[str, Row] = {}
+    folded = wanted.lower()
+    for name, (design, last) in sorted(seen.items()):
+        if Duty.TAGS not in last.world.shard.duties:
+            continue
+        reasons = {unmet.about: unmet.reason for unmet in last.thought.unmet}
+        attached = {report.nic for report in reports_of(design, last)}
+        for nic in last.world.inventory.nics.values():
+            names = (str(nic.id), nic.vm_name, f"{nic.vm_name}/{nic.label}", f"{nic.vm_name} {nic.label}")
+            if nic.id in attached or (wanted not in names and folded not in (nic.mac, nic.id.vm)):
+                continue
+            served = nic.host in last.world.shard.hosts
+            why = reasons.get(str(nic.id), "" if served else "its host is served by another process or by none")
+            found[str(nic.id)] = {
+                "port": None,
+                "vm": nic.vm_name,
+                "vm_uuid": nic.id.vm,
+                "nic": nic.label or str(nic.id.key),
+                "nic_id": str(nic.id),
+                "mac": nic.mac,
+                "host": _host_name(last.world.inventory, nic.host),
+                "wired": False,
+                "behind": "intent",
+                "why": why or "it is in no port group of ours",
+                "shard": name,
+            }
+            if served:
+                break
+    return list(found.values())
+
+
+def reports_of(design: Design, last: Pass) -> tuple[PortReport, ...]:
+    """The core's explanation of each NIC of a shard."""
+    return explain(design, last.world, last.observed, last.pool, last.now)[0]
+
+
+def _tagging(seen: Seen) -> Iterator[tuple[str, Design, Pass]]:
+    for name, (design, last) in sorted(seen.items()):
+        if Duty.TAGS in last.world.shard.duties:
+            yield name, design, last
+
+
+def _host_name(inventory: Inventory, host: Any) -> str | None:
+    known = inventory.hosts.get(host)
+    return known.name if known else host

@@ -1,0 +1,75 @@
+"""How the process is, as data: each shard, its conditions, its far sides and sources with their ages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from isthmus import __version__
+from isthmus.app import describing
+from isthmus.app.loop import Loop, Seat
+from isthmus.app.observing import Clock, Sight
+from isthmus.app.reading import Source
+from isthmus.app.report import Seen
+
+Data = dict[str, Any]
+
+
+def status(loop: Loop, sight: Sight, sources: Iterable[Source[Any]], clock: Clock) -> Data:
+    """Everything, for --json and the state file."""
+    now = clock()
+    return {
+        "version": __version__,
+        "shards": [_shard(loop, seat, now) for _, seat in sorted(loop.seats.items())],
+        "targets": [
+            {"target": str(health.target), "age": _rounded(health.age), "unknown": health.reason}
+            for health in sight.health()
+        ],
+        "sources": [{"source": source.name, "age": _rounded(source.age), "stale": source.reason} for source in sources],
+    }
+
+
+def _shard(loop: Loop, seat: Seat, now: float) -> Data:
+    name = seat.keeper.name
+    word = loop.standing.of(name)
+    last = seat.last.last if seat.last else None
+    return {
+        "shard": name,
+        "design": seat.keeper.charge.design.name,
+        "state": _state(seat, word.value if word else ""),
+        "settled_age": None if seat.settled_at is None else _rounded(now - seat.settled_at),
+        "rounds": seat.rounds,
+        "changes": seat.changes,
+        "pending": [describing.change(change) for change in last.plan.changes[:100]] if last else [],
+        "conditions": [
+            {"kind": condition.kind, "about": condition.about, "reason": condition.reason, "age": _rounded(now - since)}
+            for condition, since in sorted(seat.conditions.items())
+        ],
+    }
+
+
+def _state(seat: Seat, word: str) -> str:
+    if word:
+        return word
+    if seat.fault:
+        return "faulty"
+    if seat.keeper.charge.observe_only:
+        return "observe-only"
+    if seat.last is None:
+        return "starting"
+    if seat.last.settled:
+        return "settled"
+    return "waiting" if seat.last.last is None else "working"
+
+
+def seen_by(loop: Loop) -> Seen:
+    """What each shard last saw and thought."""
+    return {
+        name: (seat.keeper.charge.design, seat.last.last)
+        for name, seat in loop.seats.items()
+        if seat.last is not None and seat.last.last is not None
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
