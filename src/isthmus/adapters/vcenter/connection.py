@@ -1,0 +1,77 @@
+"""One vCenter: its inventory, its switches as targets, and the checks before anything is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pyVmomi import vim
+
+from isthmus.adapters.vcenter.faults import faults_of, one_line
+from isthmus.adapters.vcenter.inventory import LiveInventory
+from isthmus.adapters.vcenter.naming import plain
+from isthmus.adapters.vcenter.reading import all_of
+from isthmus.adapters.vcenter.session import Session, VcenterSettings
+from isthmus.adapters.vcenter.switch import Switch
+from isthmus.adapters.vcenter.tasks import Tasks
+from isthmus.model.faults import Refused
+from isthmus.model.names import ClusterId
+
+
+class Vcenter:
+    """Two sessions: one to read and write, one whose thread waits for changes.  Nothing is sent before it is asked."""
+
+    def __init__(
+        self,
+        settings: VcenterSettings,
+        clock: Callable[[], float] = time.monotonic,
+        only_hosts: frozenset[str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.session = Session(settings, clock=clock)
+        self._tasks = Tasks(self.session, clock=clock)
+        self.inventory = LiveInventory(settings, clock=clock, only_hosts=only_hosts, idle_work=self.session.keep_alive)
+        self._switches: dict[str, Switch] = {}
+
+    @property
+    def instance(self) -> str:
+        """The vCenter's own id: the first half of its HostIds and ClusterIds."""
+        return self.session.instance
+
+    def switch(self, name_or_uuid: str) -> Switch:
+        """The distributed switch of this name or uuid.  Raises Refused, with the names there are, if there is none."""
+        dvs, found = find_switch(self.session, name_or_uuid)
+        uuid = str(found["uuid"])
+        if uuid not in self._switches:
+            self._switches[uuid] = Switch(self.session, self._tasks, self.inventory, dvs, uuid)
+        return self._switches[uuid]
+
+    def clusters(self) -> dict[ClusterId, str]:
+        """The clusters and their names."""
+        return self.inventory.clusters()
+
+    def close(self) -> None:
+        """Log out of both sessions."""
+        self.inventory.close()
+        self.session.close()
+
+
+def find_switch(session: Session, name_or_uuid: str) -> tuple[Any, dict[str, Any]]:
+    """A distributed switch and its name and uuid.  Raises Refused if there is none, or more than one of that name."""
+    with faults_of(session.place):
+        switches = session.call(lambda content: all_of(content, {vim.DistributedVirtualSwitch: ["name", "uuid"]}))
+    for dvs, found in switches.items():
+        if found.get("uuid") == name_or_uuid:
+            return dvs, found
+    named = [(dvs, found) for dvs, found in switches.items() if plain(found.get("name")) == name_or_uuid]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        uuids = ", ".join(sorted(str(found["uuid"]) for _, found in named))
+        raise Refused(f"{session.place}: several distributed switches are named {name_or_uuid}; give a uuid: {uuids}")
+    names = ", ".join(sorted(one_line(plain(found.get("name")), 80) for found in switches.values()))
+    raise Refused(
+        f"{session.place}: there is no distributed switch {one_line(name_or_uuid, 80)!r}; "
+        + (f"there are: {names}" if names else "it has none, or none that this user may see")
+    )

@@ -1,0 +1,167 @@
+"""DV ports: read by criteria, written in one batch, read back.
+
+Law: a port is written only for the NIC and the state that the plan saw; what is reported done was read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from pyVmomi import vim, vmodl
+
+from isthmus.adapters.vcenter.faults import meaning, said
+from isthmus.adapters.vcenter.session import Session
+from isthmus.adapters.vcenter.tasks import Tasks
+from isthmus.model.change import Change, Gate, Outcome, Result, SetDvPort
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.observed import Access, DvPortState
+
+VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
+Write: TypeAlias = tuple[Change, SetDvPort]
+Decode = Callable[[Any], DvPortState]
+ATTEMPTS = 3  # at a port that others keep changing at the same moment
+
+
+class DvPorts:
+    """Reads and writes the DV ports of one distributed switch."""
+
+    def __init__(self, session: Session, tasks: Tasks, dvs: Any, decode: Decode) -> None:
+        self._session, self._tasks, self._dvs, self._decode = session, tasks, dvs, decode
+
+    def fetch(self) -> list[Any]:
+        """All ports that are connected or override something, as vCenter gives them.
+
+        Free ports are read too, since no criterion asks for overrides; static groups keep few of them.
+        """
+        ports = self._session.call(lambda _: self._dvs.FetchDVPorts(vim.dvs.PortCriteria(nsxPort=False)))
+        return [port for port in ports if _matters(port)]
+
+    def read(self, keys: Iterable[str]) -> dict[str, DvPortState]:
+        """The ports with these keys, as far as they exist."""
+        criteria = vim.dvs.PortCriteria(portKey=list(keys))
+        ports = self._session.call(lambda _: self._dvs.FetchDVPorts(criteria))
+        return {port.key: self._decode(port) for port in ports}
+
+    def write(self, writes: Sequence[Write], seen: Mapping[str, DvPortState]) -> list[Result]:
+        """Write these ports in one task; `seen` is what the plan was made on."""
+        results: list[Result] = []
+        waiting = list(writes)
+        for attempt in range(ATTEMPTS):
+            now = self.read(action.key for _, action in waiting)
+            waiting, judged = _still_right(waiting, now, seen, again=attempt > 0)
+            results += judged
+            if not waiting:
+                return results
+            fault = self._reconfigure(waiting, now)
+            if not isinstance(fault, vim.fault.ConcurrentAccess):
+                break
+        if len(waiting) > 1 and _refuses_the_whole(fault):
+            half = len(waiting) // 2
+            return results + self.write(waiting[:half], seen) + self.write(waiting[half:], seen)
+        return results + self._read_back(waiting, fault)
+
+    def _reconfigure(self, writes: Sequence[Write], now: Mapping[str, DvPortState]) -> BaseException | None:
+        specs = [written_spec(action, now[action.key].version) for _, action in writes]
+        try:
+            self._tasks.run(lambda _: self._dvs.ReconfigureDVPort_Task(specs), f"write {len(specs)} DV ports")
+        except (vmodl.MethodFault, Retry) as fault:
+            expected = meaning(fault, "DV ports")
+            if isinstance(expected, Refused):
+                raise expected from fault
+            return fault
+        return None
+
+    def _read_back(self, writes: Sequence[Write], fault: BaseException | None) -> list[Result]:
+        now = self.read(action.key for _, action in writes)
+        return [_judged(change, action, now.get(action.key), fault) for change, action in writes]
+
+
+def _matters(port: Any) -> bool:
+    setting = port.config.setting
+    policies = (getattr(setting, "vlan", None), setting.blocked if setting else None)
+    return port.connectee is not None or any(policy is not None and not policy.inherited for policy in policies)
+
+
+def _still_right(
+    writes: Sequence[Write], now: Mapping[str, DvPortState], seen: Mapping[str, DvPortState], *, again: bool
+) -> tuple[list[Write], list[Result]]:
+    right: list[Write] = []
+    judged: list[Result] = []
+    for change, action in writes:
+        port = now.get(action.key)
+        if port is None:
+            judged.append(Result(change, Outcome.RETRY, f"port {action.key} is gone"))
+        elif port.cookie != (action.cookie or None):
+            judged.append(Result(change, Outcome.RETRY, f"port {action.key} was taken over by another NIC"))
+        elif again and holds(port, action):
+            judged.append(Result(change, Outcome.DONE))
+        elif port.version != action.version and not _same(port, seen.get(action.key), action.version):
+            text = f"port {action.key} changed since it was read: {state(port)}"
+            judged.append(Result(change, Outcome.RETRY, text))
+        else:
+            right.append((change, action))
+    return right, judged
+
+
+def _same(port: DvPortState, seen: DvPortState | None, version: str) -> bool:
+    """Only what is not ours (a name, a shaping policy) changed since the plan's version."""
+    if seen is None or seen.version != version:
+        return False
+    return (port.vlan, port.blocked, port.vlan_own, port.blocked_own) == (
+        seen.vlan,
+        seen.blocked,
+        seen.vlan_own,
+        seen.blocked_own,
+    )
+
+
+def _refuses_the_whole(fault: BaseException | None) -> bool:
+    """One bad port made vCenter refuse the batch; a bulk fault is by host, and the other hosts' ports are written."""
+    return isinstance(fault, vmodl.MethodFault) and not isinstance(
+        fault, vim.fault.ConcurrentAccess | vim.fault.DvsOperationBulkFault
+    )
+
+
+def _judged(change: Change, action: SetDvPort, port: DvPortState | None, fault: BaseException | None) -> Result:
+    if port is not None and holds(port, action) and port.cookie == (action.cookie or None):
+        return Result(change, Outcome.DONE)
+    now = "is gone" if port is None else f"holds {state(port)}"
+    because = f": {said(fault)}" if fault is not None else ""
+    return Result(change, Outcome.RETRY, f"port {action.key} {now}{because}")
+
+
+def state(port: DvPortState) -> str:
+    """What a port wears and whether it is closed, for people."""
+    return f"{port.vlan}, {'closed' if port.blocked else 'open'}"
+
+
+def holds(port: DvPortState, action: SetDvPort) -> bool:
+    """Whether the port is as the write wants it."""
+    tagged = action.vid is None or port.vlan == Access(action.vid)
+    match action.gate:
+        case Gate.OPEN:
+            return not port.blocked and (tagged if action.vid else not port.vlan_own)
+        case Gate.CLAIM:
+            return port.blocked and (tagged if action.vid else not port.vlan_own)
+        case Gate.CLOSE:
+            return port.blocked and tagged
+        case Gate.BARE:
+            return not port.vlan_own and not port.blocked_own
+
+
+def written_spec(action: SetDvPort, version: str) -> Any:
+    """The edit of one port.  vSphere API: configVersion is the port's own, not the switch's."""
+    setting = VmwareSwitch.VmwarePortConfigPolicy()
+    if action.gate is Gate.BARE:
+        setting.vlan = VmwareSwitch.VlanIdSpec(inherited=True, vlanId=0)
+        setting.blocked = vim.BoolPolicy(inherited=True)
+    else:
+        setting.blocked = vim.BoolPolicy(inherited=False, value=action.gate is not Gate.OPEN)
+        if action.vid is not None:
+            setting.vlan = VmwareSwitch.VlanIdSpec(inherited=False, vlanId=int(action.vid))
+        elif action.gate is not Gate.CLOSE:  # which keeps the tag
+            setting.vlan = VmwareSwitch.VlanIdSpec(inherited=True, vlanId=0)
+    return vim.dvs.DistributedVirtualPort.ConfigSpec(
+        operation="edit", key=action.key, configVersion=version, setting=setting
+    )

@@ -1,0 +1,260 @@
+"""The live inventory of a vCenter: a thread of its own, on a session of its own, keeps a mirror and wakes.
+
+Law: the thread only mirrors and wakes.  What was once whole is served only while the thread can vouch for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pyVmomi import vmodl
+
+from isthmus.adapters.vcenter.faults import SessionLost, faults_of, said
+from isthmus.adapters.vcenter.feed import Feed, News
+from isthmus.adapters.vcenter.mirror import Mirror
+from isthmus.adapters.vcenter.moves import Moves, ports_of
+from isthmus.adapters.vcenter.naming import plain
+from isthmus.adapters.vcenter.nics import Unclear
+from isthmus.adapters.vcenter.session import Session, VcenterSettings
+from isthmus.model.boundary import Wake
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.inventory import Host, Inventory, Move, Nic
+from isthmus.model.names import ClusterId, HostId, NicId
+
+log = logging.getLogger(__name__)
+FIRST_DELAY, LAST_DELAY, REFUSED_DELAY = 1.0, 60.0, 300.0  # a wrong password, tried often, locks the account
+EVENTS_AGAIN = 300.0
+CATCH_UP = 5  # answers taken by a reader without a thread, where changes never pause
+LOST: Any = (SessionLost, vmodl.query.InvalidCollectorVersion, vmodl.fault.ManagedObjectNotFound, Unclear)
+
+
+class LiveInventory:
+    """An InventorySource.  Until `watch`, `read` pulls what is new itself; from then on it is free of I/O.
+
+    `only_hosts` (names) is for a process that serves few hosts.  Every VM stays in the mirror all the same, about
+    1 kB each: which peers matter is known only to who knows the networks.  Others' NICs are passed without labels.
+    """
+
+    def __init__(
+        self,
+        settings: VcenterSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        only_hosts: frozenset[str] | None = None,
+        idle_work: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings, self._clock, self._only, self._idle_work = settings, clock, only_hosts, idle_work
+        # A wait may stay open for `wait` seconds before vCenter answers that nothing happened.
+        self._session = Session(settings, timeout=settings.wait + settings.timeout, clock=clock)
+        self._moves = Moves(settings.move_deadline, clock)
+        self._pulling = threading.Lock()  # guards the feed, which only who holds it may wait on
+        self._feed: Feed | None = None
+        self._events_tried: float | None = None
+        self._state = threading.Condition()  # guards the mirrors and what follows
+        self._filling: Feed | None = None  # a feed that is not whole yet
+        self._served: Feed | None = None  # the last that was
+        self._trouble: Exception | None = None
+        self._snapshot: tuple[Mirror, int, Inventory] | None = None
+        self._wakes: list[Wake] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- for the loop --------------------------------------------------------------------------------------------
+
+    def read(self) -> Inventory:
+        """The whole inventory."""
+        if self._thread is None:
+            with self._pulling:
+                self._pull_until_whole()
+        with self._state:
+            current = lambda: self._trouble is not None or (self._served is not None and self._filling is None)  # noqa: E731
+            if not self._state.wait_for(current, self._settings.timeout):
+                raise Retry(f"{self._settings.place}: its inventory is still being read")
+            if self._trouble is not None:
+                raise self._trouble
+            return self._inventory()
+
+    def watch(self, wake: Wake) -> None:
+        """Begin to call `wake`."""
+        self._wakes.append(wake)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="vcenter-inventory", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread, log out, hang up."""
+        self._stop.set()
+        if self._thread is not None:
+            self._session.sever()
+            self._thread.join(2.0)
+        self._session.close()
+
+    # -- for the switches ----------------------------------------------------------------------------------------
+
+    def nic_of(self, vm: str, key: int) -> NicId | None:
+        """The NIC of the VM with this moref, as far as the mirror knows."""
+        with self._state:
+            return self._mirror().nic_of(vm, key)
+
+    def host_of(self, vm: str) -> HostId | None:
+        """Where the VM with this moref runs, as far as the mirror knows."""
+        with self._state:
+            mirror = self._mirror()
+            known = mirror.vms.get(vm)
+            return mirror.host_id(known.host) if known and known.host else None
+
+    def host_id(self, host: str) -> HostId:
+        """The id of the host with this moref."""
+        with self._state:
+            return self._mirror().host_id(host)
+
+    def clusters(self) -> dict[ClusterId, str]:
+        """The clusters and their names."""
+        self.read()
+        with self._state:
+            mirror = self._mirror()
+            return {ClusterId(f"{mirror.instance}/{moref}"): plain(name) for moref, name in mirror.clusters.items()}
+
+    def _mirror(self) -> Mirror:
+        if self._served is None:
+            raise Retry(f"{self._settings.place}: its inventory was not read yet")
+        return self._served.mirror
+
+    def _inventory(self) -> Inventory:
+        mirror = self._mirror()
+        if self._snapshot is None or self._snapshot[:2] != (mirror, mirror.generation):
+            hosts = mirror.hosts()
+            nics = {nic.id: self._as_needed(nic, hosts) for nic in mirror.nics()}
+            self._snapshot = (mirror, mirror.generation, Inventory(hosts, mirror.dvses(), nics))
+        moves = (
+            Move(vm, mirror.host_id(to), seen)
+            for moref, (to, seen) in self._moves.pending().items()
+            if (vm := mirror.vm_id(moref)) is not None
+        )
+        return replace(self._snapshot[2], moves=tuple(moves))
+
+    def _as_needed(self, nic: Nic, hosts: Mapping[HostId, Host]) -> Nic:
+        host = hosts.get(nic.host) if nic.host else None
+        if self._only is None or (host is not None and host.name in self._only):
+            return nic
+        return replace(nic, vm_name="", label="")
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        delay = FIRST_DELAY
+        while not self._stop.is_set():
+            try:
+                with self._pulling:
+                    news = self._pull(self._settings.wait)
+                delay = FIRST_DELAY
+                self._spread(news)
+            except Exception as trouble:
+                if self._stop.is_set():
+                    return
+                self._suffer(trouble)
+                self._stop.wait(REFUSED_DELAY if isinstance(trouble, Refused) else delay)
+                delay = min(2 * delay, LAST_DELAY)
+            with contextlib.suppress(Exception):  # the session's own user meets its faults
+                self._idle_work()
+
+    def _suffer(self, trouble: Exception) -> None:
+        if not isinstance(trouble, Retry | Refused):
+            log.exception("%s: the inventory watch met a bug and starts anew", self._settings.place)
+        elif str(trouble) != str(self._trouble):
+            log.warning("inventory is not current: %s", trouble)
+        with self._state:
+            self._trouble, self._filling = trouble, None
+            self._state.notify_all()
+
+    def _spread(self, news: News) -> None:
+        """Wake who is concerned: the hosts of what changed, and those whose VMs talk to it in its port groups."""
+        if self._filling is not None:
+            return
+        with self._state:
+            mirror = self._mirror()
+            morefs = news.hosts | (mirror.hosts_in(news.groups) if news.hosts else set())
+            hosts = None if news.everywhere else frozenset(map(mirror.host_id, morefs))
+        if hosts is None or hosts:
+            for wake in self._wakes:
+                wake(hosts)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _pull_until_whole(self) -> None:
+        """Without a thread: everything up to now."""
+        for _ in range(CATCH_UP):
+            news = self._pull(0)
+            if self._filling is None and not news.any:
+                break
+        while self._filling is not None:
+            self._pull(0)
+
+    def _pull(self, patience: float) -> News:
+        """Take in one answer of vCenter's; begins anew if the session or the collector was lost."""
+        with faults_of(self._settings.place):
+            for _ in range(3):
+                try:
+                    return self._pull_once(patience)
+                except LOST as fault:
+                    log.info("%s: inventory is read anew: %s", self._settings.place, said(fault))
+                    if isinstance(fault, SessionLost):
+                        self._session.lost(self._session.epoch)
+                    self._feed = None
+            raise Retry(f"{self._settings.place}: its inventory could not be read whole")
+
+    def _pull_once(self, patience: float) -> News:
+        feed = self._current_feed()
+        if self._stop.is_set():
+            return News()
+        answer = feed.wait(patience if feed.whole else 0)
+        with self._state:
+            news = feed.take(answer)
+        if feed.whole:
+            uplinks = feed.read_uplinks()
+            with self._state:
+                news.everywhere |= uplinks is not None and feed.mirror.learn_uplinks(uplinks)
+                news.everywhere |= self._serve(feed)
+        if news.events:
+            self._hear(feed, news)
+        return news
+
+    def _current_feed(self) -> Feed:
+        content = self._session.raw(lambda content: content)
+        if self._feed is None or self._feed.epoch != self._session.epoch:
+            self._feed = self._filling = Feed(content, self._session.epoch)
+            self._events_tried = None
+        if self._feed.events is None and (
+            self._events_tried is None or self._clock() - self._events_tried > EVENTS_AGAIN
+        ):
+            self._events_tried = self._clock()
+            self._feed.read_events(self._session.server_time(), self._settings.move_deadline)
+        return self._feed
+
+    def _serve(self, feed: Feed) -> bool:
+        """Answer from this feed's mirror from now on; True if that is news."""
+        if self._served is feed and self._trouble is None:
+            return False
+        self._served, self._filling, self._trouble = feed, None, None
+        self._state.notify_all()
+        return True
+
+    def _hear(self, feed: Feed, news: News) -> None:
+        """Take in the events that wait.  A collector that fails is made anew later; the inventory goes on."""
+        if feed.events is None:
+            return
+        try:
+            for event in feed.events.drain():
+                with self._state:
+                    news.hosts |= self._moves.take(event) | feed.mirror.hosts_at(*ports_of(event))
+        except SessionLost:
+            raise
+        except vmodl.MethodFault as fault:
+            log.warning("%s: its events stopped and are begun anew: %s", self._settings.place, said(fault))
+            feed.events, self._events_tried = None, self._clock()

@@ -1,0 +1,61 @@
+"""The owner mark of a port group: the first line of its description says whose it is and for which network.
+
+Law: what cannot be proved ours is foreign.  So is a mark of a newer schema, which this release cannot judge.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+from isthmus.model.names import NetworkId
+from isthmus.model.observed import OwnerMark
+from isthmus.model.tags import Vni
+
+SCHEMA = 1
+SENTENCE = "Kept by isthmus, which sets its VLAN and removes it with its network. Do not edit or reuse."
+MARK = re.compile(r"isthmus/(?P<schema>[0-9]{1,6})(?= |$)(?P<words>.*)")
+
+
+def described(mark: OwnerMark, description: str = "") -> str:
+    """`description` with this mark as its first line; what people wrote below an earlier mark stays."""
+    below = description.partition("\n")[2] if MARK.match(first_line(description)) else description
+    return f"{encoded(mark)}\n{below.strip() or SENTENCE}"
+
+
+def encoded(mark: OwnerMark) -> str:
+    """The line that says so."""
+    return f"isthmus/{SCHEMA} owner={_quoted(mark.owner)} network={_quoted(mark.network)} vni={int(mark.vni)}"
+
+
+def decoded(description: str | None) -> OwnerMark | None:
+    """The mark in a description; None if it has none that this release can judge."""
+    found = MARK.match(first_line(description))
+    if found is None or int(found["schema"]) != SCHEMA:
+        return None
+    words = dict(word.partition("=")[::2] for word in found["words"].split())
+    if words.keys() != {"owner", "network", "vni"}:
+        return None
+    try:
+        return OwnerMark(_unquoted(words["owner"]), NetworkId(_unquoted(words["network"])), Vni(int(words["vni"])))
+    except ValueError:
+        return None
+
+
+def newer_schema(description: str | None) -> int | None:
+    """The schema version of a mark that a newer release wrote, else None."""
+    found = MARK.match(first_line(description))
+    return int(found["schema"]) if found and int(found["schema"]) > SCHEMA else None
+
+
+def first_line(description: str | None) -> str:
+    """Where the mark is."""
+    return (description or "").partition("\n")[0].rstrip("\r")
+
+
+def _quoted(text: str) -> str:
+    return quote(text.encode("utf-8", "surrogatepass"), safe="-._~:")
+
+
+def _unquoted(text: str) -> str:
+    return unquote_to_bytes(text).decode("utf-8", "surrogatepass")

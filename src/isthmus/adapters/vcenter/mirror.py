@@ -1,0 +1,279 @@
+"""What vCenter said it runs, object by object, and the Inventory that this amounts to.
+
+Law: what is half known (no host yet, no MAC yet, no instance UUID, a template) is left out until it is whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from isthmus.adapters.vcenter.decode import vlan_spec, worn
+from isthmus.adapters.vcenter.naming import plain
+from isthmus.adapters.vcenter.nics import DEVICES, Card, Unclear, updated
+from isthmus.model.inventory import Dvs, Host, Nic
+from isthmus.model.names import ClusterId, DvsId, HostId, NicId, VmId
+from isthmus.model.tags import NO_VIDS, VidSet
+
+log = logging.getLogger(__name__)
+Touched = set[str]
+"""Morefs of hosts that a change concerns."""
+
+VM_PATHS = ("config.instanceUuid", "config.template", "name", "runtime.host", "runtime.powerState", DEVICES)
+HOST_PATHS = ("name", "parent", "runtime.connectionState")
+SWITCH_PATHS = ("uuid", "name", "config")
+GROUP_PATHS = ("key", "name", "config.configVersion")
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """A VM as far as it is known."""
+
+    uuid: str | None = None
+    template: bool = True  # until vCenter says it is none
+    name: str = ""
+    host: str | None = None
+    powered_on: bool = False
+    cards: dict[int, Card] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Known well enough to be wired."""
+        return bool(self.uuid) and self.host is not None and not self.template
+
+    @property
+    def groups(self) -> set[str]:
+        """The port groups its NICs are in."""
+        return {one.port_group for one in self.cards.values() if one.port_group}
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A distributed switch; `uplinks` are the morefs of its uplink port groups, if a host has a physical NIC there."""
+
+    uuid: str
+    name: str
+    mtu: int
+    hosts: frozenset[str]
+    uplinks: frozenset[str]
+
+
+class Mirror:
+    """Not thread-safe: its owner holds a lock."""
+
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
+        self.generation = 0
+        self.vms: dict[str, Vm] = {}
+        self.switches: dict[str, Switch] = {}
+        self.clusters: dict[str, str] = {}
+        self.uplink_vids: dict[str, VidSet] = {}
+        self._hosts: dict[str, dict[str, Any]] = {}
+        self._owners: dict[str, str] = {}
+        self._owners_at = -1
+        self._doubles: frozenset[str] = frozenset()
+
+    def host_id(self, moref: str) -> HostId:
+        """The id of a host."""
+        return HostId(f"{self.instance}/{moref}")
+
+    # -- changes -------------------------------------------------------------------------------------------------
+
+    def change_vm(self, moref: str, changes: Iterable[Any] | None) -> tuple[Touched, set[str]]:
+        """Apply property changes of a VM (None: it is gone); the hosts and port groups that this concerns."""
+        before = self.vms.get(moref, Vm())
+        after = Vm() if changes is None else _changed_vm(before, changes)
+        if changes is None:
+            self.vms.pop(moref, None)
+        else:
+            self.vms[moref] = after
+        if after == before:
+            return set(), set()
+        self.generation += 1
+        if replace(after, name=before.name) == before or not (before.whole or after.whole):
+            return set(), set()  # a new name is no news to the network, nor is what cannot be wired yet
+        return {host for host in (before.host, after.host) if host}, before.groups | after.groups
+
+    def change_host(self, moref: str, changes: Iterable[Any] | None) -> Touched:
+        """Apply property changes of a host."""
+        before = self._hosts.get(moref)
+        if changes is None:
+            self._hosts.pop(moref, None)
+        else:
+            self._hosts[moref] = {**(before or {}), **{change.name: change.val for change in changes}}
+        if self._hosts.get(moref) == before:
+            return set()
+        self.generation += 1
+        return {moref}
+
+    def change_switch(self, moref: str, changes: Iterable[Any] | None) -> bool:
+        """Apply property changes of a distributed switch; True if they matter."""
+        before = self.switches.get(moref)
+        if changes is None:
+            self.switches.pop(moref, None)
+        else:
+            self.switches[moref] = _changed_switch(before, changes)
+        if self.switches.get(moref) == before:
+            return False
+        self.generation += 1
+        return True
+
+    def learn_uplinks(self, settings: Mapping[str, Any]) -> bool:
+        """Take the default port settings of the uplink port groups, whose VLAN says what the uplinks carry."""
+        vids = {moref: _carried(setting) for moref, setting in settings.items()}
+        changed = vids != self.uplink_vids
+        self.uplink_vids = vids
+        self.generation += changed
+        return changed
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def hosts(self) -> dict[HostId, Host]:
+        """All hosts."""
+        return {
+            self.host_id(moref): Host(
+                id=self.host_id(moref),
+                name=plain(known.get("name")),
+                cluster=self._cluster(known.get("parent")),
+                connected=known.get("runtime.connectionState") == "connected",
+            )
+            for moref, known in self._hosts.items()
+        }
+
+    def dvses(self) -> dict[DvsId, Dvs]:
+        """All distributed switches."""
+        return {DvsId(switch.uuid): self._dvs(switch) for switch in self.switches.values() if switch.uuid}
+
+    def nics(self) -> Iterator[Nic]:
+        """The NICs of all VMs that are whole and own their instance UUID."""
+        for moref in self._owner_of().values():
+            vm = self.vms[moref]
+            for one in vm.cards.values():
+                if one.mac is not None and vm.host is not None and vm.uuid is not None:
+                    yield Nic(
+                        id=NicId(VmId(vm.uuid), one.key),
+                        mac=one.mac,
+                        host=self.host_id(vm.host),
+                        powered_on=vm.powered_on,
+                        dvs=DvsId(one.dvs) if one.dvs else None,
+                        port_group=one.port_group,
+                        port_key=one.port_key,
+                        cookie=one.cookie,
+                        connected=one.connected,
+                        network_name=one.network_name,
+                        vm_name=plain(vm.name),
+                        label=one.label,
+                    )
+
+    def nic_of(self, moref: str, key: int) -> NicId | None:
+        """The NIC with this device key of the VM with this moref."""
+        vm = self.vms.get(moref)
+        if vm is None or vm.uuid is None or self._owner_of().get(vm.uuid) != moref:
+            return None
+        return NicId(VmId(vm.uuid), key)
+
+    def vm_id(self, moref: str) -> VmId | None:
+        """The instance UUID of a VM, if it is whole and owns it."""
+        vm = self.vms.get(moref)
+        return VmId(vm.uuid) if vm and vm.uuid and self._owner_of().get(vm.uuid) == moref else None
+
+    def hosts_in(self, groups: set[str]) -> Touched:
+        """Hosts with a NIC in one of these port groups: a change there concerns their reachability."""
+        return (
+            {vm.host for vm in self.vms.values() if vm.host and not groups.isdisjoint(vm.groups)} if groups else set()
+        )
+
+    def hosts_at(self, switch: str, ports: Iterable[str]) -> Touched:
+        """Hosts of the NICs that hold these ports of the switch with this moref."""
+        known, keys = self.switches.get(switch), set(ports)
+        return {
+            vm.host
+            for vm in self.vms.values()
+            for one in vm.cards.values()
+            if vm.host and known and one.dvs == known.uuid and one.port_key in keys
+        }
+
+    def _owner_of(self) -> dict[str, str]:
+        """Instance UUID -> VM.  Of several VMs with one UUID the oldest owns it; the others are not wired."""
+        if self._owners_at != self.generation:
+            owners: dict[str, str] = {}
+            doubles: set[str] = set()
+            for moref in sorted(self.vms, key=_age):
+                uuid = self.vms[moref].uuid
+                if uuid and self.vms[moref].whole and owners.setdefault(uuid, moref) != moref:
+                    doubles.add(f"{moref} (instance UUID {uuid} is {owners[uuid]}'s)")
+            for double in sorted(doubles - self._doubles):
+                log.warning("%s: VM left unwired until it has an instance UUID of its own: %s", self.instance, double)
+            self._owners, self._doubles, self._owners_at = owners, frozenset(doubles), self.generation
+        return self._owners
+
+    def _cluster(self, parent: Any) -> ClusterId | None:
+        moref = parent._GetMoId() if parent is not None else None
+        return ClusterId(f"{self.instance}/{moref}") if moref in self.clusters else None
+
+    def _dvs(self, switch: Switch) -> Dvs:
+        carried = None
+        if switch.uplinks:
+            carried = NO_VIDS
+            for group in switch.uplinks:
+                carried = carried | self.uplink_vids.get(group, NO_VIDS)
+        hosts = frozenset(self.host_id(host) for host in switch.hosts)
+        return Dvs(DvsId(switch.uuid), plain(switch.name), switch.mtu, hosts, carried)
+
+
+def _changed_vm(vm: Vm, changes: Iterable[Any]) -> Vm:
+    for change in changes:
+        path, value = change.name, None if change.op in ("remove", "indirectRemove") else change.val
+        match path:
+            case "config.instanceUuid":
+                vm = replace(vm, uuid=value or None)
+            case "config.template":
+                vm = replace(vm, template=value is not False)
+            case "name":
+                vm = replace(vm, name=value or "")
+            case "runtime.host":
+                vm = replace(vm, host=value._GetMoId() if value is not None else None)
+            case "runtime.powerState":
+                # A suspended VM sends nothing, but holds its port and comes back to it.
+                vm = replace(vm, powered_on=value == "poweredOn")
+            case "config" | "config.hardware" if value is None:
+                vm = replace(vm, cards={}) if path != "config" else replace(vm, cards={}, uuid=None, template=True)
+            case _ if path.startswith(DEVICES):
+                vm = replace(vm, cards=updated(vm.cards, path, change.op, change.val))
+            case _:
+                raise Unclear(path)
+    return vm
+
+
+def _changed_switch(before: Switch | None, changes: Iterable[Any]) -> Switch:
+    switch = before or Switch("", "", 0, frozenset(), frozenset())
+    for change in changes:
+        match change.name:
+            case "uuid":
+                switch = replace(switch, uuid=change.val or "")
+            case "name":
+                switch = replace(switch, name=change.val or "")
+            case "config" if change.val is not None:
+                switch = _configured(switch, change.val)
+            case _:
+                raise Unclear(change.name)
+    return switch
+
+
+def _configured(switch: Switch, config: Any) -> Switch:
+    members = [member.config for member in config.host or () if member.config.host is not None]
+    wired = any(getattr(member.backing, "pnicSpec", None) for member in members)
+    uplinks = frozenset(group._GetMoId() for group in config.uplinkPortgroup or ()) if wired else frozenset()
+    hosts = frozenset(member.host._GetMoId() for member in members)
+    return replace(switch, mtu=getattr(config, "maxMtu", None) or 1500, hosts=hosts, uplinks=uplinks)
+
+
+def _carried(setting: Any) -> VidSet:
+    return worn(vlan_spec(getattr(setting, "vlan", None)))
+
+
+def _age(moref: str) -> tuple[int, str]:
+    digits = "".join(c for c in moref if c.isdigit())
+    return int(digits or 0), moref

@@ -1,0 +1,74 @@
+"""Announced moves, from vCenter's events.  Law: events are hints; losing one is safe, and a deadline ends each move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+from pyVmomi import vim
+
+E = vim.event
+BEGINS: tuple[Any, ...] = (E.VmBeingHotMigratedEvent, E.VmBeingMigratedEvent, E.VmBeingRelocatedEvent)
+ENDS: tuple[Any, ...] = (E.VmMigratedEvent, E.VmFailedMigrateEvent, E.VmRelocatedEvent, E.VmRelocateFailedEvent)
+PORTS: tuple[Any, ...] = (E.DvsPortConnectedEvent, E.DvsPortDisconnectedEvent, E.DvsPortReconfiguredEvent)
+PAGE_SIZE = 10  # every update of latestPage carries a whole page, and it only wakes us
+READ_SIZE = 100  # below 1,000, where readers with few privileges get stuck (govmomi #3450)
+
+
+class Moves:
+    """The moves under way: VM -> (destination, when it was first announced), by moref."""
+
+    def __init__(self, deadline: float, clock: Callable[[], float]) -> None:
+        self._deadline, self._clock = deadline, clock
+        self._pending: dict[str, tuple[str, float]] = {}
+
+    def take(self, event: Any) -> set[str]:
+        """Note an event; the hosts (morefs) it concerns."""
+        vm = event.vm.vm._GetMoId() if event.vm else None
+        if vm is None:
+            return set()
+        here = {event.host.host._GetMoId()} if event.host else set()
+        if isinstance(event, BEGINS) and event.destHost is not None:
+            to = event.destHost.host._GetMoId()
+            if self._pending.get(vm, ("",))[0] != to:
+                self._pending[vm] = (to, self._clock())
+            return here | {to}
+        if isinstance(event, ENDS):
+            ended = self._pending.pop(vm, None)
+            return here | ({ended[0]} if ended else set())
+        return set()
+
+    def pending(self) -> dict[str, tuple[str, float]]:
+        """The moves that have neither ended nor passed their deadline."""
+        now = self._clock()
+        self._pending = {vm: move for vm, move in self._pending.items() if now - move[1] < self._deadline}
+        return dict(self._pending)
+
+
+class EventReader:
+    """An event collector of one session: its latest page wakes, reading on from the last event drains."""
+
+    def __init__(self, content: Any, server_time: Any, look_back: float) -> None:
+        # A start in the middle of a move still hears of it.  Only the server's clock is used.
+        since = E.EventFilterSpec.ByTime(beginTime=server_time - timedelta(seconds=look_back))
+        kinds = [_kind(kind) for kind in (*BEGINS, *ENDS, E.DrsVmMigratedEvent, *PORTS)]
+        spec = E.EventFilterSpec(eventTypeId=kinds, time=since)
+        self.collector = content.eventManager.CreateCollectorForEvents(spec)
+        self.collector.SetCollectorPageSize(PAGE_SIZE)
+
+    def drain(self) -> Iterable[Any]:
+        """The events since the last call, in order."""
+        while events := self.collector.ReadNextEvents(READ_SIZE):
+            yield from events
+
+
+def ports_of(event: Any) -> tuple[str, list[str]]:
+    """The switch (moref) and the port keys that a DvsPort* event is about."""
+    if not isinstance(event, PORTS) or event.dvs is None:
+        return "", []
+    return event.dvs.dvs._GetMoId(), [event.portKey] if isinstance(event.portKey, str) else list(event.portKey)
+
+
+def _kind(event: Any) -> str:
+    return str(event.__name__.rpartition(".")[2])

@@ -1,0 +1,263 @@
+"""One logged-in conversation with a vCenter: trusted by certificate, always with a deadline, logged in again when lost.
+
+Law: a session-bound object (collector, filter, view) is used only in the epoch (log-in) that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPSConnection
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+from pyVmomi import VmomiSupport, vim
+from pyVmomi.SoapAdapter import SoapStubAdapter
+
+from isthmus.adapters.vcenter.faults import SessionLost, faults_of
+from isthmus.model.faults import Refused
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+POOL = 16  # HTTP connections kept open per session; more threads than tasks in flight never call at once
+IDLE = 600.0  # vCenter forgets sessions idle for 30 minutes (older: 15); ours is never idle for longer than this
+
+
+@dataclass(frozen=True, slots=True)
+class VcenterSettings:
+    """Where a vCenter is and how to trust it.  `password` is asked at each log-in, so it may be rotated."""
+
+    url: str
+    user: str
+    password: Callable[[], str] = field(repr=False)
+    ca_file: str | None = None
+    thumbprint: str | None = None
+    """SHA-256 of the certificate, with or without colons; then no CA is asked."""
+    insecure: bool = False
+    timeout: float = 30.0
+    """Seconds for any single HTTP answer."""
+    task_timeout: float = 120.0
+    wait: float = 60.0
+    """Seconds a watch stays open; also how soon a session that died without a word is noticed."""
+    move_deadline: float = 900.0
+    """Seconds after which an announced move without an end is dropped."""
+
+    @property
+    def address(self) -> tuple[str, int, str]:
+        """Host, port and path.  Raises Refused for a URL that cannot be one of a vCenter."""
+        try:
+            parts = urlsplit(self.url if "://" in self.url else f"https://{self.url}")
+            host, port = parts.hostname, parts.port or 443
+        except ValueError as wrong:
+            raise Refused(f"vCenter URL {self.url!r}: {wrong}") from wrong
+        if parts.scheme != "https" or not host:
+            raise Refused(f"vCenter URL {self.place!r}: write it as https://vcenter.example.org[:port][/sdk]")
+        return host, port, parts.path if parts.path not in ("", "/") else "/sdk"
+
+    @property
+    def place(self) -> str:
+        """The vCenter in messages: never with a user or password that the URL may hold."""
+        return "vCenter " + self.url.rpartition("@")[2].removeprefix("https://")
+
+
+class Session:
+    """A log-in and its connections.  Threads may call at once, but each waits on collectors of its own."""
+
+    def __init__(
+        self, settings: VcenterSettings, *, timeout: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self.place = settings.place
+        self.epoch = 0
+        self._clock = clock
+        self._timeout = timeout or settings.timeout
+        self._lock = threading.RLock()
+        self._stub: Any = None
+        self._content: Any = None
+        self._logged_in = False
+        self._last_call = clock()
+        self._open: weakref.WeakSet[HTTPSConnection] = weakref.WeakSet()
+
+    def call(self, work: Callable[[Any], T]) -> T:
+        """`raw`, whose faults leave as Retry or Refused."""
+        with faults_of(self.place):
+            return self.raw(work)
+
+    def raw(self, work: Callable[[Any], T]) -> T:
+        """`work(content)`, once more after a log-in if the session was lost; faults leave as they came."""
+        content, epoch = self._entered()
+        try:
+            result = work(content)
+        except SessionLost:
+            self.lost(epoch)
+            content, _ = self._entered()
+            result = work(content)
+        self._last_call = self._clock()
+        return result
+
+    def object(self, kind: Any, moref: str) -> Any:
+        """A managed object of this session, by moref, without asking whether it exists."""
+        self.call(lambda content: content)
+        return kind(moref, self._stub)
+
+    @property
+    def instance(self) -> str:
+        """The vCenter's own id, which makes its morefs unique."""
+        return self.call(lambda content: str(content.about.instanceUuid))
+
+    def lost(self, epoch: int) -> None:
+        """The session of `epoch` is gone: the next call logs in again."""
+        with self._lock:
+            if epoch == self.epoch:
+                self._logged_in = False
+
+    def server_time(self) -> Any:
+        """vCenter's clock: its times are compared with no other."""
+        return self.raw(lambda _: vim.ServiceInstance("ServiceInstance", self._stub).CurrentTime())
+
+    def keep_alive(self) -> None:
+        """Say something if nothing was said for long; a session that was lost meanwhile is left to its next user."""
+        with self._lock:
+            if not self._logged_in or self._clock() - self._last_call < IDLE:
+                return
+        with faults_of(self.place):
+            self.server_time()
+
+    def sever(self) -> None:
+        """Cut every connection, so that a thread blocked in an answer comes back at once."""
+        for connection in list(self._open):
+            sock = connection.sock
+            if sock is not None:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue
+
+    def close(self) -> None:
+        """Log out and hang up.  A vCenter that does not answer is not waited for: its session will expire."""
+        with self._lock:
+            content, was_in, self._logged_in, self._content = self._content, self._logged_in, False, None
+        if was_in and content is not None:
+            try:
+                with faults_of(self.place):
+                    content.sessionManager.Logout()
+            except Exception as fault:
+                log.info("%s: no log-out: %s", self.place, fault)
+        self.sever()
+        if self._stub is not None:
+            self._stub.DropConnections()
+
+    def _entered(self) -> tuple[Any, int]:
+        with self._lock:
+            if not self._logged_in:
+                self._log_in()
+            return self._content, self.epoch
+
+    def _log_in(self) -> None:
+        if self._stub is None:
+            self._stub = self._connect()
+        self._stub.cookie = ""  # a dead session's cookie would be answered with its death
+        self._stub.DropConnections()
+        content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+        if content.about.apiType != "VirtualCenter":
+            raise Refused(f"{self.place}: is an ESXi host, not a vCenter; give the vCenter that manages it")
+        if self._content is not None and self._content.about.instanceUuid != content.about.instanceUuid:
+            raise Refused(
+                f"{self.place}: is another vCenter now ({content.about.instanceUuid}); restart to work with it"
+            )
+        content.sessionManager.Login(self.settings.user, self.settings.password(), None)
+        self._content, self._logged_in, self._last_call = content, True, self._clock()
+        self.epoch += 1
+
+    def _connect(self) -> Any:
+        host, port, path = self.settings.address
+        context = trust(self.settings)
+
+        def connection(host: str, port: int, **rest: Any) -> HTTPSConnection:
+            made = _Connection(host, port, pin=self.settings.thumbprint, place=self.place, **rest)
+            self._open.add(made)
+            return made
+
+        version = self._newest_common_version(connection(host, port, context=context, timeout=self._timeout), path)
+        stub: Any = SoapStubAdapter(
+            host=host, port=port, path=path, version=version, sslContext=context, poolSize=POOL,
+            httpConnectionTimeout=self._timeout,
+        )  # fmt: skip
+        # pyVmomi checks a pinned thumbprint only on connections whose CA it does not trust, and after the first
+        # such connection no longer at all: so ours is checked by the connection itself, every time.
+        stub.scheme = connection
+        return stub
+
+    def _newest_common_version(self, connection: HTTPSConnection, path: str) -> str:
+        try:
+            connection.request("GET", f"{path}/vimServiceVersions.xml")
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 500:
+            raise OSError(f"HTTP {answer.status} {answer.reason}")
+        spoken = _versions(body) if answer.status == 200 else set()
+        for version in VmomiSupport.GetServiceVersions("vim25"):
+            if VmomiSupport.versionIdMap[version] in spoken:
+                return str(version)
+        raise Refused(f"{self.place}: no vSphere API at {path} (HTTP {answer.status}); check the URL")
+
+
+class _Connection(HTTPSConnection):
+    """HTTPS that holds the certificate against the pinned thumbprint on every connection."""
+
+    def __init__(self, host: str, port: int, *, pin: str | None, place: str, **rest: Any) -> None:
+        super().__init__(host, port, **rest)
+        self._pin, self._place = normal_thumbprint(pin) if pin else None, place
+
+    def connect(self) -> None:
+        super().connect()
+        if self._pin is None:
+            return
+        seen = hashlib.sha256(self.sock.getpeercert(True) or b"").hexdigest()
+        if seen != self._pin:
+            self.close()
+            raise Refused(
+                f"{self._place}: its certificate is not the pinned one (SHA-256 {seen}, pinned {self._pin}); "
+                "if the certificate was replaced on purpose, pin the new thumbprint"
+            )
+
+
+def normal_thumbprint(text: str) -> str:
+    """A SHA-256 thumbprint without colons, in lower case.  Raises Refused if it is none."""
+    digits = text.replace(":", "").replace(" ", "").lower()
+    if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        raise Refused(f"thumbprint {text[:100]!r} is not a SHA-256 fingerprint (64 hexadecimal digits)")
+    return digits
+
+
+def trust(settings: VcenterSettings) -> ssl.SSLContext:
+    """Whom to believe: a CA file, a pinned thumbprint, the system's CAs, or, by explicit choice, anybody."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as wrong:
+        raise Refused(f"ca_file {settings.ca_file}: cannot be read as PEM certificates ({wrong})") from wrong
+    if settings.insecure or settings.thumbprint:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _versions(body: bytes) -> set[str]:
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError:
+        return set()
+    for namespace in root.iter("namespace"):
+        if namespace.findtext("name") == "urn:vim25":
+            return {element.text or "" for element in namespace.iter("version")}
+    return set()

@@ -1,0 +1,145 @@
+"""One distributed switch as a Target: all its port groups and DV ports, and the four writes to them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+from pyVmomi import vim
+
+from isthmus.adapters.vcenter import decode, marks
+from isthmus.adapters.vcenter.dvports import DvPorts, Write
+from isthmus.adapters.vcenter.faults import faults_of
+from isthmus.adapters.vcenter.inventory import LiveInventory
+from isthmus.adapters.vcenter.portgroups import PortGroups
+from isthmus.adapters.vcenter.reading import Properties, properties, properties_with
+from isthmus.adapters.vcenter.session import Session
+from isthmus.adapters.vcenter.tasks import IN_FLIGHT, Tasks
+from isthmus.model.change import AlterPortGroup, Change, CreatePortGroup, Outcome, RemovePortGroup, Result, SetDvPort
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.names import DvsId, HostId
+from isthmus.model.observed import DvPortState, PortGroupState, SwitchMirror, TargetId
+
+log = logging.getLogger(__name__)
+PortGroup = vim.dvs.DistributedVirtualPortgroup
+Work: TypeAlias = Callable[[], list[Result]]
+READS = 3  # a port group made between the reading of groups and of ports makes a second look necessary
+
+
+class Switch:
+    """Reads and writes the distributed switch `uuid`.  Threads may share it."""
+
+    def __init__(self, session: Session, tasks: Tasks, inventory: LiveInventory, dvs: Any, uuid: str) -> None:
+        self.id = TargetId("dvs", uuid)
+        self._session, self._inventory, self._dvs = session, inventory, dvs
+        self._groups = PortGroups(session, tasks, dvs)
+        self._ports = DvPorts(session, tasks, dvs, self._decoded)
+        self._lock = threading.Lock()  # guards what follows
+        self._known: dict[tuple[str, str, str], PortGroupState] = {}  # (key, name, version) never changes its content
+        self._seen: Mapping[str, DvPortState] = {}
+
+    def observe(self) -> SwitchMirror:
+        """Its port groups and ports, read now.  Raises Retry if they could not be read whole."""
+        with faults_of(f"{self._session.place} switch {self.id.name}"):
+            for _ in range(READS):
+                groups = self._session.call(self._read_groups)
+                fetched = self._ports.fetch()
+                self._inventory.read()  # brings the mirror, which knows the NICs, up to the ports
+                ports = {port.key: port for port in map(self._decoded, fetched)}
+                if all(port.port_group in groups for port in ports.values()):
+                    with self._lock:
+                        self._seen = ports
+                    return SwitchMirror(DvsId(self.id.name), groups, ports)
+        raise Retry(f"switch {self.id.name}: its port groups change faster than they can be read")
+
+    def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+        """Make these changes: each port group by itself, the ports of a host in one task, all at once."""
+        by_host: dict[HostId | None, list[Write]] = defaultdict(list)
+        work: list[tuple[Sequence[Change], Work]] = []
+        for change in changes:
+            if isinstance(change.action, SetDvPort):
+                by_host[change.action.host].append((change, change.action))
+            else:
+                work.append(([change], lambda change=change: [self._group_change(change)]))  # type: ignore[misc]
+        with self._lock:
+            seen = self._seen
+        for writes in by_host.values():
+            work.append(([change for change, _ in writes], lambda writes=writes: self._ports.write(writes, seen)))  # type: ignore[misc]
+        done = {result.change.id: result for results in self._all(work) for result in results}
+        return [done[change.id] for change in changes]
+
+    def _all(self, work: Sequence[tuple[Sequence[Change], Work]]) -> list[list[Result]]:
+        if len(work) < 2:
+            return [self._attempt(*one) for one in work]
+        with ThreadPoolExecutor(min(IN_FLIGHT, len(work)), thread_name_prefix="vcenter-write") as pool:
+            return list(pool.map(lambda one: self._attempt(*one), work))
+
+    def _attempt(self, changes: Sequence[Change], work: Work) -> list[Result]:
+        try:
+            with faults_of(f"{self._session.place} switch {self.id.name}"):
+                return work()
+        except Retry as fault:
+            return [Result(change, Outcome.RETRY, str(fault)) for change in changes]
+        except Refused as fault:
+            return [Result(change, Outcome.REFUSED, str(fault)) for change in changes]
+
+    def _group_change(self, change: Change) -> Result:
+        match change.action:
+            case CreatePortGroup() as action:
+                detail = self._groups.create(action)
+            case AlterPortGroup() as action:
+                detail = self._groups.alter(action)
+            case RemovePortGroup() as action:
+                detail = self._groups.remove(action)
+            case other:
+                raise TypeError(f"a distributed switch does not take {type(other).__name__}")
+        return Result(change, Outcome.DONE, detail)
+
+    def _decoded(self, port: Any) -> DvPortState:
+        inventory = self._inventory
+        return decode.dv_port(port, inventory.nic_of, inventory.host_id, inventory.host_of)
+
+    def _read_groups(self, content: Any) -> dict[str, PortGroupState]:
+        """All port groups; the settings of a group are read again only when its version, name or switch changed.
+
+        A group inherits from the switch, so the switch's own version is part of the key.
+        """
+        wanted = {
+            type(self._dvs): ["config.configVersion", "config.uplinkPortgroup"],
+            PortGroup: ["key", "name", "config.configVersion"],
+        }
+        read = properties_with(content, self._dvs, "portgroup", wanted)
+        switch = read.pop(self._dvs)
+        uplinks = frozenset(group._GetMoId() for group in switch.get("config.uplinkPortgroup") or ())
+        base = str(switch.get("config.configVersion"))
+        stale = [group for group, found in read.items() if _key(found, base) not in self._known]
+        configs = properties(content, stale, {PortGroup: ["config"]})
+        states: dict[str, PortGroupState] = {}
+        known: dict[tuple[str, str, str], PortGroupState] = {}
+        for group, found in read.items():
+            if group in configs:
+                state = _state(configs[group], found, uplinks)
+            elif group in stale:
+                continue  # removed meanwhile
+            else:
+                state = self._known[_key(found, base)]
+            states[state.key] = state
+            known[_key(found, base)] = state
+        with self._lock:
+            self._known = known
+        return states
+
+
+def _state(read: Properties, found: Properties, uplinks: frozenset[str]) -> PortGroupState:
+    config = read["config"]
+    if (newer := marks.newer_schema(config.description)) is not None:
+        log.warning("port group %s carries a mark of schema %d: left to the newer isthmus", config.key, newer)
+    return decode.port_group(config, found.get("name"), uplinks)
+
+
+def _key(found: Properties, base: str) -> tuple[str, str, str]:
+    return found["key"], f"{base}/{found.get('name')}", str(found.get("config.configVersion"))
