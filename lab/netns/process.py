@@ -64,15 +64,23 @@ class Processes:
         return process
 
     def start(
-        self, what: str, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None
+        self,
+        what: str,
+        command: Sequence[str | Path],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        answers: Path | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a command of its own session (a Ctrl-C meant for us must not reach it) with its output in `log`."""
-        with log.open("ab") as output:
+        """Start a command in a session of its own (a Ctrl-C meant for us must not reach it), its output in `log`.
+
+        `answers`: where its standard output goes, if that is more than talk.
+        """
+        with log.open("ab") as talk, (answers or log).open("ab") as output:
             started = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=output,
+                stderr=talk,
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
             )

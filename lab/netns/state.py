@@ -22,6 +22,10 @@ NAMESPACE_PREFIX = "im-"
 _NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 
 
+class BadName(ValueError):
+    """A name that could be taken for another world's, or for something else altogether."""
+
+
 class AlreadyThere(Exception):
     """A live world of that name exists."""
 
@@ -33,7 +37,7 @@ class WorldState:
     def __post_init__(self) -> None:
         # No dash, so that the namespaces of "demo" are never taken for those of another world.
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"a world's name is up to 12 of a-z and 0-9, a letter first; not {self.name!r}")
+            raise BadName(f"a world's name is up to 12 of a-z and 0-9, a letter first; not {self.name!r}")
 
     @property
     def directory(self) -> Path:
@@ -94,6 +98,11 @@ class WorldState:
 
     def read(self, what: str) -> Any:
         return json.loads((self.directory / f"{what}.json").read_text())
+
+    def tail(self, name: str, size: int = 2000) -> str:
+        """The end of one of the world's logs."""
+        path = self.directory / name
+        return path.read_text(errors="replace")[-size:] if path.exists() else ""
 
     def take_down(self) -> None:
         """End what runs, delete what was made.  Does no harm to a world half up, half down, or not there."""

@@ -180,7 +180,8 @@ def _nic(vm: str, card: Any) -> Nic:
 def _dv_port(switch: str, port: Any) -> DvPort:
     end = port.connectee
     connectee = None
-    if end is not None and end.connectedEntity is not None and end.nicKey is not None:
+    # An uplink's connectee is a host, and its nicKey names a physical NIC.
+    if end is not None and isinstance(end.connectedEntity, vim.VirtualMachine):
         connectee = NicId(end.connectedEntity._moId, int(end.nicKey))
     return DvPort(switch, port.key, connectee, _policy(port.config.setting))
 

@@ -1,0 +1,105 @@
+"""`python -m lab.netns up|down|status|demo`: the world from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+
+from lab.netns import preflight
+from lab.netns.layout import UPLINK, Layout
+from lab.netns.state import AlreadyThere, BadName, WorldState, die_by_exception, stale, worlds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lab.netns", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="bring a world up and leave it running")
+    up.add_argument("name", nargs="?", default="play")
+    down = commands.add_parser("down", help="take a world down, whole or in pieces")
+    down.add_argument("name", nargs="?", default="play")
+    down.add_argument(
+        "--all-stale", action="store_true", help="every world whose maker is gone, instead of one by name"
+    )
+    commands.add_parser("status", help="what worlds there are, and what of them runs")
+    demo = commands.add_parser("demo", help="bring a world up, show that isthmus works in it, take it down")
+    demo.add_argument("name", nargs="?", default="demo")
+    hostd = commands.add_parser("hostd")
+    hostd.add_argument("name")
+    asked = parser.parse_args(arguments)
+    die_by_exception()
+    acts = {"up": _up, "down": _down, "status": _status, "demo": _demo, "hostd": _hostd}
+    if asked.command in ("up", "demo") and (advice := preflight.missing()):
+        print("\n".join(f"lab.netns: {line}" for line in advice), file=sys.stderr)
+        return 1
+    try:
+        return acts[asked.command](asked)
+    except (AlreadyThere, BadName) as problem:
+        print(f"lab.netns: {problem}", file=sys.stderr)
+        return 1
+
+
+def _up(asked: argparse.Namespace) -> int:
+    from lab.netns import instructions
+    from lab.netns.world import bring_up
+
+    print(f"bringing up the world {asked.name!r} ...", flush=True)
+    world = bring_up(asked.name, keep=True)
+    print(instructions.text(world))
+    world.close()
+    return 0
+
+
+def _down(asked: argparse.Namespace) -> int:
+    doomed = stale() if asked.all_stale else [WorldState(asked.name)]
+    for state in doomed:
+        was_there = state.exists
+        state.take_down()
+        print(f"{state.name}: {'taken down' if was_there else 'not there'}")
+    return 0
+
+
+def _status(_: argparse.Namespace) -> int:
+    found = worlds()
+    for state in found:
+        print(f"{state.name}: {'up' if state.is_live else 'stale'}, {state.directory}")
+        for process in state.processes.all():
+            print(f"  {'runs' if process.alive else 'GONE'}  {process.pid:>8}  {process.what}")
+        for namespace in state.namespaces():
+            print(f"  namespace {namespace}")
+    if not found:
+        print("no world is up")
+    return 0
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from lab.netns.demo import demo
+
+    return demo(asked.name)
+
+
+def _hostd(asked: argparse.Namespace) -> int:
+    from lab.netns import control
+    from lab.netns.appliance import INTERFACES
+    from lab.netns.hostd import Hostd
+    from lab.netns.switches import Switches
+    from lab.netns.vcenter import Login
+    from lab.netns.wires import Wires
+    from lab.netns.world import switches_of
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    state = WorldState(asked.name)
+    layout = Layout.parse(state.read("layout"))
+    ovs = switches_of(state)
+    named = {layout.appliance_vm(host): INTERFACES for host in layout.hosts}
+    uplinks = {UPLINK: {host: number for number, host in enumerate(layout.hosts, start=1)}}
+    hostd = Hostd(Login(**state.read("login")), Wires(state.prefix, ovs.namespace, named), Switches(ovs), uplinks)
+    signal.signal(signal.SIGTERM, lambda *_: hostd.stop())
+    control.serve(state.control, hostd.requests.put)
+    hostd.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The world's vCenter: the simulator's binary, started so that it may outlive the process that started it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lab.netns.layout import Layout
+from lab.netns.state import WorldState
+from lab.netns.vcenter import Login
+from lab.vcenter import binary
+
+USER = "administrator@vsphere.local"
+PATIENCE = 60.0
+
+
+def start_simulator(state: WorldState, layout: Layout) -> Login:
+    """On a free port of the loopback, with a CA of its own; the login is kept with the world."""
+    directory = state.directory
+    password, ca_file = secrets.token_urlsafe(12), directory / "ca.pem"
+    topology = state.write("topology", layout.topology().render())
+    ready_file, log = directory / "vcenter.ready", directory / "vcenter.log"
+    command = [str(binary()), f"-topology={topology}", f"-user={USER}", f"-ca-file={ca_file}"]
+    command += [f"-scratch={directory}", f"-migrate-ms={layout.migration_ms}"]
+    secret = {"ISTHMUS_VCENTER_PASSWORD": password}
+    # Its first line on standard output says where it serves.
+    started = state.processes.start("vcenter", command, log, secret, answers=ready_file)
+    deadline = time.monotonic() + PATIENCE
+    while (ready := _ready_line(ready_file)) is None:
+        if started.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the vCenter simulator did not start:\n{log.read_text()[-2000:]}")
+        time.sleep(0.01)
+    login = Login(ready["url"], USER, password, str(ca_file))
+    state.write("login", asdict(login))
+    (directory / "password").write_text(password)
+    return login
+
+
+def _ready_line(path: Path) -> dict[str, Any] | None:
+    if not path.exists() or not (line := path.read_text()).endswith("\n"):
+        return None
+    told: dict[str, Any] = json.loads(line)
+    return told

@@ -1,0 +1,190 @@
+"""A whole small world: a simulated vCenter, ESXi hosts with their switches, an OVS appliance on each, an underlay.
+
+Law: whatever is made is on record in the world's directory first, so it comes down again however the world ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.netns import control, namespace
+from lab.netns.admin import Admin
+from lab.netns.appliance import Appliance
+from lab.netns.control import Picture, Stunned
+from lab.netns.guest import Guest
+from lab.netns.layout import Layout
+from lab.netns.moves import Timing
+from lab.netns.ovs import OpenVswitch
+from lab.netns.simulator import start_simulator
+from lab.netns.state import WorldState
+from lab.netns.switches import far_end
+from lab.netns.vcenter import Login
+from lab.netns.wires import CABLE_MTU
+
+BRING_UP_PATIENCE = 20.0
+
+
+@dataclass(slots=True)
+class World:
+    """The handle of a world that is up; several processes may hold one."""
+
+    state: WorldState
+    layout: Layout
+    login: Login
+    admin: Admin = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admin = Admin(self.login)
+
+    # --- what there is
+
+    def appliance(self, host: str) -> Appliance:
+        index = self.layout.hosts.index(host)
+        vm = self.layout.appliance_vm(host)
+        ovs = OpenVswitch(f"{self.state.prefix}{vm}", self.state.directory / f"va{index + 1}")
+        return Appliance(host, vm, self.layout.vtep(host), ovs)
+
+    @property
+    def appliances(self) -> list[Appliance]:
+        return [self.appliance(host) for host in self.layout.hosts]
+
+    @property
+    def switches(self) -> OpenVswitch:
+        """The one Open vSwitch that acts out every distributed switch."""
+        return switches_of(self.state)
+
+    @property
+    def underlay(self) -> str:
+        """The namespace of the network between the hosts."""
+        return underlay_of(self.state)
+
+    def picture(self) -> Picture:
+        """What is on the wire, all included that vCenter had confirmed before this call."""
+        return control.ask(self.state.control)
+
+    def guest(self, name: str) -> Guest:
+        """A running VM.  Raises LookupError if there is none of that name."""
+        vm = self.picture().vm(name)
+        return Guest(vm.name, vm.namespace, vm.nics[0].interface, vm.nics[0].mac)
+
+    # --- what happens in it
+
+    def boot(
+        self, name: str, host: str, port_group: str, addresses: Sequence[str] = (), mac: str | None = None
+    ) -> Guest:
+        """A VM made and powered on through the vCenter API; its system sets its addresses."""
+        self.admin.create_vm(name, host, [port_group], [mac] if mac else [])
+        self.admin.power_on(name)
+        guest = self.guest(name)
+        guest.set_addresses(*addresses)
+        return guest
+
+    def migrate(self, name: str, to: str) -> Stunned:
+        """vMotion, until vCenter says it is done and the VM runs at its destination; tells when it was off the wire."""
+        before = len(self.picture().stuns)
+        self.admin.migrate(name, to)
+        deadline = time.monotonic() + BRING_UP_PATIENCE
+        while True:
+            ended = [stun for stun in self.picture().stuns[before:] if stun.ended is not None]
+            if ended:
+                return ended[-1]
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} has not resumed on {to}; see {self.state.directory}/hostd.log")
+
+    def set_timing(self, timing: Timing) -> None:
+        """How the next migrations go."""
+        control.ask(self.state.control, timing)
+
+    def close(self) -> None:
+        """Give the handle back; the world stays."""
+        self.admin.close()
+
+
+def bring_up(name: str, layout: Layout | None = None, keep: bool = False) -> World:
+    """Make a world, or nothing: what was made goes again if it cannot be finished."""
+    state = WorldState(name)
+    state.claim(keep)
+    try:
+        return _bring_up(state, layout or Layout())
+    except BaseException as error:
+        error.add_note(f"the end of hostd.log:\n{state.tail('hostd.log')}")
+        state.take_down()
+        raise
+
+
+@contextmanager
+def world(name: str, layout: Layout | None = None) -> Iterator[World]:
+    """A world for the duration of a block."""
+    made = bring_up(name, layout)
+    try:
+        yield made
+    finally:
+        made.close()
+        made.state.take_down()
+
+
+def attach(name: str) -> World:
+    """A handle on a world that is up already."""
+    state = WorldState(name)
+    if not state.is_live:
+        raise LookupError(f"no world named {name!r} is up")
+    return World(state, Layout.parse(state.read("layout")), Login(**state.read("login")))
+
+
+def switches_of(state: WorldState) -> OpenVswitch:
+    return OpenVswitch(f"{state.prefix}dvs", state.directory / "dvs")
+
+
+def underlay_of(state: WorldState) -> str:
+    return f"{state.prefix}underlay"
+
+
+def _bring_up(state: WorldState, layout: Layout) -> World:
+    state.write("layout", layout.plain())
+    login = start_simulator(state, layout)
+    _network(state, layout)
+    switches_of(state).start(state.processes)
+    _start_hostd(state)
+    made = World(state, layout, login)
+    for host in layout.hosts:
+        _make_appliance(made, host)
+    return made
+
+
+def _network(state: WorldState, layout: Layout) -> None:
+    """The underlay, a plain bridge, and a cable from it to each host's uplink switch."""
+    switches, underlay = switches_of(state).namespace, underlay_of(state)
+    for name in (switches, underlay):
+        namespace.add(name, speaks_ipv6=False)
+    namespace.ip(underlay, ["link add underlay type bridge forward_delay 0", "link set underlay up"])
+    for number, host in enumerate(layout.hosts, start=1):
+        near, far = layout.underlay_port(host), far_end(number)
+        cable = f"link add {far} mtu {CABLE_MTU} type veth peer name {near} netns {underlay} mtu {CABLE_MTU}"
+        namespace.ip(switches, [cable])
+        namespace.ip(underlay, [f"link set {near} master underlay up"])
+        namespace.plain_frames_only(switches, far)
+        namespace.plain_frames_only(underlay, near)
+
+
+def _start_hostd(state: WorldState) -> None:
+    command = [sys.executable, "-m", "lab.netns", "hostd", state.name]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    started = state.processes.start("hostd", command, state.directory / "hostd.log", environment)
+    deadline = time.monotonic() + BRING_UP_PATIENCE
+    while not state.control.exists():
+        if started.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the hosts of the world did not start")
+        time.sleep(0.01)
+
+
+def _make_appliance(made: World, host: str) -> None:
+    appliance = made.appliance(host)
+    made.admin.create_vm(appliance.vm, host, [made.layout.trunk_group, made.layout.underlay_group])
+    made.admin.power_on(appliance.vm)
+    made.picture()
+    appliance.boot(made.state.processes, made.layout.underlay_mtu)
