@@ -1,0 +1,91 @@
+"""A network has one closed port group per switch, of ours; what is not ours is not written."""
+
+from dataclasses import replace
+
+from isthmus.model.change import CreatePortGroup
+from isthmus.model.names import NetworkId
+from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
+from isthmus.model.shard import Duty
+from isthmus.model.tags import Vid, Vni
+from tests.core.town import SWITCH, Town, gates, kinds
+
+
+def town_of_groups() -> Town:
+    return Town(duties=Duty.PORT_GROUPS).network("red")
+
+
+def test_a_network_without_a_port_group_gets_one_closed_and_without_a_vid() -> None:
+    town = town_of_groups()
+    town.groups.clear()
+    [change] = town.think().plan.changes
+    assert isinstance(change.action, CreatePortGroup)
+    assert (change.action.spec.vid, change.action.spec.gated) == (None, True)
+    town.settle()
+    assert not town.think().plan
+
+
+def test_a_port_group_that_was_opened_or_tagged_by_hand_is_mended() -> None:
+    town = town_of_groups()
+    town.groups["pg-red"] = replace(town.groups["pg-red"], blocked=False, vlan=Access(Vid(7)))
+    assert kinds(town.think()) == ["AlterPortGroup"]
+    town.settle()
+    assert (town.groups["pg-red"].blocked, town.groups["pg-red"].vlan) == (True, NoVlan())
+
+
+def test_a_rename_by_hand_is_left_alone() -> None:
+    town = town_of_groups()
+    town.groups["pg-red"] = replace(town.groups["pg-red"], name="crimson")
+    assert not town.think().plan
+
+
+def test_the_port_group_of_a_deleted_network_goes_when_nothing_is_plugged_in() -> None:
+    town = town_of_groups().vm("a", "red")
+    del town.networks[NetworkId("red")]
+    thought = town.think()
+    assert not thought.plan
+    assert "1 NICs are plugged in" in thought.unmet[0].reason
+    town.ports.clear()
+    town.nics.clear()
+    assert kinds(town.think()) == ["RemovePortGroup"]
+
+
+def test_a_remembered_intent_or_an_unknown_switch_removes_nothing() -> None:
+    town = town_of_groups()
+    town.networks.clear()
+    town.fresh = False
+    assert not town.think().plan
+    town.fresh, town.unknown = True, {SWITCH}
+    assert not town.think().plan
+
+
+def test_foreign_port_groups_are_not_written_whoever_made_them() -> None:
+    town = town_of_groups()
+    by_hand = PortGroupState("pg-x", "red", Access(Vid(100)), False, "0")
+    other = OwnerMark("other installation", NetworkId("red"), Vni(5001))
+    town.groups |= {"pg-x": by_hand, "pg-y": replace(by_hand, key="pg-y", mark=other)}
+    town.networks.clear()
+    town.settle()
+    assert set(town.groups) == {"pg-x", "pg-y"}
+
+
+def test_a_second_port_group_of_one_network_goes_if_unused() -> None:
+    town = town_of_groups()
+    town.groups["pg-zz"] = replace(town.groups["pg-red"], key="pg-zz", name="red (2)")
+    town.settle()
+    assert set(town.groups) == {"pg-red"}
+
+
+def test_an_override_left_on_a_port_that_nobody_holds_is_taken_off() -> None:
+    town = town_of_groups().vm("a", "red")
+    town.tag("a", 100, blocked=False)
+    town.ports["a"] = replace(town.ports["a"], nic=None, connected=False)
+    assert gates(town.think()) == [("a", "bare")]
+
+
+def test_a_second_network_with_a_vni_that_is_taken_waits_and_the_first_stays_as_it_is() -> None:
+    town = town_of_groups()
+    usurper = replace(town.networks[NetworkId("red")], id=NetworkId("aaa"))
+    town.networks[usurper.id] = usurper
+    thought = town.think()
+    assert not thought.plan
+    assert "VNI 5001 is network red's already" in thought.unmet[0].reason
