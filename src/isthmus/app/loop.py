@@ -15,6 +15,7 @@ from isthmus.app import describing
 from isthmus.app.conditions import Condition, conditions_of
 from isthmus.app.keeper import Keeper, Round
 from isthmus.app.observing import Clock, Sight
+from isthmus.app.openings import Openings
 from isthmus.app.standing import Standing
 from isthmus.app.text import plain
 from isthmus.model.change import Outcome, Result
@@ -47,6 +48,7 @@ class Seat:
     """The tick of the wake that made it due; None: it is due by itself, to try something again."""
     agreed: bool = False
     running_since: float | None = None
+    woken_at: float = 0.0
     bugs: int = 0
     fault: str = ""
     rounds: int = 0
@@ -85,6 +87,7 @@ class Loop:
         self._changed = threading.Condition()  # re-entrant
         self._stopping = threading.Event()
         self.seats = {keeper.name: Seat(keeper, clock()) for keeper in keepers}
+        self.openings = Openings()
         self._resync_at = clock()
 
     # --- waking ---------------------------------------------------------------------------------------------------
@@ -164,7 +167,8 @@ class Loop:
                 return None
             seat = min(idle, key=lambda seat: seat.due)
             since = self._sight.tick() if seat.woken is None else seat.woken
-            seat.running_since, seat.due, seat.woken = now, NEVER, None
+            seat.running_since, seat.woken_at = now, min(seat.due, now)
+            seat.due, seat.woken = NEVER, None
             return seat, since
 
     def _next_due(self) -> float:
@@ -197,6 +201,7 @@ class Loop:
             wait = min(self._timing.longest, self._timing.again * 2 ** min(seat.bugs - 1, 10))
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
+            self.openings.note(done, seat.woken_at, self._clock())
             self._note(seat, conditions_of(done, _refusals(seat.keeper)))
             wait = self._wait(seat, done)
         self._put_back(seat, wait)

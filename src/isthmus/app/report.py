@@ -8,7 +8,7 @@ from typing import Any
 from isthmus.app.keeper import Pass
 from isthmus.core.design import Design
 from isthmus.core.explain import PortReport, explain
-from isthmus.model.inventory import Inventory
+from isthmus.model.inventory import Inventory, Nic
 from isthmus.model.names import NicId
 from isthmus.model.observed import NveMirror, SwitchMirror, Unknown
 from isthmus.model.shard import Duty
@@ -59,15 +59,15 @@ def networks(seen: Seen) -> list[Row]:
     rows: dict[str, Row] = {}
     for _, (_, last) in sorted(seen.items()):
         for network in last.world.intent.networks.values():
-            row = {"name": network.name, "id": network.id, "vni": int(network.vni), "mtu": network.mtu}
-            rows.setdefault(network.id, {**row, "port_groups": [], "nics": 0, "vids": {}})
+            named: Row = {"name": network.name, "id": network.id, "vni": int(network.vni), "mtu": network.mtu}
+            rows.setdefault(network.id, {**named, "port_groups": [], "nics": 0, "vids": {}})
         for mirror in last.observed.targets.values():
             known = mirror.last if isinstance(mirror, Unknown) else mirror
             if isinstance(known, SwitchMirror):
                 _note_port_groups(rows, known, last.world.shard.owner)
     for _, design, last in _tagging(seen):
         for report in reports_of(design, last):
-            row = rows.get(report.attachment.network.id, {"nics": 0, "vids": {}})
+            row = rows[report.attachment.network.id]
             row["nics"] += 1
             if report.vid is not None and report.host is not None:
                 row["vids"][_host_name(last.world.inventory, report.host)] = int(report.vid)
@@ -130,35 +130,40 @@ def matching(rows: Iterable[Row], wanted: str) -> list[Row]:
 
 def strangers(seen: Seen, wanted: str) -> list[Row]:
     """NICs that `wanted` may mean and that are in no network of ours, with the reason as far as it is known."""
-    found: dict[str, Row] = {}
-    folded = wanted.lower()
-    for name, (design, last) in sorted(seen.items()):
-        if Duty.TAGS not in last.world.shard.duties:
-            continue
-        reasons = {unmet.about: unmet.reason for unmet in last.thought.unmet}
+    found: dict[NicId, Row] = {}
+    for name, design, last in _tagging(seen):
         attached = {report.nic for report in reports_of(design, last)}
         for nic in last.world.inventory.nics.values():
-            names = (str(nic.id), nic.vm_name, f"{nic.vm_name}/{nic.label}", f"{nic.vm_name} {nic.label}")
-            if nic.id in attached or (wanted not in names and folded not in (nic.mac, nic.id.vm)):
-                continue
-            served = nic.host in last.world.shard.hosts
-            why = reasons.get(str(nic.id), "" if served else "its host is served by another process or by none")
-            found[str(nic.id)] = {
-                "port": None,
-                "vm": nic.vm_name,
-                "vm_uuid": nic.id.vm,
-                "nic": nic.label or str(nic.id.key),
-                "nic_id": str(nic.id),
-                "mac": nic.mac,
-                "host": _host_name(last.world.inventory, nic.host),
-                "wired": False,
-                "behind": "intent",
-                "why": why or "it is in no port group of ours",
-                "shard": name,
-            }
-            if served:
-                break
+            if _means(wanted, nic) and nic.id not in attached and (nic.id not in found or _served(last, nic)):
+                found[nic.id] = _stranger(name, last, nic)
     return list(found.values())
+
+
+def _means(wanted: str, nic: Nic) -> bool:
+    names = (str(nic.id), nic.vm_name, f"{nic.vm_name}/{nic.label}", f"{nic.vm_name} {nic.label}")
+    return wanted in names or wanted.lower() in (nic.mac, nic.id.vm)
+
+
+def _served(last: Pass, nic: Nic) -> bool:
+    return nic.host in last.world.shard.hosts
+
+
+def _stranger(name: str, last: Pass, nic: Nic) -> Row:
+    reasons = {unmet.about: unmet.reason for unmet in last.thought.unmet}
+    elsewhere = "" if _served(last, nic) else "its host is served by another process, or by none"
+    return {
+        "port": None,
+        "vm": nic.vm_name,
+        "vm_uuid": nic.id.vm,
+        "nic": nic.label or str(nic.id.key),
+        "nic_id": str(nic.id),
+        "mac": nic.mac,
+        "host": _host_name(last.world.inventory, nic.host),
+        "wired": False,
+        "behind": "" if elsewhere else "intent",
+        "why": reasons.get(str(nic.id)) or elsewhere or "it is in no port group of ours",
+        "shard": name,
+    }
 
 
 def reports_of(design: Design, last: Pass) -> tuple[PortReport, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from isthmus import __version__
 from isthmus.app import describing
 from isthmus.app.loop import Loop, Seat
 from isthmus.app.observing import Clock, Sight
@@ -15,11 +15,19 @@ from isthmus.app.report import Seen
 Data = dict[str, Any]
 
 
+def own_version() -> str:
+    """The version that is installed."""
+    try:
+        return version("isthmus")
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def status(loop: Loop, sight: Sight, sources: Iterable[Source[Any]], clock: Clock) -> Data:
     """Everything, for --json and the state file."""
     now = clock()
     return {
-        "version": __version__,
+        "version": own_version(),
         "shards": [_shard(loop, seat, now) for _, seat in sorted(loop.seats.items())],
         "targets": [
             {"target": str(health.target), "age": _rounded(health.age), "unknown": health.reason}

@@ -19,12 +19,13 @@ from isthmus.adapters.vcenter import Vcenter
 from isthmus.adapters.vcenter.session import VcenterSettings
 from isthmus.app.backoff import Backoff
 from isthmus.app.config import Config, DeploymentConfig
-from isthmus.app.keeper import Charge, Placed
+from isthmus.app.keeper import Charge, Habits, Placed
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Source
 from isthmus.app.settings import Settings
 from isthmus.app.text import plain
 from isthmus.core.design import NveKind, TagScope
+from isthmus.core.guard import Limits
 from isthmus.model.boundary import Target, Wake
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
@@ -47,6 +48,8 @@ class Wiring:
     file: FileIntent
     vcenters: dict[str, Vcenter]
     inventories: dict[str, Source[Inventory]]
+    placing: dict[str, Placing] = field(default_factory=dict)
+    """How each deployment's shards are found, by its name."""
     charges: tuple[Charge, ...] = ()
     _ovs: dict[TargetId, OvsTarget] = field(default_factory=dict)
     _wake: Wake | None = None
@@ -111,11 +114,23 @@ def wire(settings: Settings, clock: Clock) -> Wiring:
     return wiring
 
 
+def habits_of(config: Config) -> Habits:
+    """How hard keepers try, as configured."""
+    return Habits(
+        passes=config.loop.passes,
+        limits=Limits(config.guard.count, config.guard.share),
+        move_deadline=config.loop.move_deadline,
+        refused_again_after=config.loop.resync,
+        backoff_first=config.loop.backoff_first,
+        backoff_longest=config.loop.backoff_longest,
+    )
+
+
 def _charges(wiring: Wiring, name: str) -> list[Charge]:
     deployment = wiring.config.deployment[name]
     if deployment.design.nve is not NveKind.OVS or deployment.design.scope is not TagScope.HOST:
         raise Refused(f"deployment.{name}.design: '{deployment.design.name}' has no adapters yet; use 'ovsvapp'")
-    placing = _Placing(wiring, name, deployment)
+    placing = wiring.placing[name] = Placing(wiring, name, deployment)
     charges = []
     if deployment.port_groups:
         charges.append(placing.charge(f"{name}/port-groups", placing.port_groups, placing.switch_only))
@@ -126,7 +141,7 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Placing:
+class Placing:
     """How one deployment's shards are found in an inventory."""
 
     wiring: Wiring

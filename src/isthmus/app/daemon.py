@@ -1,0 +1,156 @@
+"""`isthmus run`: the loop with everything around it: signals, systemd, the control socket, the state file.
+
+SIGTERM and SIGINT begin nothing more, wait a moment for writes under way, and leave all traffic flowing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from isthmus.app import report
+from isthmus.app.control import Answer, Request, Server
+from isthmus.app.keeper import Keeper
+from isthmus.app.loop import Loop, Timing
+from isthmus.app.notify import Systemd
+from isthmus.app.standing import Standing, Word, write_whole
+from isthmus.app.status import seen_by, status
+from isthmus.app.wiring import Wiring, habits_of
+from isthmus.model.faults import Refused
+
+log = logging.getLogger("isthmus")
+STUCK = 600.0
+"""Seconds after which a round under way is no progress any more, and systemd is no longer told that all is well."""
+LEAVE = 1.2
+"""Seconds given to writes under way at the end: two are promised for all."""
+
+
+class Daemon:
+    """A process that keeps its shards until it is told to stop."""
+
+    def __init__(self, wiring: Wiring, systemd: Systemd | None = None) -> None:
+        config = wiring.config
+        self._wiring = wiring
+        self._systemd = systemd or Systemd()
+        state = config.status.state
+        self._state_file = None if state is None else state / "status.json"
+        habits = habits_of(config)
+        self.loop = Loop(
+            [Keeper(charge, wiring.sight, wiring.clock, habits) for charge in wiring.charges],
+            wiring.sight,
+            wiring.clock,
+            Timing(config.loop.resync, config.loop.jitter, config.loop.backoff_first, config.loop.backoff_longest),
+            Standing(None if state is None else state / "standing.json"),
+        )
+        self._done = threading.Event()
+
+    def run(self) -> int:
+        """Keep shards until a signal.  Returns the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        server = Server(self._wiring.config.status.socket, self.answer)
+        worker = threading.Thread(target=self.loop.run, name="loop", daemon=True)
+        worker.start()
+        self._wiring.watch(self.loop.wake)
+        names = ", ".join(self.loop.seats)
+        log.info("keeping %d shards: %s", len(self.loop.seats), names)
+        self._systemd.tell("READY=1", f"STATUS=keeping {len(self.loop.seats)} shards")
+        beat = min(5.0, (self._systemd.watchdog or 10.0) / 3)
+        while not self._done.wait(beat):
+            self._sign_of_life()
+        self._leave(server)
+        return 0
+
+    def stop(self) -> None:
+        """Begin nothing more and leave."""
+        self.loop.stop()
+        self._done.set()
+
+    def _sign_of_life(self) -> None:
+        if self.loop.longest_round() < STUCK:
+            settled = sum(seat.last is not None and seat.last.settled for seat in self.loop.seats.values())
+            self._systemd.tell("WATCHDOG=1", f"STATUS={settled} of {len(self.loop.seats)} shards settled")
+        if self._state_file is not None:
+            try:
+                write_whole(self._state_file, json.dumps(self.status()))
+            except OSError as fault:
+                log.debug("%s: %s", self._state_file, fault)
+
+    def _leave(self, server: Server) -> None:
+        self._systemd.tell("STOPPING=1")
+        self.loop.finish(LEAVE)
+        # A far side that hangs must not keep us: what is left open is closed by the end of the process.
+        for end in (server.close, self._wiring.close):
+            closing = threading.Thread(target=end, daemon=True)
+            closing.start()
+            closing.join(0.3)
+        log.info("stopped; traffic goes on")
+
+    # --- what the socket answers ----------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """How everything is."""
+        wiring = self._wiring
+        return status(self.loop, wiring.sight, [wiring.intent, *wiring.inventories.values()], wiring.clock)
+
+    def answer(self, request: Request) -> Answer:
+        """One request of the control socket."""
+        doing = request.get("do")
+        answers: dict[object, Callable[[Request], Answer]] = {
+            "status": lambda _: self.status(),
+            "show": self._show,
+            "explain": self._explain,
+            "apply": self._apply,
+            "pause": lambda asked: self._say(asked, Word.PAUSED),
+            "resume": lambda asked: self._say(asked, None),
+            "release": lambda asked: self._say(asked, Word.RELEASED),
+        }
+        if doing not in answers:
+            raise Refused(f"there is no request {doing!r}; there are: {', '.join(map(str, answers))}")
+        return answers[doing](request)
+
+    def _show(self, asked: Request) -> Answer:
+        seen = seen_by(self.loop)
+        match asked.get("what"):
+            case "hosts":
+                return {"rows": report.hosts(seen)}
+            case "networks":
+                return {"rows": report.networks(seen)}
+            case "ports":
+                return {"rows": report.ports(seen, self.loop.openings.seconds)}
+        return self.status()
+
+    def _explain(self, asked: Request) -> Answer:
+        seen, wanted = seen_by(self.loop), str(asked.get("port", ""))
+        rows = report.matching(report.ports(seen, self.loop.openings.seconds), wanted)
+        return {"rows": rows or report.strangers(seen, wanted)}
+
+    def _apply(self, asked: Request) -> Answer:
+        """Keep every shard once more, with an operator's agreement if given, and wait for it."""
+        before = {name: seat.changes for name, seat in self.loop.seats.items()}
+        rounds = {name: seat.rounds + (seat.running_since is not None) for name, seat in self.loop.seats.items()}
+        if asked.get("agree"):
+            self.loop.agree()
+        else:
+            self.loop.wake()
+        end = time.monotonic() + float(asked.get("seconds", 60))
+        while any(seat.rounds <= rounds[name] for name, seat in self.loop.seats.items()):
+            if time.monotonic() > end or self.loop.stopping:
+                raise Refused("the daemon did not finish in time; see 'isthmus show conditions'")
+            time.sleep(0.05)
+        made = {name: seat.changes - before[name] for name, seat in self.loop.seats.items()}
+        return {"made": made, **self.status()}
+
+    def _say(self, asked: Request, word: Word | None) -> Answer:
+        shard = asked.get("shard")
+        if shard not in self.loop.seats:
+            raise Refused(f"there is no shard {shard!r} here; there are: {', '.join(sorted(self.loop.seats))}")
+        self.loop.standing.say(shard, word)
+        self.loop.wake()
+        log.warning("%s: %s by an operator", shard, word.value if word else "resumed")
+        return {"shard": shard, "state": word.value if word else "resumed"}
