@@ -173,18 +173,30 @@ def _check_ownership(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) 
 
 
 def _leftovers(snapshot: Snapshot, wanted: tuple[WantedPort, ...], settings: OvsSettings) -> Iterator[RemovePort]:
-    """Ports of ours that the frame does not have, or has in another bridge; and ports in a wanted one's number."""
-    home = {port.name: port.bridge.value for port in wanted}
+    """Ports of ours to be taken out: those the frame does not have, or has elsewhere, or that got another number."""
+    home = {port.name: (port.bridge.value, PORT_NUMBERS[port.role]) for port in wanted}
     numbers = {(port.bridge.value, PORT_NUMBERS[port.role]): port.name for port in wanted}
     ours = {bridge.value for bridge in Bridge}
     for port in snapshot.ports.values():
-        if port.owner == settings.owner and port.bridge in ours and home.get(port.name) != port.bridge:
-            yield RemovePort(port.bridge, port.name)
-        elif port.bridge in ours and numbers.get((port.bridge, port.wanted_number or 0), port.name) != port.name:
+        if port.bridge not in ours:
+            continue
+        if port.owner == settings.owner:
+            if not _at_home(port, home.get(port.name)):
+                yield RemovePort(port.bridge, port.name)
+        elif numbers.get((port.bridge, port.wanted_number or 0), port.name) != port.name:
             raise Refused(
                 f"port {port.name} of {port.bridge} is not ours and asks for port number {port.wanted_number}: "
                 f"remove it (ovs-vsctl del-port {port.bridge} {port.name})"
             )
+
+
+def _at_home(port: PortState, home: tuple[str, int] | None) -> bool:
+    """It is in its bridge, and has its number or may still get it.
+
+    A port that asked for its number while another had it keeps the one it was given instead (OVS 3.1).
+    """
+    asked_in_vain = port.number not in (None, -1, port.wanted_number)
+    return home is not None and home[0] == port.bridge and not (asked_in_vain and home[1] == port.wanted_number)
 
 
 def _bridge(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) -> Iterator[Correction]:
@@ -212,8 +224,7 @@ def _port(snapshot: Snapshot, port: WantedPort, settings: OvsSettings) -> Iterat
     state, number = snapshot.ports.get(port.name), PORT_NUMBERS[port.role]
     mark = {OWNER_KEY: settings.owner}
     columns: dict[str, object] = {"type": port.type, "options": dict(port.options), "ofport_request": number}
-    moved = state is not None and state.owner == settings.owner and state.bridge != port.bridge.value
-    if state is None or moved:
+    if state is None or (state.owner == settings.owner and not _at_home(state, (port.bridge.value, number))):
         yield AddPort(port.bridge.value, port.name, {**columns, "external_ids": mark})
         return
     if state.bridge != port.bridge.value:

@@ -1,0 +1,152 @@
+"""Every external NVE behind the Target boundary keeps these promises, in memory and for real.
+
+A new kind joins by a context manager in nve_world.py and a line in WORLDS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome
+from isthmus.model.faults import Retry
+from isthmus.model.nve import NveEntry
+from isthmus.model.observed import NveMirror
+from tests.contracts.nve_world import NveWorld, real_ovs, wire_ovs
+
+WORLDS = {"wire-ovs": wire_ovs, "real-ovs": real_ovs}
+LIVE = {"real-ovs"}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.live] if name in LIVE else []) for name in WORLDS])
+def world(request: pytest.FixtureRequest) -> Iterator[NveWorld]:
+    with WORLDS[request.param]() as made:
+        yield made
+
+
+def changes(world: NveWorld, *actions: BuildNve | Learn | Forget) -> list[Change]:
+    return [Change(number, world.target.id, action, "contract") for number, action in enumerate(actions)]
+
+
+def outcomes(world: NveWorld, *actions: BuildNve | Learn | Forget) -> list[Outcome]:
+    asked = changes(world, *actions)
+    results = world.target.apply(asked)
+    assert [result.change for result in results] == asked, "a result for each change, in their order"
+    return [result.outcome for result in results]
+
+
+def do(world: NveWorld, *actions: BuildNve | Learn | Forget) -> None:
+    assert set(outcomes(world, *actions)) == {Outcome.DONE}
+
+
+def seen(world: NveWorld) -> NveMirror:
+    mirror = world.target.observe()
+    assert isinstance(mirror, NveMirror)
+    assert mirror.target == world.target.id
+    assert all(key == entry.key for key, entry in mirror.entries.items())
+    return mirror
+
+
+def held(world: NveWorld) -> set[NveEntry]:
+    return set(seen(world).entries.values())
+
+
+def test_it_is_not_ready_until_it_was_built(world: NveWorld) -> None:
+    assert not seen(world).ready
+    do(world, BuildNve())
+    assert seen(world).ready
+    assert held(world) == set()
+
+
+def test_nothing_can_be_learnt_before_it_was_built(world: NveWorld) -> None:
+    assert outcomes(world, Learn((world.entry(0),))) == [Outcome.RETRY]
+    assert held(world) == set()
+
+
+def test_building_again_harms_nothing(world: NveWorld) -> None:
+    do(world, BuildNve())
+    do(world, Learn((world.entry(0), world.entry(1))))
+    do(world, BuildNve())
+    assert held(world) == {world.entry(0), world.entry(1)}
+    assert seen(world).ready
+
+
+def test_what_it_learns_is_what_it_holds(world: NveWorld) -> None:
+    do(world, BuildNve())
+    entries = [world.entry(number) for number in range(20)]
+    do(world, Learn(tuple(entries[:10])), Learn(tuple(entries[10:])))
+    assert held(world) == set(entries)
+
+
+def test_a_second_entry_of_a_key_replaces_the_first(world: NveWorld) -> None:
+    do(world, BuildNve())
+    for entry in (world.entry(0), world.entry(1)):
+        do(world, Learn((entry,)))
+        do(world, Learn((world.altered(entry),)))
+    assert held(world) == {world.altered(world.entry(0)), world.altered(world.entry(1))}
+
+
+def test_it_forgets_what_it_is_told_and_nothing_else(world: NveWorld) -> None:
+    do(world, BuildNve())
+    do(world, Learn(tuple(world.entry(number) for number in range(6))))
+    do(world, Forget((world.entry(0), world.entry(3))), Forget((world.entry(5),)))
+    assert held(world) == {world.entry(1), world.entry(2), world.entry(4)}
+
+
+def test_learning_and_forgetting_at_once(world: NveWorld) -> None:
+    do(world, BuildNve())
+    do(world, Learn((world.entry(0), world.entry(1))))
+    do(world, Forget((world.entry(0), world.entry(1))), Learn((world.entry(2), world.entry(3))))
+    assert held(world) == {world.entry(2), world.entry(3)}
+
+
+def test_saying_a_thing_twice_is_saying_it_once(world: NveWorld) -> None:
+    do(world, BuildNve())
+    do(world, Learn((world.entry(0),)))
+    do(world, Learn((world.entry(0),)))
+    assert held(world) == {world.entry(0)}
+    do(world, Forget((world.entry(0),)))
+    do(world, Forget((world.entry(0),)))
+    assert held(world) == set()
+
+
+def test_an_entry_is_forgotten_by_its_key(world: NveWorld) -> None:
+    do(world, BuildNve())
+    do(world, Learn((world.entry(0),)))
+    do(world, Forget((world.altered(world.entry(0)),)))
+    assert held(world) == set()
+
+
+def test_a_write_is_seen_by_every_reader_at_once(world: NveWorld) -> None:
+    do(world, BuildNve())
+    for number in range(5):
+        do(world, Learn((world.entry(number),)))
+        mirror = world.other.observe()
+        assert isinstance(mirror, NveMirror)
+        assert world.entry(number).key in mirror.entries
+
+
+def test_an_nve_that_is_down_is_unknown_not_empty(world: NveWorld) -> None:
+    do(world, BuildNve())
+    do(world, Learn((world.entry(0),)))
+    world.stop()
+    with pytest.raises(Retry):
+        world.target.observe()
+    assert outcomes(world, Learn((world.entry(1),)), Forget((world.entry(0),))) == [Outcome.RETRY] * 2
+
+
+def test_after_a_restart_it_holds_nothing_and_learns_again(world: NveWorld) -> None:
+    do(world, BuildNve())
+    do(world, Learn((world.entry(0), world.entry(1))))
+    world.stop()
+    world.start()
+    assert held(world) == set()
+    do(world, BuildNve())
+    do(world, Learn((world.entry(0), world.entry(1))))
+    assert held(world) == {world.entry(0), world.entry(1)}
+    assert seen(world).ready
+
+
+def test_applying_nothing_is_nothing(world: NveWorld) -> None:
+    assert world.target.apply([]) == []
