@@ -91,7 +91,7 @@ def _deployment(
     yield from _mtu(place, dvs, intent)
     yield from _hosts(wiring, name, deployment, inventory, dvs)
     try:
-        mirror = wiring.vcenters[wiring.config.vcenter_of(deployment)].switch(dvs.id).observe()
+        mirror = wiring.switch(wiring.config.vcenter_of(deployment), dvs.id).observe()
     except (Refused, Retry) as fault:
         yield Finding(Level.ERROR, f"{place}.dvs", f"cannot be read: {fault}", "check the role's privileges")
         return

@@ -15,8 +15,7 @@ from typing import Any
 from isthmus.adapters.file import FileIntent
 from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
 from isthmus.adapters.ovs.target import OvsTarget
-from isthmus.adapters.vcenter import Vcenter
-from isthmus.adapters.vcenter.session import VcenterSettings
+from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.app.backoff import Backoff
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.keeper import Charge, Habits, Placed
@@ -31,7 +30,7 @@ from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Dvs, Host, Inventory
-from isthmus.model.names import HostId
+from isthmus.model.names import DvsId, HostId
 from isthmus.model.observed import TargetId
 from isthmus.model.scope import HostScope, Scope
 from isthmus.model.shard import Duty, Shard, VidPool
@@ -51,6 +50,7 @@ class Wiring:
     placing: dict[str, Placing] = field(default_factory=dict)
     """How each deployment's shards are found, by its name."""
     charges: tuple[Charge, ...] = ()
+    _switches: dict[DvsId, Target] = field(default_factory=dict)
     _ovs: dict[TargetId, OvsTarget] = field(default_factory=dict)
     _wake: Wake | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,6 +71,15 @@ class Wiring:
     def _news(source: Source[Intent] | Source[Inventory], wake: Wake, hosts: frozenset[HostId] | None) -> None:
         source.woken()
         wake(hosts)
+
+    def switch(self, vcenter: str, dvs: DvsId) -> Target:
+        """A distributed switch."""
+        if dvs not in self._switches:
+            # Asks the vCenter, so without the lock: one that hangs must not delay another.
+            made = self.vcenters[vcenter].switch(dvs)
+            with self._lock:
+                self._switches.setdefault(dvs, made)
+        return self._switches[dvs]
 
     def ovs(self, deployment: DeploymentConfig, host: Host) -> OvsTarget:
         """The OVS of a host's appliance."""
@@ -97,7 +106,9 @@ def wire(settings: Settings, clock: Clock) -> Wiring:
     config = settings.config
     backoff = partial(Backoff, config.loop.backoff_first, config.loop.backoff_longest)
     file = FileIntent(config.intent.file)
-    vcenters = {name: Vcenter(_vcenter_settings(settings, name), clock) for name in config.vcenter}
+    vcenters = {
+        name: Vcenter(_vcenter_settings(settings, name), clock, _only_hosts(config, name)) for name in config.vcenter
+    }
     wiring = Wiring(
         settings,
         clock,
@@ -167,7 +178,7 @@ class Placing:
 
     def switch_only(self) -> tuple[Target, ...]:
         inventory = self.wiring.inventories[self.vcenter].read().value
-        return (self.wiring.vcenters[self.vcenter].switch(self.dvs(inventory).id),)
+        return (self.wiring.switch(self.vcenter, self.dvs(inventory).id),)
 
     def switch_and_nve(self, host: str) -> tuple[Target, ...]:
         inventory = self.wiring.inventories[self.vcenter].read().value
@@ -237,6 +248,14 @@ class Placing:
             self.deployment.reuse,
         )
         return Placed(shard, pool, replace(inventory, hosts=known))
+
+
+def _only_hosts(config: Config, vcenter: str) -> frozenset[str] | None:
+    """The hosts whose NICs this process needs whole; None: all."""
+    here = [deployment for deployment in config.deployment.values() if config.vcenter_of(deployment) == vcenter]
+    if any(deployment.serve == "all" for deployment in here):
+        return None
+    return frozenset(host for deployment in here for host in deployment.served)
 
 
 def _vcenter_settings(settings: Settings, name: str) -> VcenterSettings:
