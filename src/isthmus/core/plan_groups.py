@@ -17,7 +17,7 @@ from isthmus.core.plan_nves import NveDiff, compare, forget, learn
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
 from isthmus.core.view import View, standard_switch_target, switch_target
-from isthmus.core.worn import bindings_of
+from isthmus.core.worn import carried_by
 from isthmus.model.change import (
     AddHostPortGroup,
     AlterHostPortGroup,
@@ -123,7 +123,7 @@ class _Tagged:
 
     place: DvPortGroup | HostPortGroup
     network: Network
-    vid: Vid
+    vid: Vid | None
     leaving: bool
     in_use: bool
 
@@ -136,12 +136,14 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
     diffs = [_compare(view, where, place, live, draft) for place in sorted(view.shard.nves)]
     known = _all_read(view)
     _write_groups(view, allocation, draft)
+    _undo_overrides(view, draft)
     for diff in diffs:
         learn(diff, draft)
         if known and view.world.intent.fresh:
             forget(diff, defaultdict(list), draft)
     if known:
         _remove_groups(view, groups, diffs, draft)
+        _remove_strays(view, diffs, draft)
 
 
 def live_groups(view: View, allocation: Allocation) -> list[Live]:
@@ -149,7 +151,9 @@ def live_groups(view: View, allocation: Allocation) -> list[Live]:
     return [
         Live(group.network, group.vid)
         for group in _tagged(view)
-        if (not group.leaving or group.in_use) and _is_its_own(view, allocation, group)
+        if group.vid is not None
+        and (not group.leaving or group.in_use)
+        and _is_its_own(view, allocation, group.network, group.vid)
     ]
 
 
@@ -177,9 +181,9 @@ def _all_read(view: View) -> bool:
     return all(switch_target(dvs) in view.known for dvs in view.shard.switches)
 
 
-def _is_its_own(view: View, allocation: Allocation, group: _Tagged) -> bool:
+def _is_its_own(view: View, allocation: Allocation, network: Network, vid: Vid) -> bool:
     scope = view.shard.scope
-    return scope is not None and allocation.owners.get((scope, group.vid)) == NetworkSubject(group.network.vni)
+    return scope is not None and allocation.owners.get((scope, vid)) == NetworkSubject(network.vni)
 
 
 def _tagged(view: View) -> Iterator[_Tagged]:
@@ -187,31 +191,22 @@ def _tagged(view: View) -> Iterator[_Tagged]:
     for (dvs, key), mark in sorted(view.marks.items()):
         mirror = view.switches.get(dvs) if dvs in view.shard.switches else None
         state = mirror.port_groups.get(key) if mirror else None
-        if mirror is None or state is None or not isinstance(state.vlan, Access):
+        if mirror is None or state is None:
             continue
         network = view.world.intent.networks.get(mark.network)
         leaving = network is None or network.vni != mark.vni or group_of(view, dvs, network) != key
         kept = network if network is not None and network.vni == mark.vni else Network(mark.network, mark.vni)
-        yield _Tagged(DvPortGroup(dvs, key), kept, state.vlan.vid, leaving, plugged_in(mirror, key) > 0)
+        vid = state.vlan.vid if isinstance(state.vlan, Access) else None  # None: by hand
+        yield _Tagged(DvPortGroup(dvs, key), kept, vid, leaving, plugged_in(mirror, key) > 0)
     for switch in view.standard.values():
         for name, group in sorted(switch.port_groups.items()) if switch.ours else ():
             if not isinstance(group.vlan, Access):
                 continue
             wanted = view.world.intent.networks.get(NetworkId(name))
-            carried = wanted or _remembered(view, NetworkId(name), group.vlan.vid)
+            carried = carried_by(view, name, group.vlan.vid)
             if carried is not None:
                 place = HostPortGroup(switch.host, switch.vswitch, name)
                 yield _Tagged(place, carried, group.vlan.vid, wanted is None, group.in_use > 0)
-
-
-def _remembered(view: View, name: NetworkId, vid: Vid) -> Network | None:
-    """The network that an NVE of the scope still maps a VID to, for a port group whose network the intent forgot."""
-    for target in view.shard.nves.values():
-        mirror = view.nves.get(target)
-        for known, subject in sorted(bindings_of(mirror), key=str) if mirror else ():
-            if known == vid and isinstance(subject, NetworkSubject):
-                return Network(name, subject.vni)
-    return None
 
 
 def _write_groups(view: View, allocation: Allocation, draft: Draft) -> None:
@@ -239,6 +234,17 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     if wrong:
         action = AlterPortGroup(dvs, key, state.version, spec)
         draft.add(switch_target(dvs), action, f"port group of {network.id}, VID {vid}: {', '.join(wrong)}")
+
+
+def _undo_overrides(view: View, draft: Draft) -> None:
+    """A port in a tagged port group of ours has no business with settings of its own."""
+    for dvs in view.shard.switches:
+        if switch_target(dvs) not in view.known:
+            continue
+        for state in view.switches[dvs].ports.values():
+            if (dvs, state.port_group) in view.marks and (state.vlan_own or state.blocked_own):
+                write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None, state.host)
+                draft.add(switch_target(dvs), write, "the port group's VLAN holds for all its ports")
 
 
 def _write_host_group(
@@ -271,6 +277,17 @@ def _remove_groups(view: View, groups: list[_Tagged], diffs: list[NveDiff], draf
                 _remove_group(view, dvs, key, after, draft)
             case HostPortGroup(host, vswitch, name):
                 _remove_host_group(view, RemoveHostPortGroup(host, vswitch, name), group.in_use, after, draft)
+
+
+def _remove_strays(view: View, diffs: list[NveDiff], draft: Draft) -> None:
+    """Remove standard port groups that neither intent nor NVE knows: it is the switch that marks them as ours."""
+    if not all(diff.ready for diff in diffs):
+        return
+    for switch in view.standard.values():
+        for name, group in sorted(switch.port_groups.items()) if switch.ours else ():
+            if isinstance(group.vlan, Access) and carried_by(view, name, group.vlan.vid) is None:
+                action = RemoveHostPortGroup(switch.host, switch.vswitch, name)
+                _remove_host_group(view, action, group.in_use > 0, (), draft)
 
 
 def _remove_host_group(

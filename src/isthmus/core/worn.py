@@ -8,6 +8,7 @@ from isthmus.core.allocate import Hold, Worn
 from isthmus.core.attach import implied_port
 from isthmus.core.flows import mapped
 from isthmus.core.view import View
+from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, NetworkId, NicId, PortId
 from isthmus.model.nve import LeafBinding, NveEntry, Plug
 from isthmus.model.observed import Access, DvPortState, NveMirror, OwnerMark, PortGroupState, PrivateVlan, SwitchMirror
@@ -172,9 +173,27 @@ def _port_groups(view: View) -> Iterator[Worn]:
             if mark is not None and vid is not None:
                 yield Worn(scope, scope, vid, NetworkSubject(mark.vni), Hold.OPEN, DvPortGroup(dvs, key))
         for port in mirror.ports.values():
-            vid = _vid(port)
-            if port.vlan_own and vid is not None:
+            vid, mark = _vid(port), view.marks.get((dvs, port.port_group))
+            if not port.vlan_own or vid is None:
+                continue
+            if mark is None:
                 yield from _foreign(view, dvs, vid, f"override of port {port.key}")
+            else:  # by hand, and about to be taken off: nobody may have the tag meanwhile, but no owner loses it
+                yield Worn(scope, scope, vid, NetworkSubject(mark.vni), Hold.CLAIMED)
+
+
+def carried_by(view: View, name: str, vid: Vid) -> Network | None:
+    """The network of a standard port group: by its name, or, if the intent forgot it, as an NVE still maps its VID."""
+    wanted = view.world.intent.networks.get(NetworkId(name))
+    if wanted is not None:
+        return wanted
+    taken = {network.vni for network in view.world.intent.networks.values()}
+    for target in view.shard.nves.values():
+        mirror = view.nves.get(target)
+        for known, subject in sorted(bindings_of(mirror), key=str) if mirror else ():
+            if known == vid and isinstance(subject, NetworkSubject) and subject.vni not in taken:
+                return Network(NetworkId(name), subject.vni)
+    return None
 
 
 def _host_port_groups(view: View) -> Iterator[Worn]:
@@ -183,7 +202,7 @@ def _host_port_groups(view: View) -> Iterator[Worn]:
         for name, group in mirror.port_groups.items():
             if scope is None or not isinstance(group.vlan, Access | PrivateVlan):
                 continue
-            network = view.world.intent.networks.get(NetworkId(name)) if mirror.ours else None
+            network = carried_by(view, name, group.vlan.vid) if mirror.ours else None
             subject: Subject = NetworkSubject(network.vni) if network else ForeignSubject(f"port group {name}")
             place = HostPortGroup(mirror.host, mirror.vswitch, name)
             yield Worn(scope, scope, group.vlan.vid, subject, Hold.OPEN, place)
