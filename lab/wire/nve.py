@@ -57,8 +57,7 @@ class WireNve:
             case Learn(entries):
                 if not self.ready:
                     raise Retry(f"{self.id} is not built yet")
-                for entry in entries:
-                    self.entries[entry.key] = entry
+                self.entries |= {entry.key: entry for entry in entries}
             case Forget(entries):
                 for entry in entries:
                     self.entries.pop(entry.key, None)

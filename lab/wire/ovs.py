@@ -27,6 +27,7 @@ from isthmus.model.flow import (
     Tunnel,
 )
 from isthmus.model.names import HostId
+from isthmus.model.nve import NveEntry, NveKey
 from isthmus.model.observed import TargetId
 from isthmus.model.tags import Vid, Vni
 from lab.wire.clock import VirtualClock
@@ -68,6 +69,8 @@ class WireOvs(WireNve):
     def __init__(self, host: HostId, vtep: str, clock: VirtualClock, kind: str = "ovs") -> None:
         super().__init__(TargetId(kind, host), vtep, (host,), clock)
         self.learnt: dict[int, dict[tuple[Vid, str], Learnt]] = {}
+        self._sorted: dict[tuple[Bridge, int], list[Flow]] = {}
+        self._sorted_from: dict[NveKey, NveEntry] = {}
 
     def restart(self) -> None:
         """ovs-vswitchd starts empty: computed and learnt flows are gone."""
@@ -91,18 +94,23 @@ class WireOvs(WireNve):
 
     def _actions(self, packet: _Packet, table: int) -> tuple[FlowAction, ...]:
         found: Flow | None = None
-        for flow in self.entries.values():
-            if (
-                isinstance(flow, Flow)
-                and (flow.bridge, flow.table) == (packet.bridge, table)
-                and (found is None or flow.priority > found.priority)
-                and _matches(flow.match, packet)
-            ):
+        for flow in self._tables().get((packet.bridge, table), ()):
+            if _matches(flow.match, packet):
                 found = flow
+                break
         learnt = self._learnt(packet, table)
         if learnt and (found is None or found.priority < LEARNT_PRIORITY):
             return (PopVid(), Tunnel(learnt.vni, learnt.vtep), Output(FlowPort.VXLAN))
         return found.actions if found else ()
+
+    def _tables(self) -> dict[tuple[Bridge, int], list[Flow]]:
+        """The flows of each table, the highest priority first; sorted anew only when they have changed."""
+        if self._sorted_from != self.entries:
+            self._sorted_from = dict(self.entries)
+            self._sorted = {}
+            for flow in sorted((f for f in self.entries.values() if isinstance(f, Flow)), key=lambda f: -f.priority):
+                self._sorted.setdefault((flow.bridge, flow.table), []).append(flow)
+        return self._sorted
 
     def _learnt(self, packet: _Packet, table: int) -> Learnt | None:
         if packet.bridge is not Bridge.TUN or packet.frame.vid is None:

@@ -34,6 +34,7 @@ from lab.wire.vsphere import PortGroup, Vm, VmNic
 ROUNDS = 24
 """More rounds than any history may need to come to rest."""
 ROUND_SECONDS = 1.0
+OWNER = "isthmus"
 
 
 class Unsettled(AssertionError):
@@ -173,9 +174,10 @@ class Lab:
         """All NICs but the appliances'."""
         return ((vm, nic) for vm, nic in self.vcenter.nics() if nic.id not in self.trunks)
 
-    def groups(self) -> list[PortGroup]:
-        """All port groups of ours."""
-        return [g for s in self.vcenter.switches.values() for g in s.port_groups.values() if g.mark is not None]
+    def groups_of_ours(self) -> list[PortGroup]:
+        """All port groups that carry the mark of this installation."""
+        groups = [group for switch in self.vcenter.switches.values() for group in switch.port_groups.values()]
+        return [group for group in groups if group.mark is not None and group.mark.owner == OWNER]
 
     def tenant_groups(self, host: str) -> list[str]:
         """The names of a host's standard port groups that are not the appliance's."""
