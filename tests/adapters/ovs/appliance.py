@@ -7,7 +7,7 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -58,8 +58,19 @@ class TestAppliance:
         return OvsTarget(HOST, self.settings(**settings))  # type: ignore[arg-type]
 
     def stop_vswitchd(self) -> None:
+        self.end(self._vswitchd)
+
+    def freeze_vswitchd(self) -> None:
+        """It hangs, its sockets open."""
+        os.kill(self._vswitchd.pid, signal.SIGSTOP)
+
+    def thaw_vswitchd(self) -> None:
+        os.kill(self._vswitchd.pid, signal.SIGCONT)
+
+    @property
+    def _vswitchd(self) -> ProcessId:
         pid = int((self.ovs.rundir / "ovs-vswitchd.pid").read_text())
-        self.end(next(process for process in self.processes.alive() if process.pid == pid))
+        return next(process for process in self.processes.alive() if process.pid == pid)
 
     @staticmethod
     def end(process: ProcessId) -> None:
@@ -129,3 +140,10 @@ def done(target: OvsTarget, *actions: BuildNve | Learn | Forget) -> None:
 
 def held(target: OvsTarget) -> set[NveEntry]:
     return set(target.observe().entries.values())
+
+
+def eventually(true: Callable[[], bool], within: float = 5.0) -> None:
+    deadline = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -35,7 +35,18 @@ from isthmus.model.tags import Vid, Vni
 from lab.netns import namespace
 from lab.netns.capture import Capture, send
 from lab.netns.frames import ETH_LAB, Frame
-from tests.adapters.ovs.appliance import DVS_END, HOST, TRUNK, TestAppliance, appliance, apply, built, done, held
+from tests.adapters.ovs.appliance import (
+    DVS_END,
+    HOST,
+    TRUNK,
+    TestAppliance,
+    appliance,
+    apply,
+    built,
+    done,
+    eventually,
+    held,
+)
 from tests.adapters.ovs.vocabulary import acceptable_flows
 
 pytestmark = pytest.mark.live
@@ -392,6 +403,33 @@ def test_closing_leaves_the_flows(shared: TestAppliance, target: OvsTarget) -> N
     successor.close()
 
 
+def test_an_ovs_vswitchd_that_hangs_holds_nobody_up_for_long(own: TestAppliance) -> None:
+    target = OvsTarget(HOST, own.settings(timeout=0.5))
+    done(target, BuildNve())
+    done(target, Learn((ECHO,)))
+    own.freeze_vswitchd()
+    began = time.monotonic()
+    with pytest.raises(Retry, match="no answer within"):
+        target.observe()
+    assert apply(target, Learn((unicast(1),)))[0].outcome is Outcome.RETRY
+    assert time.monotonic() - began < 5
+    own.thaw_vswitchd()
+    eventually(lambda: apply(target, Learn((unicast(1),)))[0].outcome is Outcome.DONE)
+    assert held(target) == {ECHO, unicast(1)}
+    target.close()
+
+
+def test_an_appliance_whose_ovs_vswitchd_never_ran_is_not_called_built(own: TestAppliance) -> None:
+    own.stop_vswitchd()
+    target = OvsTarget(HOST, own.settings(timeout=0.5))
+    [result] = apply(target, BuildNve())
+    assert result.outcome is Outcome.RETRY
+    assert "ovs-vswitchd" in result.detail
+    own.start_vswitchd()
+    eventually(lambda: apply(target, BuildNve())[0].outcome is Outcome.DONE)
+    target.close()
+
+
 def test_without_ovsdb_nothing_is_known_and_the_socket_is_named(own: TestAppliance) -> None:
     target = built(own)
     done(target, Learn((ECHO,)))
@@ -408,10 +446,3 @@ def test_without_ovsdb_nothing_is_known_and_the_socket_is_named(own: TestApplian
     with pytest.raises(Retry, match=f"no OVSDB socket at {socket}: is Open vSwitch running"):
         lost.observe()
     target.close()
-
-
-def eventually(true: Callable[[], bool], within: float = 5.0) -> None:
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.02)

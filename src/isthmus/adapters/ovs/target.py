@@ -110,13 +110,13 @@ class OvsTarget:
             return
         self._ovsdb.claim()
         snapshot = self._ovsdb.snapshot()
-        for bridge, lines in _steps(changes):
+        for bridge, lines in steps(changes):
             if not bridges.is_ours(snapshot, bridge, self._settings):
                 raise Retry(f"{bridge.value} of {self.host} is not built")
             self._openflow.bundle(bridge, lines)
 
 
-def _steps(changes: Iterable[Change]) -> Iterator[tuple[Bridge, list[str]]]:
+def steps(changes: Iterable[Change]) -> Iterator[tuple[Bridge, list[str]]]:
     """What to send to which bridge, in an order that never points a frame at a table that is not there.
 
     Frames of VMs go br-int -> br-tun, so br-tun gains before br-int does and loses after br-int did.
@@ -133,12 +133,12 @@ def _steps(changes: Iterable[Change]) -> Iterator[tuple[Bridge, list[str]]]:
                     losses[flow.bridge].append(f"delete_strict {text.render_key(flow.key)}")
             case other:
                 raise TypeError(f"an OVS appliance knows no {type(other).__name__}")
-    steps = (
+    ordered = (
         (Bridge.TUN, gains[Bridge.TUN]),
         (Bridge.INT, losses[Bridge.INT] + gains[Bridge.INT]),
         (Bridge.TUN, losses[Bridge.TUN]),
     )
-    return ((bridge, lines) for bridge, lines in steps if lines)
+    return ((bridge, lines) for bridge, lines in ordered if lines)
 
 
 def _all(changes: Sequence[Change], outcome: Outcome, fault: Exception) -> list[Result]:

@@ -1,6 +1,7 @@
 """Notices that an appliance is no longer as it was: ovs-vswitchd restarted, or its bridges altered.  It only wakes.
 
-ovs-vswitchd says nowhere in OVSDB that it is a new process, but it makes the bridges' OpenFlow sockets anew.
+ovs-vswitchd says nowhere in OVSDB that it is a new process, but it makes the bridges' OpenFlow sockets anew; where
+these cannot be seen (ssl:) a connection is kept to each.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from isthmus.adapters.ovs.bridges import Snapshot
+from isthmus.adapters.ovs.canary import Canary
 from isthmus.adapters.ovs.ovsdb import Ovsdb
 from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.model.faults import Retry
 from isthmus.model.flow import Bridge
 
-Sight: TypeAlias = tuple[Snapshot | None, tuple[tuple[int, int] | None, ...]]
+Sight: TypeAlias = tuple[Snapshot | None, tuple[object, ...]]
 
 
 class Watch:
@@ -26,8 +28,11 @@ class Watch:
     """
 
     def __init__(self, settings: OvsSettings, wake: Callable[[], None], interval: float = 1.0) -> None:
-        self._settings = settings
         self._ovsdb = Ovsdb(settings)
+        targets = [settings.openflow_target(bridge) for bridge in Bridge]
+        tls = settings.tls
+        self._sockets = [target.removeprefix("unix:") for target in targets if target.startswith("unix:")]
+        self._canaries = [Canary(target, tls) for target in targets if tls and target.startswith("ssl:")]
         self._wake = wake
         self._interval = interval
         self._stop = threading.Event()
@@ -42,6 +47,8 @@ class Watch:
         self._stop.set()
         self._thread.join()
         self._ovsdb.close()
+        for canary in self._canaries:
+            canary.close()
 
     def _run(self) -> None:
         seen = self._look()
@@ -56,13 +63,13 @@ class Watch:
             snapshot: Snapshot | None = self._ovsdb.snapshot()
         except Retry:
             snapshot = None
-        return snapshot, tuple(_identity(self._settings.openflow_target(bridge)) for bridge in Bridge)
+        return snapshot, (*map(_incarnation, self._sockets), *(canary.life() for canary in self._canaries))
 
 
-def _identity(target: str) -> tuple[int, int] | None:
-    """Which incarnation of a unix socket this is; None if there is none, or the target is no unix socket."""
+def _incarnation(path: str) -> tuple[int, int] | None:
+    """Which of the sockets that were ever at this path it is; None if there is none."""
     try:
-        status = os.stat(target.removeprefix("unix:"))
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_ino, status.st_ctime_ns
