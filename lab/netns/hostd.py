@@ -18,7 +18,7 @@ from pyVmomi import vmodl
 
 from lab.netns import control, frames
 from lab.netns.announcements import Announced, Announcements, Watch
-from lab.netns.inventory import BridgeId, Inventory, NicId, Place, Uplink, host_switches, plugged
+from lab.netns.inventory import BridgeId, Inventory, NicId, Place, Uplink, plugged, wiring
 from lab.netns.moves import RARP_TIMES, Moves, arrivals
 from lab.netns.switches import Switches
 from lab.netns.vcenter import Login, Reader
@@ -136,7 +136,7 @@ class Hostd:
         self.wires.remove_machines(self.inventory)
 
     def _apply(self, inventory: Inventory, places: Mapping[str, Place]) -> None:
-        self.switches.apply(host_switches(inventory, places, self._numbers(), self._uplinks_by_id()))
+        self.switches.apply(wiring(inventory, places, self._numbers(), self._uplinks_by_id()))
 
     def _numbers(self) -> dict[NicId, int]:
         return {cable.nic: cable.number for cable in self.wires.cables.values()}

@@ -63,7 +63,16 @@ class Place:
     """Where a VM runs as the wire sees it, which in a migration is for a while not what vCenter says."""
 
     host: str
-    stunned: bool = False
+    stunned_on_the_way_to: str | None = None
+
+    @property
+    def stunned(self) -> bool:
+        return self.stunned_on_the_way_to is not None
+
+    @property
+    def plugged_at(self) -> str:
+        """Where its cables are.  A stunned VM's are at its destination already, so that resuming takes no time."""
+        return self.stunned_on_the_way_to or self.host
 
 
 ANY_TAG = Policy(Trunk(((0, 4094),)))
@@ -79,28 +88,38 @@ BridgeId = tuple[str, str]
 """(host, switch): a distributed switch on one host."""
 
 
-def host_switches(
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What every switch on every host does with its ports, and which cables are in it."""
+
+    switches: Mapping[BridgeId, HostSwitch]
+    cables: Mapping[int, BridgeId]
+
+
+def wiring(
     inventory: Inventory,
     places: Mapping[str, Place],
     numbers: Mapping[NicId, int],
     uplinks: Mapping[BridgeId, Uplink],
-) -> dict[BridgeId, HostSwitch]:
-    """Every switch on every host with the ports that are plugged in there."""
+) -> Wiring:
+    """What follows from what vCenter holds and where each VM is at this moment."""
     attached: dict[BridgeId, list[Attached]] = {
         (host, switch): [] for host in inventory.hosts for switch in inventory.switches
     }
+    cables = {uplink.number: bridge for bridge, uplink in uplinks.items()}
     for bridge, uplink in uplinks.items():
         attached[bridge].append(Attached(uplink.number, "", uplink.policy, is_uplink=True))
     for nic in plugged(inventory):
-        place = places[nic.id.vm]
-        policy = _policy(inventory, nic)
+        place, policy = places[nic.id.vm], _policy(inventory, nic)
+        cables[numbers[nic.id]] = (place.plugged_at, nic.switch)
         if policy is not None:
             port = Attached(numbers[nic.id], nic.mac, policy, is_stunned=place.stunned)
             attached[place.host, nic.switch].append(port)
-    return {
+    switches = {
         (host, switch): HostSwitch(inventory.switches[switch].mtu, tuple(ports))
         for (host, switch), ports in attached.items()
     }
+    return Wiring(switches, cables)
 
 
 def plugged(inventory: Inventory) -> list[Nic]:

@@ -69,7 +69,7 @@ class Moves:
             return Place(host)
         if now < move.stun_from:
             return Place(move.source)
-        return Place(move.source, stunned=True) if now < move.resume_at else Place(move.destination)
+        return Place(move.source, move.destination) if now < move.resume_at else Place(move.destination)
 
     def _follow_vcenter(self, inventory: Inventory, now: float) -> None:
         for vm in inventory.vms.values():

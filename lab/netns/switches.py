@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lab.netns import namespace
-from lab.netns.dvs import HostSwitch
 from lab.netns.dvs_flows import Flows, changes, flows
-from lab.netns.inventory import BridgeId, Inventory
+from lab.netns.inventory import BridgeId, Inventory, Wiring
 from lab.netns.ovs import OpenVswitch, in_order
 
 
@@ -51,12 +50,11 @@ class Switches:
             self._flows[bridge] = None
         return made
 
-    def apply(self, wanted: Mapping[BridgeId, HostSwitch]) -> bool:
+    def apply(self, wanted: Wiring) -> bool:
         """True if anything had to be done."""
-        ports = {port.number: bridge for bridge, switch in wanted.items() for port in switch.ports}
-        after = {bridge: flows(switch) for bridge, switch in wanted.items()}
-        leaving = {number: bridge for number, bridge in self._ports.items() if ports.get(number) != bridge}
-        arriving = {number: bridge for number, bridge in ports.items() if self._ports.get(number) != bridge}
+        after = {bridge: flows(switch) for bridge, switch in wanted.switches.items()}
+        leaving = {n: bridge for n, bridge in self._ports.items() if wanted.cables.get(n) != bridge}
+        arriving = {n: bridge for n, bridge in wanted.cables.items() if self._ports.get(n) != bridge}
 
         changed = [self._program(bridge, after[bridge]) for bridge in set(leaving.values()) if bridge in after]
         self._replug(leaving, arriving)

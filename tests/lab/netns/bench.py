@@ -11,7 +11,7 @@ from lab.netns import frames, namespace
 from lab.netns.capture import Capture, send
 from lab.netns.dvs import Policy
 from lab.netns.frames import Frame
-from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Place, Switch, Vm, host_switches
+from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Place, Switch, Vm, wiring
 from lab.netns.ovs import OpenVswitch
 from lab.netns.state import WorldState
 from lab.netns.switches import Switches
@@ -46,11 +46,11 @@ class Bench:
 
     def apply(self) -> None:
         inventory = self._inventory()
-        places = {vm.id: Place(vm.host, vm.id in self.stunned) for vm in inventory.vms.values()}
+        places = {vm.id: Place(vm.host, "h2" if vm.id in self.stunned else None) for vm in inventory.vms.values()}
         self.switches.make_bridges(inventory)
         self.wires.make(inventory)
         numbers = {cable.nic: cable.number for cable in self.wires.cables.values()}
-        self.switches.apply(host_switches(inventory, places, numbers, {}))
+        self.switches.apply(wiring(inventory, places, numbers, {}))
 
     def set_mtu(self, name: str, mtu: int) -> None:
         namespace.ip(self.cable(name).namespace, [f"link set eth0 mtu {mtu}"])

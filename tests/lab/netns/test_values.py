@@ -12,7 +12,7 @@ from lab.netns.control import Stunned
 from lab.netns.dvs import Access, Attached, HostSwitch, MacLearning, Policy, Trunk, masks
 from lab.netns.dvs_flows import changes, flows
 from lab.netns.frames import Frame, checksum, rarp, vxlan
-from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Place, Switch, Vm, host_switches
+from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Place, Switch, Vm, wiring
 from lab.netns.moves import Moves, Timing, arrivals
 from lab.netns.ping import Echo, PingResult
 from lab.netns.process import Processes, end, start_time
@@ -69,7 +69,7 @@ def inventory(host: str, powered_on: bool = True, connectee: NicId | None = None
 def test_a_port_that_names_another_nic_stays_closed() -> None:
     for connectee, ports in ((None, 1), (NicId("vm-1", 4001), 0), (NicId("vm-2", 4000), 0)):
         world = inventory("h1", connectee=connectee)
-        switch = host_switches(world, {"vm-1": Place("h1")}, {NicId("vm-1", 4000): 100}, {})["h1", "dvs"]
+        switch = wiring(world, {"vm-1": Place("h1")}, {NicId("vm-1", 4000): 100}, {}).switches["h1", "dvs"]
         assert len(switch.ports) == ports
 
 
@@ -79,7 +79,7 @@ def test_an_announced_move_is_pre_copied_stunned_and_goes_on_at_its_destination(
     moves.announce("vm-1", "h1", "h2", 0.0)
     assert moves.places(inventory("h1"), 0.9) == {"vm-1": Place("h1")}
     assert moves.next_time(0.9) == 1.0
-    assert moves.places(inventory("h1"), 1.0) == {"vm-1": Place("h1", stunned=True)}
+    assert moves.places(inventory("h1"), 1.0) == {"vm-1": Place("h1", "h2")}
     assert moves.places(inventory("h1"), 1.5) == {"vm-1": Place("h2")}
     assert moves.places(inventory("h2"), 1.6) == {"vm-1": Place("h2")}
     assert moves.next_time(1.6) is None
@@ -91,8 +91,8 @@ def test_vcenter_may_overtake_a_move_or_announce_none() -> None:
         moves.places(inventory("h1"), 0.0)
         if announced:
             moves.announce("vm-1", "h1", "h2", 0.0)
-        assert moves.places(inventory("h2"), 0.1) == {"vm-1": Place("h1", stunned=True)}
-        assert moves.places(inventory("h2"), 0.59) == {"vm-1": Place("h1", stunned=True)}
+        assert moves.places(inventory("h2"), 0.1) == {"vm-1": Place("h1", "h2")}
+        assert moves.places(inventory("h2"), 0.59) == {"vm-1": Place("h1", "h2")}
         assert moves.places(inventory("h2"), 0.61) == {"vm-1": Place("h2")}
 
 
@@ -115,7 +115,7 @@ def test_a_vm_that_is_off_changes_its_host_without_a_stun() -> None:
 
 
 def test_only_a_vm_that_goes_on_elsewhere_arrives() -> None:
-    here, stunned, there = Place("h1"), Place("h1", stunned=True), Place("h2")
+    here, stunned, there = Place("h1"), Place("h1", "h2"), Place("h2")
     assert arrivals({"vm-1": here}, {"vm-1": stunned}) == []
     assert arrivals({"vm-1": stunned}, {"vm-1": there}) == ["vm-1"]
     assert arrivals({"vm-1": stunned}, {"vm-1": here}) == []
