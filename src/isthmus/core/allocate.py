@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
 from typing import TypeAlias
 
 from isthmus.model.change import Unmet
@@ -103,10 +104,15 @@ def contested(worn: Iterable[Worn]) -> frozenset[tuple[Domain, Vid]]:
     )
 
 
-def allocate(claims: Iterable[Claim], worn: Iterable[Worn], pool: VidPool) -> Allocation:
-    """Meet each claim that can be met; a claim that cannot leaves all others as they are."""
+def allocate(
+    claims: Iterable[Claim], worn: Iterable[Worn], pool: VidPool, unseen: Mapping[Domain, str] = MappingProxyType({})
+) -> Allocation:
+    """Meet each claim that can be met; a claim that cannot leaves all others as they are.
+
+    `unseen` names, by domain, an NVE that was never read: any VID that nobody is seen wearing may be known there.
+    """
     worn = tuple(worn)
-    state = _State(pool, dict(owners_of(worn)), worn)
+    state = _State(pool, dict(owners_of(worn)), worn, unseen)
     bindings: dict[Place, Vid] = {}
     unmet: list[Unmet] = []
     # Places that wear something valid go first, so that no newcomer can take what is worn.
@@ -135,6 +141,7 @@ class _State:
     pool: VidPool
     owners: dict[tuple[Domain, Vid], Subject]
     worn: tuple[Worn, ...]
+    unseen: Mapping[Domain, str]
     at_place: dict[Place, Vid] = field(default_factory=dict)
     in_scope: defaultdict[tuple[Scope, Subject], set[Vid]] = field(default_factory=lambda: defaultdict(set))
     in_domain: defaultdict[tuple[Domain, Subject], set[Vid]] = field(default_factory=lambda: defaultdict(set))
@@ -178,14 +185,21 @@ class _State:
         """A VID for the claim, or the reason why there is none."""
         if claim.assigned is not None:
             if self._mine(claim, claim.assigned):
-                return claim.assigned
+                return self._doubt(claim, claim.assigned) or claim.assigned
             return f"VID {int(claim.assigned)} is assigned to it but still worn by {self._owner(claim, claim.assigned)}"
         near = sorted(self.in_scope.get((claim.scope, claim.subject), ()))
         far = sorted({v for d in claim.domains for v in self.in_domain.get((d, claim.subject), ())})
         for vid in (*near, *far):
             if self.pool.offers(claim.scope, vid) and self._mine(claim, vid):
                 return vid
-        return self._searched(claim)
+        return self._doubt(claim) or self._searched(claim)
+
+    def _doubt(self, claim: Claim, vid: Vid | None = None) -> str:
+        """Why a VID that nobody is seen wearing must not be taken for free."""
+        if vid is not None and any((domain, vid) in self.owners for domain in claim.domains):
+            return ""
+        blind = sorted(self.unseen[domain] for domain in claim.domains if domain in self.unseen)
+        return f"no VID is known to be free: {blind[0]} was never read and may hold any" if blind else ""
 
     def _searched(self, claim: Claim) -> Vid | str:
         size = len(self.pool.ranges)

@@ -17,7 +17,7 @@ from isthmus.core.plan_ports import PortPlan, Step, live_at, ports_of
 from isthmus.core.realize import realize
 from isthmus.core.reconcile import settled
 from isthmus.core.view import View, look, switch_target
-from isthmus.core.worn import worn
+from isthmus.core.worn import unseen, worn
 from isthmus.model.change import Unmet
 from isthmus.model.names import HostId, NicId
 from isthmus.model.observed import Observed
@@ -59,7 +59,7 @@ def explain(
     """A report per NIC on the shard's hosts that belongs to a network, and the NICs that belong to none and why."""
     world, _ = settled(world, observed, now)
     view = look(design, world, observed, pool)
-    allocation = allocate(claims(view), worn(view), view.pool)
+    allocation = allocate(claims(view), worn(view), view.pool, unseen(view))
     reports = tuple(_dv_ports(view, allocation) if design.place is PlaceKind.DV_PORT else _tagged(view, allocation))
     return reports, view.attachments.unmet
 

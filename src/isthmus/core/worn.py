@@ -36,6 +36,19 @@ def worn(view: View) -> list[Worn]:
             return [*_host_port_groups(view), *_known_in_scope(view)]
 
 
+def unseen(view: View) -> dict[Domain, str]:
+    """The domains of NVEs that were never read whole: what is known there nobody can say."""
+    found: dict[Domain, str] = {}
+    for place, target in view.shard.nves.items():
+        if target in view.nves:
+            continue
+        if view.design.place is PlaceKind.DV_PORT:
+            found |= {view.domain(dvs, HostId(place)): str(target) for dvs in view.shard.switches}
+        elif view.shard.scope is not None:
+            found[view.shard.scope] = str(target)
+    return found
+
+
 def port_of(view: View, nic: NicId | None, key: str) -> PortId:
     """The port that a DV port belongs to: of its NIC if attached, else one of its own."""
     if nic is None:
