@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
-from isthmus.adapters.vcenter.faults import faults_of, one_line
+from isthmus.adapters.vcenter.faults import faults_of, one_line, said
 from isthmus.adapters.vcenter.inventory import LiveInventory
 from isthmus.adapters.vcenter.naming import plain
+from isthmus.adapters.vcenter.preflight import WRITING, Finding, privileges, tenant_switch, trunk_port_group
 from isthmus.adapters.vcenter.reading import all_of
 from isthmus.adapters.vcenter.session import Session, VcenterSettings
 from isthmus.adapters.vcenter.switch import Switch
 from isthmus.adapters.vcenter.tasks import Tasks
 from isthmus.model.faults import Refused
 from isthmus.model.names import ClusterId
+from isthmus.model.tags import VidSet
+
+log = logging.getLogger(__name__)
 
 
 class Vcenter:
@@ -46,6 +51,31 @@ class Vcenter:
         if uuid not in self._switches:
             self._switches[uuid] = Switch(self.session, self._tasks, self.inventory, dvs, uuid)
         return self._switches[uuid]
+
+    def preflight(self, switch: str, *, vids: VidSet, mtu: int = 0, trunk: str | None = None) -> list[Finding]:
+        """What keeps a design from standing on this tenant switch: `trunk` names the appliances' port group.
+
+        Raises Refused or Retry if the vCenter cannot be asked at all.
+        """
+        try:
+            target = self.switch(switch)
+        except Refused as missing:
+            return [Finding(f"{self.settings.place}", str(missing), "correct the switch's name in the configuration")]
+        mirror = target.observe()
+        dvs = self.inventory.read().switches[mirror.dvs]
+        findings = tenant_switch(dvs, vids, mtu)
+        if trunk is not None:
+            findings += trunk_port_group(mirror, dvs, trunk, vids)
+        return findings + self._missing_privileges(target, switch)
+
+    def _missing_privileges(self, target: Switch, switch: str) -> list[Finding]:
+        """Best effort: a vCenter that does not say what the user may do is not held against it."""
+        try:
+            held = self.session.raw(lambda content: target.privileges_held(content, WRITING))
+        except vmodl.MethodFault as unasked:
+            log.info("%s: privileges on %s are not known: %s", self.settings.place, target.id, said(unasked))
+            return []
+        return privileges(f"distributed switch {switch}", held)
 
     def clusters(self) -> dict[ClusterId, str]:
         """The clusters and their names."""

@@ -6,6 +6,7 @@ Law: a port is written only for the NIC and the state that the plan saw; what is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from pyVmomi import vim, vmodl
@@ -28,6 +29,7 @@ class DvPorts:
 
     def __init__(self, session: Session, tasks: Tasks, dvs: Any, decode: Decode) -> None:
         self._session, self._tasks, self._dvs, self._decode = session, tasks, dvs, decode
+        self._written: dict[str, DvPortState] = {}  # what we left behind, under the version that the plan knew
 
     def fetch(self) -> list[Any]:
         """All ports that are connected or override something, as vCenter gives them.
@@ -49,7 +51,7 @@ class DvPorts:
         waiting = list(writes)
         for attempt in range(ATTEMPTS):
             now = self.read(action.key for _, action in waiting)
-            waiting, judged = _still_right(waiting, now, seen, again=attempt > 0)
+            waiting, judged = self._still_right(waiting, now, seen, again=attempt > 0)
             results += judged
             if not waiting:
                 return results
@@ -74,7 +76,36 @@ class DvPorts:
 
     def _read_back(self, writes: Sequence[Write], fault: BaseException | None) -> list[Result]:
         now = self.read(action.key for _, action in writes)
-        return [_judged(change, action, now.get(action.key), fault) for change, action in writes]
+        results = [_judged(change, action, now.get(action.key), fault) for change, action in writes]
+        for result, (_, action) in zip(results, writes, strict=True):
+            if result.outcome is Outcome.DONE:
+                self._written[action.key] = replace(now[action.key], version=action.version)
+        return results
+
+    def _still_right(
+        self, writes: Sequence[Write], now: Mapping[str, DvPortState], seen: Mapping[str, DvPortState], *, again: bool
+    ) -> tuple[list[Write], list[Result]]:
+        """Part the writes that may go out from those whose port is not as the plan saw it."""
+        right: list[Write] = []
+        judged: list[Result] = []
+        for change, action in writes:
+            port = now.get(action.key)
+            if port is None:
+                judged.append(Result(change, Outcome.RETRY, f"port {action.key} is gone"))
+            elif port.cookie != (action.cookie or None):
+                judged.append(Result(change, Outcome.RETRY, f"port {action.key} was taken over by another NIC"))
+            elif again and holds(port, action):
+                judged.append(Result(change, Outcome.DONE))
+            elif port.version == action.version or any(
+                # Only what is not ours (a name, a shaping policy) changed since, or it was we who changed it.
+                _same(port, known.get(action.key), action.version)
+                for known in (seen, self._written)
+            ):
+                right.append((change, action))
+            else:
+                text = f"port {action.key} changed since it was read: it holds {state(port)}"
+                judged.append(Result(change, Outcome.RETRY, text))
+        return right, judged
 
 
 def _matters(port: Any) -> bool:
@@ -83,37 +114,12 @@ def _matters(port: Any) -> bool:
     return port.connectee is not None or any(policy is not None and not policy.inherited for policy in policies)
 
 
-def _still_right(
-    writes: Sequence[Write], now: Mapping[str, DvPortState], seen: Mapping[str, DvPortState], *, again: bool
-) -> tuple[list[Write], list[Result]]:
-    right: list[Write] = []
-    judged: list[Result] = []
-    for change, action in writes:
-        port = now.get(action.key)
-        if port is None:
-            judged.append(Result(change, Outcome.RETRY, f"port {action.key} is gone"))
-        elif port.cookie != (action.cookie or None):
-            judged.append(Result(change, Outcome.RETRY, f"port {action.key} was taken over by another NIC"))
-        elif again and holds(port, action):
-            judged.append(Result(change, Outcome.DONE))
-        elif port.version != action.version and not _same(port, seen.get(action.key), action.version):
-            text = f"port {action.key} changed since it was read: {state(port)}"
-            judged.append(Result(change, Outcome.RETRY, text))
-        else:
-            right.append((change, action))
-    return right, judged
+def _same(port: DvPortState, known: DvPortState | None, version: str) -> bool:
+    return known is not None and known.version == version and _ours(port) == _ours(known)
 
 
-def _same(port: DvPortState, seen: DvPortState | None, version: str) -> bool:
-    """Only what is not ours (a name, a shaping policy) changed since the plan's version."""
-    if seen is None or seen.version != version:
-        return False
-    return (port.vlan, port.blocked, port.vlan_own, port.blocked_own) == (
-        seen.vlan,
-        seen.blocked,
-        seen.vlan_own,
-        seen.blocked_own,
-    )
+def _ours(port: DvPortState) -> tuple[object, ...]:
+    return port.cookie, port.vlan, port.blocked, port.vlan_own, port.blocked_own
 
 
 def _refuses_the_whole(fault: BaseException | None) -> bool:
@@ -138,16 +144,10 @@ def state(port: DvPortState) -> str:
 
 def holds(port: DvPortState, action: SetDvPort) -> bool:
     """Whether the port is as the write wants it."""
-    tagged = action.vid is None or port.vlan == Access(action.vid)
-    match action.gate:
-        case Gate.OPEN:
-            return not port.blocked and (tagged if action.vid else not port.vlan_own)
-        case Gate.CLAIM:
-            return port.blocked and (tagged if action.vid else not port.vlan_own)
-        case Gate.CLOSE:
-            return port.blocked and tagged
-        case Gate.BARE:
-            return not port.vlan_own and not port.blocked_own
+    if action.gate is Gate.BARE:
+        return not port.vlan_own and not port.blocked_own
+    tagged = port.vlan == Access(action.vid) if action.vid is not None else not port.vlan_own
+    return tagged and port.blocked is (action.gate is not Gate.OPEN)
 
 
 def written_spec(action: SetDvPort, version: str) -> Any:
@@ -160,7 +160,7 @@ def written_spec(action: SetDvPort, version: str) -> Any:
         setting.blocked = vim.BoolPolicy(inherited=False, value=action.gate is not Gate.OPEN)
         if action.vid is not None:
             setting.vlan = VmwareSwitch.VlanIdSpec(inherited=False, vlanId=int(action.vid))
-        elif action.gate is not Gate.CLOSE:  # which keeps the tag
+        else:
             setting.vlan = VmwareSwitch.VlanIdSpec(inherited=True, vlanId=0)
     return vim.dvs.DistributedVirtualPort.ConfigSpec(
         operation="edit", key=action.key, configVersion=version, setting=setting

@@ -72,6 +72,13 @@ class Switch:
         done = {result.change.id: result for results in self._all(work) for result in results}
         return [done[change.id] for change in changes]
 
+    def privileges_held(self, content: Any, asked: Sequence[str]) -> list[str]:
+        """Which of these privileges this session has on the switch."""
+        here = content.sessionManager.currentSession.key
+        manager = content.authorizationManager
+        held = manager.HasPrivilegeOnEntity(self._dvs, here, list(asked))
+        return [privilege for privilege, has in zip(asked, held, strict=True) if has]
+
     def _all(self, work: Sequence[tuple[Sequence[Change], Work]]) -> list[list[Result]]:
         if len(work) < 2:
             return [self._attempt(*one) for one in work]
