@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.core.design import DESIGNS, OVSVAPP_VSS, Design
+from isthmus.core.design import DESIGNS, OVSVAPP, OVSVAPP_VSS, Design
 from isthmus.model.observed import NoVlan
 from isthmus.model.place import PlaceKind
 from lab.wire.world import Lab, two_hosts
@@ -55,3 +55,13 @@ def test_an_override_made_by_hand_is_undone_and_costs_the_rightful_wearer_nothin
     assert port.vlan is None
     assert not world.leaks()
     assert next(group.vlan for group in world.groups_of_ours() if group.name == "blue") == tag
+
+
+def test_an_unwanted_port_group_opened_by_hand_closes_while_vms_are_still_plugged_in() -> None:
+    world = two_hosts(OVSVAPP).network("red").vms("a@esx1", "b@esx1")
+    world.intent.remove_network("red")
+    (group,) = world.groups_of_ours()
+    group.blocked, group.version = False, group.version + 1
+    world.settle()
+    assert group.blocked
+    assert not world.hears("a", frame_from="b")
