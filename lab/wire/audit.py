@@ -17,6 +17,7 @@ from lab.wire.vcenter import VCenter
 from lab.wire.vsphere import DvBacking, NameBacking, Vm, VmNic
 
 FOREIGN = "foreign"
+OWNER = "isthmus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def network_of(vcenter: VCenter, vm: Vm, nic: VmNic) -> str | None:
             found = vcenter.switches[dvs].port_groups[group]
             if found.mark is None:
                 return f"{FOREIGN} {found.name}"
-            return f"{found.mark.network} (VNI {int(found.mark.vni)})"
+            return found.mark.network if found.mark.owner == OWNER else f"{FOREIGN} {found.mark.owner}'s {found.name}"
         case NameBacking(name):
             switch = switch_of(vcenter, vm, nic)
             return None if switch is None else name
@@ -49,20 +50,41 @@ def network_of(vcenter: VCenter, vm: Vm, nic: VmNic) -> str | None:
             return None
 
 
-def audit(vcenter: VCenter, wires: Wires, appliances: Iterable[NicId], peers: dict[NicId, str]) -> list[Leak]:
-    """All leaks there are now.  `peers` gives the network of each member elsewhere."""
+@dataclass(frozen=True, slots=True)
+class Outsider:
+    """A member of a network elsewhere, as the audit knows it."""
+
+    nic: NicId
+    network: str
+    vtep: str
+    vni: int
+    mac: str
+
+
+def audit(
+    vcenter: VCenter, wires: Wires, appliances: Iterable[NicId], outsiders: Iterable[Outsider] = ()
+) -> list[Leak]:
+    """All leaks there are now."""
+    peers = {outsider.nic: outsider for outsider in outsiders}
     ignored = set(appliances)
     nics = {nic.id: (vm, nic) for vm, nic in vcenter.nics() if nic.id not in ignored}
     on = {key: network_of(vcenter, vm, nic) for key, (vm, nic) in nics.items()}
     macs = sorted({nic.mac for _, nic in nics.values()})
-    leaks: list[Leak] = []
-    for key, (_, nic) in nics.items():
-        for frame in _speech(nic.mac, macs):
-            for heard in wires.send(key, frame):
-                leak = _leak(key, on[key], heard, on.get(heard.nic) or peers.get(heard.nic))
-                if leak is not None:
-                    leaks.append(leak)
-    return leaks
+    on |= {key: outsider.network for key, outsider in peers.items()}
+    said = [
+        (key, heard)
+        for key, (_, nic) in nics.items()
+        for frame in _speech(nic.mac, macs)
+        for heard in wires.send(key, frame)
+    ]
+    said += [
+        (key, heard)
+        for key, outsider in peers.items()
+        for frame in (broadcast(outsider.mac), *(unicast(outsider.mac, mac) for mac in macs))
+        for heard in wires.send_from_vtep(outsider.vtep, outsider.vni, frame)
+    ]
+    found = (_leak(key, on[key], heard, on.get(heard.nic)) for key, heard in said)
+    return [leak for leak in found if leak is not None]
 
 
 def _speech(mac: str, macs: Iterable[str]) -> Iterator[Frame]:

@@ -19,7 +19,7 @@ from isthmus.model.place import PlaceKind
 from isthmus.model.scope import HostScope
 from isthmus.model.shard import Shard, VidPool
 from isthmus.model.tags import VidSet
-from lab.wire.audit import Leak, audit
+from lab.wire.audit import OWNER, Leak, Outsider, audit
 from lab.wire.carry import Wires, peer_nic
 from lab.wire.clock import VirtualClock
 from lab.wire.frames import Frame, Heard, broadcast, rarp, unicast
@@ -34,7 +34,6 @@ from lab.wire.vsphere import PortGroup, Vm, VmNic
 ROUNDS = 24
 """More rounds than any history may need to come to rest."""
 ROUND_SECONDS = 1.0
-OWNER = "isthmus"
 
 
 class Unsettled(AssertionError):
@@ -208,8 +207,12 @@ class Lab:
 
     def leaks(self) -> list[Leak]:
         """Frames of one network that are heard in another: none, ever."""
-        known = {peer_nic(peer): f"{peer.network} (VNI {int(vni)})" for vni, peer in self._peers()}
-        return audit(self.vcenter, self.wires, self.trunks, known)
+        outsiders = [
+            Outsider(peer_nic(peer), peer.network, peer.vtep, vni, peer.mac)
+            for vni, peer in self._peers()
+            if peer.mac is not None
+        ]
+        return audit(self.vcenter, self.wires, self.trunks, outsiders)
 
     def _peers(self) -> Iterator[tuple[int, Peer]]:
         for peer in self.intent.peers:

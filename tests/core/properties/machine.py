@@ -21,7 +21,7 @@ networks = st.sampled_from(sorted(NETWORKS))
 hosts = st.sampled_from(HOSTS)
 vms = st.sampled_from(VMS)
 small = st.integers(0, 7)
-vids = st.integers(10, 17)
+vids = st.integers(10, 15)
 
 
 def settings_of(profile: str, *, shrink: bool = True, examples: int | None = None) -> settings:

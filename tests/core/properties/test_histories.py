@@ -11,7 +11,7 @@ from isthmus.model.tags import VidSet
 from tests.core.properties.history import Setting
 from tests.core.properties.machine import PROFILE, settings_of, tell
 
-POOL = VidPool(VidSet.of("11-16"))
+POOL = VidPool(VidSet.of("11-14"))
 REUSING = VidPool(VidSet.of("11-13"), reuse=True)
 BY_HOST = [design for design in DESIGNS.values() if design.place is not PlaceKind.DV_PORT_GROUP]
 BY_PORT = [design for design in DESIGNS.values() if design.place is PlaceKind.DV_PORT]
