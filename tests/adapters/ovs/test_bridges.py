@@ -51,7 +51,7 @@ def obey(snapshot: Snapshot, steps: tuple[Correction, ...]) -> Snapshot:
             case Set("Interface", name, columns):
                 ports[name] = port_after(ports[name], columns)
             case Set("Controller", name, columns):
-                bridges[name] = replace(bridges[name], listeners=frozenset({columns["target"]}))
+                bridges[name] = replace(bridges[name], listeners=frozenset({str(columns["target"])}))
             case Set("Bridge", name, columns):
                 bridges[name] = bridge_after(bridges[name], columns)
     return Snapshot(bridges, ports)

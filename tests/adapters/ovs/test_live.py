@@ -199,6 +199,24 @@ def test_a_flow_that_the_switch_rejects_stands_alone(target: OvsTarget) -> None:
     assert held(target) == set(flows) - {unsound}
 
 
+def test_a_change_is_made_whole_or_not_at_all(shared: TestAppliance, target: OvsTarget) -> None:
+    """The switch itself rejects the last flow, for want of room in its table."""
+    full = Match(in_port=FlowPort.TRUNK, vid=Vid(1))
+    flows = (ECHO, *(Flow(Bridge.INT, 1, priority, full, (), RED) for priority in (1, 2)))
+    shared.ovs.vsctl(
+        "--", "--id=@small", "create", "flow_table", "flow_limit=1",
+        "--", "set", "bridge", "br-int", "flow_tables:1=@small",
+    )  # fmt: skip
+    try:
+        [result] = apply(target, Learn(flows))
+        assert result.outcome is Outcome.REFUSED
+        assert "OFPFMFC_TABLE_FULL" in result.detail
+        assert held(target) == set()
+    finally:
+        shared.ovs.vsctl("clear", "bridge", "br-int", "flow_tables")
+    done(target, Learn(flows))
+
+
 def test_a_flow_learnt_from_a_moved_vm_pre_empts_the_computed_one_and_is_nobodys(
     shared: TestAppliance, target: OvsTarget
 ) -> None:
@@ -260,7 +278,7 @@ def test_the_ports_have_the_numbers_that_the_flows_name(shared: TestAppliance, t
     for name, port in names.items():
         assert int(shared.ovs.vsctl("get", "interface", name, "ofport")) == PORT_NUMBERS[port]
     shared.ovs.vsctl("set", "interface", VXLAN, "ofport_request=9")
-    assert not target.observe().ready
+    eventually(lambda: not target.observe().ready)
     done(target, BuildNve())
     assert target.observe().ready
     assert int(shared.ovs.vsctl("get", "interface", VXLAN, "ofport")) == PORT_NUMBERS[FlowPort.VXLAN]

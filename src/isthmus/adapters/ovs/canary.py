@@ -38,12 +38,15 @@ class Canary:
             return self._lives
         self.close()
         try:
-            wire = self._context.wrap_socket(socket.create_connection(self._address, _PATIENCE))
-            wire.sendall(_HEADER.pack(_VERSION, _HELLO, _HEADER.size, 0))
+            self._wire = self._context.wrap_socket(socket.create_connection(self._address, _PATIENCE))
+            self._wire.sendall(_HEADER.pack(_VERSION, _HELLO, _HEADER.size, 0))
+            self._unread = self._wire.recv(65536)  # its own hello; only now has it accepted our certificate
+            self._wire.setblocking(False)
         except OSError:
+            self._unread = b""
+        if not self._unread:
+            self.close()
             return None
-        wire.setblocking(False)
-        self._wire, self._unread = wire, b""
         self._lives += 1
         return self._lives
 
