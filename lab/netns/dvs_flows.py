@@ -50,8 +50,8 @@ def flows(switch: HostSwitch) -> Flows:
 def changes(before: Flows | None, after: Flows) -> list[str]:
     """The lines of one bundle that turn `before` into `after`.  None: unknown, so all of it goes first."""
     if before is None:
-        return ["delete", *(_add(match, after[match]) for match in after)]
-    gone = [f"delete_strict {match}" for match in before if match not in after]
+        return ["flow delete", *(_add(match, after[match]) for match in after)]
+    gone = [f"flow delete_strict {match}" for match in before if match not in after]
     return gone + [_add(match, after[match]) for match in after if before.get(match) != after[match]]
 
 
@@ -166,4 +166,4 @@ def _to(table: int, ports: Iterable[Attached]) -> str:
 
 
 def _add(match: str, actions: str) -> str:
-    return f"add {match},actions={actions}"
+    return f"flow add {match},actions={actions}"

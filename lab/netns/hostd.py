@@ -20,7 +20,7 @@ from lab.netns import control, frames
 from lab.netns.announcements import Announced, Announcements, Watch
 from lab.netns.inventory import BridgeId, Inventory, NicId, Place, Uplink, plugged, wiring
 from lab.netns.moves import RARP_TIMES, Moves, arrivals
-from lab.netns.switches import Switches
+from lab.netns.switches import Said, Switches
 from lab.netns.vcenter import Login, Reader
 from lab.netns.wires import Wires
 
@@ -119,12 +119,11 @@ class Hostd:
         self.switches.make_bridges(self.inventory)
         self._clear_away(places)
         self.wires.make(self.inventory)
-        self._apply(self.inventory, places)
-        self._stuns_end(places)
         for vm in arrivals(self._places, places):
             self._rarps += [(now + delay, vm) for delay in RARP_TIMES]
+        self._apply(self.inventory, places, self._due_rarps(places, now))
+        self._stuns_end(places)
         self._places = places
-        self._send_rarps()
 
     def _clear_away(self, places: Mapping[str, Place]) -> None:
         """Cables and machines nobody wants any more; first they leave the switch."""
@@ -135,8 +134,10 @@ class Hostd:
             self.wires.remove(outdated)
         self.wires.remove_machines(self.inventory)
 
-    def _apply(self, inventory: Inventory, places: Mapping[str, Place]) -> None:
-        self.switches.apply(wiring(inventory, places, self._numbers(), self._uplinks_by_id()))
+    def _apply(
+        self, inventory: Inventory, places: Mapping[str, Place], said: Mapping[BridgeId, list[Said]] | None = None
+    ) -> None:
+        self.switches.apply(wiring(inventory, places, self._numbers(), self._uplinks_by_id()), said or {})
 
     def _numbers(self) -> dict[NicId, int]:
         return {cable.nic: cable.number for cable in self.wires.cables.values()}
@@ -160,17 +161,26 @@ class Hostd:
     def _stuns_end(self, places: Mapping[str, Place]) -> None:
         for stun in self.stuns:
             if stun.ended is None and (stun.vm not in places or not places[stun.vm].stunned):
-                stun.ended = time.monotonic()
+                stun.ended = self._resumed_at(stun)
 
-    def _send_rarps(self) -> None:
-        now = time.monotonic()
-        due = [vm for when, vm in self._rarps if when <= now]
+    def _resumed_at(self, stun: Stun) -> float:
+        """When the last switch that had to know was told."""
+        vm = self.inventory.vms.get(stun.vm)
+        hosts = (stun.source, stun.destination)
+        bridges = [(host, nic.switch) for host in hosts for nic in vm.nics] if vm is not None else []
+        times = [self.switches.programmed_at[bridge] for bridge in bridges if bridge in self.switches.programmed_at]
+        return max(times, default=time.monotonic())
+
+    def _due_rarps(self, places: Mapping[str, Place], now: float) -> dict[BridgeId, list[Said]]:
+        due = {vm for when, vm in self._rarps if when <= now}
         self._rarps = [(when, vm) for when, vm in self._rarps if when > now]
+        said: dict[BridgeId, list[Said]] = {}
         for nic in plugged(self.inventory):
-            place = self._places[nic.id.vm]
+            place = places[nic.id.vm]
             if nic.id.vm in due and not place.stunned:
                 number = self.wires.cables[nic.id].number
-                self.switches.resend_from((place.host, nic.switch), number, frames.rarp(nic.mac).to_bytes())
+                said.setdefault((place.host, nic.switch), []).append((number, frames.rarp(nic.mac).to_bytes()))
+        return said
 
     def _rest(self) -> None:
         now = time.monotonic()

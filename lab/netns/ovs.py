@@ -35,7 +35,8 @@ class OpenVswitch:
         database = ["ovsdb-server", str(conf), f"--remote=punix:{self.rundir}/db.sock"]
         database += [f"--unixctl={self.rundir}/ovsdb-server.ctl", "-vconsole:warn"]
         log = self.rundir / "ovs.log"
-        processes.start(f"ovsdb-server of {self.namespace}", [*inside(self.namespace), *database], log, env)
+        command = [*inside(self.namespace), *database]
+        processes.start(f"ovsdb-server of {self.namespace}", command, log, env, stands_for_hardware=True)
         self._until_answers("ovsdb-server")
         run("ovs-vsctl", f"--db={self.db}", "--no-wait", "init")
         self.start_vswitchd(processes)
@@ -43,12 +44,13 @@ class OpenVswitch:
     def start_vswitchd(self, processes: Processes) -> subprocess.Popen[bytes]:
         # The kernel datapath would be shared by all namespaces' switches; --disable-system keeps out of it.
         command = [
-            "ovs-vswitchd", self.db, f"--unixctl={self.rundir}/ovs-vswitchd.ctl", "--disable-system",
-            f"--pidfile={self.rundir}/ovs-vswitchd.pid", "-vconsole:warn",
+            *inside(self.namespace), "ovs-vswitchd", self.db, "--disable-system", "-vconsole:warn",
+            f"--unixctl={self.rundir}/ovs-vswitchd.ctl", f"--pidfile={self.rundir}/ovs-vswitchd.pid",
         ]  # fmt: skip
         env = {"OVS_RUNDIR": str(self.rundir)}
         log = self.rundir / "ovs.log"
-        started = processes.start(f"ovs-vswitchd of {self.namespace}", [*inside(self.namespace), *command], log, env)
+        what = f"ovs-vswitchd of {self.namespace}"
+        started = processes.start(what, command, log, env, stands_for_hardware=True)
         self._until_answers("ovs-vswitchd")
         return started
 
@@ -60,8 +62,15 @@ class OpenVswitch:
         return run("ovs-appctl", f"--target={self.rundir}/ovs-vswitchd.ctl", *words)
 
     def bundle(self, bridge: str, lines: Iterable[str]) -> None:
-        """Change flows, all or none: a packet meets the flows of before or those of after, never a mixture."""
+        """Change flows ("add ...", "delete_strict ..."), all or none.
+
+        A packet meets the flows of before or those of after, never a mixture.
+        """
         self._ofctl("--bundle", "add-flows", self._management(bridge), "-", stdin=_text(lines))
+
+    def mixed_bundle(self, bridge: str, lines: Iterable[str]) -> None:
+        """As a bundle, of "flow add ..." and also of "packet-out ...": such a frame meets the flows of after."""
+        self._ofctl("bundle", self._management(bridge), "-", stdin=_text(lines))
 
     def replace_flows(self, bridge: str, flows: Iterable[str]) -> None:
         self._ofctl("--bundle", "replace-flows", self._management(bridge), "-", stdin=_text(flows))
@@ -69,11 +78,6 @@ class OpenVswitch:
     def dump_flows(self, bridge: str) -> list[str]:
         dumped = self._ofctl("--no-stats", "dump-flows", self._management(bridge))
         return [line.strip() for line in dumped.splitlines() if "actions=" in line]
-
-    def packet_out(self, bridge: str, in_port: int, frame: bytes) -> None:
-        """Put a frame into the switch as if it had come in at `in_port`."""
-        packet = f"in_port={in_port}, packet={frame.hex()}, actions=table"
-        self._ofctl("packet-out", self._management(bridge), packet)
 
     def bridges(self) -> list[str]:
         return self.vsctl("list-br").split()
@@ -99,6 +103,11 @@ class OpenVswitch:
 
 def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
+
+
+def packet_out(in_port: int, frame: bytes) -> str:
+    """The line of a bundle that puts a frame into the switch as if it had come in at `in_port`."""
+    return f"packet-out in_port={in_port}, packet={frame.hex()}, actions=table"
 
 
 def in_order(commands: Iterable[Iterable[str]]) -> list[str]:

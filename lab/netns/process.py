@@ -5,6 +5,7 @@ Law: a process is on record before anything else can fail, and only what is on r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+HARDWARE_PRIORITY = -10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,12 @@ class Processes:
         log: Path,
         env: Mapping[str, str] | None = None,
         answers: Path | None = None,
+        stands_for_hardware: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Start a command in a session of its own (a Ctrl-C meant for us must not reach it), its output in `log`.
 
-        `answers`: where its standard output goes, if that is more than talk.
+        `answers`: where its standard output goes, if that is more than talk.  What stands for hardware goes before the
+        programs of the world when the processor is short, as far as the machine allows.
         """
         with log.open("ab") as talk, (answers or log).open("ab") as output:
             started = subprocess.Popen(
@@ -84,6 +89,9 @@ class Processes:
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
             )
+        if stands_for_hardware:
+            with contextlib.suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, started.pid, HARDWARE_PRIORITY)
         self.adopt(started.pid, what)
         return started
 

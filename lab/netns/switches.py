@@ -6,13 +6,16 @@ before the cable leaves it, and learns of a port only when the cable is in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from lab.netns import namespace
 from lab.netns.dvs_flows import Flows, changes, flows
 from lab.netns.inventory import BridgeId, Inventory, Wiring
-from lab.netns.ovs import OpenVswitch, in_order
+from lab.netns.ovs import OpenVswitch, in_order, packet_out
 
 
 def far_end(number: int) -> str:
@@ -20,12 +23,19 @@ def far_end(number: int) -> str:
     return f"w{number}"
 
 
+Said = tuple[int, bytes]
+"""A frame in the name of the machine behind a port."""
+
+
 @dataclass(slots=True)
 class Switches:
     ovs: OpenVswitch
     bridges: dict[BridgeId, str] = field(default_factory=dict)
+    programmed_at: dict[BridgeId, float] = field(default_factory=dict)
+    """When a switch was last changed, on the machine's monotonic clock."""
     _flows: dict[BridgeId, Flows | None] = field(default_factory=dict)
     _ports: dict[int, BridgeId] = field(default_factory=dict)
+    _at_once: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(thread_name_prefix="switch"))
 
     @property
     def plugged(self) -> Mapping[int, BridgeId]:
@@ -50,27 +60,24 @@ class Switches:
             self._flows[bridge] = None
         return made
 
-    def apply(self, wanted: Wiring) -> bool:
-        """True if anything had to be done."""
+    def apply(self, wanted: Wiring, said: Mapping[BridgeId, Sequence[Said]] = MappingProxyType({})) -> None:
+        """Make it so; and let machines say frames the moment their switch is as wanted."""
         after = {bridge: flows(switch) for bridge, switch in wanted.switches.items()}
         leaving = {n: bridge for n, bridge in self._ports.items() if wanted.cables.get(n) != bridge}
         arriving = {n: bridge for n, bridge in wanted.cables.items() if self._ports.get(n) != bridge}
-
-        changed = [self._program(bridge, after[bridge]) for bridge in set(leaving.values()) if bridge in after]
+        for bridge in {bridge for bridge in leaving.values() if bridge in after}:
+            self._program(bridge, after[bridge], ())
         self._replug(leaving, arriving)
-        changed += [self._program(bridge, after[bridge]) for bridge in after]
-        return any(changed) or bool(leaving or arriving)
+        # All at once: a migrated VM goes on at one switch in the same moment in which another forgets it.
+        list(self._at_once.map(lambda bridge: self._program(bridge, after[bridge], said.get(bridge, ())), after))
 
-    def resend_from(self, bridge: BridgeId, number: int, frame: bytes) -> None:
-        """Send a frame in the name of the machine behind a port."""
-        self.ovs.packet_out(self.bridges[bridge], number, frame)
-
-    def _program(self, bridge: BridgeId, after: Flows) -> bool:
+    def _program(self, bridge: BridgeId, after: Flows, said: Sequence[Said]) -> None:
         lines = changes(self._flows[bridge], after)
+        lines += [packet_out(number, frame) for number, frame in said]
         if lines:
-            self.ovs.bundle(self.bridges[bridge], lines)
+            self.ovs.mixed_bundle(self.bridges[bridge], lines)
             self._flows[bridge] = after
-        return bool(lines)
+            self.programmed_at[bridge] = time.monotonic()
 
     def _replug(self, leaving: Mapping[int, BridgeId], arriving: Mapping[int, BridgeId]) -> None:
         commands = [["del-port", self.bridges[bridge], far_end(number)] for number, bridge in leaving.items()]

@@ -174,7 +174,8 @@ def _network(state: WorldState, layout: Layout) -> None:
 def _start_hostd(state: WorldState) -> None:
     command = [sys.executable, "-m", "lab.netns", "hostd", state.name]
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    started = state.processes.start("hostd", command, state.directory / "hostd.log", environment)
+    log = state.directory / "hostd.log"
+    started = state.processes.start("hostd", command, log, environment, stands_for_hardware=True)
     deadline = time.monotonic() + BRING_UP_PATIENCE
     while not state.control.exists():
         if started.poll() is not None or time.monotonic() > deadline:

@@ -47,7 +47,7 @@ switches = st.lists(policies, max_size=5).map(
 def test_changes_lead_from_any_switch_to_any_other_and_then_rest(before: HostSwitch, after: HostSwitch) -> None:
     held = dict(flows(before))
     for line in changes(held, flows(after)):
-        verb, flow = line.split(" ", 1)
+        _, verb, flow = line.split(" ", 2)
         match, _, actions = flow.partition(",actions=")
         if verb == "delete_strict":
             del held[flow]
