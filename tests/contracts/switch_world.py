@@ -90,7 +90,8 @@ class WireWorld:
 
     def vm(self, name: str, host: str, port_group: str) -> NicId:
         """Created."""
-        return self.vcenter.create_vm(name, self.host(host), (self.dvs, port_group)).nics[0].id
+        made = self.vcenter.create_vm(name, self.host(host), (self.dvs, port_group))
+        return next(iter(made.nics.values())).id
 
     def remove_vm(self, nic: NicId) -> None:
         """Destroyed."""

@@ -61,11 +61,13 @@ def meaning(fault: BaseException, place: str) -> Retry | Refused | None:
     match fault:
         case ssl.SSLCertVerificationError():
             return Refused(
-                f"{place}: its certificate is not trusted ({fault.verify_message}); "
+                f"{place}: its certificate is not trusted ({getattr(fault, 'verify_message', fault)}); "
                 "give the CA that signed it (ca_file) or pin the certificate (thumbprint)"
             )
         case ssl.SSLError() if not isinstance(fault, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return Refused(f"{place}: does not speak TLS as we do ({fault.reason}); check host and port")
+            return Refused(
+                f"{place}: does not speak TLS as we do ({getattr(fault, 'reason', None) or fault}); check host and port"
+            )
         case OSError() | HTTPException() | ExpatError():
             # ExpatError: an answer cut off half-way.
             return Retry(f"{place}: unreachable ({said(fault)}); check host, port and network")

@@ -1,0 +1,72 @@
+"""An owner mark survives any id and any hand that writes below it, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.adapters.vcenter import marks
+from isthmus.model.names import NetworkId
+from isthmus.model.observed import OwnerMark
+from isthmus.model.tags import MAX_VNI, Vni
+
+HOSTILE = st.text(max_size=60) | st.sampled_from(["", " ", "a b", "x\ny", "%2f", "owner=x", "‮gnp", "isthmus/1", "<b>"])
+MARK = OwnerMark("isthmus", NetworkId("9d0c…"), Vni(5001))
+
+
+@given(HOSTILE, HOSTILE, st.integers(1, MAX_VNI), HOSTILE)
+def test_any_mark_reads_back_under_any_text(owner: str, network: str, vni: int, below: str) -> None:
+    mark = OwnerMark(owner, NetworkId(network), Vni(vni))
+    text = marks.described(mark, below)
+    assert marks.decoded(text) == mark
+    assert marks.first_line(text).isascii()
+    assert len(marks.first_line(text).splitlines()) == 1
+
+
+@given(HOSTILE, HOSTILE)
+def test_a_new_mark_replaces_the_old_and_keeps_what_people_wrote(owner: str, note: str) -> None:
+    text = marks.described(replace(MARK, owner=owner), "") + "\n" + note
+    again = marks.described(MARK, text)
+    assert marks.decoded(again) == MARK
+    assert again.count("isthmus/1 owner=") == 1 + note.count("isthmus/1 owner=")
+    assert note.strip() in again
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "production, do not touch",
+        "isthmus",
+        "isthmus/1",
+        "isthmus/1 owner=a network=b",
+        "isthmus/1 owner=a network=b vni=0",
+        "isthmus/1 owner=a network=b vni=16777216",
+        "isthmus/1 owner=a network=b vni=x",
+        "isthmus/1 owner=%ff network=b vni=1",
+        "isthmus/1 owner=a network=b vni=5 more=c",
+        "isthmus/1owner=a network=b vni=5",
+        " isthmus/1 owner=a network=b vni=5",
+        "note\nisthmus/1 owner=a network=b vni=5",
+        "isthmus/0 owner=a network=b vni=5",
+    ],
+)
+def test_what_is_not_a_mark_is_foreign(text: str | None) -> None:
+    assert marks.decoded(text) is None
+    assert marks.newer_schema(text) is None
+
+
+def test_a_mark_of_a_newer_schema_is_foreign_and_known_as_such() -> None:
+    text = "isthmus/2 owner=isthmus network=n vni=5 zone=x\nwhatever"
+    assert marks.decoded(text) is None
+    assert marks.newer_schema(text) == 2
+
+
+@given(HOSTILE)
+def test_no_description_breaks_the_reading(text: str) -> None:
+    marks.decoded(text)
+    marks.newer_schema(text)

@@ -1,0 +1,152 @@
+"""The mirror of the inventory: whatever the order and the size of vCenter's updates, what is whole is right."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+from pyVmomi import VmomiSupport, vim, vmodl
+
+from isthmus.adapters.vcenter.mirror import Mirror
+from isthmus.adapters.vcenter.nics import DEVICES, Unclear
+from isthmus.model.names import NicId, VmId
+from isthmus.model.tags import VidSet
+
+Change = vmodl.query.PropertyCollector.Change
+Card = vim.vm.device.VirtualEthernetCard
+DEVICE_ARRAY: Any = VmomiSupport.GetVmodlType("vim.vm.device.VirtualDevice[]")
+U1, U2 = "u-1", "u-2"
+
+
+def change(name: str, value: Any = None, op: str = "assign") -> Any:
+    return Change(name=name, op=op, val=value)
+
+
+def nic(key: int = 4000, mac: str | None = "00:50:56:AA:00:01", port: str | None = "17", cookie: int = 7) -> Any:
+    connection = vim.dvs.PortConnection(
+        switchUuid="dvs-1", portgroupKey="dvportgroup-1", portKey=port, connectionCookie=cookie if port else None
+    )
+    return vim.vm.device.VirtualVmxnet3(
+        key=key,
+        macAddress=mac,
+        deviceInfo=vim.Description(label="Network adapter 1", summary=""),
+        backing=Card.DistributedVirtualPortBackingInfo(port=connection),
+    )
+
+
+def facts(uuid: str = U1, host: str = "host-1", devices: Any = None) -> list[Any]:
+    return [
+        change("config.instanceUuid", uuid),
+        change("config.template", False),
+        change("name", "vm"),
+        change("runtime.host", vim.HostSystem(host, None)),
+        change("runtime.powerState", "poweredOn"),
+        change(DEVICES, DEVICE_ARRAY([vim.vm.device.VirtualDisk(key=2000), nic()] if devices is None else devices)),
+    ]
+
+
+def mirror_with(*updates: tuple[str, list[Any]]) -> Mirror:
+    mirror = Mirror("vc")
+    for moref, changes in updates:
+        mirror.change_vm(moref, changes)
+    return mirror
+
+
+def test_a_vm_appears_only_when_it_is_whole_in_whatever_order_it_becomes_known() -> None:
+    whole = next(iter(mirror_with(("vm-1", facts())).nics()))
+    assert (whole.id, whole.mac, whole.host) == (NicId(VmId(U1), 4000), "00:50:56:aa:00:01", "vc/host-1")
+    assert (whole.dvs, whole.port_group, whole.port_key, whole.cookie) == ("dvs-1", "dvportgroup-1", "17", 7)
+    for order in permutations(facts(), 6):
+        mirror = Mirror("vc")
+        for one in order:
+            assert not list(mirror.nics()) or one.name in ("name", "runtime.powerState")
+            mirror.change_vm("vm-1", [one])
+        assert list(mirror.nics()) == [whole]
+
+
+@pytest.mark.parametrize(
+    "missing", ["config.instanceUuid", "config.template", "runtime.host", DEVICES], ids=lambda path: path
+)
+def test_a_vm_of_which_something_is_missing_is_left_out(missing: str) -> None:
+    assert list(mirror_with(("vm-1", [one for one in facts() if one.name != missing])).nics()) == []
+
+
+def test_a_template_and_a_nic_without_mac_are_left_out() -> None:
+    assert not list(mirror_with(("vm-1", [*facts(), change("config.template", True)])).nics())
+    assert not list(mirror_with(("vm-1", facts(devices=[nic(mac=None)]))).nics())
+
+
+def test_clones_with_one_instance_uuid_do_not_become_one_vm() -> None:
+    mirror = mirror_with(("vm-20", facts(host="host-2")), ("vm-3", facts(host="host-1")))
+    assert [one.host for one in mirror.nics()] == ["vc/host-1"], "the oldest keeps it"
+    assert mirror.nic_of("vm-20", 4000) is None
+    mirror.change_vm("vm-20", [change("config.instanceUuid", U2)])
+    assert {one.id.vm for one in mirror.nics()} == {U1, U2}
+    mirror.change_vm("vm-20", [change("config.instanceUuid", U1)])
+    mirror.change_vm("vm-3", None)
+    assert [one.host for one in mirror.nics()] == ["vc/host-2"]
+
+
+@pytest.mark.parametrize(
+    ("update", "expected"),
+    [
+        (change(f"{DEVICES}[4000]", None, "remove"), []),
+        (change(f"{DEVICES}[4000]", nic(port="18", cookie=8)), [("00:50:56:aa:00:01", "18", 8)]),
+        (change(f"{DEVICES}[4001]", nic(4001, "00:50:56:aa:00:02"), "add"), [None, None]),
+        (change(f"{DEVICES}[4000].macAddress", "00:50:56:aa:00:09"), [("00:50:56:aa:00:09", "17", 7)]),
+        (change(f"{DEVICES}[4000].backing.port.portKey", "19"), [("00:50:56:aa:00:01", "19", 7)]),
+        (change(f"{DEVICES}[4000].backing.port.connectionCookie", 5), [("00:50:56:aa:00:01", "17", 5)]),
+        (change(f"{DEVICES}[4000].backing.port", None, "indirectRemove"), [("00:50:56:aa:00:01", None, None)]),
+        (change(f"{DEVICES}[4000].backing", nic(port=None).backing), [("00:50:56:aa:00:01", None, None)]),
+        (change(f"{DEVICES}[4000].deviceInfo.summary", "x"), [("00:50:56:aa:00:01", "17", 7)]),
+        (change(f"{DEVICES}[2000].capacityInKB", 5), [("00:50:56:aa:00:01", "17", 7)]),
+        (change(DEVICES, DEVICE_ARRAY([])), []),
+        (change("config", None, "remove"), []),
+    ],
+    ids=lambda value: value.name if isinstance(value, Change) else "",
+)
+def test_a_partial_update_changes_what_it_says(update: Any, expected: list[Any]) -> None:
+    mirror = mirror_with(("vm-1", facts()), ("vm-1", [update]))
+    found = [(one.mac, one.port_key, one.cookie) for one in mirror.nics()]
+    assert len(found) == len(expected)
+    assert expected in ([None, None], found)
+
+
+@pytest.mark.parametrize("path", [f"{DEVICES}[4000].backing.port.what", f"{DEVICES}.x", "config.hardware.numCPU"])
+def test_an_update_that_is_not_understood_is_not_skipped(path: str) -> None:
+    with pytest.raises(Unclear):
+        mirror_with(("vm-1", facts()), ("vm-1", [change(path, 1)]))
+
+
+def test_a_rename_wakes_nobody_and_a_move_wakes_both_hosts() -> None:
+    mirror = mirror_with(("vm-1", facts()))
+    assert mirror.change_vm("vm-1", [change("name", "other")]) == (set(), set())
+    assert next(mirror.nics()).vm_name == "other"
+    hosts, groups = mirror.change_vm("vm-1", [change("runtime.host", vim.HostSystem("host-2", None))])
+    assert (hosts, groups) == ({"host-1", "host-2"}, {"dvportgroup-1"})
+    assert mirror.hosts_in(groups) == {"host-2"}
+    assert mirror.change_vm("vm-1", None)[0] == {"host-2"}
+
+
+def switch_config(wired: bool) -> Any:
+    backing = vim.dvs.HostMember.PnicBacking(
+        pnicSpec=[vim.dvs.HostMember.PnicSpec(pnicDevice="vmnic1")] if wired else []
+    )
+    member = vim.dvs.HostMember(
+        config=vim.dvs.HostMember.ConfigInfo(host=vim.HostSystem("host-1", None), backing=backing)
+    )
+    uplink = vim.dvs.DistributedVirtualPortgroup("dvportgroup-9", None)
+    return vim.dvs.VmwareDistributedVirtualSwitch.ConfigInfo(maxMtu=9000, host=[member], uplinkPortgroup=[uplink])
+
+
+@pytest.mark.parametrize("wired", [True, False])
+def test_uplinks_carry_their_trunk_only_where_a_host_has_a_physical_nic(wired: bool) -> None:
+    mirror = Mirror("vc")
+    mirror.change_switch("dvs-1", [change("uuid", "u"), change("name", "d%2f"), change("config", switch_config(wired))])
+    trunk = vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec(vlanId=[vim.NumericRange(start=0, end=200)])
+    setting = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(vlan=trunk)
+    mirror.learn_uplinks({"dvportgroup-9": setting})
+    [dvs] = mirror.dvses().values()
+    assert (dvs.name, dvs.mtu, dvs.hosts) == ("d/", 9000, {"vc/host-1"})
+    assert dvs.uplink_vids == (VidSet.of("1-200") if wired else None)
