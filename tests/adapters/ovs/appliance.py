@@ -88,6 +88,11 @@ class TestAppliance:
         self.stop_vswitchd()
         self.start_vswitchd()
 
+    def meddle(self, bridge: str, *lines: str) -> None:
+        """Change flows by hand."""
+        words = ("--bundle", "add-flows", f"unix:{self.ovs.rundir}/{bridge}.mgmt", "-")
+        namespace.run("ovs-ofctl", "-OOpenFlow13", *words, stdin="\n".join(lines))
+
     def matched(self, flow: Flow) -> tuple[float, int]:
         """For how many seconds a flow has been there, and how many frames have met it."""
         target = f"unix:{self.ovs.rundir}/{flow.bridge.value}.mgmt"

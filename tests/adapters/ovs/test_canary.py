@@ -105,7 +105,7 @@ def test_it_says_that_it_lives_when_asked_however_the_question_is_cut(switch: Sw
 
     hearing = threading.Thread(target=hear)
     hearing.start()
-    for part in (PORT_STATUS + ECHO_REQUEST[:5], ECHO_REQUEST[5:]):
+    for part in (PORT_STATUS + ECHO_REQUEST[:5], ECHO_REQUEST[5:10], ECHO_REQUEST[10:]):
         switch.wires[-1].sendall(part)
         assert canary.life() == first
     eventually(lambda: canary.life() == first and answered.is_set())

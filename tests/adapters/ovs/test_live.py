@@ -171,7 +171,7 @@ def test_foreign_and_older_flows_in_our_bridges_are_seen_and_removed_exactly(
         "table=0,priority=100,in_port=2,dl_vlan=11,actions=NORMAL",
         "cookie=0x157a000000001388,table=0,priority=99,in_port=1,dl_vlan=11,actions=drop",
     ]
-    shared.ovs.bundle("br-int", strays)
+    shared.meddle("br-int", *strays)
     found = {entry for entry in held(target) if entry != ECHO}
     assert len(found) == len(strays)
     assert all(isinstance(entry, Flow) and isinstance(entry.actions[0], Raw) for entry in found)
@@ -181,7 +181,7 @@ def test_foreign_and_older_flows_in_our_bridges_are_seen_and_removed_exactly(
 
 def test_a_flow_altered_by_hand_is_seen_and_put_right(shared: TestAppliance, target: OvsTarget) -> None:
     done(target, Learn((ECHO,)))
-    shared.ovs.bundle("br-int", ["modify_strict table=0,priority=100,in_port=1,dl_vlan=11,actions=NORMAL"])
+    shared.meddle("br-int", "modify_strict table=0,priority=100,in_port=1,dl_vlan=11,actions=NORMAL")
     assert held(target) != {ECHO}
     assert set(target.observe().entries) == {ECHO.key}
     done(target, Learn((ECHO,)))
@@ -248,7 +248,7 @@ def test_a_flow_learnt_from_a_moved_vm_pre_empts_the_computed_one_and_is_nobodys
 
     done(target, Learn((replace(flows[3], actions=()),)))
     assert destinations(shared, from_vm) == {"192.0.2.7"}, "nor removed"
-    shared.ovs.bundle("br-tun", ["delete table=19,dl_vlan=11"])
+    shared.meddle("br-tun", "delete table=19,dl_vlan=11")
 
 
 def destinations(shared: TestAppliance, frame: str) -> set[str]:
@@ -321,13 +321,13 @@ def test_building_what_stands_writes_nothing(shared: TestAppliance, target: OvsT
 
 def test_a_foreign_bridge_is_never_touched(own: TestAppliance) -> None:
     own.ovs.vsctl("add-port", "br-phy", "tap", "--", "set", "interface", "tap", "type=internal")
-    own.ovs.bundle("br-phy", ["add cookie=0x77,table=4,priority=9,dl_vlan=11,actions=drop"])
+    own.meddle("br-phy", "add cookie=0x77,table=4,priority=9,dl_vlan=11,actions=drop")
     before = own.ovs.vsctl("list", "bridge", "br-phy"), own.ovs.dump_flows("br-phy")
     target = built(own)
     done(target, Learn((ECHO,)))
     own.restart_vswitchd()
     assert own.ovs.vsctl("list", "bridge", "br-phy") == before[0]
-    own.ovs.bundle("br-phy", ["add cookie=0x77,table=4,priority=9,dl_vlan=11,actions=drop"])
+    own.meddle("br-phy", "add cookie=0x77,table=4,priority=9,dl_vlan=11,actions=drop")
     done(target, BuildNve(), Learn((ECHO,)))
     done(target, Forget((ECHO,)))
     assert own.ovs.dump_flows("br-phy") == before[1]
