@@ -80,6 +80,10 @@ class Operator:
         """A port group by key."""
         return self.by_id(PortGroup, key)
 
+    def wait(self, task: Any) -> None:
+        """Until a task is done; its fault rises."""
+        WaitForTask(task, si=self.service)
+
     def rename(self, managed: Any, name: str) -> None:
         """Rename anything."""
         WaitForTask(managed.Rename_Task(name), si=self.service)

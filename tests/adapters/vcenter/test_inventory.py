@@ -1,0 +1,208 @@
+"""The live inventory on the simulator: it follows what people do, hears of moves, and outlives its sessions."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+from pyVmomi import vim
+
+from isthmus.model.faults import Retry
+from isthmus.model.inventory import Inventory, Nic
+from isthmus.model.names import HostId, VmId
+from isthmus.model.tags import VidSet
+from tests.adapters.vcenter.bench import Bench, eventually
+
+pytestmark = pytest.mark.sim
+
+
+@dataclass(slots=True)
+class Bell:
+    """Collects wakes."""
+
+    rung: list[frozenset[HostId] | None] = field(default_factory=list)
+
+    def __call__(self, hosts: frozenset[HostId] | None) -> None:
+        self.rung.append(hosts)
+
+    def for_host(self, host: HostId) -> bool:
+        return any(hosts is None or host in hosts for hosts in self.rung)
+
+
+@pytest.fixture
+def bell(bench: Bench) -> Bell:
+    """The inventory is watched and quiet."""
+    bell = Bell()
+    bench.vcenter.inventory.watch(bell)
+    bench.vcenter.inventory.read()
+    settle(bell)
+    return bell
+
+
+def settle(bell: Bell) -> None:
+    pause = threading.Event()
+    count = -1
+    while count != len(bell.rung):
+        count = len(bell.rung)
+        pause.wait(0.3)
+    bell.rung.clear()
+
+
+def read(bench: Bench) -> Inventory:
+    return bench.vcenter.inventory.read()
+
+
+def host(bench: Bench, name: str) -> HostId:
+    return next(host.id for host in read(bench).hosts.values() if host.name == name)
+
+
+def nic(bench: Bench, vm: str) -> Nic | None:
+    return next((nic for nic in read(bench).nics.values() if nic.vm_name == vm), None)
+
+
+def test_the_whole_is_read_without_a_watch(bench: Bench) -> None:
+    inventory = read(bench)
+    assert {host.name for host in inventory.hosts.values()} == {"esx1", "esx2", "esx3"}
+    assert {host.connected for host in inventory.hosts.values()} == {True}
+    assert {host.cluster for host in inventory.hosts.values()} == set(bench.vcenter.clusters())
+    assert set(bench.vcenter.clusters().values()) == {"cluster1"}
+    switches = {switch.name: switch for switch in inventory.switches.values()}
+    assert switches["tenant"].uplink_vids is None
+    assert switches["tenant"].hosts == set(inventory.hosts)
+    assert (switches["uplink"].mtu, switches["uplink"].uplink_vids) == (9000, VidSet.of("100-199,300"))
+    assert {nic.vm_name: (nic.mac, nic.host) for nic in inventory.nics.values()} == {
+        "a": ("00:50:56:00:00:0a", host(bench, "esx1")),
+        "b": ("00:50:56:00:00:0b", host(bench, "esx2")),
+        "lone": ("00:50:56:00:00:0c", host(bench, "esx3")),
+    }
+    assert all(host.startswith(bench.simulator.instance_uuid + "/") for host in inventory.hosts)
+    assert inventory.moves == ()
+
+
+def test_a_reader_without_a_watch_sees_what_came_later(bench: Bench) -> None:
+    read(bench)
+    red = bench.operator.named(vim.dvs.DistributedVirtualPortgroup, "red").key
+    made = bench.operator.make_vm("new", "esx2", red)
+    assert read(bench).nics[made].host == host(bench, "esx2")
+    bench.operator.remove(bench.operator.vm(made))
+    assert made not in read(bench).nics
+
+
+def test_a_new_vm_wakes_its_host_and_those_of_its_peers_only(bench: Bench, bell: Bell) -> None:
+    red = bench.operator.named(vim.dvs.DistributedVirtualPortgroup, "red").key
+    made = bench.operator.make_vm("new", "esx2", red)
+    found = eventually(lambda: read(bench).nics.get(made))
+    assert (found.host, found.port_group, found.powered_on) == (host(bench, "esx2"), red, True)
+    assert found.port_key is not None
+    assert found.cookie is not None
+    eventually(lambda: bell.for_host(host(bench, "esx2")) and bell.for_host(host(bench, "esx1")))
+    settle(bell)
+    bench.operator.power(bench.operator.named(vim.VirtualMachine, "lone"), on=False)
+    eventually(lambda: bell.for_host(host(bench, "esx3")))
+    assert not bell.for_host(host(bench, "esx1"))
+    assert nic(bench, "lone").powered_on is False  # type: ignore[union-attr]
+
+
+def test_a_rename_wakes_nobody(bench: Bench, bell: Bell) -> None:
+    bench.operator.rename(bench.operator.named(vim.VirtualMachine, "a"), "renamed")
+    eventually(lambda: nic(bench, "renamed"))
+    assert bell.rung == []
+
+
+def test_a_move_is_known_before_it_ends_and_wakes_both_hosts(bench: Bench, bell: Bell) -> None:
+    vm = bench.operator.named(vim.VirtualMachine, "a")
+    task = bench.operator.begin_move(vm, "esx3")
+    [move] = eventually(lambda: read(bench).moves)
+    assert (move.vm, move.to) == (VmId(vm.config.instanceUuid), host(bench, "esx3"))
+    assert task.info.state != "success", "announced, not finished"
+    assert bell.for_host(host(bench, "esx1"))
+    assert bell.for_host(host(bench, "esx3"))
+    eventually(lambda: read(bench).moves == ())
+    eventually(lambda: nic(bench, "a").host == host(bench, "esx3"))  # type: ignore[union-attr]
+
+
+def test_a_failed_move_ends_where_it_began(bench: Bench, bell: Bell) -> None:
+    vm = bench.operator.named(vim.VirtualMachine, "a")
+    option = vim.option.OptionValue(key="isthmus.lab.migrate-fail", value="true")
+    vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[option]))
+    eventually(lambda: any(one.key == option.key for one in vm.config.extraConfig))
+    bench.operator.begin_move(vm, "esx3")
+    eventually(lambda: read(bench).moves)
+    eventually(lambda: read(bench).moves == ())
+    assert nic(bench, "a").host == host(bench, "esx1")  # type: ignore[union-attr]
+
+
+def test_a_hand_made_override_wakes_the_host_of_its_port(bench: Bench, bell: Bell) -> None:
+    switch = bench.operator.switch("tenant")
+    bench.operator.edit_port(switch, nic(bench, "lone").port_key, vid=77)  # type: ignore[union-attr,arg-type]
+    eventually(lambda: bell.for_host(host(bench, "esx3")))
+    assert not bell.for_host(host(bench, "esx1"))
+
+
+def test_an_edit_of_a_port_group_wakes_all(bench: Bench, bell: Bell) -> None:
+    bench.operator.make_port_group("tenant", "green", 5)
+    eventually(lambda: None in bell.rung)
+
+
+def test_clones_with_one_instance_uuid_are_not_mixed_up(bench: Bench, bell: Bell) -> None:
+    first = nic(bench, "a")
+    assert first is not None
+    red = first.port_group
+    bench.operator.make_vm("double", "esx2", str(red), instance_uuid=first.id.vm)
+    eventually(lambda: bell.rung)
+    settle(bell)
+    assert read(bench).nics[first.id] == first
+
+
+def test_the_watch_survives_the_end_of_its_session(bench: Bench, bell: Bell) -> None:
+    read(bench)
+    assert bench.operator.end_other_sessions() >= 1
+    bench.operator.move(bench.operator.named(vim.VirtualMachine, "a"), "esx3")
+    eventually(lambda: nic_or_none(bench, "a") and nic_or_none(bench, "a").host == host(bench, "esx3"), 20)  # type: ignore[union-attr]
+    settle(bell)
+    bench.operator.remove(bench.operator.named(vim.VirtualMachine, "b"))
+    eventually(lambda: read(bench).nics and nic(bench, "b") is None)
+    assert bell.rung
+
+
+def nic_or_none(bench: Bench, vm: str) -> Nic | None:
+    try:
+        return nic(bench, vm)
+    except Retry:
+        return None
+
+
+def test_while_vcenter_is_away_the_inventory_says_so_instead_of_showing_less(bench: Bench, bell: Bell) -> None:
+    bench.simulator.kill()
+
+    def refused() -> bool:
+        try:
+            read(bench)
+        except Retry:
+            return True
+        return False
+
+    eventually(refused)
+
+
+def test_a_process_for_one_host_gets_its_vms_whole_and_of_peers_what_reachability_needs(bench: Bench) -> None:
+    from isthmus.adapters.vcenter import Vcenter
+    from tests.adapters.vcenter.bench import settings_of
+
+    alone = Vcenter(settings_of(bench.simulator), only_hosts=frozenset({"esx1"}))
+    try:
+        nics = {nic.mac: nic for nic in alone.inventory.read().nics.values()}
+    finally:
+        alone.close()
+    assert nics["00:50:56:00:00:0a"].vm_name == "a"
+    assert nics["00:50:56:00:00:0b"].vm_name == ""
+    assert nics["00:50:56:00:00:0b"].host == host(bench, "esx2")
+
+
+def test_close_does_not_wait_for_the_watch(bench: Bench, bell: Bell) -> None:
+    closing = threading.Thread(target=bench.vcenter.close)
+    closing.start()
+    closing.join(2.0)
+    assert not closing.is_alive()
+    eventually(lambda: not any(thread.name == "vcenter-inventory" for thread in threading.enumerate()))

@@ -1,0 +1,75 @@
+"""The preflight names what is wrong with a vCenter, where, and what to do; and changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from pyVmomi import vim
+
+from isthmus.adapters.vcenter import Finding
+from isthmus.model.faults import Refused
+from isthmus.model.tags import VidSet
+from tests.adapters.vcenter.bench import Bench
+
+pytestmark = pytest.mark.sim
+POOL = VidSet.of("100-199")
+VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
+
+
+def one(findings: list[Finding], *words: str) -> None:
+    found = [finding for finding in findings if all(word in str(finding) for word in words)]
+    assert len(found) == 1, (words, findings)
+    assert found[0].remedy
+
+
+def test_a_good_tenant_switch_has_nothing_wrong(bench: Bench) -> None:
+    assert bench.vcenter.preflight("tenant", vids=POOL, mtu=1500) == []
+
+
+def test_a_switch_that_does_not_exist_is_named_with_those_that_do(bench: Bench) -> None:
+    findings = bench.vcenter.preflight("tenannt", vids=POOL)
+    one(findings, "'tenannt'", "tenant", "uplink")
+    with pytest.raises(Refused, match="tenannt"):
+        bench.vcenter.switch("tenannt")
+
+
+def test_a_switch_is_found_by_uuid_too(bench: Bench) -> None:
+    uuid = bench.operator.switch("tenant").uuid
+    assert bench.vcenter.switch(uuid) is bench.vcenter.switch("tenant")
+
+
+def test_uplinks_that_carry_the_pool_are_found_with_the_vids(bench: Bench) -> None:
+    findings = bench.vcenter.preflight("uplink", vids=VidSet.of("150-250"), mtu=1500)
+    one(findings, "uplink", "150-199")
+    assert bench.vcenter.preflight("uplink", vids=VidSet.of("200-299"), mtu=1500) == []
+
+
+def test_a_small_mtu_is_found(bench: Bench) -> None:
+    one(bench.vcenter.preflight("tenant", vids=POOL, mtu=1600), "tenant", "1500", "1600")
+
+
+def test_a_trunk_that_is_none_is_found(bench: Bench) -> None:
+    one(bench.vcenter.preflight("tenant", vids=POOL, trunk="nowhere"), "nowhere", "isthmus prepare", "half-trunk")
+    findings = bench.vcenter.preflight("tenant", vids=POOL, trunk="red")
+    one(findings, "red", "not a trunk")
+    one(findings, "red", "blocked")
+
+
+def test_every_lack_of_a_trunk_is_found_at_once_and_gone_when_mended(bench: Bench) -> None:
+    findings = bench.vcenter.preflight("tenant", vids=POOL, trunk="half-trunk")
+    one(findings, "half-trunk", "151-199")
+    one(findings, "forged transmits")
+    one(findings, "MAC learning")
+    group = bench.operator.named(vim.dvs.DistributedVirtualPortgroup, "half-trunk")
+    setting = VmwareSwitch.VmwarePortConfigPolicy(
+        vlan=VmwareSwitch.TrunkVlanSpec(inherited=False, vlanId=[vim.NumericRange(start=0, end=4094)]),
+        macManagementPolicy=VmwareSwitch.MacManagementPolicy(
+            inherited=False,
+            forgedTransmits=True,
+            macLearningPolicy=VmwareSwitch.MacLearningPolicy(inherited=False, enabled=True),
+        ),
+    )
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+        configVersion=group.config.configVersion, defaultPortConfig=setting
+    )
+    bench.operator.wait(group.ReconfigureDVPortgroup_Task(spec))
+    assert bench.vcenter.preflight("tenant", vids=POOL, trunk="half-trunk") == []

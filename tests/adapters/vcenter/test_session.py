@@ -1,0 +1,159 @@
+"""Bad input and lost sessions: each is said plainly, with its place and remedy, and nothing is taken for empty."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.vcenter import Vcenter, VcenterSettings
+from isthmus.model.change import Change, CreatePortGroup, Outcome, PortGroupSpec
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.observed import OwnerMark
+from isthmus.model.tags import Vni
+from lab.vcenter import NotBuilt, Simulator, Topology
+from tests.adapters.vcenter.bench import Bench, settings_of
+
+sim = pytest.mark.sim
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    try:
+        running = Simulator(Topology.single(["esx1"])).start()
+    except NotBuilt as missing:
+        pytest.skip(str(missing))
+    yield running
+    running.stop()
+
+
+def read(settings: VcenterSettings) -> None:
+    vcenter = Vcenter(settings)
+    try:
+        vcenter.inventory.read()
+    finally:
+        vcenter.close()
+
+
+def refusal(settings: VcenterSettings) -> str:
+    with pytest.raises(Refused) as caught:
+        read(settings)
+    assert "vCenter" in str(caught.value) or "thumbprint" in str(caught.value) or "ca_file" in str(caught.value)
+    return str(caught.value)
+
+
+@sim
+def test_a_ca_file_is_enough_and_so_is_a_thumbprint_in_any_spelling(simulator: Simulator) -> None:
+    read(settings_of(simulator))
+    plain = simulator.thumbprint.replace(":", "").lower()
+    spelled = ":".join(plain[i : i + 2] for i in range(0, 64, 2)).upper()
+    read(settings_of(simulator, ca_file=None, thumbprint=plain))
+    read(settings_of(simulator, ca_file=None, thumbprint=spelled))
+
+
+@sim
+def test_a_certificate_nobody_vouches_for_is_refused(simulator: Simulator) -> None:
+    text = refusal(settings_of(simulator, ca_file=None))
+    assert "certificate" in text
+    assert "thumbprint" in text
+    read(settings_of(simulator, ca_file=None, insecure=True))
+
+
+@sim
+def test_a_certificate_other_than_the_pinned_one_is_refused_on_every_connection(simulator: Simulator) -> None:
+    wrong = "00" * 32
+    vcenter = Vcenter(settings_of(simulator, thumbprint=wrong))  # the CA is known, the pin is stricter
+    for _ in range(2):
+        with pytest.raises(Refused, match="pinned"):
+            vcenter.inventory.read()
+    vcenter.close()
+
+
+def test_a_thumbprint_that_is_none_and_a_ca_file_that_is_missing_are_refused() -> None:
+    settings: dict[str, Any] = {"url": "vc.example.org", "user": "u", "password": lambda: "p"}
+    assert "thumbprint" in refusal(VcenterSettings(**settings, thumbprint="abc"))
+    assert "/nowhere.pem" in refusal(VcenterSettings(**settings, ca_file="/nowhere.pem"))
+
+
+@sim
+def test_a_wrong_password_is_refused_and_told_to_nobody(simulator: Simulator) -> None:
+    settings = settings_of(simulator, password=lambda: "s3cr3t-but-wrong")
+    text = refusal(settings)
+    assert "password" in text
+    assert "s3cr3t" not in text + repr(settings)
+
+
+@sim
+def test_a_url_that_leads_elsewhere_is_refused(simulator: Simulator) -> None:
+    assert "no vSphere API" in refusal(settings_of(simulator, url=simulator.url.replace("/sdk", "/other")))
+
+
+@pytest.mark.parametrize("url", ["ftp://vc", "http://vc/sdk", "https://", "https://vc:port/sdk"])
+def test_a_url_that_is_none_of_a_vcenter_is_refused(url: str) -> None:
+    assert "vCenter" in refusal(VcenterSettings(url, "u", lambda: "p"))
+
+
+def test_a_url_never_shows_the_password_it_holds() -> None:
+    settings = VcenterSettings("https://user:hidden@vc.example.org/sdk", "u", lambda: "p")
+    assert settings.place == "vCenter vc.example.org/sdk"
+
+
+def test_nobody_listening_is_a_retry_that_names_the_place() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{taken.getsockname()[1]}/sdk"
+        with pytest.raises(Retry, match=r"127\.0\.0\.1"):
+            read(VcenterSettings(url, "u", lambda: "p", insecure=True, timeout=2.0))
+
+
+def test_a_listener_that_never_answers_is_not_waited_for() -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}/sdk"
+        began = time.monotonic()
+        with pytest.raises(Retry):
+            read(VcenterSettings(url, "u", lambda: "p", insecure=True, timeout=0.5, wait=0.5))
+        assert time.monotonic() - began < 5
+
+
+@sim
+def test_an_ended_session_is_renewed_and_nothing_looks_empty_meanwhile(bench: Bench) -> None:
+    switch = bench.vcenter.switch("tenant")
+    before = switch.observe()
+    for number in range(3):
+        assert bench.operator.end_other_sessions() >= 1
+        assert switch.observe() == before
+        assert bench.operator.end_other_sessions() >= 1
+        spec = PortGroupSpec(f"n{number}", OwnerMark("o", NetworkId(f"n{number}"), Vni(1 + number)))
+        [result] = switch.apply([Change(1, switch.id, CreatePortGroup(DvsId(switch.id.name), spec), "test")])
+        assert result.outcome is Outcome.DONE, result.detail
+        before = switch.observe()
+        assert len(before.port_groups) == 4 + number
+
+
+@sim
+def test_close_leaves_no_session_behind(bench: Bench) -> None:
+    another = bench.again()
+    another.inventory.read()
+    another.switch("tenant").observe()
+    sessions = bench.operator.content.sessionManager.sessionList
+    assert len(sessions) >= 3
+    another.close()
+    assert len(bench.operator.content.sessionManager.sessionList) == len(sessions) - 2
+
+
+@sim
+def test_a_vcenter_that_dies_is_a_retry(bench: Bench) -> None:
+    switch = bench.vcenter.switch("tenant")
+    switch.observe()
+    bench.simulator.kill()
+    with pytest.raises(Retry):
+        switch.observe()
+    spec = PortGroupSpec("n", OwnerMark("o", NetworkId("n"), Vni(1)))
+    [result] = switch.apply([Change(1, switch.id, CreatePortGroup(DvsId(switch.id.name), spec), "test")])
+    assert result.outcome is Outcome.RETRY

@@ -1,0 +1,306 @@
+"""What only a real vCenter can do to a writer: conflicts, policies, other people's settings, hostile names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from isthmus.adapters.vcenter import marks
+from isthmus.adapters.vcenter.naming import plain
+from isthmus.adapters.vcenter.switch import Switch
+from isthmus.model.change import (
+    Action,
+    AlterPortGroup,
+    Change,
+    CreatePortGroup,
+    Gate,
+    Outcome,
+    PortGroupSpec,
+    RemovePortGroup,
+    Result,
+    SetDvPort,
+)
+from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.observed import Access, DvPortState, OwnerMark, PortGroupState
+from isthmus.model.tags import Vid, Vni
+from tests.adapters.vcenter.bench import Bench
+
+pytestmark = pytest.mark.sim
+VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
+
+
+@pytest.fixture
+def switch(bench: Bench) -> Switch:
+    return bench.vcenter.switch("tenant")
+
+
+def apply(switch: Switch, *actions: Action) -> Sequence[Result]:
+    return switch.apply([Change(number, switch.id, action, "test") for number, action in enumerate(actions)])
+
+
+def spec(name: str, network: str = "net", vid: int | None = None) -> PortGroupSpec:
+    mark = OwnerMark("isthmus", NetworkId(network), Vni(5001))
+    return PortGroupSpec(name, mark, Vid(vid) if vid else None)
+
+
+def dvs(switch: Switch) -> DvsId:
+    return DvsId(switch.id.name)
+
+
+def make(switch: Switch, wanted: PortGroupSpec) -> PortGroupState:
+    [result] = apply(switch, CreatePortGroup(dvs(switch), wanted))
+    assert result.outcome is Outcome.DONE, result.detail
+    groups = switch.observe().port_groups.values()
+    return next(group for group in groups if group.mark and group.mark.network == wanted.mark.network)
+
+
+def ports(switch: Switch) -> list[DvPortState]:
+    return sorted(switch.observe().ports.values(), key=lambda port: int(port.key))
+
+
+def opened(port: DvPortState, vid: int, gate: Gate = Gate.OPEN) -> SetDvPort:
+    return SetDvPort(DvsId("x"), port.key, port.cookie, port.version, gate, Vid(vid), port.host)
+
+
+def meddle(monkeypatch: pytest.MonkeyPatch, switch: Switch, times: int, how: Callable[[], None]) -> list[int]:
+    """Somebody does something right before each of our first `times` tasks; the list counts our tasks."""
+    tasks: Any = switch._ports._tasks
+    run, count = tasks.run, [0]
+
+    def late(start: Any, what: str) -> Any:
+        count[0] += 1
+        if count[0] <= times:
+            how()
+        return run(start, what)
+
+    monkeypatch.setattr(tasks, "run", late)
+    return count
+
+
+def test_a_change_of_something_that_is_not_ours_does_not_stop_a_write(bench: Bench, switch: Switch) -> None:
+    port = ports(switch)[0]
+    bench.operator.edit_port(bench.operator.switch("tenant"), port.key, name="a name")
+    [result] = apply(switch, opened(port, 101))
+    assert result.outcome is Outcome.DONE, result.detail
+    assert bench.operator.port(bench.operator.switch("tenant"), port.key).config.name == "a name"
+
+
+def test_claim_and_open_of_one_plan_follow_each_other(switch: Switch) -> None:
+    port = ports(switch)[0]
+    assert apply(switch, opened(port, 101, Gate.CLAIM))[0].outcome is Outcome.DONE
+    [result] = apply(switch, opened(port, 101, Gate.OPEN))
+    assert result.outcome is Outcome.DONE, result.detail
+    assert not ports(switch)[0].blocked
+
+
+def test_a_hand_made_change_between_claim_and_open_is_seen(bench: Bench, switch: Switch) -> None:
+    port = ports(switch)[0]
+    apply(switch, opened(port, 101, Gate.CLAIM))
+    bench.operator.edit_port(bench.operator.switch("tenant"), port.key, vid=333)
+    [result] = apply(switch, opened(port, 101, Gate.OPEN))
+    assert result.outcome is Outcome.RETRY
+    assert "changed" in result.detail
+    assert ports(switch)[0].blocked
+
+
+def test_a_conflict_in_the_last_moment_is_read_again_and_retried(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ports(switch)[0]
+    tenant = bench.operator.switch("tenant")
+    count = meddle(monkeypatch, switch, 2, lambda: bench.operator.edit_port(tenant, port.key, name="x"))
+    [result] = apply(switch, opened(port, 101))
+    assert result.outcome is Outcome.DONE, result.detail
+    assert count == [3]
+
+
+def test_conflicts_without_end_are_shown_after_three_attempts(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ports(switch)[0]
+    tenant = bench.operator.switch("tenant")
+    count = meddle(monkeypatch, switch, 99, lambda: bench.operator.edit_port(tenant, port.key, name="x"))
+    [result] = apply(switch, opened(port, 101))
+    assert result.outcome is Outcome.RETRY
+    assert "ConcurrentAccess" in result.detail
+    assert count == [3]
+
+
+def test_a_port_whose_group_forbids_the_override_does_not_stop_the_others(bench: Bench, switch: Switch) -> None:
+    rigid = bench.operator.make_port_group("tenant", "rigid", 9, vlanOverrideAllowed=False)
+    for number in range(5):
+        bench.operator.make_vm(f"r{number}", "esx1", rigid if number == 2 else _red(bench))
+    bad = [port for port in ports(switch) if port.port_group == rigid]
+    good = [port for port in ports(switch) if port.host == bad[0].host and port not in bad]
+    results = apply(switch, *(opened(port, 100 + number) for number, port in enumerate([*good[:2], *bad, *good[2:]])))
+    assert [result.outcome for result in results] == [
+        Outcome.RETRY if result.change.action.key == bad[0].key else Outcome.DONE  # type: ignore[union-attr]
+        for result in results
+    ]
+    assert len(results) == len(good) + 1
+    assert all(not port.blocked for port in ports(switch) if port.key in {one.key for one in good})
+
+
+def _red(bench: Bench) -> str:
+    return str(bench.operator.named(vim.dvs.DistributedVirtualPortgroup, "red").key)
+
+
+def test_ports_of_one_host_go_out_in_one_task(bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        bench.operator.make_vm(f"v{number}", "esx1", _red(bench))
+    count = meddle(monkeypatch, switch, 0, lambda: None)
+    results = apply(switch, *(opened(port, 100 + number) for number, port in enumerate(ports(switch))))
+    assert {result.outcome for result in results} == {Outcome.DONE}
+    assert count == [3], "three hosts"
+
+
+def test_an_alteration_leaves_what_is_not_ours_as_it_is(bench: Bench, switch: Switch) -> None:
+    red = make(switch, spec("mine"))
+    group = bench.operator.port_group(red.key)
+    setting = VmwareSwitch.VmwarePortConfigPolicy(
+        securityPolicy=VmwareSwitch.SecurityPolicy(
+            inherited=False, forgedTransmits=vim.BoolPolicy(inherited=False, value=True)
+        )
+    )
+    policy = group.config.policy
+    policy.uplinkTeamingOverrideAllowed, policy.vlanOverrideAllowed = True, False
+    by_hand = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+        configVersion=group.config.configVersion,
+        defaultPortConfig=setting,
+        policy=policy,
+        numPorts=32,
+        description=group.config.description + "\nAsk Jo before touching.",
+    )
+    bench.operator.wait(group.ReconfigureDVPortgroup_Task(by_hand))
+    now = switch.observe().port_groups[red.key]
+    assert not now.vlan_override, "drift"
+    [result] = apply(switch, AlterPortGroup(dvs(switch), red.key, now.version, spec("mine", vid=44)))
+    assert result.outcome is Outcome.DONE, result.detail
+    after = switch.observe().port_groups[red.key]
+    assert (after.vlan, after.vlan_override, after.blocked) == (Access(Vid(44)), True, False)
+    config = group.config
+    assert after.forged_transmits
+    assert config.policy.uplinkTeamingOverrideAllowed
+    assert config.numPorts == 32
+    assert config.description.endswith("Ask Jo before touching.")
+    assert config.name == "mine"
+
+
+def test_a_mark_of_a_newer_release_is_left_alone(bench: Bench, switch: Switch) -> None:
+    text = marks.encoded(spec("x").mark).replace("isthmus/1", "isthmus/2")
+    key = bench.operator.make_port_group("tenant", "newer", 7, description=text)
+    assert switch.observe().port_groups[key].mark is None
+    version = switch.observe().port_groups[key].version
+    for action in (
+        CreatePortGroup(dvs(switch), spec("newer")),
+        AlterPortGroup(dvs(switch), key, version, spec("newer")),
+        RemovePortGroup(dvs(switch), key, spec("newer").mark),
+    ):
+        [result] = apply(switch, action)
+        assert result.outcome is Outcome.REFUSED
+        assert "schema 2" in result.detail
+    assert switch.observe().port_groups[key].version == version
+
+
+def test_a_name_held_by_another_switch_is_refused_with_its_holder(bench: Bench, switch: Switch) -> None:
+    key = bench.operator.make_port_group("uplink", "shared name", 7)
+    [result] = apply(switch, CreatePortGroup(dvs(switch), spec("shared name")))
+    assert result.outcome is Outcome.REFUSED
+    assert key in result.detail
+
+
+HOSTILE = {
+    "newline": "a\nb\r\nc",
+    "escape": "%2f%5c%25 / \\ %",
+    "long": "x" * 10_000,
+    "right-to-left": "\u202egnp.exe\u202c",
+    "html": "<script>alert(1)</script>",
+    "shell": "$(reboot); `id` | 'x' \"y\"",
+    "null and controls": "a\x00\x01\x1b[31mb",
+    "emoji": "net \U0001f600",
+    "nothing": "\u200b \n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_no_name_or_network_id_breaks_a_port_group(bench: Bench, switch: Switch, name: str) -> None:
+    wanted = spec(name, network=name.replace("x" * 10_000, "x" * 500))
+    made = make(switch, wanted)
+    assert made.mark == wanted.mark
+    assert 0 < len(made.name) <= 80
+    assert made.name.isprintable()
+    assert make(switch, wanted).key == made.key, "found again by its mark, not by its name"
+    [result] = apply(switch, RemovePortGroup(dvs(switch), made.key, wanted.mark))
+    assert result.outcome is Outcome.DONE, result.detail
+
+
+@pytest.mark.parametrize("name", [n for n in HOSTILE.values() if len(n) < 80], ids=lambda n: repr(n)[:12])
+def test_no_name_that_others_give_breaks_a_read(bench: Bench, switch: Switch, name: str) -> None:
+    harmless = "".join(c for c in name if c == "\n" or ord(c) >= 32)  # what XML carries unchanged
+    vm = bench.operator.named(vim.VirtualMachine, "a")
+    escaped = harmless.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
+    bench.operator.rename(vm, escaped)
+    bench.operator.rename(bench.operator.port_group(_red(bench)), escaped)
+    found = bench.vcenter.inventory.read()
+    assert plain(escaped) in {nic.vm_name for nic in found.nics.values()}
+    port = next(port for port in ports(switch) if port.nic and port.nic.vm == vm.config.instanceUuid)
+    [result] = apply(switch, opened(port, 101))
+    assert result.outcome is Outcome.DONE, result.detail
+    assert result.detail.isprintable()
+
+
+def test_a_read_of_an_unchanged_switch_reads_no_settings_again(bench: Bench, switch: Switch) -> None:
+    first = switch.observe()
+    session: Any = switch._session
+    calls: list[str] = []
+    invoke = session._stub.InvokeMethod
+    session._stub.InvokeMethod = lambda mo, info, args, **rest: (
+        calls.append(info.name),
+        invoke(mo, info, args, **rest),
+    )[1]
+    assert switch.observe() == first
+    assert calls == ["RetrievePropertiesEx", "FetchPorts"]  # FetchDVPorts, as pyVmomi calls it
+
+
+def test_one_port_is_opened_with_six_calls_beside_the_waiting(bench: Bench, switch: Switch) -> None:
+    port = ports(switch)[0]
+    session: Any = switch._session
+    calls: list[str] = []
+    invoke = session._stub.InvokeMethod
+    session._stub.InvokeMethod = lambda mo, info, args, **rest: (
+        calls.append(info.name),
+        invoke(mo, info, args, **rest),
+    )[1]
+    apply(switch, opened(port, 101))
+    first = [name for name in calls if name != "WaitForUpdatesEx"]
+    calls.clear()
+    apply(switch, opened(ports(switch)[0], 102))
+    again = [name for name in calls if name != "WaitForUpdatesEx"]
+    assert len(first) <= 6, first
+    assert len(again) <= 7, again  # with the observation of the second round
+
+
+def test_the_other_switch_is_never_touched(bench: Bench, switch: Switch) -> None:
+    other = bench.vcenter.switch("uplink")
+    before = other.observe()
+    make(switch, spec("n"))
+    apply(switch, *(opened(port, 101) for port in ports(switch)[:1]))
+    assert other.observe() == before
+    assert any(group.is_uplink for group in before.port_groups.values())
+
+
+def test_a_free_port_with_a_leftover_override_is_seen_and_can_be_bared(bench: Bench, switch: Switch) -> None:
+    key = bench.operator.make_port_group("tenant", "keeps", 0, portConfigResetAtDisconnect=False)
+    nic = bench.operator.make_vm("gone", "esx1", key)
+    port = next(port for port in ports(switch) if port.port_group == key)
+    bench.operator.edit_port(bench.operator.switch("tenant"), port.key, vid=55)
+    bench.operator.remove(bench.operator.vm(nic))
+    left = next(port for port in ports(switch) if port.port_group == key)
+    assert (left.vlan, left.connected, left.nic, left.cookie) == (Access(Vid(55)), False, None, None)
+    [result] = apply(switch, replace(opened(left, 1, Gate.BARE), vid=None))
+    assert result.outcome is Outcome.DONE, result.detail
+    assert not [port for port in ports(switch) if port.port_group == key]
