@@ -234,6 +234,13 @@ func (g *portGroupSpec) config() *types.DVPortgroupConfigSpec {
 
 // vms builds all VMs; upstream's tasks wait in steps of milliseconds, so many are under way at once.
 func (b *builder) vms(specs []vmSpec) error {
+	for i := range specs { // in the topology's order, so that every run gives the same addresses
+		for j := range specs[i].NICs {
+			if nic := &specs[i].NICs[j]; nic.MAC == "" {
+				nic.MAC, nic.assigned = b.w.net.newMAC(), true
+			}
+		}
+	}
 	work := make(chan *vmSpec)
 	failures := make(chan error, len(specs))
 	var crew sync.WaitGroup
@@ -287,6 +294,9 @@ func (b *builder) vm(spec *vmSpec) error {
 		}
 		card := &types.VirtualVmxnet3{}
 		card.MacAddress = nic.MAC
+		if nic.assigned {
+			card.AddressType = "assigned"
+		}
 		card.Backing = &types.VirtualEthernetCardDistributedVirtualPortBackingInfo{
 			Port: types.DistributedVirtualSwitchPortConnection{SwitchUuid: b.uuids[pg.Key], PortgroupKey: pg.Key},
 		}

@@ -65,6 +65,9 @@ func (h *hub) PutObject(ctx *simulator.Context, obj mo.Reference) {
 			return
 		}
 	}
+	if host, ok := obj.(*simulator.HostSystem); ok {
+		h.w.dropDangling(host)
+	}
 	h.appear(obj)
 }
 
@@ -104,6 +107,10 @@ func (h *hub) UpdateObject(ctx *simulator.Context, obj mo.Reference, changes []t
 	case "VirtualMachine":
 		h.updateVM(ctx, ref, changes)
 	case "Task":
+	case "EventHistoryCollector":
+		if ref == h.w.events.tap {
+			h.w.events.hear(changes)
+		}
 	default:
 		if has(changes, "name") || has(changes, "parent") {
 			if e, ok := h.w.reg.Get(ref).(mo.Entity); ok {
@@ -243,6 +250,7 @@ func (h *hub) tend() {
 			owners[v.owner.Key] = v.owner
 		}
 		h.mu.Unlock()
+		h.w.events.owners(owners)
 		for key, owner := range owners {
 			if !h.w.sessionAlive(owner) {
 				h.endSession(key)
@@ -252,6 +260,7 @@ func (h *hub) tend() {
 }
 
 func (h *hub) endSession(key string) {
+	h.w.events.endSession(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.collectors {

@@ -46,16 +46,8 @@ func isArray(v reflect.Value, p string) bool {
 	return keyed(v.Type().Elem())
 }
 
-func keyed(t reflect.Type) bool {
-	if t.Kind() == reflect.Interface {
-		return t.Name() != "BaseOptionValue" // its key is a name, which vCenter does not put into paths of changes
-	}
-	if t.Kind() == reflect.Struct {
-		_, ok := t.FieldByName("Key")
-		return ok && t.Name() != "OptionValue"
-	}
-	return false
-}
+// keyed: device lists are told element by element; other arrays whole.
+func keyed(t reflect.Type) bool { return t.Name() == "BaseVirtualDevice" }
 
 // elementChanges compares an array with what the client knows of it.
 func (t *tracked) elementChanges(i int, p string, v reflect.Value) []types.PropertyChange {

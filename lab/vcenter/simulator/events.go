@@ -3,38 +3,84 @@
 package main
 
 import (
-	"log"
-	"strings"
+	"sort"
+	"sync"
 	"text/template"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
+// keptEvents is how far back a collector can read.
+const keptEvents = 20_000
+
+// eventLog keeps what upstream's event manager posts, in order; upstream itself forgets after 1,000 events
+// and keeps the collectors of sessions that have ended.
 type eventLog struct {
-	w *World
+	w   *World
+	tap types.ManagedObjectReference // the upstream collector through which every event comes
+
+	mu         sync.Mutex
+	events     []types.BaseEvent // ascending keys without gaps
+	collectors map[*eventCollector]bool
 }
 
-func newEventLog(w *World) *eventLog { return &eventLog{w: w} }
-
-type eventManagerMethods struct {
-	*simulator.EventManager
-	w *World
+func newEventLog(w *World) *eventLog {
+	return &eventLog{w: w, collectors: map[*eventCollector]bool{}}
 }
 
-// install takes out message templates that do not parse: upstream ends the process when such an event is posted.
+// install takes out message templates that do not parse (upstream ends the process when such an event is posted)
+// and opens the tap.
 func (l *eventLog) install() {
 	m := l.w.reg.EventManager()
 	var sound []types.EventDescriptionEventDetail
 	for _, info := range m.Description.EventInfo {
 		if _, err := template.New(info.Key).Parse(info.FullFormat); err != nil {
-			log.Printf("event %s: its message template is dropped: %v", info.Key, strings.SplitN(err.Error(), "\n", 2)[0])
 			info.FullFormat = ""
 		}
 		sound = append(sound, info)
 	}
 	m.Description.EventInfo = sound
+	ctx := l.w.context()
+	res := m.CreateCollectorForEvents(ctx, &types.CreateCollectorForEvents{Filter: types.EventFilterSpec{MaxCount: 1}})
+	l.tap = res.(*methods.CreateCollectorForEventsBody).Res.Returnval
+}
+
+// hear takes an event from the tap; upstream holds the event manager's lock, so events come one at a time.
+func (l *eventLog) hear(changes []types.PropertyChange) {
+	for _, c := range changes {
+		page, ok := c.Val.(*types.ArrayOfEvent)
+		if !ok || len(page.Event) == 0 {
+			continue
+		}
+		event := page.Event[0]
+		l.w.reg.EventManager().LatestEvent = event
+		l.mu.Lock()
+		l.events = append(l.events, event)
+		if len(l.events) > keptEvents+keptEvents/4 {
+			l.events = append([]types.BaseEvent(nil), l.events[len(l.events)-keptEvents:]...)
+		}
+		collectors := make([]*eventCollector, 0, len(l.collectors))
+		for c := range l.collectors {
+			collectors = append(collectors, c)
+		}
+		l.mu.Unlock()
+		for _, c := range collectors {
+			if c.wants(event) {
+				l.w.hub.touch(c.Self, "latestPage")
+			}
+		}
+	}
+}
+
+// since lists the kept events with a key above the given one.
+func (l *eventLog) since(key int32) []types.BaseEvent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := sort.Search(len(l.events), func(i int) bool { return l.events[i].GetEvent().Key > key })
+	return l.events[i:len(l.events):len(l.events)]
 }
 
 func (l *eventLog) post(ctx *simulator.Context, events ...types.BaseEvent) {
@@ -61,8 +107,19 @@ func (w *World) hostArgument(host *simulator.HostSystem) types.HostEventArgument
 	return types.HostEventArgument{Host: host.Self, EntityEventArgument: types.EntityEventArgument{Name: host.Name}}
 }
 
+func (w *World) datastoreArgument(vm *simulator.VirtualMachine) *types.DatastoreEventArgument {
+	for _, d := range vm.Datastore {
+		if ds, ok := w.reg.Get(d).(*simulator.Datastore); ok {
+			return &types.DatastoreEventArgument{Datastore: ds.Self, EntityEventArgument: types.EntityEventArgument{Name: ds.Name}}
+		}
+	}
+	return nil
+}
+
 func (w *World) vmEvent(vm *simulator.VirtualMachine) types.VmEvent {
-	event := types.Event{Vm: &types.VmEventArgument{Vm: vm.Self, EntityEventArgument: types.EntityEventArgument{Name: vm.Name}}}
+	event := types.Event{
+		Vm: &types.VmEventArgument{Vm: vm.Self, EntityEventArgument: types.EntityEventArgument{Name: vm.Name}}, Ds: w.datastoreArgument(vm),
+	}
 	if vm.Runtime.Host != nil {
 		if host := w.host(*vm.Runtime.Host); host != nil {
 			argument := w.hostArgument(host)

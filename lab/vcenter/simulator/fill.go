@@ -3,6 +3,7 @@
 package main
 
 import (
+	"reflect"
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
@@ -34,3 +35,27 @@ func fillMethodName(task *simulator.Task) {
 	}
 	task.Info.Name = ""
 }
+
+// dropDangling empties a host's references to managers that upstream's template names but does not make.
+func (w *World) dropDangling(host *simulator.HostSystem) {
+	managers := reflect.ValueOf(&host.ConfigManager).Elem()
+	for i := range managers.NumField() {
+		if f, ok := managers.Field(i).Interface().(*types.ManagedObjectReference); ok && f != nil && w.reg.Get(*f) == nil {
+			managers.Field(i).SetZero()
+		}
+	}
+}
+
+// fillServices completes the service objects once, at start.
+func (w *World) fillServices() {
+	for _, obj := range w.reg.AllReference("HostSnmpSystem") {
+		if v, ok := managed(obj); ok {
+			if f := v.FieldByName("Limits"); f.IsValid() && f.CanAddr() {
+				f.Addr().Interface().(*types.HostSnmpSystemAgentLimits).Capability = types.HostSnmpAgentCapabilityCOMPLETE
+			}
+		}
+	}
+}
+
+// unmodelled are properties of the API that govmomi has no field for; they read as unset.
+var unmodelled = map[string]bool{"configManagerEnabled": true, "summaryEx": true}

@@ -127,14 +127,14 @@ func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator
 	})
 	destination := w.hostArgument(host)
 	if on {
-		w.events.post(ctx, &types.VmBeingHotMigratedEvent{VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host)})
+		w.events.post(ctx, &types.VmBeingHotMigratedEvent{VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm)})
 	} else {
-		w.events.post(ctx, &types.VmBeingMigratedEvent{VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host)})
+		w.events.post(ctx, &types.VmBeingMigratedEvent{VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm)})
 	}
 	time.Sleep(duration * 9 / 10)
 	failed := func(reason types.BaseMethodFault) types.BaseMethodFault {
 		w.events.post(ctx, &types.VmFailedMigrateEvent{
-			VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host),
+			VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm),
 			Reason: types.LocalizedMethodFault{Fault: reason, LocalizedMessage: faultName(reason)},
 		})
 		return reason
@@ -154,7 +154,7 @@ func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator
 	}
 	w.land(ctx, vm, source, host, pool)
 	w.events.post(ctx, &types.VmMigratedEvent{
-		VmEvent: w.vmEvent(vm), SourceHost: w.hostArgument(source), SourceDatacenter: w.datacenterArgument(source),
+		VmEvent: w.vmEvent(vm), SourceHost: w.hostArgument(source), SourceDatacenter: w.datacenterArgument(source), SourceDatastore: w.datastoreArgument(vm),
 	})
 	return nil
 }

@@ -136,7 +136,7 @@ func readPath(obj reflect.Value, p string) (val any, set, known bool) {
 		}
 		f, ok := fieldOf(v.Type(), s.name)
 		if !ok {
-			return nil, false, false
+			return nil, false, unmodelled[s.name]
 		}
 		v = v.FieldByIndex(f.Index)
 		optional = strings.Contains(f.Tag.Get("xml"), ",omitempty")

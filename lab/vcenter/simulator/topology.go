@@ -121,6 +121,8 @@ type nicSpec struct {
 	Switch    string `json:"switch"`
 	PortGroup string `json:"portGroup"`
 	Connected *bool  `json:"connected"`
+
+	assigned bool // the MAC is vCenter's choice
 }
 
 func readTopology(file string) (*topology, error) {

@@ -56,6 +56,7 @@ func newWorld(service *simulator.Service) *World {
 	reg.AddHandler(w.hub)
 	reg.Handler = w.handler
 	w.installCollector()
+	w.fillServices()
 	w.events.install()
 	return w
 }
@@ -107,7 +108,11 @@ func (w *World) run(ctx *simulator.Context, entity mo.Reference, method string, 
 	}
 	started := time.Now()
 	task.Info.State, task.Info.StartTime = types.TaskInfoStateRunning, &started
+	// Upstream would write the task into the entity's recentTask, which its property update cannot do to a switch
+	// of the concrete type; an entity that does not exist keeps it from trying.
+	task.Info.Entity = &types.ManagedObjectReference{Type: ref.Type, Value: "none"}
 	w.reg.Put(task)
+	task.Info.Entity = &ref
 	own := fork(ctx)
 	go func() {
 		result, fault := guarded(method, func() (any, types.BaseMethodFault) { return do(own, task) })
