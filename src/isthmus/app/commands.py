@@ -45,10 +45,11 @@ def plan(args: Namespace) -> int:
     else:
         for name, changes in pending.items():
             for change in changes:
-                say(f"{name}: {describing.change(change)}")
+                say(f"{name}: {describing.change(change, rounds[name][0].named)}")
         _say_unmet(rounds)
         total = sum(map(len, pending.values()))
-        say(f"{total} change{'' if total == 1 else 's'}" if total else "nothing to do")
+        if total or not failed:
+            say(f"{total} change{'' if total == 1 else 's'}" if total else "nothing to do")
     for text in failed:
         complain(text)
     return ERROR if failed else DIFFERENCES if any(pending.values()) else NOTHING
@@ -61,16 +62,16 @@ def apply(args: Namespace) -> int:
     if answer is not None:
         return _applied_by_daemon(args, answer)
     made: list[tuple[str, Result]] = []
-    with closing(wire(settings, time.monotonic)) as wiring:
+    with closing(wire(settings, time.monotonic, once=True)) as wiring:
         standing = _standing(settings)
         keepers = _keepers(wiring)
         rounds: dict[str, tuple[Keeper, Round]] = {}
 
-        def told(name: str) -> Callable[[Result], None]:
+        def told(keeper: Keeper) -> Callable[[Result], None]:
             def tell(result: Result) -> None:
-                made.append((name, result))
+                made.append((keeper.name, result))
                 if not args.json and result.outcome is Outcome.DONE:
-                    say(f"{name}: {describing.result(result)}")
+                    say(f"{keeper.name}: {describing.result(result, keeper.named)}")
 
             return tell
 
@@ -79,7 +80,7 @@ def apply(args: Namespace) -> int:
             for keeper in keepers:
                 write = not keeper.charge.observe_only and standing.of(keeper.name) is None
                 with patience(f"working on {keeper.name}"):
-                    done = keeper.keep(tick, write=write, agreed=args.agree, told=told(keeper.name))
+                    done = keeper.keep(tick, write=write, agreed=args.agree, told=told(keeper))
                 rounds[keeper.name] = (keeper, done)
             if _done(made) == before:
                 break
@@ -188,7 +189,7 @@ def version(args: Namespace) -> int:
 
 
 def _wired(args: Namespace) -> Wiring:
-    return wire(load(args.config), time.monotonic)
+    return wire(load(args.config), time.monotonic, once=True)
 
 
 def _standing(settings: Settings) -> Standing:
@@ -218,7 +219,7 @@ def _done(made: list[tuple[str, Result]]) -> int:
 def _complaints(rounds: dict[str, tuple[Keeper, Round]]) -> list[str]:
     """What kept shards from being thought through, each once."""
     found: dict[str, None] = {}
-    for name, (keeper, done) in rounds.items():
+    for keeper, done in rounds.values():
         if done.last is None:
             found[done.reason] = None
             continue
@@ -227,7 +228,7 @@ def _complaints(rounds: dict[str, tuple[Keeper, Round]]) -> list[str]:
                 found[source.reason] = None
         for target, mirror in done.last.observed.targets.items():
             if isinstance(mirror, Unknown):
-                found[f"{name}: {target} cannot be read: {mirror.reason}"] = None
+                found[f"{keeper.named(target)} cannot be read: {mirror.reason}"] = None
     return list(found)
 
 
@@ -247,21 +248,21 @@ def _left(rounds: dict[str, tuple[Keeper, Round]], standing: Standing) -> list[s
             whys = {result.change.action: result for result in done.results if result.outcome is not Outcome.DONE}
             for change in pending[:20]:
                 why = whys[change.action].detail if change.action in whys else "not made"
-                left.append(f"{name}: {describing.change(change)}: {why}")
+                left.append(f"{name}: {describing.change(change, keeper.named)}: {why}")
     return left
 
 
 def _conditions(rounds: dict[str, tuple[Keeper, Round]]) -> list[dict[str, str]]:
     return [
         {"shard": name, "kind": condition.kind, "about": condition.about, "reason": condition.reason}
-        for name, (_, done) in rounds.items()
-        for condition in conditions_of(done)
+        for name, (keeper, done) in rounds.items()
+        for condition in conditions_of(done, named=keeper.named)
     ]
 
 
 def _say_unmet(rounds: dict[str, tuple[Keeper, Round]]) -> None:
-    for name, (_, done) in rounds.items():
-        for condition in conditions_of(done):
+    for name, (keeper, done) in rounds.items():
+        for condition in conditions_of(done, named=keeper.named):
             if condition.kind in ("unmet", "warning", "held"):
                 say(f"{name}: {condition.kind}: {plain(condition.about, 200)}: {plain(condition.reason, 500)}")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from isthmus.app import describing
 from isthmus.app.keeper import Round
 from isthmus.model.change import Outcome
-from isthmus.model.observed import Unknown
+from isthmus.model.observed import TargetId, Unknown
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,19 +24,23 @@ class Condition:
     reason: str
 
 
-def conditions_of(done: Round, refusals: Iterable[tuple[str, str]] = ()) -> tuple[Condition, ...]:
+def conditions_of(
+    done: Round, refusals: Iterable[tuple[str, str]] = (), named: Callable[[TargetId], str] = str
+) -> tuple[Condition, ...]:
     """The conditions that a round leaves; `refusals` are (what, why) of changes refused earlier."""
-    return tuple(sorted(set(_conditions(done, refusals))))
+    return tuple(sorted(set(_conditions(done, refusals, named))))
 
 
-def _conditions(done: Round, refusals: Iterable[tuple[str, str]]) -> Iterator[Condition]:
+def _conditions(
+    done: Round, refusals: Iterable[tuple[str, str]], named: Callable[[TargetId], str]
+) -> Iterator[Condition]:
     if done.last is None:
         yield Condition("waiting", "shard", done.reason)
         return
     last = done.last
     for target, mirror in last.observed.targets.items():
         if isinstance(mirror, Unknown):
-            yield Condition("unknown", str(target), mirror.reason)
+            yield Condition("unknown", named(target), mirror.reason)
     if not last.world.intent.fresh:
         # The age grows with every look: it is shown beside the sources, not here, where it would look like news.
         yield Condition("stale", "sources", "the last good answer stays in force; nothing is deleted meanwhile")
@@ -45,11 +49,11 @@ def _conditions(done: Round, refusals: Iterable[tuple[str, str]]) -> Iterator[Co
     for warning in last.thought.warnings:
         yield Condition("warning", "shard", warning)
     for change in last.held:
-        yield Condition("held", f"{change.target}: {describing.action(change.action)}", "waits for --agree")
+        yield Condition("held", f"{named(change.target)}: {describing.action(change.action)}", "waits for --agree")
     for what, why in refusals:
         yield Condition("refused", what, why)
     failed = {result.change.action: result for result in done.results if result.outcome is Outcome.RETRY}
     done_since = {result.change.action for result in done.results if result.outcome is Outcome.DONE}
     for act, result in failed.items():
         if act not in done_since:
-            yield Condition("failed", f"{result.change.target}: {describing.action(act)}", result.detail)
+            yield Condition("failed", f"{named(result.change.target)}: {describing.action(act)}", result.detail)

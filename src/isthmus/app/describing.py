@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from isthmus.app.text import plain
@@ -25,6 +25,7 @@ from isthmus.model.change import (
 )
 from isthmus.model.flow import Flow
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, Plug
+from isthmus.model.observed import TargetId
 
 _GATES = {
     Gate.CLAIM: "claim {vid}, closed",
@@ -60,16 +61,16 @@ def action(act: Action) -> str:
             return f"remove port group '{plain(name)}' from {plain(vswitch)}"
 
 
-def change(item: Change) -> str:
-    """A change in one line: ``dvs:50 1d ...: port 137: open with VID 40 (port 9f3c moved host-7 -> host-9)``."""
-    return f"{item.target}: {action(item.action)} ({item.reason})"
+def change(item: Change, named: Callable[[TargetId], str] = str) -> str:
+    """A change in one line: ``dvs tenant: port 137: open with VID 40 (port 9f3c moved host-7 -> host-9)``."""
+    return f"{named(item.target)}: {action(item.action)} ({plain(item.reason, 500)})"
 
 
-def result(item: Result) -> str:
+def result(item: Result, named: Callable[[TargetId], str] = str) -> str:
     """A change and what became of it."""
     if item.outcome is Outcome.DONE:
-        return change(item.change)
-    return f"{change(item.change)}: {item.outcome.value}: {item.detail}"
+        return change(item.change, named)
+    return f"{change(item.change, named)}: {item.outcome.value}: {plain(item.detail, 500)}"
 
 
 def change_data(item: Change) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from isthmus.app.applying import carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Source, current_moves, in_force
+from isthmus.app.text import plain
 from isthmus.core.design import Design
 from isthmus.core.guard import Limits, held_back
 from isthmus.core.reconcile import reconcile
@@ -112,6 +113,7 @@ class Keeper:
         self._backoff = Backoff(habits.backoff_first, habits.backoff_longest)
         self._refused: dict[tuple[TargetId, Action], tuple[str, float]] = {}
         self._targets: tuple[Target, ...] = ()
+        self._names: dict[TargetId, str] = {}
 
     @property
     def name(self) -> str:
@@ -164,9 +166,9 @@ class Keeper:
         """What far sides refused, why, and when: not tried again before the input changes or some time has passed."""
         return dict(self._refused)
 
-    def target(self, wanted: TargetId) -> Target | None:
-        """One of the shard's targets, if it was reached yet."""
-        return self._by_id().get(wanted)
+    def named(self, target: TargetId) -> str:
+        """A target as people know it: ``ovs esx1.example`` rather than by its id."""
+        return self._names.get(target, str(target))
 
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
@@ -176,6 +178,7 @@ class Keeper:
         observed = self._sight.observe(self._targets, since)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         placed = self.charge.place(inventory.value)
+        self._names = _names(placed.inventory)
         now = self._clock()
         current = current_moves(placed.inventory, now, self._habits.move_deadline)
         world = World(placed.shard, in_force(intent, inventory), current)
@@ -218,6 +221,11 @@ class Keeper:
                 self._backoff.failed(target, now)
             elif Outcome.DONE in seen:
                 self._backoff.succeeded(target)
+
+
+def _names(inventory: Inventory) -> dict[TargetId, str]:
+    switches = {TargetId("dvs", dvs.id): f"dvs {plain(dvs.name)}" for dvs in inventory.switches.values()}
+    return switches | {TargetId("ovs", host.id): f"ovs {plain(host.name)}" for host in inventory.hosts.values()}
 
 
 def objects_of(world: World, observed: Observed) -> int:

@@ -202,7 +202,7 @@ class Loop:
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
             self.openings.note(done, seat.woken_at, self._clock())
-            self._note(seat, conditions_of(done, _refusals(seat.keeper)))
+            self._note(seat, conditions_of(done, _refusals(seat.keeper), seat.keeper.named))
             wait = self._wait(seat, done)
         self._put_back(seat, wait)
 
@@ -228,7 +228,7 @@ class Loop:
     def _told(self, seat: Seat, result: Result) -> None:
         if result.outcome is Outcome.DONE:
             seat.changes += 1
-            log.info("%s: %s", seat.keeper.name, describing.result(result))
+            log.info("%s: %s", seat.keeper.name, describing.result(result, seat.keeper.named))
 
     def _note(self, seat: Seat, conditions: Iterable[Condition]) -> None:
         """Log what is new and what is gone; a condition that stays is news once."""
@@ -243,4 +243,7 @@ class Loop:
 
 
 def _refusals(keeper: Keeper) -> list[tuple[str, str]]:
-    return [(f"{target}: {describing.action(action)}", why) for (target, action), (why, _) in keeper.refusals().items()]
+    return [
+        (f"{keeper.named(target)}: {describing.action(action)}", why)
+        for (target, action), (why, _) in keeper.refusals().items()
+    ]

@@ -48,7 +48,7 @@ def _shard(loop: Loop, seat: Seat, now: float) -> Data:
         "settled_age": None if seat.settled_at is None else _rounded(now - seat.settled_at),
         "rounds": seat.rounds,
         "changes": seat.changes,
-        "pending": [describing.change(change) for change in last.plan.changes[:100]] if last else [],
+        "pending": [describing.change(change, seat.keeper.named) for change in last.plan.changes[:100]] if last else [],
         "conditions": [
             {"kind": condition.kind, "about": condition.about, "reason": condition.reason, "age": _rounded(now - since)}
             for condition, since in sorted(seat.conditions.items())

@@ -35,6 +35,9 @@ from isthmus.model.observed import TargetId
 from isthmus.model.scope import HostScope, Scope
 from isthmus.model.shard import Duty, Shard, VidPool
 
+NEVER = 1e9
+"""Seconds that no command lives for."""
+
 
 @dataclass(slots=True)
 class Wiring:
@@ -101,10 +104,14 @@ class Wiring:
             vcenter.close()
 
 
-def wire(settings: Settings, clock: Clock) -> Wiring:
-    """Connect nothing yet, but know how.  Raises Refused for a configuration that cannot be wired."""
+def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
+    """Connect nothing yet, but know how.  Raises Refused for a configuration that cannot be wired.
+
+    `once` is for a command: a far side that did not answer it is not asked again.
+    """
     config = settings.config
-    backoff = partial(Backoff, config.loop.backoff_first, config.loop.backoff_longest)
+    first, longest = (NEVER, NEVER) if once else (config.loop.backoff_first, config.loop.backoff_longest)
+    backoff = partial(Backoff, first, longest)
     file = FileIntent(config.intent.file)
     vcenters = {
         name: Vcenter(_vcenter_settings(settings, name), clock, _only_hosts(config, name)) for name in config.vcenter

@@ -1,0 +1,314 @@
+"""The loop: what one far side, source or shard suffers stays its own."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+
+import pytest
+
+from isthmus.app.applying import carry_out
+from isthmus.app.loop import Timing
+from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Result
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.intent import Intent
+from isthmus.model.names import HostId
+from isthmus.model.observed import TargetId
+from isthmus.model.shard import World
+from tests.app.far_sides import Nve, Small, entry, learn_all, wanting
+
+
+def test_a_shard_is_brought_to_what_is_wanted_and_then_rests() -> None:
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    assert nve.vnis == {5001}
+    assert loop.seats["esx1"].last.settled  # type: ignore[union-attr]
+    written = len(nve.batches)
+    small.clock.now += 61
+    loop.step()
+    assert len(nve.batches) == written
+
+
+def test_an_unreadable_target_leaves_the_others_going() -> None:
+    small, dead, live = Small(), Nve("dead"), Nve("live")
+    dead.observe_fault = Retry("no answer")
+    loop = small.loop(small.keeper("shard", dead, live))
+    loop.step()
+    assert (live.vnis, dead.batches) == ({5001}, [])
+    kinds = {(found.kind, found.about) for found in loop.seats["shard"].conditions}
+    assert ("unknown", "ovs:dead") in kinds
+
+
+def test_a_target_that_comes_back_is_served_when_its_wait_is_over() -> None:
+    small, nve = Small(), Nve("esx1")
+    nve.observe_fault = Retry("no answer")
+    loop = small.loop(small.keeper("esx1", nve))
+    due = loop.step()
+    nve.observe_fault = None
+    assert due == small.clock.now + 1
+    small.clock.now = due
+    loop.step()
+    assert nve.vnis == {5001}
+    assert loop.seats["esx1"].conditions == {}
+
+
+def test_one_targets_back_off_delays_no_other() -> None:
+    small, sick, sound = Small(), Nve("sick"), Nve("sound")
+    sick.apply_fault = Retry("busy")
+    loop = small.loop(small.keeper("shard", sick, sound))
+    loop.step()
+    tried = len(sick.batches)
+    small.intent.answer = wanting(5001, 5002)
+    loop.wake()
+    loop.step()
+    assert sound.vnis == {5001, 5002}
+    assert len(sick.batches) == tried  # still waiting, whatever woke the shard
+
+
+def test_waits_grow_while_a_target_keeps_failing() -> None:
+    small, nve = Small(), Nve("esx1")
+    nve.observe_fault = Retry("no answer")
+    loop = small.loop(small.keeper("esx1", nve))
+    waits = []
+    for _ in range(5):
+        due = loop.step()
+        waits.append(due - small.clock.now)
+        small.clock.now = due
+    assert waits == [1, 2, 4, 8, 16]
+
+
+def test_a_source_that_fails_leaves_its_last_good_answer_in_force_and_says_how_old() -> None:
+    seen: list[Intent] = []
+
+    def think(design, world: World, observed, pool, now) -> Reconciled:  # type: ignore[no-untyped-def]
+        seen.append(world.intent)
+        return learn_all(design, world, observed, pool, now)
+
+    small, nve = Small(think=think), Nve("esx1")
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    small.intent.fault = Refused("intent.yaml:3: nonsense")
+    small.clock.now += 61
+    nve.vnis.clear()
+    loop.step()
+    assert nve.vnis == {5001}
+    assert (seen[0].fresh, seen[-1].fresh, seen[-1].age) == (True, False, 61)
+    assert "stale" in {found.kind for found in loop.seats["esx1"].conditions}
+
+
+def test_an_inventory_that_fails_makes_the_intent_stale_too_since_nothing_may_be_deleted() -> None:
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    small.inventory.fault = Retry("vCenter is away")
+    loop.wake()
+    loop.step()
+    last = loop.seats["esx1"].last
+    assert last is not None
+    assert last.last is not None
+    assert not last.last.world.intent.fresh
+
+
+def test_without_any_intent_yet_nothing_is_thought_or_written() -> None:
+    small, nve = Small(), Nve("esx1")
+    small.intent.fault = Refused("intent.yaml: cannot be read")
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    assert nve.batches == []
+    assert [found.kind for found in loop.seats["esx1"].conditions] == ["waiting"]
+
+
+def test_targets_are_observed_before_sources_are_read() -> None:
+    order: list[str] = []
+    small, nve = Small(), Nve("esx1")
+    observe, read = nve.observe, small.intent.read
+    nve.observe = lambda: (order.append("observe"), observe())[1]  # type: ignore[method-assign,func-returns-value]
+    small.intent_source._read = lambda: (order.append("read"), read())[1]  # type: ignore[assignment,func-returns-value]
+    small.loop(small.keeper("esx1", nve)).step()
+    assert order[:2] == ["observe", "read"]
+
+
+def test_a_bug_in_one_shard_stops_no_other_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> Reconciled:
+        raise ZeroDivisionError("a bug")
+
+    small, one, two = Small(), Nve("one"), Nve("two")
+    loop = small.loop(small.keeper("one", one, think=broken), small.keeper("two", two))
+    loop.step()
+    assert two.vnis == {5001}
+    assert loop.seats["one"].fault == "ZeroDivisionError: a bug"
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+    waits = []
+    for _ in range(3):
+        waits.append(loop.seats["one"].due - small.clock.now)
+        small.clock.now = loop.seats["one"].due
+        loop.step()
+    assert waits == [1, 2, 4]
+
+
+def test_a_shared_target_is_read_once_for_all_shards_of_a_wake() -> None:
+    small, shared = Small(), Nve("dvs")
+    shared.vnis = {5001}
+    loop = small.loop(*(small.keeper(f"esx{n}", shared) for n in range(5)))
+    loop.step()
+    assert shared.looks == 1
+    loop.wake()
+    loop.step()
+    assert shared.looks == 2
+
+
+def test_what_one_shard_wrote_is_read_again_before_the_next_thinks() -> None:
+    small, shared = Small(), Nve("dvs")
+    loop = small.loop(small.keeper("esx1", shared), small.keeper("esx2", shared))
+    loop.step()
+    assert shared.vnis == {5001}
+    assert len(shared.batches) == 1  # the second shard saw it
+
+
+def test_a_refused_change_is_shown_and_not_tried_again_at_once() -> None:
+    small, nve = Small(), Nve("esx1")
+    nve.outcome = Outcome.REFUSED
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    for _ in range(5):
+        loop.wake()
+        loop.step()
+    assert len(nve.batches) == 1
+    assert "refused" in {found.kind for found in loop.seats["esx1"].conditions}
+    small.intent.answer = wanting(5002)
+    nve.outcome = Outcome.DONE
+    loop.wake()
+    loop.step()
+    assert nve.vnis == {5002}  # the input changed
+
+
+def test_a_quiet_round_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    small, nve, sick = Small(), Nve("esx1"), Nve("sick")
+    sick.observe_fault = Retry("no answer")
+    loop = small.loop(small.keeper("esx1", nve), small.keeper("sick", sick))
+    loop.step()
+    assert sum("learn 1 entry" in record.getMessage() for record in caplog.records) == 1
+    caplog.clear()
+    for _ in range(3):
+        small.clock.now += 61
+        loop.step()
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_the_guard_holds_deletes_back_until_an_operator_agrees() -> None:
+    def think(design, world, observed, pool, now) -> Reconciled:  # type: ignore[no-untyped-def]
+        plan = learn_all(design, world, observed, pool, now).plan
+        guarded = [Change(c.id, c.target, c.action, c.reason, c.after, guarded=True) for c in plan.changes]
+        return Reconciled(Plan(tuple(guarded)))
+
+    small, nve = Small(think=think), Nve("esx1")
+    small.intent.answer = wanting(*range(5000, 5100))
+    small.habits = type(small.habits)()
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    assert nve.vnis == set()
+    assert {found.kind for found in loop.seats["esx1"].conditions} == {"held"}
+    loop.agree()
+    loop.step()
+    assert len(nve.vnis) == 100
+
+
+def test_an_observe_only_shard_shows_what_it_would_do_and_writes_nothing() -> None:
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("esx1", nve, observe_only=True))
+    loop.step()
+    last = loop.seats["esx1"].last
+    assert last is not None
+    assert last.last is not None
+    assert (len(last.last.plan), nve.batches) == (1, [])
+
+
+def test_a_wake_concerns_only_shards_of_its_hosts() -> None:
+    small, one, two = Small(), Nve("one"), Nve("two")
+    loop = small.loop(small.keeper("one", one), small.keeper("two", two))
+    loop.step()
+    looks = (one.looks, two.looks)
+    loop.wake(frozenset({HostId("two")}))
+    loop.step()
+    assert (one.looks - looks[0], two.looks - looks[1]) == (0, 1)
+
+
+def chain(*steps: tuple[str, tuple[int, ...]]) -> Plan:
+    """Changes 0, 1, ... each on a target and after others."""
+    return Plan(
+        tuple(
+            Change(number, TargetId("ovs", target), Learn((entry(5000 + number),)), "", frozenset(after))
+            for number, (target, after) in enumerate(steps)
+        )
+    )
+
+
+def test_a_change_waits_for_those_it_comes_after_and_for_no_others() -> None:
+    order: list[tuple[str, list[int]]] = []
+    targets = {name: Nve(name) for name in "abc"}
+    for name, nve in targets.items():
+        nve.on_apply = lambda name=name, nve=nve: order.append((name, nve.batches[-1]))  # type: ignore[misc]
+    plan = chain(("a", ()), ("b", (0,)), ("a", (1,)), ("c", ()))
+    results = carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
+    assert [result.outcome for result in results] == [Outcome.DONE] * 4
+    assert [step for step in order if step[0] != "c"] == [("a", [0]), ("b", [1]), ("a", [2])]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.REFUSED])
+def test_a_fault_stops_only_what_comes_after_it(outcome: Outcome) -> None:
+    targets = {name: Nve(name) for name in "ab"}
+    targets["a"].outcome = outcome
+    plan = chain(("a", ()), ("b", (0,)), ("b", ()), ("b", (1,)))
+    results = carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
+    assert [result.outcome for result in results] == [outcome, Outcome.SKIPPED, Outcome.DONE, Outcome.SKIPPED]
+    assert "ovs:a" in results[1].detail
+
+
+def test_every_order_that_a_plan_forbids_is_never_seen() -> None:
+    for dependencies in itertools.product([(), (0,)], [(), (0,), (1,), (0, 1)]):
+        made: list[int] = []
+        targets = {name: Nve(name) for name in "ab"}
+        for nve in targets.values():
+            nve.on_apply = lambda nve=nve: made.extend(nve.batches[-1])  # type: ignore[misc]
+        plan = chain(("a", ()), ("b", dependencies[0]), ("a", dependencies[1]))
+        carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
+        assert sorted(made) == [0, 1, 2]
+        assert all(made.index(before) < made.index(change.id) for change in plan.changes for before in change.after)
+
+
+def test_nothing_more_begins_once_stopping() -> None:
+    nve = Nve("a")
+    results = carry_out(chain(("a", ()), ("a", (0,))), {nve.id: nve}, lambda _: None, lambda: bool(nve.batches))
+    assert [result.outcome for result in results] == [Outcome.DONE, Outcome.SKIPPED]
+
+
+def test_a_hung_target_keeps_neither_other_shards_nor_the_end_waiting() -> None:
+    small, hung, live = Small(timing=Timing(resync=3600, jitter=0)), Nve("hung"), Nve("live")
+    release, entered, served = threading.Event(), threading.Event(), threading.Event()
+    hung.on_apply = lambda: (entered.set(), release.wait(30))[0]
+    live.on_apply = served.set
+    loop = small.loop(small.keeper("hung", hung), small.keeper("live", live))
+    runner = threading.Thread(target=loop.run, daemon=True)
+    runner.start()
+    try:
+        assert entered.wait(10)
+        assert served.wait(10)
+        loop.stop()
+        runner.join(2)
+        assert not runner.is_alive()
+        assert not loop.finish(0.05)  # one round is still under way, and is left behind
+    finally:
+        release.set()
+    assert loop.finish(10)
+
+
+def test_a_target_that_answers_for_other_changes_is_a_bug() -> None:
+    class Liar(Nve):
+        def apply(self, changes):  # type: ignore[no-untyped-def]
+            return [Result(changes[0], Outcome.DONE)] * (len(changes) + 1)
+
+    with pytest.raises(AssertionError):
+        carry_out(chain(("a", ())), {TargetId("ovs", "a"): Liar("a")}, lambda _: None)
