@@ -272,7 +272,7 @@ def test_every_order_that_a_plan_forbids_is_never_seen() -> None:
         made: list[int] = []
         targets = {name: Nve(name) for name in "ab"}
         for nve in targets.values():
-            nve.on_apply = lambda nve=nve: made.extend(nve.batches[-1])  # type: ignore[misc]
+            nve.on_apply = lambda nve=nve, made=made: made.extend(nve.batches[-1])  # type: ignore[misc]
         plan = chain(("a", ()), ("b", dependencies[0]), ("a", dependencies[1]))
         carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
         assert sorted(made) == [0, 1, 2]
