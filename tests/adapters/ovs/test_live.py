@@ -15,6 +15,8 @@ from isthmus.adapters.ovs.bridges import PATCH_TUN, VXLAN
 from isthmus.adapters.ovs.target import OvsTarget
 from isthmus.adapters.ovs.text import PORT_NUMBERS
 from isthmus.adapters.ovs.watch import Watch
+from isthmus.core import flows as core
+from isthmus.core.segments import Segment
 from isthmus.model.change import BuildNve, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.flow import (
@@ -31,6 +33,8 @@ from isthmus.model.flow import (
     SetVid,
     Tunnel,
 )
+from isthmus.model.intent import Network
+from isthmus.model.names import NetworkId, mac
 from isthmus.model.tags import Vid, Vni
 from lab.netns import namespace
 from lab.netns.capture import Capture, send
@@ -86,9 +90,9 @@ def target(shared: TestAppliance) -> Iterator[OvsTarget]:
 
 
 def unicast(number: int) -> Flow:
-    mac = f"00:50:56:00:{number >> 8:02x}:{number & 255:02x}"
+    address = f"00:50:56:00:{number >> 8:02x}:{number & 255:02x}"
     actions = (PopVid(), Tunnel(RED, "192.0.2.9"), Output(FlowPort.VXLAN))
-    return Flow(Bridge.TUN, 20, 40, Match(vid=Vid(11), dst=mac), actions, RED)
+    return Flow(Bridge.TUN, 20, 40, Match(vid=Vid(11), dst=address), actions, RED)
 
 
 def numbered(number: int) -> Frame:
@@ -464,3 +468,37 @@ def test_without_ovsdb_nothing_is_known_and_the_socket_is_named(own: TestApplian
     with pytest.raises(Retry, match=f"no OVSDB socket at {socket}: is Open vSwitch running"):
         lost.observe()
     target.close()
+
+
+# --- with the core's own flows
+
+
+def computed(vteps: int) -> set[Flow]:
+    """Two VIDs of one network here, neighbours here, there and on the move, known addresses, and a second network."""
+    peers = tuple(f"198.51.{number >> 8}.{number & 255}" for number in range(vteps))
+    local = {mac("00:50:56:00:00:01"): Vid(11), mac("00:50:56:00:00:02"): Vid(12)}
+    remote = {mac("00:50:56:00:01:01"): peers[2:3], mac("00:50:56:00:00:02"): peers[3:5]}
+    addresses = {"10.0.0.9": mac("00:50:56:00:01:01"), "fd00::9": mac("00:50:56:00:01:01")}
+    red = Segment(Network(NetworkId("red"), RED), (Vid(11), Vid(12)), local, remote, peers, addresses)
+    blue = Segment(Network(NetworkId("blue"), Vni(5001)), (Vid(20),), {mac("00:50:56:00:00:03"): Vid(20)})
+    return set(core.flows([red, blue]))
+
+
+@pytest.mark.parametrize("vteps", [8, 1000])
+def test_every_flow_that_the_core_computes_is_taken_and_read_back(target: OvsTarget, vteps: int) -> None:
+    wanted = computed(vteps)
+    done(target, Learn(tuple(wanted)))
+    assert held(target) == wanted
+
+
+def test_two_appliances_are_two_worlds(shared: TestAppliance, target: OvsTarget, own: TestAppliance) -> None:
+    other = built(own)
+    done(target, Learn((ECHO,)))
+    done(other, Learn((unicast(1),)))
+    assert held(target) == {ECHO}
+    assert held(other) == {unicast(1)}
+    own.ovs.vsctl("del-port", "br-int", PATCH_TUN)
+    eventually(lambda: not other.observe().ready)
+    assert target.observe().ready
+    other.close()
+    done(target, BuildNve(), Learn((unicast(2),)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from isthmus.model.flow import (
     Output,
     PopVid,
     Raw,
+    Resubmit,
     Tunnel,
 )
 from isthmus.model.names import mac
@@ -158,3 +161,20 @@ def test_a_learnt_entry_of_another_schema_is_replaced() -> None:
     teach = Flow(Bridge.TUN, 4, 1, Match(), (LearnVtep(19, Vid(11), Vni(5000), 30),), Vni(5000))
     assert parse(Bridge.TUN, render(teach)) == teach
     assert parse(Bridge.TUN, render(teach).replace("cookie=0x157b0001", "cookie=0x157b0000")) != teach
+
+
+def test_the_vni_is_said_once_for_many_vteps_and_again_after_another_table() -> None:
+    there, back = Tunnel(Vni(5000), "192.0.2.2"), Tunnel(Vni(5000), "192.0.2.3")
+    out = Output(FlowPort.VXLAN)
+    near = Flow(Bridge.TUN, 4, 1, Match(), (there, out, back, out, Tunnel(Vni(5001), "192.0.2.4"), out))
+    assert render(near).count("->tun_id") == 2
+    assert parse(Bridge.TUN, render(near)) == near
+    between = replace(near, actions=(there, Resubmit(9), back, out))
+    assert render(between).count("->tun_id") == 2
+    assert parse(Bridge.TUN, render(between)) == between
+
+
+def test_a_vtep_without_a_vni_is_not_ours() -> None:
+    found = parse(Bridge.TUN, f" {OURS}, priority=5 actions=set_field:192.0.2.2->tun_dst,output:3")
+    assert found is not None
+    assert [type(action) for action in found.actions] == [Raw]

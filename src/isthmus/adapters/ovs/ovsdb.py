@@ -5,6 +5,7 @@ Law: a snapshot comes from a live connection or not at all.  The connection, and
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ from isthmus.adapters.ovs.bridges import (
 )
 from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.model.faults import Refused, Retry
+
+logging.getLogger("ovsdbapp").setLevel(logging.CRITICAL)  # what it reports is raised here, and shown once
 
 LOCK = "isthmus"
 SCHEMA = "Open_vSwitch"

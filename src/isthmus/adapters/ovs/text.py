@@ -166,7 +166,28 @@ def _port(bridge: Bridge, number: str) -> FlowPort:
 
 
 def _actions(flow: Flow) -> str:
-    return ",".join(_action(flow.bridge, action) for action in flow.actions) or "drop"
+    words: list[str] = []
+    vni: Vni | None = None
+    for action in flow.actions:
+        match action:
+            # A flow is a message of 64 KiB at most: a VNI that is set already is not said for each of 1,300 VTEPs.
+            case Tunnel(same, vtep) if same == vni:
+                words.append(f"set_field:{vtep}->tun_dst")
+            case _:
+                words.append(_action(flow.bridge, action))
+        vni = _vni_after(action, vni)
+    return ",".join(words) or "drop"
+
+
+def _vni_after(action: FlowAction, vni: Vni | None) -> Vni | None:
+    """The VNI that is certainly set on the frame: another table may have changed it."""
+    match action:
+        case Tunnel(set_now):
+            return set_now
+        case Resubmit():
+            return None
+        case _:
+            return vni
 
 
 def _action(bridge: Bridge, action: FlowAction) -> str:
@@ -229,16 +250,23 @@ _PHRASES: dict[str, Callable[[Bridge, re.Match[str]], FlowAction]] = {
 _READ = [(re.compile(rf"(?:{phrase})(?:,|$)"), build) for phrase, build in _PHRASES.items()]
 
 
+_SAME_VNI = re.compile(r"set_field:([0-9.]+)->tun_dst(?:,|$)")
+
+
 def _actions_read(bridge: Bridge, text: str) -> tuple[FlowAction, ...]:
     if text == "drop":
         return ()
     actions: list[FlowAction] = []
-    at = 0
+    at, vni = 0, None
     try:
         while at < len(text):
-            said, build = next((said, build) for phrase, build in _READ if (said := phrase.match(text, at)))
-            actions.append(build(bridge, said))
-            at = said.end()
+            if vni is not None and (said := _SAME_VNI.match(text, at)):
+                action: FlowAction = Tunnel(vni, said[1])
+            else:
+                said, build = next((said, build) for phrase, build in _READ if (said := phrase.match(text, at)))
+                action = build(bridge, said)
+            actions.append(action)
+            at, vni = said.end(), _vni_after(action, vni)
     except (StopIteration, KeyError, ValueError):
         return (Raw(text),)
     return tuple(actions)
