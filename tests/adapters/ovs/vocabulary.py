@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from isthmus.adapters.ovs.text import PORTS, TOWARDS_VMS
+from isthmus.adapters.ovs.numbers import PORTS, TOWARDS_VMS
 from isthmus.model.flow import (
     ETH_ARP,
     ETH_RARP,

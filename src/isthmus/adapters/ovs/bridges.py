@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from isthmus.adapters.ovs.numbers import PORT_NUMBERS
 from isthmus.adapters.ovs.settings import OvsSettings
-from isthmus.adapters.ovs.text import PORT_NUMBERS
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge, FlowPort
 
