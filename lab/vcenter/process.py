@@ -117,6 +117,15 @@ def _forget_old_builds(keep: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _roomy_memory() -> str | None:
+    """A file system in memory for the thousands of small files of the VMs, where there is room; else the default."""
+    shared = "/dev/shm"
+    try:
+        return shared if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2**30 else None
+    except OSError:
+        return None
+
+
 class Simulator:
     """A running vCenter simulator; use as a context manager, or call start and stop."""
 
@@ -158,7 +167,7 @@ class Simulator:
     def start(self) -> Self:
         """Starts the process and waits until it serves."""
         program = binary()
-        self._directory = Path(tempfile.mkdtemp(prefix="isthmus-sim-"))
+        self._directory = Path(tempfile.mkdtemp(prefix="isthmus-sim-", dir=_roomy_memory()))
         try:
             arguments = [*self._arguments, f"-ca-file={self.ca_file}", f"-scratch={self._directory}"]
             if self._topology is not None:

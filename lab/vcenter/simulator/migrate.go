@@ -131,13 +131,15 @@ func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator
 	} else {
 		w.events.post(ctx, &types.VmBeingMigratedEvent{VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm)})
 	}
-	time.Sleep(duration * 9 / 10)
 	failed := func(reason types.BaseMethodFault) types.BaseMethodFault {
 		w.events.post(ctx, &types.VmFailedMigrateEvent{
 			VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm),
 			Reason: types.LocalizedMethodFault{Fault: reason, LocalizedMessage: faultName(reason)},
 		})
 		return reason
+	}
+	if fault := w.transfer(ctx, task, duration*9/10); fault != nil {
+		return failed(fault)
 	}
 	if fails {
 		return failed(&types.MigrationFault{})
@@ -157,6 +159,22 @@ func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator
 		VmEvent: w.vmEvent(vm), SourceHost: w.hostArgument(source), SourceDatacenter: w.datacenterArgument(source), SourceDatastore: w.datastoreArgument(vm),
 	})
 	return nil
+}
+
+// transfer is the long part of a migration, during which the task can be cancelled.
+func (w *World) transfer(ctx *simulator.Context, task *simulator.Task, duration time.Duration) types.BaseMethodFault {
+	for end := time.Now().Add(duration); ; {
+		var stop bool
+		ctx.WithLock(task, func() { stop = cancelled(task) })
+		if stop {
+			return &types.RequestCanceled{}
+		}
+		left := time.Until(end)
+		if left <= 0 {
+			return nil
+		}
+		time.Sleep(min(left, 20*time.Millisecond))
+	}
 }
 
 // land puts the VM onto its new host; ports follow through the update of runtime.host.

@@ -46,6 +46,7 @@ type portGroup struct {
 	sw         *dvSwitch
 	own        *portSetting // what the group overrides of the switch's defaults
 	shown      *portSetting // computed; replaced, never changed in place
+	bare       *portSetting // the same as a port without overrides shows it: everything inherited
 	policy     *types.VMwareDVSPortgroupPolicy
 	uplink     bool
 	autoExpand bool
@@ -100,7 +101,7 @@ func (g *portGroup) setting() *portSetting {
 
 // changed forgets what was computed from the group's settings.
 func (g *portGroup) changed() {
-	g.shown = nil
+	g.shown, g.bare = nil, nil
 	for _, p := range g.ports {
 		p.shown = nil
 	}
@@ -170,13 +171,14 @@ func (g *portGroup) take(wish string) (p *dvPort, grown bool) {
 }
 
 func (p *dvPort) setting() *portSetting {
-	if p.shown == nil {
-		if p.own == nil {
-			base := clone(p.group.setting())
-			p.shown = effective(base, nil)
-		} else {
-			p.shown = effective(p.group.setting(), p.own)
+	if p.own == nil {
+		if p.group.bare == nil {
+			p.group.bare = effective(p.group.setting(), nil)
 		}
+		return p.group.bare
+	}
+	if p.shown == nil {
+		p.shown = effective(p.group.setting(), p.own)
 	}
 	return p.shown
 }

@@ -108,6 +108,7 @@ func (w *World) run(ctx *simulator.Context, entity mo.Reference, method string, 
 	}
 	started := time.Now()
 	task.Info.State, task.Info.StartTime = types.TaskInfoStateRunning, &started
+	task.Info.Cancelable = method == "MigrateVM_Task" || method == "RelocateVM_Task"
 	// Upstream would write the task into the entity's recentTask, which its property update cannot do to a switch
 	// of the concrete type; an entity that does not exist keeps it from trying.
 	task.Info.Entity = &types.ManagedObjectReference{Type: ref.Type, Value: "none"}
@@ -132,8 +133,14 @@ func (w *World) finish(ctx *simulator.Context, task *simulator.Task, result any,
 		}
 		changes = append(changes, set("info.state", types.TaskInfoStateSuccess))
 	}
-	w.update(ctx, task, changes...)
+	ctx.WithLock(task, func() {
+		if !cancelled(task) { // else CancelTask has finished it
+			ctx.Update(task, changes)
+		}
+	})
 }
+
+func cancelled(task *simulator.Task) bool { return task.Info.Cancelled }
 
 // keptTasks is how many tasks stay readable; vCenter keeps them for about ten minutes.
 const keptTasks = 4000

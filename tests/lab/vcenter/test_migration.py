@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from tests.lab.vcenter import client as c
 from tests.lab.vcenter.client import Client, wait
@@ -95,6 +95,21 @@ def test_a_migration_that_fails_leaves_the_vm_where_it_was(client: Client, vm: A
     assert vm.runtime.host == client.host("esx1.lab")
     assert client.port_of(vm).proxyHost == before.proxyHost
     assert vm in client.host("esx1.lab").vm
+
+
+def test_a_cancelled_migration_leaves_the_vm_where_it_was(client: Client, vm: Any) -> None:
+    steer(vm, migrate_ms="5000")
+    reader = client.events(*MOVES)
+    task = vm.MigrateVM_Task(host=client.host("esx2.lab"), priority=High)
+    time.sleep(0.1)
+    task.CancelTask()
+    with pytest.raises(vmodl.fault.RequestCanceled):
+        wait(task)
+    time.sleep(0.1)
+    assert [type(e) for e in reader.read()] == [MOVES[0], MOVES[4]]
+    assert vm.runtime.host == client.host("esx1.lab")
+    steer(vm, migrate_ms="10")
+    wait(vm.MigrateVM_Task(host=client.host("esx2.lab"), priority=High))
 
 
 def test_a_relocation_to_a_host_is_a_migration(client: Client, vm: Any) -> None:
