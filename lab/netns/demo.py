@@ -1,7 +1,68 @@
-"""`make demo`: the whole of isthmus at work in a small world, one line for each thing shown."""
+"""`make demo`: isthmus at work in a small world, one line for each thing shown, with what was observed."""
 
 from __future__ import annotations
 
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+
+from lab.netns import show
+from lab.netns.product import Isthmus
+from lab.netns.show import Shown, Stage
+from lab.netns.state import WorldState
+from lab.netns.world import World, world
+from lab.vcenter import NotBuilt
+
 
 def demo(name: str) -> int:
-    raise NotImplementedError(name)
+    """Exit status 0 if everything was as it should be."""
+    began = time.monotonic()
+    state = WorldState(name)
+    passed = failed = 0
+    try:
+        for shown in _all(state):
+            print(_line(shown), flush=True)
+            passed, failed = (passed + 1, failed) if shown.passed else (passed, failed + 1)
+    except NotBuilt as problem:
+        print(f"lab.netns: {problem}", file=sys.stderr)
+        return 1
+    print(f"-- {time.monotonic() - began:.0f} s")
+    print(f"demo: {passed} checks passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+def _all(state: WorldState) -> Iterator[Shown]:
+    print("-- bringing up a vCenter, three ESXi hosts with an OVS appliance each, and an underlay", flush=True)
+    with world(state.name) as made:
+        yield from _in(made)
+    left = [*state.namespaces(), *([str(state.directory)] if state.directory.exists() else [])]
+    alive = [process.what for process in made.state.processes.alive()]
+    yield Shown("nothing is left behind", not left and not alive, ", ".join(left + alive) or "nothing")
+
+
+def _in(made: World) -> Iterator[Shown]:
+    stage = Stage(made, Isthmus(made))
+    failed = False
+    for step in show.STEPS:
+        print(f"-- {(step.__doc__ or '').splitlines()[0]}", flush=True)
+        try:
+            for shown in step(stage):
+                failed = failed or not shown.passed
+                yield shown
+        except Exception as error:
+            failed = True
+            traceback.print_exc(limit=-3, file=sys.stderr)
+            yield Shown(step.__name__.replace("_", " "), False, f"{type(error).__name__}: {error}")
+    if failed:
+        _tell_logs(made, stage.isthmus)
+
+
+def _tell_logs(made: World, isthmus: Isthmus) -> None:
+    print(f"---- hostd\n{made.state.tail('hostd.log')}", file=sys.stderr)
+    for host in made.layout.hosts:
+        print(f"---- isthmus of {host}\n{isthmus.log(host)[-4000:]}", file=sys.stderr)
+
+
+def _line(shown: Shown) -> str:
+    return f"{'ok    ' if shown.passed else 'FAILED'}  {shown.what}: {shown.observed}"

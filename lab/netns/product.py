@@ -88,6 +88,13 @@ class Isthmus:
     def is_running(self, host: str) -> bool:
         return host in self._running and self._running[host].poll() is None
 
+    def is_settled(self, host: str) -> bool:
+        """Its process answers, and says that it has nothing to do."""
+        if not self.is_running(host) or not self._path(host, "sock").exists():
+            return False
+        print(self.ask(host, "show", "--json").stdout)
+        return True
+
     def ask(self, host: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command of isthmus, with the configuration of a host's process."""
         command = [*_command(), *words, "--config", str(self._path(host, "toml"))]
