@@ -7,12 +7,18 @@ import time
 import traceback
 from collections.abc import Iterator
 
-from lab.netns import show
 from lab.netns.product import Isthmus
-from lab.netns.show import Shown, Stage
+from lab.netns.show_changes import control_run, deletion, killed, meddling, stopping, vmotion
+from lab.netns.show_networks import across_hosts, isolation, same_host, two_tenants, unbound
+from lab.netns.stage import Shown, Stage, Step
 from lab.netns.state import WorldState
 from lab.netns.world import World, world
 from lab.vcenter import NotBuilt
+
+STEPS: tuple[Step, ...] = (
+    control_run, two_tenants, unbound, same_host, across_hosts, isolation, vmotion, killed, meddling, deletion,
+    stopping,
+)  # fmt: skip
 
 
 def demo(name: str) -> int:
@@ -44,7 +50,7 @@ def _all(state: WorldState) -> Iterator[Shown]:
 def _in(made: World) -> Iterator[Shown]:
     stage = Stage(made, Isthmus(made))
     failed = False
-    for step in show.STEPS:
+    for step in STEPS:
         print(f"-- {(step.__doc__ or '').splitlines()[0]}", flush=True)
         try:
             for shown in step(stage):

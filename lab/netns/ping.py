@@ -22,6 +22,7 @@ _REQUEST = {4: 8, 6: 128}
 _REPLY = {4: 0, 6: 129}
 _HEADER = struct.Struct("!BBHHHQ")  # type, code, checksum, identity, sequence, our own count
 ANSWER_PATIENCE = 1.0
+SLACK = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,13 @@ class PingResult:
         """The longest time in which we sent nothing: a figure well above the interval says the run proves little."""
         return _longest_gap([echo.sent for echo in self.echoes])
 
-    def lost_beyond(self, stuns: Iterable[Stunned], slack: float = 0.002) -> int:
+    def lost_beyond(self, stuns: Iterable[Stunned], slack: float = SLACK) -> int:
         """Requests lost that were sent while nobody was stunned.
 
-        A request sent `slack` before a stun began may have met it under way, and so may its answer.
+        `slack`: a request sent that long before a stun may have met it under way, or its answer may; and that long
+        after, it may have met a switch of the lab that has its new flows and still turns over its cache.
         """
-        times = [(stun.began - slack, stun.ended) for stun in stuns if stun.ended is not None]
+        times = [(stun.began - slack, stun.ended + slack) for stun in stuns if stun.ended is not None]
         return sum(
             echo.answered is None and not any(began <= echo.sent <= ended for began, ended in times)
             for echo in self.echoes

@@ -92,8 +92,12 @@ class Isthmus:
         """Its process answers, and says that it has nothing to do."""
         if not self.is_running(host) or not self._path(host, "sock").exists():
             return False
-        print(self.ask(host, "show", "--json").stdout)
-        return True
+        told = self.ask(host, "show", "--json")
+        if told.returncode != 0:
+            return False
+        status = json.loads(told.stdout)
+        # Without a daemon the command looks for itself, and says so.
+        return status.get("daemon", True) and all(shard["state"] == "settled" for shard in status["shards"])
 
     def ask(self, host: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command of isthmus, with the configuration of a host's process."""

@@ -154,7 +154,8 @@ def test_a_request_is_excused_by_a_stun_only_if_it_was_sent_in_it() -> None:
     assert result.longest_gap_ms == pytest.approx(120)
     assert result.lost_beyond([]) == 12
     assert result.lost_beyond([Stunned("vm-1", 0.2, 0.30)]) == 1
-    assert result.lost_beyond([Stunned("vm-1", 0.2, 0.28)]) == 3
+    assert result.lost_beyond([Stunned("vm-1", 0.2, 0.275)]) == 3
+    assert result.lost_beyond([Stunned("vm-1", 0.215, 0.30)]) == 2
     assert result.lost_beyond([Stunned("vm-1", 0.2, None)]) == 12
 
 
