@@ -18,7 +18,7 @@ from isthmus.app.observing import Clock, Sight
 from isthmus.app.openings import Openings
 from isthmus.app.standing import Standing
 from isthmus.app.text import plain
-from isthmus.model.change import Outcome, Result
+from isthmus.model.change import Action, Outcome, Result
 from isthmus.model.names import HostId
 
 log = logging.getLogger("isthmus")
@@ -184,6 +184,7 @@ class Loop:
     def _keep(self, seat: Seat, since: int) -> None:
         name = seat.keeper.name
         agreed, seat.agreed = seat.agreed, False
+        made_at: dict[Action, float] = {}
         silent = seat.keeper.charge.observe_only or self.standing.of(name) is not None
         try:
             done = seat.keeper.keep(
@@ -191,7 +192,7 @@ class Loop:
                 write=not silent,
                 agreed=agreed,
                 stopping=self._stopping.is_set,
-                told=lambda result: self._told(seat, result),
+                told=lambda result: self._told(seat, result, made_at),
             )
         except Exception as bug:  # the one place where bugs end: this shard waits, the others go on
             log.exception("shard %s: a bug: %r", name, bug)
@@ -201,7 +202,7 @@ class Loop:
             wait = min(self._timing.longest, self._timing.again * 2 ** min(seat.bugs - 1, 10))
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
-            self.openings.note(done, seat.woken_at, self._clock())
+            self.openings.note(done, seat.woken_at, made_at)
             self._note(seat, conditions_of(done, _refusals(seat.keeper), seat.keeper.named))
             wait = self._wait(seat, done)
         self._put_back(seat, wait)
@@ -225,8 +226,9 @@ class Loop:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def _told(self, seat: Seat, result: Result) -> None:
+    def _told(self, seat: Seat, result: Result, made_at: dict[Action, float]) -> None:
         if result.outcome is Outcome.DONE:
+            made_at[result.change.action] = self._clock()
             seat.changes += 1
             log.info("%s: %s", seat.keeper.name, describing.result(result, seat.keeper.named))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from isthmus.app.keeper import Round
-from isthmus.model.change import Gate, Outcome, SetDvPort
+from isthmus.model.change import Action, Gate, Outcome, SetDvPort
 from isthmus.model.names import NicId
 from isthmus.model.observed import SwitchMirror
 from isthmus.model.shard import Duty
@@ -19,8 +21,8 @@ class Openings:
         self.seconds: dict[NicId, float] = {}
         self._waiting: dict[NicId, float] = {}
 
-    def note(self, done: Round, woken_at: float, now: float) -> None:
-        """Take in a round that began because of something that happened at `woken_at`."""
+    def note(self, done: Round, woken_at: float, made_at: Mapping[Action, float]) -> None:
+        """Take in a round that was woken at `woken_at` and whose changes were made at `made_at`."""
         last = done.last
         if last is None or Duty.TAGS not in last.world.shard.duties:
             return
@@ -39,9 +41,9 @@ class Openings:
             if nic is None:
                 continue
             since = self._waiting.setdefault(nic, woken_at)
-            if act.gate is Gate.OPEN and result.outcome is Outcome.DONE:
+            if act.gate is Gate.OPEN and result.outcome is Outcome.DONE and act in made_at:
                 self.seconds.pop(nic, None)
-                self.seconds[nic] = now - since
+                self.seconds[nic] = made_at[act] - since
                 del self._waiting[nic]
         self._forget()
 
