@@ -58,8 +58,8 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
                 _mend(view, dvs, key, spec, draft)
         for key in _unwanted(view, dvs):
             if plugged_in(view.switches[dvs], key):  # until they have left, its ports must close when bared
-                state = view.switches[dvs].port_groups[key]
-                _mend(view, dvs, key, PortGroupSpec(state.name, view.marks[dvs, key]), draft)
+                name = view.switches[dvs].port_groups[key].name
+                _mend(view, dvs, key, PortGroupSpec(name, view.marks[dvs, key]), draft)
             _remove_group(view, dvs, key, (), draft)
         for state in view.switches[dvs].ports.values():
             if (dvs, state.port_group) in view.marks and not state.connected and (state.vlan_own or state.blocked_own):
