@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from isthmus.model.faults import Retry
 from isthmus.model.inventory import Inventory, Nic
@@ -206,3 +206,53 @@ def test_close_does_not_wait_for_the_watch(bench: Bench, bell: Bell) -> None:
     closing.join(2.0)
     assert not closing.is_alive()
     eventually(lambda: not any(thread.name == "vcenter-inventory" for thread in threading.enumerate()))
+
+
+def test_a_version_that_vcenter_no_longer_knows_means_starting_anew(bench: Bench) -> None:
+    before = read(bench)
+    feed = bench.vcenter.inventory._feed
+    assert feed is not None
+    feed._version = "99999"
+    assert read(bench) == before
+    assert bench.vcenter.inventory._feed is not feed
+
+
+def test_a_dead_event_collector_does_not_stop_the_inventory_and_is_replaced(
+    bench: Bench, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isthmus.adapters.vcenter.inventory.EVENTS_AGAIN", 0.0)
+    feed = bench.vcenter.inventory._feed
+    assert feed is not None
+    assert feed.events is not None
+    dead = feed.events
+    dead.collector.DestroyCollector()
+    bench.operator.move(bench.operator.named(vim.VirtualMachine, "a"), "esx3")
+    eventually(lambda: nic(bench, "a").host == host(bench, "esx3"))  # type: ignore[union-attr]
+    eventually(lambda: feed.events not in (None, dead))
+    bench.operator.begin_move(bench.operator.named(vim.VirtualMachine, "b"), "esx3")
+    eventually(lambda: read(bench).moves)
+
+
+def test_a_user_who_may_not_read_events_still_gets_the_inventory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise vim.fault.NoPermission(privilegeId="System.View")
+
+    monkeypatch.setattr("isthmus.adapters.vcenter.feed.EventReader", forbidden)
+    assert len(read(bench).nics) == 3
+
+
+def test_an_answer_that_cannot_be_believed_is_read_anew_and_deletes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read(bench)
+    feed = bench.vcenter.inventory._feed
+    assert feed is not None
+    vm = bench.operator.named(vim.VirtualMachine, "a")
+    change = vmodl.query.PropertyCollector.MissingProperty(path="name", fault=vim.fault.NotAuthenticated())
+    update = vmodl.query.PropertyCollector.ObjectUpdate(kind="modify", obj=vm, missingSet=[change])
+    answer = vmodl.query.PropertyCollector.UpdateSet(
+        version="x", filterSet=[vmodl.query.PropertyCollector.FilterUpdate(objectSet=[update])]
+    )
+    monkeypatch.setattr(feed, "wait", lambda patience: answer)
+    assert read(bench) == before
+    assert bench.vcenter.inventory._feed is not feed

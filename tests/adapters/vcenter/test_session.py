@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from isthmus.adapters.vcenter import Vcenter, VcenterSettings
+from isthmus.adapters.vcenter.session import Session
 from isthmus.model.change import Change, CreatePortGroup, Outcome, PortGroupSpec
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import DvsId, NetworkId
@@ -157,3 +158,24 @@ def test_a_vcenter_that_dies_is_a_retry(bench: Bench) -> None:
     spec = PortGroupSpec("n", OwnerMark("o", NetworkId("n"), Vni(1)))
     [result] = switch.apply([Change(1, switch.id, CreatePortGroup(DvsId(switch.id.name), spec), "test")])
     assert result.outcome is Outcome.RETRY
+
+
+@sim
+def test_an_idle_session_is_kept_alive_and_a_busy_one_left_alone(simulator: Simulator) -> None:
+    now = [0.0]
+    session = Session(settings_of(simulator), clock=lambda: now[0])
+    session.keep_alive()
+    assert session.epoch == 0, "nobody asked for a log-in"
+    assert session.instance == simulator.instance_uuid
+    said: list[str] = []
+    stub: Any = session._stub
+    invoke = stub.InvokeMethod
+    stub.InvokeMethod = lambda mo, info, args: (said.append(info.name), invoke(mo, info, args))[1]
+    session.keep_alive()
+    assert said == []
+    for _ in range(2):
+        now[0] += 601.0
+        session.keep_alive()
+        session.keep_alive()
+    assert said == ["CurrentTime", "CurrentTime"]
+    session.close()

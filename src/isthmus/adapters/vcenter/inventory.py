@@ -56,9 +56,9 @@ class LiveInventory:
         self._pulling = threading.Lock()  # guards the feed, which only who holds it may wait on
         self._feed: Feed | None = None
         self._events_tried: float | None = None
+        self._heard = clock()
         self._state = threading.Condition()  # guards the mirrors and what follows
-        self._filling: Feed | None = None  # a feed that is not whole yet
-        self._served: Feed | None = None  # the last that was
+        self._served: Feed | None = None  # the last feed that was whole
         self._trouble: Exception | None = None
         self._snapshot: tuple[Mirror, int, Inventory] | None = None
         self._wakes: list[Wake] = []
@@ -73,12 +73,16 @@ class LiveInventory:
             with self._pulling:
                 self._pull_until_whole()
         with self._state:
-            current = lambda: self._trouble is not None or (self._served is not None and self._filling is None)  # noqa: E731
-            if not self._state.wait_for(current, self._settings.timeout):
+            if not self._state.wait_for(lambda: self._current or self._trouble, self._settings.timeout):
                 raise Retry(f"{self._settings.place}: its inventory is still being read")
             if self._trouble is not None:
                 raise self._trouble
             return self._inventory()
+
+    @property
+    def _current(self) -> bool:
+        """What is served is what vCenter is still telling."""
+        return self._served is not None and self._served is self._feed
 
     def watch(self, wake: Wake) -> None:
         """Begin to call `wake`."""
@@ -170,12 +174,12 @@ class LiveInventory:
         elif str(trouble) != str(self._trouble):
             log.warning("inventory is not current: %s", trouble)
         with self._state:
-            self._trouble, self._filling = trouble, None
+            self._trouble = trouble
             self._state.notify_all()
 
     def _spread(self, news: News) -> None:
         """Wake who is concerned: the hosts of what changed, and those whose VMs talk to it in its port groups."""
-        if self._filling is not None:
+        if not self._current:
             return
         with self._state:
             mirror = self._mirror()
@@ -191,9 +195,9 @@ class LiveInventory:
         """Without a thread: everything up to now."""
         for _ in range(CATCH_UP):
             news = self._pull(0)
-            if self._filling is None and not news.any:
+            if self._current and not news.any:
                 break
-        while self._filling is not None:
+        while not self._current:
             self._pull(0)
 
     def _pull(self, patience: float) -> News:
@@ -215,23 +219,28 @@ class LiveInventory:
             return News()
         answer = feed.wait(patience if feed.whole else 0)
         with self._state:
-            news = feed.take(answer)
+            try:
+                news = feed.take(answer)
+            except Exception:
+                self._feed = None  # half of an answer is no state to go on from
+                raise
         if feed.whole:
             uplinks = feed.read_uplinks()
             with self._state:
                 news.everywhere |= uplinks is not None and feed.mirror.learn_uplinks(uplinks)
                 news.everywhere |= self._serve(feed)
-        if news.events:
+        # A collector that stalled or died says nothing, so it is asked now and then.
+        if news.events or self._clock() - self._heard > self._settings.wait:
             self._hear(feed, news)
         return news
 
     def _current_feed(self) -> Feed:
         content = self._session.raw(lambda content: content)
         if self._feed is None or self._feed.epoch != self._session.epoch:
-            self._feed = self._filling = Feed(content, self._session.epoch)
+            self._feed = Feed(content, self._session.epoch)
             self._events_tried = None
         if self._feed.events is None and (
-            self._events_tried is None or self._clock() - self._events_tried > EVENTS_AGAIN
+            self._events_tried is None or self._clock() - self._events_tried >= EVENTS_AGAIN
         ):
             self._events_tried = self._clock()
             self._feed.read_events(self._session.server_time(), self._settings.move_deadline)
@@ -241,20 +250,23 @@ class LiveInventory:
         """Answer from this feed's mirror from now on; True if that is news."""
         if self._served is feed and self._trouble is None:
             return False
-        self._served, self._filling, self._trouble = feed, None, None
+        self._served, self._trouble = feed, None
         self._state.notify_all()
         return True
 
     def _hear(self, feed: Feed, news: News) -> None:
         """Take in the events that wait.  A collector that fails is made anew later; the inventory goes on."""
+        self._heard = self._clock()
         if feed.events is None:
             return
         try:
-            for event in feed.events.drain():
-                with self._state:
-                    news.hosts |= self._moves.take(event) | feed.mirror.hosts_at(*ports_of(event))
+            events = list(feed.events.drain())
+            with self._state:
+                news.hosts |= set().union(*map(self._moves.take, events))
+                for switch, keys in ports_of(events).items():
+                    news.hosts |= feed.mirror.hosts_at(switch, keys)
         except SessionLost:
             raise
         except vmodl.MethodFault as fault:
             log.warning("%s: its events stopped and are begun anew: %s", self._settings.place, said(fault))
-            feed.events, self._events_tried = None, self._clock()
+            feed.events = None

@@ -185,9 +185,9 @@ class Mirror:
             {vm.host for vm in self.vms.values() if vm.host and not groups.isdisjoint(vm.groups)} if groups else set()
         )
 
-    def hosts_at(self, switch: str, ports: Iterable[str]) -> Touched:
+    def hosts_at(self, switch: str, keys: set[str]) -> Touched:
         """Hosts of the NICs that hold these ports of the switch with this moref."""
-        known, keys = self.switches.get(switch), set(ports)
+        known = self.switches.get(switch)
         return {
             vm.host
             for vm in self.vms.values()

@@ -63,11 +63,14 @@ class EventReader:
             yield from events
 
 
-def ports_of(event: Any) -> tuple[str, list[str]]:
-    """The switch (moref) and the port keys that a DvsPort* event is about."""
-    if not isinstance(event, PORTS) or event.dvs is None:
-        return "", []
-    return event.dvs.dvs._GetMoId(), [event.portKey] if isinstance(event.portKey, str) else list(event.portKey)
+def ports_of(events: Iterable[Any]) -> dict[str, set[str]]:
+    """The port keys that DvsPort* events are about, by switch (moref)."""
+    ports: dict[str, set[str]] = {}
+    for event in events:
+        if isinstance(event, PORTS) and event.dvs is not None:
+            keys = [event.portKey] if isinstance(event.portKey, str) else event.portKey
+            ports.setdefault(event.dvs.dvs._GetMoId(), set()).update(keys)
+    return ports
 
 
 def _kind(event: Any) -> str:
