@@ -8,10 +8,9 @@ from isthmus.core.design import DESIGNS
 from isthmus.model.place import PlaceKind
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
-from tests.core.properties.history import Setting
 from tests.core.properties.machine import PROFILE, settings_of, tell
+from tests.core.properties.setting import Setting
 
-POOL = VidPool(VidSet.of("11-14"))
 REUSING = VidPool(VidSet.of("11-13"), reuse=True)
 BY_HOST = [design for design in DESIGNS.values() if design.place is not PlaceKind.DV_PORT_GROUP]
 BY_PORT = [design for design in DESIGNS.values() if design.place is PlaceKind.DV_PORT]
@@ -20,10 +19,10 @@ BY_PORT = [design for design in DESIGNS.values() if design.place is PlaceKind.DV
 def _settings() -> dict[str, Setting]:
     found = {}
     for design in DESIGNS.values():
-        found[design.name] = Setting(design, POOL)
-        found[f"{design.name}-meddled"] = Setting(design, POOL, meddling=True)
+        found[design.name] = Setting(design)
+        found[f"{design.name}-meddled"] = Setting(design, meddling=True)
     for design in BY_HOST:
-        found[f"{design.name}-distributed"] = Setting(design, POOL, distributed=True)
+        found[f"{design.name}-distributed"] = Setting(design, distributed=True)
     for design in BY_PORT:
         found[f"{design.name}-reuse"] = Setting(design, REUSING)
         found[f"{design.name}-reuse-distributed"] = Setting(design, REUSING, distributed=True)
@@ -34,12 +33,12 @@ SETTINGS = _settings()
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_short_history_keeps_isolation_comes_to_rest_and_leaves_nothing(name: str) -> None:
+def test_a_few_histories_keep_isolation_come_to_rest_and_leave_nothing(name: str) -> None:
     tell(SETTINGS[name], settings_of("quick"))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_any_history_keeps_isolation_comes_to_rest_and_leaves_nothing(name: str) -> None:
     tell(SETTINGS[name], settings_of(PROFILE))
