@@ -8,15 +8,13 @@ from enum import Enum
 
 from isthmus.app.config import DeploymentConfig
 from isthmus.app.text import plain
+from isthmus.app.underlay import ENCAPSULATION, mtu_between
 from isthmus.app.wiring import Wiring
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Dvs, Inventory
-from isthmus.model.observed import PortGroupState, SwitchMirror, Trunk
+from isthmus.model.observed import SwitchMirror, Trunk
 from isthmus.model.tags import VidSet
-
-ENCAPSULATION = 50
-"""Bytes that VXLAN adds to an IP packet of the overlay: Ethernet 14, IPv4 20, UDP 8, VXLAN 8."""
 
 
 class Level(Enum):
@@ -81,49 +79,67 @@ def _deployment(
     wiring: Wiring, name: str, deployment: DeploymentConfig, inventory: Inventory, intent: Intent | None
 ) -> Iterator[Finding]:
     place = f"deployment.{name}"
-    placing = wiring.placing[name]
     try:
-        dvs = placing.dvs(inventory)
+        dvs = wiring.placing[name].dvs(inventory)
     except Refused as fault:
         yield Finding(Level.ERROR, f"{place}.dvs", str(fault), "correct 'dvs', or make the switch")
         return
-    yield from _uplinks(place, deployment, dvs)
-    yield from _mtu(place, dvs, intent)
+    mtu = max((network.mtu for network in intent.networks.values()), default=0) if intent else 0
     yield from _hosts(wiring, name, deployment, inventory, dvs)
+    yield from _underlay(place, deployment, mtu)
     try:
-        mirror = wiring.switch(wiring.config.vcenter_of(deployment), dvs.id).observe()
+        yield from _switch(wiring, place, deployment, dvs, mtu)
     except (Refused, Retry) as fault:
         yield Finding(Level.ERROR, f"{place}.dvs", f"cannot be read: {fault}", "check the role's privileges")
-        return
-    assert isinstance(mirror, SwitchMirror)
-    yield from _trunks(place, deployment, dvs, mirror)
 
 
-def _uplinks(place: str, deployment: DeploymentConfig, dvs: Dvs) -> Iterator[Finding]:
-    here = f"{place}.vids"
-    if dvs.uplink_vids is None:
-        yield Finding(Level.GOOD, here, f"dvs '{plain(dvs.name)}' has no uplinks: its VIDs stay on their hosts")
-        return
-    shared = VidSet.of(vid for vid in deployment.vids & dvs.uplink_vids if vid not in deployment.reserved)
-    if shared:
+def _switch(wiring: Wiring, place: str, deployment: DeploymentConfig, dvs: Dvs, mtu: int) -> Iterator[Finding]:
+    """The switch, its uplinks, its MTU, what we may do there, and the appliances' trunk."""
+    vcenter = wiring.vcenters[wiring.config.vcenter_of(deployment)]
+    vids = VidSet.of(vid for vid in deployment.vids if vid not in deployment.reserved)
+    general = vcenter.preflight(dvs.id, vids=vids, mtu=mtu)
+    for found in general:
         yield Finding(
-            Level.ERROR,
-            here,
-            f"the uplinks of dvs '{plain(dvs.name)}' carry VIDs {shared}: tenants' frames would leave on them",
-            "use a switch without uplinks, take these VIDs off its uplinks, or reserve them",
+            Level.ERROR if found.fatal else Level.WARNING, f"{place}: {found.place}", found.problem, found.remedy
         )
-    else:
-        yield Finding(Level.GOOD, here, f"the uplinks of dvs '{plain(dvs.name)}' carry none of them")
+    if not general:
+        carried = "has no uplinks" if dvs.uplink_vids is None else "carries none of these VIDs on its uplinks"
+        yield Finding(Level.GOOD, f"{place}.dvs", f"'{plain(dvs.name)}' {carried}; MTU {dvs.mtu}")
+    mirror = vcenter.switch(dvs.id).observe()
+    trunks = [deployment.trunk_port_group] if deployment.trunk_port_group else _trunks(mirror)
+    if not trunks:
+        remedy = f"make one: VLAN trunk {vids}, forged transmits accepted, MAC learning on (or promiscuous)"
+        what = f"dvs '{plain(dvs.name)}' has no trunk port group for the appliances"
+        yield Finding(Level.ERROR, f"{place}.trunk_port_group", what, remedy)
+    flaws = {
+        trunk: [f for f in vcenter.preflight(dvs.id, vids=vids, mtu=mtu, trunk=trunk) if f not in general]
+        for trunk in trunks
+    }
+    for trunk, found_here in flaws.items():
+        if not found_here:
+            what = f"port group '{plain(trunk)}' lets through all that it must"
+            yield Finding(Level.GOOD, f"{place}.trunk_port_group", what)
+        elif all(flaws.values()):  # one good trunk is enough: which one the appliances use is not known here
+            for found in found_here:
+                yield Finding(Level.ERROR, f"{place}: {found.place}", found.problem, found.remedy)
 
 
-def _mtu(place: str, dvs: Dvs, intent: Intent | None) -> Iterator[Finding]:
-    for network in intent.networks.values() if intent else ():
-        if network.mtu > dvs.mtu:
+def _trunks(mirror: SwitchMirror) -> list[str]:
+    groups = mirror.port_groups.values()
+    return sorted(g.name for g in groups if isinstance(g.vlan, Trunk) and not g.is_uplink and g.mark is None)
+
+
+def _underlay(place: str, deployment: DeploymentConfig, mtu: int) -> Iterator[Finding]:
+    """Room for the encapsulation, where the VTEP is an address of this very machine."""
+    for host in (deployment.host[name] for name in deployment.served):
+        paths = [mtu_between(host.vtep, peer.vtep) for peer in deployment.host.values() if peer.vtep != host.vtep]
+        narrow = min((path for path in paths if path is not None), default=None)
+        if narrow is not None and narrow < mtu + ENCAPSULATION:
             yield Finding(
                 Level.ERROR,
-                f"{place}.dvs",
-                f"network '{plain(network.name)}' has MTU {network.mtu}, dvs '{plain(dvs.name)}' carries {dvs.mtu}",
-                f"raise the switch's MTU to {network.mtu} or lower the network's",
+                f"{place}: VTEP {host.vtep}",
+                f"the underlay takes packets of {narrow} bytes, the networks need {mtu} + {ENCAPSULATION}",
+                f"raise the MTU of the underlay to {mtu + ENCAPSULATION} or more, or lower the networks'",
             )
 
 
@@ -170,37 +186,3 @@ def _ovs(
             Level.ERROR, f"{here}.ovsdb", str(fault), "start Open vSwitch there, or correct 'ovsdb' and 'rundir'"
         )
     return Finding(Level.GOOD, f"{here}.ovsdb", "answers" if mirror.ready else "answers; its bridges are not built yet")
-
-
-def _trunks(place: str, deployment: DeploymentConfig, dvs: Dvs, mirror: SwitchMirror) -> Iterator[Finding]:
-    """The port group the appliances' trunk NICs are in must let all our VIDs and foreign MACs through."""
-    trunks = [
-        g for g in mirror.port_groups.values() if isinstance(g.vlan, Trunk) and not g.is_uplink and g.mark is None
-    ]
-    here = f"{place}.trunk"
-    if not trunks:
-        yield Finding(
-            Level.ERROR,
-            here,
-            f"dvs '{plain(dvs.name)}' has no trunk port group for the appliances",
-            f"make one with VLAN trunk {deployment.vids}, forged transmits accepted and MAC learning (or promiscuous)",
-        )
-    wrong = {group.key: list(_trunk_flaws(deployment, group)) for group in trunks}
-    for group in trunks:
-        named = f"trunk port group '{plain(group.name)}'"
-        if not wrong[group.key]:
-            yield Finding(Level.GOOD, here, f"{named} lets everything through that it must")
-        elif all(wrong.values()):
-            for what, remedy in wrong[group.key]:
-                yield Finding(Level.ERROR, here, f"{named} {what}", remedy)
-
-
-def _trunk_flaws(deployment: DeploymentConfig, group: PortGroupState) -> Iterator[tuple[str, str]]:
-    assert isinstance(group.vlan, Trunk)
-    lacking = VidSet.of(vid for vid in deployment.vids if vid not in group.vlan.vids and vid not in deployment.reserved)
-    if lacking:
-        yield f"does not carry VIDs {lacking}", f"set its VLAN trunk range to include {deployment.vids}"
-    if not group.forged_transmits:
-        yield "rejects forged transmits: frames of remote VMs are dropped", "set 'Forged transmits' to Accept"
-    if not (group.promiscuous or group.mac_learning):
-        yield "neither learns MACs nor is promiscuous: frames to remote VMs are dropped", "switch MAC learning on"

@@ -154,6 +154,8 @@ class DeploymentConfig(Section):
     vids: SomeVids = ALL_VIDS
     reserved: Vids = NO_VIDS
     reuse: bool = False
+    trunk_port_group: Text | None = None
+    """For `check`: the port group of the appliances' trunk NICs.  Without it, any fitting trunk will do."""
     appliance: ApplianceConfig = ApplianceConfig()
     host: Mapping[str, HostConfig] = Field(default_factory=dict)
 

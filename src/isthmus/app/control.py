@@ -69,7 +69,7 @@ def _answered(line: bytes, answer: Callable[[Request], Answer]) -> bytes:
         if not isinstance(request, dict):
             raise ValueError("a request is a JSON object")
         reply = answer(request)
-    except (ValueError, RecursionError) as wrong:
+    except (ValueError, TypeError, RecursionError) as wrong:
         reply = {"error": f"not understood: {wrong}"}
     except Refused as fault:
         reply = {"error": str(fault)}

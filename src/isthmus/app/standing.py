@@ -9,6 +9,8 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+from isthmus.model.faults import Refused
+
 log = logging.getLogger("isthmus")
 
 
@@ -30,9 +32,7 @@ class Standing:
                 self._words = {name: Word(word) for name, word in json.loads(path.read_text()).items()}
             except (OSError, ValueError, AttributeError) as fault:
                 # Not knowing which shards are paused, write none of them.
-                raise SystemExit(
-                    f"isthmus: {path}: cannot be read: {fault}; remove it to resume every shard"
-                ) from fault
+                raise Refused(f"{path}: cannot be read: {fault}; remove it to resume every shard") from fault
 
     def of(self, shard: str) -> Word | None:
         """The word on a shard."""

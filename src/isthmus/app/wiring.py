@@ -189,7 +189,17 @@ class Placing:
 
     def switch_and_nve(self, host: str) -> tuple[Target, ...]:
         inventory = self.wiring.inventories[self.vcenter].read().value
-        return (*self.switch_only(), self.wiring.ovs(self.deployment, self.host(inventory, host)))
+        others = (self.wiring.switch(self.vcenter, dvs.id) for dvs in self._other_switches(inventory))
+        return (*self.switch_only(), *others, self.wiring.ovs(self.deployment, self.host(inventory, host)))
+
+    def _other_switches(self, inventory: Inventory) -> list[Dvs]:
+        """Where networks may have more members: their port groups say so.  These are read, never written."""
+        names = {
+            other.dvs
+            for name, other in self.wiring.config.deployment.items()
+            if name != self.name and self.wiring.config.vcenter_of(other) == self.vcenter
+        }
+        return [dvs for dvs in inventory.switches.values() if dvs.name in names or dvs.id in names]
 
     def port_groups(self, inventory: Inventory) -> Placed:
         dvs = self.dvs(inventory)
