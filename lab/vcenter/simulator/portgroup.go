@@ -99,7 +99,7 @@ func (w *World) createPortGroup(ctx *simulator.Context, folder *simulator.Folder
 			sw.addPort(group)
 		}
 	}
-	pg.PortKeys = group.portKeys()
+	pg.PortKeys, group.reshaped = group.portKeys(), false
 	setting := group.setting()
 	w.net.mu.Unlock()
 	self := dvs.Self
@@ -271,7 +271,7 @@ func (n *network) resize(g *portGroup, size int) types.BaseMethodFault {
 	for i := len(g.ports) - 1; i >= 0 && len(g.ports) > size; i-- {
 		if g.ports[i].connectee == nil {
 			delete(g.sw.ports, g.ports[i].key)
-			g.ports = slices.Delete(g.ports, i, i+1)
+			g.ports, g.full = slices.Delete(g.ports, i, i+1), 0
 		}
 	}
 	return nil

@@ -52,6 +52,8 @@ type portGroup struct {
 	autoExpand bool
 	ephemeral  bool
 	ports      []*dvPort
+	full       int  // the first so many ports are known to be taken
+	reshaped   bool // ports were added or removed since the group's managed object was told
 	vms        map[ref]int // how many NICs each VM has here
 	vmList     []ref       // the same VMs in the order in which they came
 }
@@ -89,6 +91,7 @@ func (s *dvSwitch) addPort(g *portGroup) *dvPort {
 	s.nextKey++
 	s.ports[p.key] = p
 	g.ports = append(g.ports, p)
+	g.reshaped = true
 	return p
 }
 
@@ -152,8 +155,8 @@ func (g *portGroup) take(wish string) (p *dvPort, grown bool) {
 	if p := g.sw.ports[wish]; p != nil && p.group == g && p.connectee == nil {
 		return p, false
 	}
-	for _, p := range g.ports {
-		if p.connectee == nil {
+	for ; g.full < len(g.ports); g.full++ {
+		if p := g.ports[g.full]; p.connectee == nil {
 			return p, false
 		}
 	}
@@ -216,6 +219,7 @@ func (p *dvPort) disconnect(n *network) {
 		delete(n.nics, p.vm)
 	}
 	p.group.lose(p.vm)
+	p.group.full = 0
 	p.connectee, p.vm, p.nicKey, p.host, p.linkUp, p.mac, p.cookie = nil, ref{}, 0, nil, false, "", 0
 	p.changed = time.Now()
 	if p.group.policy.PortConfigResetAtDisconnect && (p.own != nil || p.name != "" || p.description != "") {
@@ -230,7 +234,7 @@ func (p *dvPort) disconnect(n *network) {
 				kept = append(kept, other)
 			}
 		}
-		p.group.ports = kept
+		p.group.ports, p.group.reshaped = kept, true
 	}
 }
 
@@ -400,10 +404,15 @@ func (n *network) publish(ctx *simulator.Context, key ref, g *portGroup) {
 	}
 	ctx.WithLock(pg, func() {
 		n.mu.Lock()
-		vms, keys := g.vmList, g.portKeys()
+		vms, reshaped := g.vmList, g.reshaped
+		var keys []string
+		if reshaped {
+			keys = g.portKeys()
+		}
+		g.reshaped = false
 		n.mu.Unlock()
 		changes := []types.PropertyChange{{Name: "vm", Val: vms}}
-		if len(keys) != len(pg.PortKeys) {
+		if reshaped {
 			changes = append(changes, types.PropertyChange{Name: "portKeys", Val: keys})
 			if !g.ephemeral {
 				changes = append(changes, types.PropertyChange{Name: "config.numPorts", Val: int32(len(keys))})

@@ -547,7 +547,7 @@ func (n *network) dropUplinks(dvs, host ref) {
 				kept = append(kept, p)
 			}
 		}
-		g.ports = kept
+		g.ports, g.reshaped, g.full = kept, true, 0
 	}
 }
 

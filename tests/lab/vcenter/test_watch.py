@@ -224,3 +224,35 @@ def test_new_events_wake_a_watcher_that_then_reads_them(client: Client, other_cl
     events = reader.read()
     assert len([e for e in events if isinstance(e, vim.event.VmReconfiguredEvent)]) == 30
     assert [e.key for e in events] == sorted(e.key for e in events)
+
+
+def test_objects_reached_by_following_properties_enter_once(client: Client, other_client: Client) -> None:
+    collect = vmodl.query.PropertyCollector
+    folder = client.all(vim.Datacenter)[0].vmFolder
+    children = collect.TraversalSpec(path="childEntity", skip=False, type=vim.Folder)
+    spec = collect.FilterSpec(
+        objectSet=[collect.ObjectSpec(obj=folder, skip=True, selectSet=[children])],
+        propSet=[collect.PropertySpec(type=vim.VirtualMachine, pathSet=["name"])],
+    )
+    collector = client.content.propertyCollector.CreatePropertyCollector()
+    collector.CreateFilter(spec, False)
+    first = collector.WaitForUpdatesEx("", None)
+    entered = [o.obj._moId for f in first.filterSet for o in f.objectSet]
+    vm = other_client.make_vm("watch-followed", other_client.port_group("red"))
+    second = collector.WaitForUpdatesEx(first.version, collect.WaitOptions(maxWaitSeconds=5))
+    assert [(o.kind, o.obj._moId) for f in second.filterSet for o in f.objectSet] == [("enter", vm._moId)]
+    assert vm._moId not in entered
+    assert len(entered) == len(set(entered))
+
+
+def test_a_vm_that_migrates_leaves_the_view_of_its_host(client: Client, other_client: Client) -> None:
+    vm = other_client.make_vm("watch-leaving", other_client.port_group("red"), power_on=True)
+    here, there = (client.host(name) for name in ("esx1.lab", "esx2.lab"))
+    views = [client.content.viewManager.CreateContainerView(h, [vim.VirtualMachine], True) for h in (here, there)]
+
+    def seen() -> list[bool]:
+        return [vm._moId in [member._moId for member in view.view] for view in views]
+
+    assert seen() == [True, False]
+    wait(vm.MigrateVM_Task(host=other_client.host("esx2.lab"), priority=High))
+    assert seen() == [False, True]
