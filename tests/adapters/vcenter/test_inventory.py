@@ -256,3 +256,14 @@ def test_an_answer_that_cannot_be_believed_is_read_anew_and_deletes_nothing(
     monkeypatch.setattr(feed, "wait", lambda patience: answer)
     assert read(bench) == before
     assert bench.vcenter.inventory._feed is not feed
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_first_read_in_many_pages_is_not_shown_before_the_last(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    monkeypatch.setattr("isthmus.adapters.vcenter.feed.PAGE", 1)
+    if watched:
+        bench.vcenter.inventory.watch(Bell())
+    inventory = read(bench)
+    assert (len(inventory.hosts), len(inventory.switches), len(inventory.nics)) == (3, 2, 3)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
-from isthmus.adapters.vcenter import mirror as paths
+from isthmus.adapters.vcenter import facts
 from isthmus.adapters.vcenter.faults import SessionLost
 from isthmus.adapters.vcenter.mirror import Mirror
 from isthmus.adapters.vcenter.moves import EventReader
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 Collector = vmodl.query.PropertyCollector
 PAGE = 250  # objects per answer; vCenter may send fewer
 FABRIC = {
-    vim.HostSystem: paths.HOST_PATHS,
+    vim.HostSystem: facts.HOST_PATHS,
     vim.ClusterComputeResource: ("name",),
-    vim.DistributedVirtualSwitch: paths.SWITCH_PATHS,
-    vim.dvs.DistributedVirtualPortgroup: paths.GROUP_PATHS,
+    vim.DistributedVirtualSwitch: facts.SWITCH_PATHS,
+    vim.dvs.DistributedVirtualPortgroup: facts.GROUP_PATHS,
 }
 
 
@@ -58,7 +58,7 @@ class Feed:
         self._uplinks: dict[str, str] = {}  # uplink port group -> configVersion that was read
         self._groups: dict[str, dict[str, Any]] = {}
         self._collector = content.propertyCollector.CreatePropertyCollector()
-        self._watch({vim.VirtualMachine: paths.VM_PATHS}, partial=True)
+        self._watch({vim.VirtualMachine: facts.VM_PATHS}, partial=True)
         # Switches keep their host members in an array whose partial updates are not worth following.
         self._watch(FABRIC, partial=False)
 

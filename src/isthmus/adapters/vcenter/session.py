@@ -5,10 +5,8 @@ Law: a session-bound object (collector, filter, view) is used only in the epoch 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import socket
-import ssl
 import threading
 import time
 import weakref
@@ -23,6 +21,7 @@ from pyVmomi import VmomiSupport, vim
 from pyVmomi.SoapAdapter import SoapStubAdapter
 
 from isthmus.adapters.vcenter.faults import SessionLost, faults_of
+from isthmus.adapters.vcenter.tls import PinnedConnection, trust
 from isthmus.model.faults import Refused
 
 log = logging.getLogger(__name__)
@@ -179,10 +178,11 @@ class Session:
 
     def _connect(self) -> Any:
         host, port, path = self.settings.address
-        context = trust(self.settings)
+        chosen = self.settings
+        context = trust(ca_file=chosen.ca_file, thumbprint=chosen.thumbprint, insecure=chosen.insecure)
 
         def connection(host: str, port: int, **rest: Any) -> HTTPSConnection:
-            made = _Connection(host, port, pin=self.settings.thumbprint, place=self.place, **rest)
+            made = PinnedConnection(host, port, pin=chosen.thumbprint, place=self.place, **rest)
             self._open.add(made)
             return made
 
@@ -210,46 +210,6 @@ class Session:
             if VmomiSupport.versionIdMap[version] in spoken:
                 return str(version)
         raise Refused(f"{self.place}: no vSphere API at {path} (HTTP {answer.status}); check the URL")
-
-
-class _Connection(HTTPSConnection):
-    """HTTPS that holds the certificate against the pinned thumbprint on every connection."""
-
-    def __init__(self, host: str, port: int, *, pin: str | None, place: str, **rest: Any) -> None:
-        super().__init__(host, port, **rest)
-        self._pin, self._place = normal_thumbprint(pin) if pin else None, place
-
-    def connect(self) -> None:
-        super().connect()
-        if self._pin is None:
-            return
-        seen = hashlib.sha256(self.sock.getpeercert(True) or b"").hexdigest()
-        if seen != self._pin:
-            self.close()
-            raise Refused(
-                f"{self._place}: its certificate is not the pinned one (SHA-256 {seen}, pinned {self._pin}); "
-                "if the certificate was replaced on purpose, pin the new thumbprint"
-            )
-
-
-def normal_thumbprint(text: str) -> str:
-    """A SHA-256 thumbprint without colons, in lower case.  Raises Refused if it is none."""
-    digits = text.replace(":", "").replace(" ", "").lower()
-    if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
-        raise Refused(f"thumbprint {text[:100]!r} is not a SHA-256 fingerprint (64 hexadecimal digits)")
-    return digits
-
-
-def trust(settings: VcenterSettings) -> ssl.SSLContext:
-    """Whom to believe: a CA file, a pinned thumbprint, the system's CAs, or, by explicit choice, anybody."""
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as wrong:
-        raise Refused(f"ca_file {settings.ca_file}: cannot be read as PEM certificates ({wrong})") from wrong
-    if settings.insecure or settings.thumbprint:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _versions(body: bytes) -> set[str]:

@@ -1,0 +1,53 @@
+"""Whom we believe to be the vCenter: a CA's word, a pinned certificate, or, by explicit choice, anybody.
+
+Law: a pinned certificate is compared on every connection, before a byte of a request is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from http.client import HTTPSConnection
+from typing import Any
+
+from isthmus.model.faults import Refused
+
+
+class PinnedConnection(HTTPSConnection):
+    """HTTPS that holds the certificate against the pinned thumbprint on every connection."""
+
+    def __init__(self, host: str, port: int, *, pin: str | None, place: str, **rest: Any) -> None:
+        super().__init__(host, port, **rest)
+        self._pin, self._place = normal_thumbprint(pin) if pin else None, place
+
+    def connect(self) -> None:
+        super().connect()
+        if self._pin is None:
+            return
+        seen = hashlib.sha256(self.sock.getpeercert(True) or b"").hexdigest()
+        if seen != self._pin:
+            self.close()
+            raise Refused(
+                f"{self._place}: its certificate is not the pinned one (SHA-256 {seen}, pinned {self._pin}); "
+                "if the certificate was replaced on purpose, pin the new thumbprint"
+            )
+
+
+def normal_thumbprint(text: str) -> str:
+    """A SHA-256 thumbprint without colons, in lower case.  Raises Refused if it is none."""
+    digits = text.replace(":", "").replace(" ", "").lower()
+    if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        raise Refused(f"thumbprint {text[:100]!r} is not a SHA-256 fingerprint (64 hexadecimal digits)")
+    return digits
+
+
+def trust(*, ca_file: str | None, thumbprint: str | None, insecure: bool) -> ssl.SSLContext:
+    """How a certificate is judged: by a CA file, by a pinned thumbprint, by the system's CAs, or not at all."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as wrong:
+        raise Refused(f"ca_file {ca_file}: cannot be read as PEM certificates ({wrong})") from wrong
+    if insecure or thumbprint:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
