@@ -1,4 +1,4 @@
-"""`python -m lab.netns up|down|status|demo`: the world from the command line."""
+"""`python -m lab.netns up|down|status|demo|...`: the world from the command line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import logging
 import signal
 import sys
 
-from lab.netns import preflight
+from lab.netns import control, play, preflight
+from lab.netns.appliance import INTERFACES
+from lab.netns.demo import demo
+from lab.netns.hostd import Hostd
 from lab.netns.layout import UPLINK, Layout
-from lab.netns.state import AlreadyThere, BadName, WorldState, die_by_exception, stale, worlds
+from lab.netns.state import AlreadyThere, BadName, NotThere, WorldState, die_by_exception, stale, worlds
+from lab.netns.switches import Switches
+from lab.netns.vcenter import Login
+from lab.netns.wires import Wires
+from lab.netns.world import bring_up, switches_of
+from lab.vcenter import NotBuilt
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,37 +25,48 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="bring a world up and leave it running")
     up.add_argument("name", nargs="?", default="play")
+    up.add_argument("--bare", action="store_true", help="without isthmus, networks and VMs")
+    up.set_defaults(act=_up)
     down = commands.add_parser("down", help="take a world down, whole or in pieces")
     down.add_argument("name", nargs="?", default="play")
     down.add_argument(
         "--all-stale", action="store_true", help="every world whose maker is gone, instead of one by name"
     )
-    commands.add_parser("status", help="what worlds there are, and what of them runs")
-    demo = commands.add_parser("demo", help="bring a world up, show that isthmus works in it, take it down")
-    demo.add_argument("name", nargs="?", default="demo")
+    down.set_defaults(act=_down)
+    commands.add_parser("status", help="what worlds there are, and what of them runs").set_defaults(act=_status)
+    showing = commands.add_parser("demo", help="bring a world up, show that isthmus works in it, take it down")
+    showing.add_argument("name", nargs="?", default="demo")
+    showing.set_defaults(act=_demo)
     hostd = commands.add_parser("hostd")
     hostd.add_argument("name")
+    hostd.set_defaults(act=_hostd)
+    play.add_commands(commands)
     asked = parser.parse_args(arguments)
     die_by_exception()
-    acts = {"up": _up, "down": _down, "status": _status, "demo": _demo, "hostd": _hostd}
     if asked.command in ("up", "demo") and (advice := preflight.missing()):
         print("\n".join(f"lab.netns: {line}" for line in advice), file=sys.stderr)
         return 1
     try:
-        return acts[asked.command](asked)
-    except (AlreadyThere, BadName) as problem:
+        status: int = asked.act(asked)
+        return status
+    except (AlreadyThere, BadName, NotBuilt, NotThere) as problem:
         print(f"lab.netns: {problem}", file=sys.stderr)
         return 1
 
 
 def _up(asked: argparse.Namespace) -> int:
-    from lab.netns import instructions
-    from lab.netns.world import bring_up
-
-    print(f"bringing up the world {asked.name!r} ...", flush=True)
+    print(f"-- bringing up the world {asked.name!r}", flush=True)
     world = bring_up(asked.name, keep=True)
-    print(instructions.text(world))
-    world.close()
+    try:
+        if not asked.bare:
+            print("-- starting isthmus for each appliance, two tenants, four VMs", flush=True)
+            play.furnish(world)
+        print(play.instructions(world, is_furnished=not asked.bare))
+    except BaseException:
+        world.state.take_down()
+        raise
+    finally:
+        world.close()
     return 0
 
 
@@ -74,20 +93,10 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
-    from lab.netns.demo import demo
-
     return demo(asked.name)
 
 
 def _hostd(asked: argparse.Namespace) -> int:
-    from lab.netns import control
-    from lab.netns.appliance import INTERFACES
-    from lab.netns.hostd import Hostd
-    from lab.netns.switches import Switches
-    from lab.netns.vcenter import Login
-    from lab.netns.wires import Wires
-    from lab.netns.world import switches_of
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     state = WorldState(asked.name)
     layout = Layout.parse(state.read("layout"))

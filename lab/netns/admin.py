@@ -12,6 +12,7 @@ from pyVim.connect import Disconnect
 from pyVmomi import vim
 
 from lab.netns.dvs import Access, MacLearning, Policy, Trunk, Vlan
+from lab.netns.state import NotThere
 from lab.netns.vcenter import Login
 
 TASK_PATIENCE = 60.0
@@ -37,7 +38,7 @@ class Admin:
     def find(self, kind: type, name: str) -> Any:
         found = [thing for thing in self.all(kind) if thing.name == name]
         if len(found) != 1:
-            raise LookupError(f"{len(found)} objects of type {kind.__name__} are named {name!r}")
+            raise NotThere(f"{len(found)} objects of type {kind.__name__} are named {name!r}")
         return found[0]
 
     def all(self, kind: type) -> list[Any]:

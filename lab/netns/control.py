@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.netns.moves import Timing
+from lab.netns.state import NotThere
 
 if TYPE_CHECKING:
     from lab.netns.hostd import Hostd
@@ -63,6 +64,11 @@ class Stunned:
     began: float
     ended: float | None
 
+    @property
+    def seconds(self) -> float:
+        """How long it was; 0 while it lasts."""
+        return (self.ended or self.began) - self.began
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -72,7 +78,7 @@ class Picture:
     def vm(self, name: str) -> WiredVm:
         found = [vm for vm in self.vms if vm.name == name]
         if len(found) != 1:
-            raise LookupError(f"{len(found)} running VMs are named {name!r}; known: {[vm.name for vm in self.vms]}")
+            raise NotThere(f"{len(found)} running VMs are named {name!r}; known: {[vm.name for vm in self.vms]}")
         return found[0]
 
 

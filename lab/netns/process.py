@@ -24,6 +24,7 @@ class ProcessId:
     pid: int
     started: int
     what: str
+    is_vital: bool = True  # without it the world is no longer one
 
     @property
     def alive(self) -> bool:
@@ -54,16 +55,16 @@ class Processes:
     def all(self) -> list[ProcessId]:
         if not self.record.exists():
             return []
-        lines = (line.split(" ", 2) for line in self.record.read_text().splitlines())
-        return [ProcessId(int(pid), int(started), what) for pid, started, what in lines]
+        lines = (line.split(" ", 3) for line in self.record.read_text().splitlines())
+        return [ProcessId(int(pid), int(started), what, vital == "vital") for pid, started, vital, what in lines]
 
     def alive(self) -> list[ProcessId]:
         return [process for process in self.all() if process.alive]
 
-    def adopt(self, pid: int, what: str) -> ProcessId:
-        process = ProcessId(pid, start_time(pid) or 0, what)
+    def adopt(self, pid: int, what: str, is_vital: bool = True) -> ProcessId:
+        process = ProcessId(pid, start_time(pid) or 0, what, is_vital)
         with self.record.open("a") as record:
-            record.write(f"{process.pid} {process.started} {what}\n")
+            record.write(f"{process.pid} {process.started} {'vital' if is_vital else 'guest'} {what}\n")
         return process
 
     def start(
@@ -74,6 +75,7 @@ class Processes:
         env: Mapping[str, str] | None = None,
         answers: Path | None = None,
         stands_for_hardware: bool = False,
+        is_vital: bool = True,
     ) -> subprocess.Popen[bytes]:
         """Start a command in a session of its own (a Ctrl-C meant for us must not reach it), its output in `log`.
 
@@ -92,7 +94,7 @@ class Processes:
         if stands_for_hardware:
             with contextlib.suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, started.pid, HARDWARE_PRIORITY)
-        self.adopt(started.pid, what)
+        self.adopt(started.pid, what, is_vital)
         return started
 
     def stop_all(self) -> None:

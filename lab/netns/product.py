@@ -59,19 +59,15 @@ class Isthmus:
 
     def start(self, host: str, reserved: str = "") -> None:
         """One process for the appliance of a host."""
-        config = self._path(host, "toml")
-        config.write_text(_toml(self._config(host, reserved)))
-        self._running[host] = self.world.state.processes.start(
-            f"isthmus of {host}", [*_command(), "run", "--config", config], self._path(host, "log")
-        )
+        self._path(host, "toml").write_text(_toml(self._config(host, reserved)))
+        self.restart(host)
 
     def restart(self, host: str) -> None:
         """With the configuration it had."""
-        self._running[host] = self.world.state.processes.start(
-            f"isthmus of {host}",
-            [*_command(), "run", "--config", self._path(host, "toml")],
-            self._path(host, "log"),
-        )
+        command = [*_command(), "run", "--config", str(self._path(host, "toml"))]
+        log = self._path(host, "log")
+        processes = self.world.state.processes
+        self._running[host] = processes.start(f"isthmus of {host}", command, log, is_vital=False)
 
     def kill(self, host: str) -> None:
         """SIGKILL: no time for a last word."""

@@ -72,10 +72,10 @@ def move_under_ping(
 
 
 def told_lost(stun: Stunned, results: list[PingResult]) -> str:
-    off = (stun.ended or stun.began) - stun.began
     beyond = " and ".join(str(result.lost_beyond([stun])) for result in results)
     lost = " and ".join(str(result.lost) for result in results)
-    return f"stunned for {off * 1000:.0f} ms; a local and a remote peer lost {lost} pings, {beyond} beyond the stun"
+    stunned = f"stunned for {stun.seconds * 1000:.0f} ms"
+    return f"{stunned}; a local and a remote peer lost {lost} pings, {beyond} beyond the stun"
 
 
 def is_open(stage: Stage, name: str) -> bool:

@@ -26,6 +26,10 @@ class BadName(ValueError):
     """A name that could be taken for another world's, or for something else altogether."""
 
 
+class NotThere(LookupError):
+    """No such world, VM, host or port group, or more than one."""
+
+
 class AlreadyThere(Exception):
     """A live world of that name exists."""
 
@@ -78,15 +82,15 @@ class WorldState:
 
     @property
     def is_live(self) -> bool:
-        """Its owner lives; or it was made to be kept and all it started is still there."""
+        """Its owner lives; or it was made to be kept and all it needs is still there."""
         try:
             owner = json.loads((self.directory / "owner").read_text())
         except FileNotFoundError:
             return False
         if ProcessId(owner["pid"], owner["started"], "owner").alive:
             return True
-        started = self.processes.all()
-        return bool(owner["keep"]) and bool(started) and all(process.alive for process in started)
+        vital = [process for process in self.processes.all() if process.is_vital]
+        return bool(owner["keep"]) and bool(vital) and all(process.alive for process in vital)
 
     def namespaces(self) -> list[str]:
         return [name for name in namespace.existing() if name.startswith(self.prefix)]

@@ -21,7 +21,7 @@ from lab.netns.layout import Layout
 from lab.netns.moves import Timing
 from lab.netns.ovs import OpenVswitch
 from lab.netns.simulator import start_simulator
-from lab.netns.state import WorldState
+from lab.netns.state import NotThere, WorldState
 from lab.netns.switches import far_end
 from lab.netns.vcenter import Login
 from lab.netns.wires import CABLE_MTU
@@ -68,7 +68,7 @@ class World:
         return control.ask(self.state.control)
 
     def guest(self, name: str) -> Guest:
-        """A running VM.  Raises LookupError if there is none of that name."""
+        """A running VM.  Raises NotThere if there is none of that name."""
         vm = self.picture().vm(name)
         return Guest(vm.name, vm.namespace, vm.nics[0].interface, vm.nics[0].mac)
 
@@ -132,7 +132,7 @@ def attach(name: str) -> World:
     """A handle on a world that is up already."""
     state = WorldState(name)
     if not state.is_live:
-        raise LookupError(f"no world named {name!r} is up")
+        raise NotThere(f"no world named {name!r} is up")
     return World(state, Layout.parse(state.read("layout")), Login(**state.read("login")))
 
 
