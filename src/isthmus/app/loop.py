@@ -16,7 +16,7 @@ from isthmus.app.conditions import Condition, conditions_of
 from isthmus.app.keeper import Keeper, Round
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.openings import Openings
-from isthmus.app.standing import Standing
+from isthmus.app.standing import Standing, Word
 from isthmus.app.text import plain
 from isthmus.model.change import Action, Outcome, Result
 from isthmus.model.names import HostId
@@ -183,6 +183,11 @@ class Loop:
 
     def _keep(self, seat: Seat, since: int) -> None:
         name = seat.keeper.name
+        if self.standing.of(name) is Word.RELEASED:
+            seat.last = None
+            self._note(seat, ())
+            self._put_back(seat, NEVER)
+            return
         agreed, seat.agreed = seat.agreed, False
         made_at: dict[Action, float] = {}
         silent = seat.keeper.charge.observe_only or self.standing.of(name) is not None

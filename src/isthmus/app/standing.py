@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -11,14 +10,12 @@ from pathlib import Path
 
 from isthmus.model.faults import Refused
 
-log = logging.getLogger("isthmus")
-
 
 class Word(Enum):
     """An operator's word on a shard."""
 
     PAUSED = "paused"  # look and show, write nothing, until resumed
-    RELEASED = "released"  # handed back: marks taken off, never written again until resumed
+    RELEASED = "released"  # handed back as it is, open and working; not even looked at until resumed
 
 
 class Standing:
