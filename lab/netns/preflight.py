@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab.netns.ovs import SCHEMA
 
+TUN = Path("/dev/net/tun")
 _TOOLS = {
     "ip": "iproute2",
     "nsenter": "util-linux",
@@ -32,7 +33,7 @@ def missing() -> list[str]:
         packages.add("openvswitch-switch")
     if packages:
         advice.append(f"missing tools: run `make apt`, or apt-get install {' '.join(sorted(packages))}")
-    if not Path("/dev/net/tun").exists():
+    if not TUN.exists():
         advice.append(
             "no /dev/net/tun: Open vSwitch's userspace bridges need it.  Load it with `modprobe tun`; in a container, "
             "start it with --device /dev/net/tun and --cap-add NET_ADMIN (docker, podman)."
