@@ -169,7 +169,7 @@ class Simulator:
         program = binary()
         self._directory = Path(tempfile.mkdtemp(prefix="isthmus-sim-", dir=_roomy_memory()))
         try:
-            arguments = [*self._arguments, f"-ca-file={self.ca_file}", f"-scratch={self._directory}"]
+            arguments = [*self._arguments, f"-ca-file={self.ca_file}", f"-scratch={self._directory}", "-own-scratch"]
             if self._topology is not None:
                 description = self._directory / "topology.json"
                 description.write_text(json.dumps(self._topology))

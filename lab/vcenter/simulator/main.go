@@ -33,6 +33,7 @@ type options struct {
 	migrateMs    int
 	exitOnStdin  bool
 	scratch      string
+	ownScratch   bool
 	trace        bool
 }
 
@@ -51,6 +52,7 @@ func parseFlags() options {
 	flag.IntVar(&o.migrateMs, "migrate-ms", 200, "how long a migration takes unless the VM says otherwise")
 	flag.BoolVar(&o.exitOnStdin, "exit-on-stdin-close", false, "stop when standard input closes")
 	flag.StringVar(&o.scratch, "scratch", "", "directory for temporary files (default: the system's)")
+	flag.BoolVar(&o.ownScratch, "own-scratch", false, "remove the whole -scratch directory when standard input closes: its owner is dead")
 	flag.BoolVar(&o.trace, "trace", false, "write all SOAP traffic to standard error")
 	flag.Parse()
 	if o.password == "" {
@@ -83,6 +85,9 @@ func serve(o options, dir string) error {
 	if o.exitOnStdin {
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin)
+			if o.ownScratch && o.scratch != "" {
+				os.RemoveAll(o.scratch)
+			}
 			stop <- syscall.SIGTERM
 		}()
 	}
