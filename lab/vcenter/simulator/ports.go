@@ -52,8 +52,8 @@ type portGroup struct {
 	autoExpand bool
 	ephemeral  bool
 	ports      []*dvPort
-	full       int  // the first so many ports are known to be taken
-	reshaped   bool // ports were added or removed since the group's managed object was told
+	full       int         // the first so many ports are known to be taken
+	reshaped   bool        // ports were added or removed since the group's managed object was told
 	vms        map[ref]int // how many NICs each VM has here
 	vmList     []ref       // the same VMs in the order in which they came
 }
