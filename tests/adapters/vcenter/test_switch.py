@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter import marks
 from isthmus.adapters.vcenter.naming import plain
@@ -304,3 +304,17 @@ def test_a_free_port_with_a_leftover_override_is_seen_and_can_be_bared(bench: Be
     [result] = apply(switch, replace(opened(left, 1, Gate.BARE), vid=None))
     assert result.outcome is Outcome.DONE, result.detail
     assert not [port for port in ports(switch) if port.port_group == key]
+
+
+def test_what_vcenter_does_not_accept_of_one_port_group_stops_no_other(
+    switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise vmodl.fault.InvalidArgument(invalidProperty="spec.description")
+
+    meddle(monkeypatch, switch, 1, refuse)
+    results = apply(
+        switch, CreatePortGroup(dvs(switch), spec("one", "n1")), CreatePortGroup(dvs(switch), spec("two", "n2"))
+    )
+    assert sorted(result.outcome.value for result in results) == ["done", "refused"]
+    assert "spec.description" in "".join(result.detail for result in results)

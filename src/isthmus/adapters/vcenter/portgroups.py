@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -29,13 +31,11 @@ class PortGroups:
     def create(self, action: CreatePortGroup) -> str:
         """Make it; a port group of that name is adopted if it carries our mark for this network."""
         spec = created_spec(action.spec)
-        with faults_of(f"port group {spec.name}"):
+        with faults_of(f"port group {spec.name}"), accepted(f"port group {spec.name}"):
             try:
                 made = self._tasks.run(lambda _: self._dvs.CreateDVPortgroup_Task(spec), "create port group")
             except vim.fault.DuplicateName as fault:
                 return self._adopt(fault, action.spec, spec.name)
-            except vmodl.fault.InvalidArgument as fault:
-                raise Refused(f"port group {spec.name}: vCenter does not accept {fault.invalidProperty}") from fault
         return f"made {made._GetMoId()}"
 
     def _adopt(self, fault: Any, spec: PortGroupSpec, name: str) -> str:
@@ -56,7 +56,7 @@ class PortGroups:
         group, config = self._ours(action.key, action.spec.mark)
         if config is None or config.configVersion != action.version:
             raise Retry(f"port group {action.key} changed since it was read")
-        with faults_of(f"port group {action.key}"):
+        with faults_of(f"port group {action.key}"), accepted(f"port group {action.key}"):
             spec = altered_spec(action.spec, config)
             self._tasks.run(lambda _: group.ReconfigureDVPortgroup_Task(spec), "alter port group")
         return f"altered {action.key}"
@@ -94,6 +94,17 @@ class PortGroups:
         users = read.get(group, {}).get("vm") or []
         named = ", ".join(ident(vm) for vm in users[:3])
         return f"{named} and {len(users) - 3} more" if len(users) > 3 else named or "something"
+
+
+@contextlib.contextmanager
+def accepted(place: str) -> Iterator[None]:
+    """What vCenter does not take of one port group is shown there, and stops no other change."""
+    try:
+        yield
+    except vmodl.fault.InvalidArgument as fault:
+        raise Refused(f"{place}: vCenter does not accept {fault.invalidProperty or 'its settings'}") from fault
+    except vmodl.fault.NotSupported as fault:
+        raise Refused(f"{place}: vCenter cannot make this change; remove the port group when it is empty") from fault
 
 
 def same_object(held: OwnerMark, wanted: OwnerMark) -> bool:
