@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from isthmus.app import commands
+from isthmus.app import commands, looking
 from isthmus.app.cli import main
 from isthmus.app.control import Server, ask
 from isthmus.app.daemon import Daemon
@@ -52,7 +52,9 @@ def nve() -> Nve:
 def small(nve: Nve, monkeypatch: pytest.MonkeyPatch) -> Small:
     made = Small()
     keeper = made.keeper("tenant/esx1", nve)
-    monkeypatch.setattr(commands, "wire", lambda settings, clock, once=False: Wired(made, [keeper.charge], settings))
+    for module in (commands, looking):
+        wired = lambda settings, clock, once=False: Wired(made, [keeper.charge], settings)  # noqa: E731
+        monkeypatch.setattr(module, "wire", wired)
     monkeypatch.setattr("isthmus.app.keeper.Keeper.__init__.__defaults__", (made.think,))
     return made
 
@@ -117,7 +119,7 @@ def test_ctrl_c_leaves_quietly(small: Small, run: Run, monkeypatch: pytest.Monke
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "_looked", interrupted)
+    monkeypatch.setattr(commands, "looked", interrupted)
     assert run("plan") == (130, "", "")
 
 

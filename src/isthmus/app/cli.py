@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from isthmus.app import commands
+from isthmus.app import commands, showing
 from isthmus.app.output import complain, log_to_stderr
 from isthmus.model.faults import Refused, Retry
 
@@ -48,11 +48,11 @@ def parser() -> argparse.ArgumentParser:
     applying.add_argument("--agree", action="store_true", help="agree to deletes and retags that the guard holds back")
     verb("run", commands.run, "keep everything as wanted, until stopped (the daemon)")
     verb("check", commands.check_command, "check the configuration and all it names; changes nothing anywhere")
-    showing = verb("show", commands.show, "show what is")
+    shown = verb("show", showing.show, "show what is")
     choices = ("hosts", "networks", "ports", "conditions")
-    showing.add_argument("what", nargs="?", default="conditions", choices=choices)
-    explaining = verb("explain", commands.explain, "tell everything about a port, and which side is behind")
-    explaining.add_argument("port", help="a port id, a VM's name, 'name/NIC label', a MAC, or an instance UUID")
+    shown.add_argument("what", nargs="?", default="conditions", choices=choices)
+    explained = verb("explain", showing.explain, "tell everything about a port, and which side is behind")
+    explained.add_argument("port", help="a port id, a VM's name, 'name/NIC label', a MAC, or an instance UUID")
     for name, text in (
         ("pause", "write nothing to a shard until it is resumed"),
         ("resume", "write to a shard again"),

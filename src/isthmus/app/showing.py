@@ -1,0 +1,99 @@
+"""`show` and `explain`: the daemon's answer, or the same from a look of our own."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from contextlib import closing
+from typing import Any
+
+from isthmus.app import report
+from isthmus.app.control import Answer, ask
+from isthmus.app.looking import complaints, conditions, looked, wired
+from isthmus.app.output import complain, say, say_json, table
+from isthmus.app.settings import load
+from isthmus.app.text import plain
+from isthmus.model.faults import Refused
+
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "hosts": ("host", "vtep", "connected", "nve", "nics", "wired", "vids"),
+    "networks": ("name", "vni", "mtu", "port_groups", "nics", "vids"),
+    "ports": ("vm", "nic", "mac", "network", "host", "vid", "vni", "wired", "behind", "why"),
+}
+
+
+def show(args: Namespace) -> int:
+    """Hosts, networks, ports, or the conditions of the shards."""
+    answer = _asked_or_looked(args, {"do": "show", "what": args.what})
+    if args.json:
+        say_json(answer)
+    elif args.what == "conditions":
+        _say_conditions(answer)
+    else:
+        columns = _COLUMNS[args.what]
+        table([[row.get(column) for column in columns] for row in answer["rows"]], columns)
+    return 0
+
+
+def explain(args: Namespace) -> int:
+    """Everything about a port."""
+    rows = _asked_or_looked(args, {"do": "explain", "port": args.port})["rows"]
+    if not rows:
+        raise Refused(f"no port, VM, MAC or instance UUID '{plain(args.port)}'; 'isthmus show ports' lists them")
+    if args.json:
+        say_json(rows)
+        return 0
+    for number, row in enumerate(rows):
+        if number:
+            say()
+        for key, value in row.items():
+            if key not in ("wired", "behind", "why") and value not in (None, "", []):
+                text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+                say(f"{key.replace('_', ' '):16} {plain(text, 300)}")
+        state = "open and wired" if row["wired"] else f"behind: {row['behind'] or 'nobody'}"
+        say(f"{'state':16} {state}{': ' + plain(row['why'], 500) if row['why'] else ''}")
+    return 0
+
+
+def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
+    """The daemon's answer; without a daemon, the same from a look of our own."""
+    settings = load(args.config, secrets=False)
+    answer = ask(settings.config.status.socket, request)
+    if answer is not None:
+        return answer
+    with closing(wired(args)) as wiring:
+        rounds = looked(wiring)
+    seen = {name: (keeper.charge.design, done.last) for name, (keeper, done) in rounds.items() if done.last is not None}
+    for text in complaints(rounds):
+        complain(text)
+    if not seen:
+        raise Refused("nothing could be looked at")
+    match request:
+        case {"do": "explain", "port": str(wanted)}:
+            return {"rows": report.matching(report.ports(seen), wanted) or report.strangers(seen, wanted)}
+        case {"what": "hosts"}:
+            return {"rows": report.hosts(seen)}
+        case {"what": "networks"}:
+            return {"rows": report.networks(seen)}
+        case {"what": "ports"}:
+            return {"rows": report.ports(seen)}
+    states = {name: "settled" if done.settled else "differs" for name, (_, done) in rounds.items()}
+    found = conditions(rounds)
+    return {
+        "daemon": False,
+        "shards": [
+            {"shard": name, "state": state, "conditions": [item for item in found if item["shard"] == name]}
+            for name, state in states.items()
+        ],
+    }
+
+
+def _say_conditions(answer: Answer) -> None:
+    for shard in answer["shards"]:
+        say(f"{shard['shard']}: {shard['state']}")
+        for found in shard["conditions"]:
+            age = f" (for {found['age']:.0f} s)" if "age" in found else ""
+            say(f"  {found['kind']}: {plain(found['about'], 200)}: {plain(found['reason'], 1000)}{age}")
+    for source in answer.get("sources", ()):
+        if source["stale"]:
+            age = "never read" if source["age"] is None else f"last read {source['age']:.0f} s ago"
+            say(f"source {source['source']}: {age}: {plain(source['stale'], 1000)}")
