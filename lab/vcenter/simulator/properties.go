@@ -4,7 +4,6 @@
 package main
 
 import (
-	"fmt"
 	"path"
 	"reflect"
 	"strconv"
@@ -351,9 +350,4 @@ func copied(v reflect.Value) reflect.Value {
 // clone is a deep copy of a typed value.
 func clone[T any](v T) T {
 	return copied(reflect.ValueOf(&v).Elem()).Interface().(T)
-}
-
-// describe names an object in the log.
-func describe(ref types.ManagedObjectReference) string {
-	return fmt.Sprintf("%s:%s", ref.Type, ref.Value)
 }

@@ -7,7 +7,6 @@ package main
 import (
 	"crypto/md5"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -121,14 +120,14 @@ func (w *World) createSwitch(ctx *simulator.Context, folder *simulator.Folder, s
 		DvsEvent: w.dvsEvent(dvs.Self), Parent: types.FolderEventArgument{Folder: folder.Self, EntityEventArgument: types.EntityEventArgument{Name: folder.Name}},
 	})
 	if len(uplinks) > 0 {
-		if fault := w.addUplinkGroup(ctx, folder, dvs, number, asSetting(spec.DefaultPortConfig)); fault != nil {
+		if fault := w.addUplinkGroup(ctx, folder, dvs, number); fault != nil {
 			return nil, fault
 		}
 	}
 	return dvs, nil
 }
 
-func (w *World) addUplinkGroup(ctx *simulator.Context, folder *simulator.Folder, dvs *simulator.DistributedVirtualSwitch, number int64, _ *portSetting) types.BaseMethodFault {
+func (w *World) addUplinkGroup(ctx *simulator.Context, folder *simulator.Folder, dvs *simulator.DistributedVirtualSwitch, number int64) types.BaseMethodFault {
 	pg, fault := w.createPortGroup(ctx, folder, dvs, &types.DVPortgroupConfigSpec{
 		Name: truncated(dvs.Name, 55) + fmt.Sprintf("-DVUplinks-%d", number), Type: "earlyBinding", AutoExpand: types.NewBool(false),
 		DefaultPortConfig: &portSetting{Vlan: &types.VmwareDistributedVirtualSwitchTrunkVlanSpec{VlanId: []types.NumericRange{{Start: 0, End: 4094}}}},
@@ -817,12 +816,4 @@ func (m *switchManagerMethods) DVSManagerLookupDvPortGroup(_ *simulator.Context,
 		}
 	}
 	return &methods.DVSManagerLookupDvPortGroupBody{Fault_: faultBody(&types.NotFound{})}
-}
-
-// escapedURL is the thing an operator sees when a name was escaped twice.
-func unescapeName(name string) string {
-	if plain, err := url.PathUnescape(name); err == nil {
-		return plain
-	}
-	return name
 }
