@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.toml import KeyPath, TomlFile, read_toml
-from isthmus.core.design import NveKind
+from isthmus.core.design import OVSVAPP
 from isthmus.model.faults import Refused
 
 Environment = Mapping[str, str]
@@ -210,6 +210,8 @@ def _misfits(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 def _deployment_misfits(config: Config, name: str, deployment: DeploymentConfig) -> Iterator[tuple[KeyPath, str]]:
     at: KeyPath = ("deployment", name)
+    if deployment.design is not OVSVAPP:
+        yield (*at, "design"), f"'{deployment.design.name}' has no adapters in this release; use '{OVSVAPP.name}'"
     if deployment.vcenter is not None and deployment.vcenter not in config.vcenter:
         what = f"there is no [vcenter.{deployment.vcenter}]; there are: {', '.join(config.vcenter)}"
         yield (*at, "vcenter"), what
@@ -227,5 +229,5 @@ def _deployment_misfits(config: Config, name: str, deployment: DeploymentConfig)
             yield (*at, "serve"), f"host '{host}' is listed {times} times"
         if host not in deployment.host:
             yield (*at, "serve"), f"host '{host}' has no [deployment.{name}.host.\"{host}\"] table"
-        elif deployment.design.nve is NveKind.OVS and config.appliance_of(deployment, host).trunk is None:
+        elif config.appliance_of(deployment, host).trunk is None:
             yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"

@@ -1,14 +1,14 @@
 """From configuration to shards, sources and targets.  The only place that names adapters.
 
 One shard per host and switch writes tags and that host's NVE; one per switch writes its port groups, if this process
-is told to.  Configured names become ids when an inventory is at hand, anew each round: a host may come later.
+is told to.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,20 +20,18 @@ from isthmus.app.backoff import Backoff
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.keeper import Charge, Habits, Placed
 from isthmus.app.observing import Clock, Sight
+from isthmus.app.placing import Placing
 from isthmus.app.reading import Source
 from isthmus.app.settings import Settings
 from isthmus.app.text import plain
-from isthmus.core.design import NveKind, TagScope
 from isthmus.core.guard import Limits
 from isthmus.model.boundary import Target, Wake
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
-from isthmus.model.inventory import Dvs, Host, Inventory
+from isthmus.model.inventory import Host, Inventory
 from isthmus.model.names import DvsId, HostId
 from isthmus.model.observed import TargetId
-from isthmus.model.scope import HostScope, Scope
-from isthmus.model.shard import Duty, Shard, VidPool
 
 NEVER = 1e9
 """Seconds that no command lives for."""
@@ -146,125 +144,32 @@ def habits_of(config: Config) -> Habits:
 
 def _charges(wiring: Wiring, name: str) -> list[Charge]:
     deployment = wiring.config.deployment[name]
-    if deployment.design.nve is not NveKind.OVS or deployment.design.scope is not TagScope.HOST:
-        raise Refused(f"deployment.{name}.design: '{deployment.design.name}' has no adapters yet; use 'ovsvapp'")
-    placing = wiring.placing[name] = Placing(wiring, name, deployment)
+    placing = wiring.placing[name] = Placing(wiring.config, name, deployment)
+
+    def charge(shard: str, place: Callable[[Inventory], Placed], targets: Callable[[], tuple[Target, ...]]) -> Charge:
+        inventory = wiring.inventories[placing.vcenter]
+        observe_only = deployment.observe_only
+        return Charge(shard, deployment.design, wiring.intent, inventory, targets, place, observe_only)
+
     charges = []
     if deployment.port_groups:
-        charges.append(placing.charge(f"{name}/port-groups", placing.port_groups, placing.switch_only))
+        charges.append(charge(f"{name}/port-groups", placing.port_groups, partial(_switches, wiring, placing)))
     for host in deployment.served:
         here = partial(placing.tags, host)
-        charges.append(placing.charge(f"{name}/{plain(host)}", here, partial(placing.switch_and_nve, host)))
+        charges.append(charge(f"{name}/{plain(host)}", here, partial(_switches_and_nve, wiring, placing, host)))
     return charges
 
 
-@dataclass(frozen=True, slots=True)
-class Placing:
-    """How one deployment's shards are found in an inventory."""
+def _switches(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:
+    inventory = wiring.inventories[placing.vcenter].read().value
+    return (wiring.switch(placing.vcenter, placing.dvs(inventory).id),)
 
-    wiring: Wiring
-    name: str
-    deployment: DeploymentConfig
 
-    @property
-    def vcenter(self) -> str:
-        return self.wiring.config.vcenter_of(self.deployment)
-
-    def charge(
-        self, name: str, place: Callable[[Inventory], Placed], targets: Callable[[], tuple[Target, ...]]
-    ) -> Charge:
-        return Charge(
-            name,
-            self.deployment.design,
-            self.wiring.intent,
-            self.wiring.inventories[self.vcenter],
-            targets,
-            place,
-            self.deployment.observe_only,
-        )
-
-    def switch_only(self) -> tuple[Target, ...]:
-        inventory = self.wiring.inventories[self.vcenter].read().value
-        return (self.wiring.switch(self.vcenter, self.dvs(inventory).id),)
-
-    def switch_and_nve(self, host: str) -> tuple[Target, ...]:
-        inventory = self.wiring.inventories[self.vcenter].read().value
-        others = (self.wiring.switch(self.vcenter, dvs.id) for dvs in self._other_switches(inventory))
-        return (*self.switch_only(), *others, self.wiring.ovs(self.deployment, self.host(inventory, host)))
-
-    def _other_switches(self, inventory: Inventory) -> list[Dvs]:
-        """Where networks may have more members: their port groups say so.  These are read, never written."""
-        names = {
-            other.dvs
-            for name, other in self.wiring.config.deployment.items()
-            if name != self.name and self.wiring.config.vcenter_of(other) == self.vcenter
-        }
-        return [dvs for dvs in inventory.switches.values() if dvs.name in names or dvs.id in names]
-
-    def port_groups(self, inventory: Inventory) -> Placed:
-        dvs = self.dvs(inventory)
-        return self._placed(inventory, f"{self.name}/port-groups", None, dvs, dvs.hosts, {}, Duty.PORT_GROUPS)
-
-    def tags(self, name: str, inventory: Inventory) -> Placed:
-        dvs, host = self.dvs(inventory), self.host(inventory, name)
-        if host.id not in dvs.hosts:
-            raise Refused(
-                f"host '{plain(name)}' is not a member of dvs '{plain(dvs.name)}': add it there, or serve others"
-            )
-        nves = {str(host.id): TargetId("ovs", host.id)}
-        scope = HostScope(host.id, dvs.id)
-        return self._placed(inventory, f"{self.name}/{plain(name)}", scope, dvs, frozenset({host.id}), nves, Duty.TAGS)
-
-    def dvs(self, inventory: Inventory) -> Dvs:
-        """The deployment's switch, by name or uuid."""
-        wanted = self.deployment.dvs
-        found = [dvs for dvs in inventory.switches.values() if wanted in (dvs.name, dvs.id)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(sorted(dvs.id for dvs in found))
-            raise Refused(
-                f"dvs '{plain(wanted)}' exists {len(found)} times in vCenter '{self.vcenter}': use a uuid of {ids}"
-            )
-        names = ", ".join(sorted(plain(dvs.name) for dvs in inventory.switches.values())) or "none"
-        raise Refused(f"dvs '{plain(wanted)}' does not exist in vCenter '{self.vcenter}'; there are: {names}")
-
-    def host(self, inventory: Inventory, name: str) -> Host:
-        """A host by its name in vCenter."""
-        found = [host for host in inventory.hosts.values() if host.name == name]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise Refused(f"host '{plain(name)}' exists {len(found)} times in vCenter '{self.vcenter}'")
-        names = ", ".join(sorted(plain(host.name) for host in inventory.hosts.values())[:20]) or "none"
-        raise Refused(f"host '{plain(name)}' does not exist in vCenter '{self.vcenter}'; there are: {names}")
-
-    def _placed(
-        self,
-        inventory: Inventory,
-        name: str,
-        scope: Scope | None,
-        dvs: Dvs,
-        hosts: frozenset[HostId],
-        nves: Mapping[str, TargetId],
-        duties: Duty,
-    ) -> Placed:
-        shard = Shard(name, scope, (dvs.id,), hosts, nves, duties, self.wiring.config.installation)
-        known = {
-            host.id: replace(host, vtep=settings.vtep) if (settings := self.deployment.host.get(host.name)) else host
-            for host in inventory.hosts.values()
-        }
-        pool = VidPool(
-            self.deployment.vids,
-            self.deployment.reserved,
-            {
-                HostScope(host.id, dvs.id): settings.reserved
-                for host in inventory.hosts.values()
-                if (settings := self.deployment.host.get(host.name)) and settings.reserved
-            },
-            self.deployment.reuse,
-        )
-        return Placed(shard, pool, replace(inventory, hosts=known))
+def _switches_and_nve(wiring: Wiring, placing: Placing, host: str) -> tuple[Target, ...]:
+    inventory = wiring.inventories[placing.vcenter].read().value
+    dvses = (placing.dvs(inventory), *placing.other_switches(inventory))
+    switches = (wiring.switch(placing.vcenter, dvs.id) for dvs in dvses)
+    return (*switches, wiring.ovs(placing.deployment, placing.host(inventory, host)))
 
 
 def _only_hosts(config: Config, vcenter: str) -> frozenset[str] | None:
