@@ -1,0 +1,31 @@
+"""The examples that the documentation points to are read without a complaint."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from isthmus.adapters.file import FileIntent
+from isthmus.app.settings import load
+
+TREE = Path(__file__).parents[2]
+
+
+def test_the_example_configuration_and_intent_are_good(tmp_path: Path) -> None:
+    for name in ("isthmus.toml", "intent.yaml"):
+        shutil.copy(TREE / "examples" / name, tmp_path)
+    (tmp_path / "vcenter.password").write_text("x")
+    text = (tmp_path / "isthmus.toml").read_text().replace("/etc/isthmus/vcenter-ca.pem", "ca.pem")
+    (tmp_path / "isthmus.toml").write_text(text)
+    (tmp_path / "ca.pem").touch()
+    config = load(tmp_path / "isthmus.toml", {}).config
+    assert len(FileIntent(config.intent.file).read().networks) == 3
+
+
+def test_every_key_of_the_configuration_is_documented() -> None:
+    from isthmus.app import config
+
+    text = (TREE / "docs" / "configuration.md").read_text()
+    sections = [kind for kind in vars(config).values() if isinstance(kind, type) and issubclass(kind, config.Section)]
+    keys = {field.alias or name for kind in sections for name, field in kind.model_fields.items()}
+    assert [key for key in sorted(keys) if key not in text] == []
