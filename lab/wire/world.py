@@ -119,6 +119,14 @@ class Lab:
                     return switch.id, group.key
         raise AssertionError(f"no port group of network {network} on host {host}: settle first")
 
+    def is_offered(self, network: str, host: HostId) -> bool:
+        """Whether a NIC on a host can be plugged into a network."""
+        if self.design.place is PlaceKind.HOST_PORT_GROUP:
+            return self.vcenter.standard_group(host, network) is not None
+        switches = [switch.id for switch in self.vcenter.switches.values() if host in switch.hosts]
+        groups = [group for dvs in switches for group in self.vcenter.switches[dvs].port_groups.values()]
+        return any(group.mark is not None and group.mark.network == network for group in groups)
+
     # what happens
 
     def migrate(self, name: str, *, to: str, announced: bool = True) -> Lab:

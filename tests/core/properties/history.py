@@ -325,11 +325,7 @@ class History:
             while name in self.thoughts:
                 self._do(name, self.thoughts[name].errand.next()[0])
         for name in names:
-            loop = self.lab.loops[name]
-            errand = Errand(loop.think().plan)
-            for change in errand.next():
-                if isinstance(change.action, Forget):
-                    loop.do(errand, change)
+            self.lab.loops[name].run_once()
 
     def _places(self) -> list[PortGroup | Port | StandardPortGroup]:
         """The places of ours that a hand may reach."""

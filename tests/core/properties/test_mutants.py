@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from pytest import MonkeyPatch
 
 from isthmus.core import plan_nves, plan_ports, reconcile, view, worn
 from isthmus.core.allocate import Worn
@@ -26,13 +25,11 @@ from isthmus.model.observed import (
     Unknown,
 )
 from isthmus.model.scope import ForeignSubject, HostScope
-from isthmus.model.shard import VidPool
-from isthmus.model.tags import VidSet
-from tests.core.properties.history import Setting
 from tests.core.properties.machine import settings_of, tell
+from tests.core.properties.setting import SMALL, Setting
 
-POOL = VidPool(VidSet.of("11-14"))
-Mutate = Callable[[MonkeyPatch], None]
+POOL = SMALL
+Mutate = Callable[[pytest.MonkeyPatch], None]
 
 
 @dataclass(frozen=True)
@@ -44,25 +41,25 @@ class Mutant:
     setting: Setting
 
 
-def _ignore_worn_tags(patch: MonkeyPatch) -> None:
+def _ignore_worn_tags(patch: pytest.MonkeyPatch) -> None:
     def own_only(seen: View) -> list[Worn]:
         return [wear for wear in worn.worn(seen) if not isinstance(wear.subject, ForeignSubject)]
 
     patch.setattr(reconcile, "worn", own_only)
 
 
-def _ignore_all_worn_tags(patch: MonkeyPatch) -> None:
+def _ignore_all_worn_tags(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconcile, "worn", lambda seen: [])
 
 
-def _free_a_tag_that_an_nve_still_knows(patch: MonkeyPatch) -> None:
+def _free_a_tag_that_an_nve_still_knows(patch: pytest.MonkeyPatch) -> None:
     def places_only(seen: View) -> list[Worn]:
         return [wear for wear in worn.worn(seen) if wear.place is not None or isinstance(wear.subject, ForeignSubject)]
 
     patch.setattr(reconcile, "worn", places_only)
 
 
-def _bare_a_port_before_the_nve_forgot(patch: MonkeyPatch) -> None:
+def _bare_a_port_before_the_nve_forgot(patch: pytest.MonkeyPatch) -> None:
     written = plan_ports.PortPlan.write
 
     def write(port: plan_ports.PortPlan, gate: Gate, vid: int | None) -> object:
@@ -72,7 +69,7 @@ def _bare_a_port_before_the_nve_forgot(patch: MonkeyPatch) -> None:
     patch.setattr(plan_ports.PortPlan, "write", write)
 
 
-def _drop_the_owner_check(patch: MonkeyPatch) -> None:
+def _drop_the_owner_check(patch: pytest.MonkeyPatch) -> None:
     def look(design: object, world: object, observed: Observed, pool: object) -> View:
         owner = world.shard.owner  # type: ignore[attr-defined]
         mine = {target: _all_marked(mirror, owner) for target, mirror in observed.targets.items()}
@@ -91,7 +88,7 @@ def _all_marked(mirror: object, owner: str) -> object:
     return replace(mirror, port_groups=groups)
 
 
-def _take_a_failed_read_as_empty(patch: MonkeyPatch) -> None:
+def _take_a_failed_read_as_empty(patch: pytest.MonkeyPatch) -> None:
     def look(design: object, world: object, observed: Observed, pool: object) -> View:
         shard = world.shard  # type: ignore[attr-defined]
         read = {
@@ -114,7 +111,7 @@ def _empty(target: TargetId, scope: object) -> object:
             return NveMirror(target, {})
 
 
-def _take_a_failed_source_as_fresh(patch: MonkeyPatch) -> None:
+def _take_a_failed_source_as_fresh(patch: pytest.MonkeyPatch) -> None:
     def look(design: object, world: object, observed: Observed, pool: object) -> View:
         empty = replace(world.intent, networks={}, ports={}, fresh=True)  # type: ignore[attr-defined]
         believed = world if world.intent.fresh else replace(world, intent=empty)  # type: ignore
@@ -123,11 +120,11 @@ def _take_a_failed_source_as_fresh(patch: MonkeyPatch) -> None:
     patch.setattr(reconcile, "look", look)
 
 
-def _open_before_the_nve_knows(patch: MonkeyPatch) -> None:
+def _open_before_the_nve_knows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan_nves.NveDiff, "learning", lambda diff, subject: ())
 
 
-def _open_without_a_claim(patch: MonkeyPatch) -> None:
+def _open_without_a_claim(patch: pytest.MonkeyPatch) -> None:
     step = plan_ports._step
 
     def hasty(*args: object) -> plan_ports.Step:
@@ -137,7 +134,7 @@ def _open_without_a_claim(patch: MonkeyPatch) -> None:
     patch.setattr(plan_ports, "_step", hasty)
 
 
-def _reuse_inside_a_move_domain(patch: MonkeyPatch) -> None:
+def _reuse_inside_a_move_domain(patch: pytest.MonkeyPatch) -> None:
     def by_host(seen: View, dvs: str, host: HostId | None) -> object:
         return HostScope(host or HostId("nowhere"), dvs)
 
@@ -191,7 +188,7 @@ MUTANTS = [
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.mistake}-{m.setting.design.name}".replace(" ", "-"))
-def test_a_mutant_is_given_away(mutant: Mutant, monkeypatch: MonkeyPatch) -> None:
+def test_a_mutant_is_given_away(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.mutate(monkeypatch)
     with pytest.raises(AssertionError):
-        tell(mutant.setting, settings_of("fixed", shrink=False, examples=200))
+        tell(mutant.setting, settings_of("fixed", shrink=False, examples=60))

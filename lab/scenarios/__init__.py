@@ -1,0 +1,1 @@
+"""Stories about a network, told on any world: in memory, and on real Open vSwitch."""
