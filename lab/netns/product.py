@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ class Isthmus:
     """The processes of one world, by the host whose appliance each serves."""
 
     world: World
+    label: str = "isthmus"
     networks: dict[str, Network] = field(default_factory=dict)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -81,6 +83,10 @@ class Isthmus:
         process.wait(STOP_PATIENCE)
         return time.monotonic() - began
 
+    def forget_state(self, host: str) -> None:
+        """Take away what it keeps on disk between two runs."""
+        shutil.rmtree(self._path(host, "state"), ignore_errors=True)
+
     def is_running(self, host: str) -> bool:
         return host in self._running and self._running[host].poll() is None
 
@@ -104,7 +110,7 @@ class Isthmus:
         return self._path(host, "log").read_text(errors="replace")
 
     def _path(self, host: str, kind: str) -> Path:
-        return self.world.state.directory / f"isthmus-{host.split('.')[0]}.{kind}"
+        return self.world.state.directory / f"{self.label}-{host.split('.')[0]}.{kind}"
 
     # --- configuration
 
