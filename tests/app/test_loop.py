@@ -79,6 +79,16 @@ def test_waits_grow_while_a_target_keeps_failing() -> None:
     assert waits == [1, 2, 4, 8, 16]
 
 
+def test_a_target_that_fails_is_not_asked_again_before_its_time_whatever_wakes() -> None:
+    small, nve = Small(), Nve("esx1")
+    nve.observe_fault = Retry("no answer")
+    loop = small.loop(small.keeper("esx1", nve))
+    for _ in range(10):
+        loop.wake()
+        loop.step()
+    assert nve.looks == 1
+
+
 def test_a_source_that_fails_leaves_its_last_good_answer_in_force_and_says_how_old() -> None:
     seen: list[Intent] = []
 
