@@ -6,7 +6,6 @@ it and nothing is plugged in.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -142,8 +141,8 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
     _undo_overrides(view, draft)
     for diff in diffs:
         learn(diff, draft)
-        if known and view.world.intent.fresh:
-            forget(diff, defaultdict(list), draft)
+        if known:
+            forget(view, diff, {}, draft)
     if known:
         _remove_groups(view, groups, diffs, draft)
         _remove_strays(view, diffs, draft)

@@ -100,13 +100,27 @@ def _frame(diff: NveDiff, key: About) -> tuple[int, ...]:
     return (diff.learnt[None],) if key is not None and None in diff.learnt else ()
 
 
-def forget(diff: NveDiff, closing: Mapping[Subject, Collection[int]], draft: Draft) -> None:
-    """Remove what is no longer wanted, after the changes (`closing`, by subject) that close what wears it."""
+def forget(view: View, diff: NveDiff, closing: Mapping[Subject, Collection[int]], draft: Draft) -> None:
+    """Remove what is no longer wanted, after the changes (`closing`, by subject) that close what wears it.
+
+    While the intent is only remembered, what it still wants follows its VMs, and only the rest waits.
+    """
     if not diff.ready:
         return
     for key in sorted(diff.surplus, key=str):
-        if key not in diff.forgotten:
+        if key not in diff.forgotten and (view.world.intent.fresh or _is_wanted(view, key)):
             _forget(diff, key, closing.get(key, ()) if key is not None else (), draft)
+
+
+def _is_wanted(view: View, key: About) -> bool:
+    """The intent, as far as it is remembered, has the network or port that an entry serves."""
+    match key:
+        case NetworkSubject(vni):
+            return any(network.vni == vni for network in view.world.intent.networks.values())
+        case PortSubject(port):
+            return any(attachment.port == port for attachment in view.attachments.all)
+        case _:
+            return False
 
 
 def _forget(diff: NveDiff, key: About, after: Iterable[int], draft: Draft) -> int:

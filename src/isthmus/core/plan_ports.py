@@ -91,8 +91,8 @@ def _plan_host(
     changing = _open(ports, diff, allocation, view, draft)
     for subject, numbers in changing.items():
         closing[subject].extend(numbers)
+    forget(view, diff, closing, draft)
     if view.world.intent.fresh:
-        forget(diff, closing, draft)
         _bare(ports, diff, closing, draft)
 
 
