@@ -11,6 +11,11 @@ from typing import Protocol
 class Stage(Protocol):
     """A world with hosts esx1 and esx2 (one cluster, one leaf, one switch) and esx3 (another cluster and leaf)."""
 
+    @property
+    def moves_are_seamless(self) -> bool:
+        """The destination's NVE can hold a port before its VM is there; an SDN that locates a port at one host cannot."""
+        ...
+
     def network(self, name: str, *, listed: bool = False) -> None:
         """Create a network and let it be offered."""
         ...

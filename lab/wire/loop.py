@@ -83,18 +83,26 @@ class ShardLoop:
         self._mirrors: dict[TargetId, Mirror] = {}
         self._intent: Intent | None = None
         self._inventory: Inventory | None = None
+        self._inventory_is_fresh = False
         self.last = NOTHING
         self.faults: list[str] = []
+
+    @property
+    def remembered(self) -> Intent | None:
+        """The last good answer of the intent's source."""
+        return self._intent
 
     def think(self) -> Reconciled:
         """What this shard would do now.  Observes before it reads, so that only the provably unwanted is removed."""
         self.faults = []
         observed = Observed({target: self._observed(far_side) for target, far_side in self.targets.items()})
-        intent, inventory = self._read_intent(), self._read_inventory()
+        intent = self._read_intent()
+        inventory = self._read_inventory()
         if intent is None or inventory is None:
             self.last = NOTHING
         else:
-            world = World(self.shard, intent, inventory)
+            fresh = intent.fresh and self._inventory_is_fresh  # an old inventory proves nothing unwanted, either
+            world = World(self.shard, replace(intent, fresh=fresh), inventory)
             self.last = reconcile(self.design, world, observed, self._pool(), self._clock.now)
         return self.last
 
@@ -134,6 +142,7 @@ class ShardLoop:
             self._inventory = self._inventory_source.read()
         except Retry as fault:
             self.faults.append(str(fault))
-            if self._intent is not None:  # an old inventory proves nothing unwanted, either
-                self._intent = replace(self._intent, fresh=False)
+            self._inventory_is_fresh = False
+        else:
+            self._inventory_is_fresh = True
         return self._inventory

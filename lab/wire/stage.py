@@ -21,6 +21,11 @@ class WireStage:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
 
+    @property
+    def moves_are_seamless(self) -> bool:
+        """NVEs that take networks are ready; those that take ports enable one at its host only."""
+        return not self.lab.design.nve.knows_ports
+
     def network(self, name: str, *, listed: bool = False) -> None:
         """Create a network and let it be offered."""
         self.lab.network(name, ports_listed=listed)

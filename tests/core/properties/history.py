@@ -22,8 +22,6 @@ from lab.wire.world import Lab, two_racks
 from tests.core.properties.laws import Laws
 from tests.core.properties.setting import HOSTS, NETWORKS, OTHER, VMS, Setting
 
-REMOVALS = RemovePortGroup | RemoveHostPortGroup | Forget
-
 
 @dataclass
 class Thought:
@@ -227,9 +225,23 @@ class History:
         for change in errand.plan.changes:
             assert not self.lab.targets[change.target].faults.down, f"a change for an unknown target: {change}"
             if self.lab.intent.faults.down:
-                assert not isinstance(change.action, REMOVALS), f"removed on the word of a failed source: {change}"
+                assert not self._removes_unwanted(name, change), f"removed on the word of a failed source: {change}"
         if errand.open:
             self.thoughts[name] = Thought(errand, self.deeds)
+
+    def _removes_unwanted(self, name: str, change: Change) -> bool:
+        """A change that takes away something of a network which the source's last good answer does not have."""
+        intent = self.lab.loops[name].remembered
+        assert intent is not None
+        wanted = {int(network.vni) for network in intent.networks.values()}
+        match change.action:
+            case RemovePortGroup() | RemoveHostPortGroup():
+                return True
+            case Forget(entries):
+                vnis = {int(vni) for entry in entries if (vni := getattr(entry, "vni", None)) is not None}
+                return not vnis <= wanted
+            case _:
+                return False
 
     def act(self, index: int, choice: int) -> None:
         """The next change of a plan under way, any that may be next."""
