@@ -15,6 +15,7 @@ from isthmus.model.change import (
     AlterPortGroup,
     Change,
     CreatePortGroup,
+    DisownPortGroup,
     Gate,
     Outcome,
     PortGroupSpec,
@@ -98,6 +99,11 @@ class SwitchTarget:
                 del self._switch.port_groups[key]
                 for port in [port for port in self._switch.ports.values() if port.port_group == key]:
                     del self._switch.ports[port.key]
+            case DisownPortGroup(_, key, mark):
+                group = self._group(key)
+                if group.mark != mark:
+                    raise Refused(f"port group {key} does not carry our mark")
+                group.mark = None
             case SetDvPort():
                 self._set_port(action)
             case _:

@@ -12,6 +12,7 @@ from isthmus.model.change import (
     AlterPortGroup,
     Change,
     CreatePortGroup,
+    DisownPortGroup,
     Gate,
     Outcome,
     PortGroupSpec,
@@ -168,6 +169,18 @@ def test_a_port_group_in_use_stays_until_it_is_empty(world: SwitchWorld) -> None
     assert red.key in seen(world).port_groups
     world.remove_vm(nic)
     do(world, RemovePortGroup(world.dvs, red.key, RED.mark))
+
+
+def test_a_disowned_port_group_loses_its_mark_and_nothing_else_and_is_not_ours_to_write_any_more(
+    world: SwitchWorld,
+) -> None:
+    red = made(world, RED)
+    do(world, DisownPortGroup(world.dvs, red.key, RED.mark))
+    theirs = seen(world).port_groups[red.key]
+    assert replace(theirs, mark=RED.mark, version=red.version) == red
+    assert theirs.mark is None
+    assert outcomes(world, RemovePortGroup(world.dvs, red.key, RED.mark)) == [Outcome.REFUSED]
+    assert outcomes(world, DisownPortGroup(world.dvs, red.key, RED.mark)) == [Outcome.REFUSED]
 
 
 def test_what_is_not_ours_is_neither_altered_nor_removed(world: SwitchWorld) -> None:

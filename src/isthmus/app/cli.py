@@ -56,9 +56,12 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("pause", "write nothing to a shard until it is resumed"),
         ("resume", "write to a shard again"),
-        ("release", "hand a shard back: ports stay open and working, nothing is written any more"),
+        ("release", "hand a shard back: ports stay open and working, our marks come off"),
     ):
-        verb(name, commands.tell, text).add_argument("shard", metavar="SHARD")
+        told = verb(name, commands.tell, text)
+        told.add_argument("shard", metavar="SHARD")
+        if name == "release":
+            told.add_argument("--everywhere", action="store_true", help="other processes have released theirs, too")
     verb("version", commands.version, "show the version")
     return top
 

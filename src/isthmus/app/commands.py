@@ -15,12 +15,10 @@ from isthmus.app.keeper import Keeper
 from isthmus.app.looking import Rounds, complaints, conditions, keepers_of, looked, say_unmet, standing_of, wired
 from isthmus.app.output import complain, log_to_stderr, patience, say, say_json
 from isthmus.app.settings import load
-from isthmus.app.standing import Standing, Word
+from isthmus.app.standing import WORDS, Standing, Word, say_word
 from isthmus.app.status import own_version
-from isthmus.app.text import plain
 from isthmus.app.wiring import wire
 from isthmus.model.change import Outcome, Result
-from isthmus.model.faults import Refused
 
 NOTHING, ERROR, DIFFERENCES = 0, 1, 2
 MOST_ROUNDS = 30
@@ -75,9 +73,12 @@ def apply(args: Namespace) -> int:
         for _ in range(MOST_ROUNDS):
             tick, before = wiring.sight.tick(), _done(made)
             for keeper in keepers:
-                write = not keeper.charge.observe_only and standing.of(keeper.name) is None
+                word = standing.of(keeper.name)
+                write = not keeper.charge.observe_only and word is not Word.PAUSED
                 with patience(f"working on {keeper.name}"):
-                    done = keeper.keep(tick, write=write, agreed=args.agree, told=told(keeper))
+                    done = keeper.keep(
+                        tick, write=write, agreed=args.agree, release=word is Word.RELEASED, told=told(keeper)
+                    )
                 rounds[keeper.name] = (keeper, done)
             if _done(made) == before:
                 break
@@ -120,15 +121,12 @@ def check_command(args: Namespace) -> int:
 def tell(args: Namespace) -> int:
     """pause, resume or release a shard."""
     settings = load(args.config, secrets=False)
-    answer = ask(settings.config.status.socket, {"do": args.command, "shard": args.shard})
+    everywhere = bool(getattr(args, "everywhere", False))
+    request = {"do": args.command, "shard": args.shard, "everywhere": everywhere}
+    answer = ask(settings.config.status.socket, request)
     if answer is None:
-        names = [charge.name for charge in wire(settings, time.monotonic).charges]
-        if args.shard not in names:
-            raise Refused(f"there is no shard '{plain(args.shard)}' here; there are: {', '.join(sorted(names))}")
-        words = {"pause": Word.PAUSED, "resume": None, "release": Word.RELEASED}
-        word = words[args.command]
-        standing_of(settings).say(args.shard, word)
-        answer = {"shard": args.shard, "state": word.value if word else "resumed"}
+        charges = wire(settings, time.monotonic).charges
+        answer = say_word(charges, standing_of(settings), args.shard, WORDS[args.command], everywhere=everywhere)
     if args.json:
         say_json(answer)
     else:

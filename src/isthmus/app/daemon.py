@@ -18,7 +18,7 @@ from isthmus.app.control import Answer, Request, Server
 from isthmus.app.keeper import Keeper
 from isthmus.app.loop import Loop, Timing
 from isthmus.app.notify import Systemd
-from isthmus.app.standing import Standing, Word, write_whole
+from isthmus.app.standing import Standing, Word, say_word, write_whole
 from isthmus.app.status import seen_by, status
 from isthmus.app.wiring import Wiring, habits_of
 from isthmus.model.faults import Refused
@@ -147,10 +147,10 @@ class Daemon:
         return {"made": made, **self.status()}
 
     def _say(self, asked: Request, word: Word | None) -> Answer:
-        shard = asked.get("shard")
-        if shard not in self.loop.seats:
-            raise Refused(f"there is no shard {shard!r} here; there are: {', '.join(sorted(self.loop.seats))}")
-        self.loop.standing.say(shard, word)
+        charges = [seat.keeper.charge for seat in self.loop.seats.values()]
+        said = say_word(
+            charges, self.loop.standing, asked.get("shard"), word, everywhere=asked.get("everywhere") is True
+        )
         self.loop.wake()
-        log.warning("%s: %s by an operator", shard, word.value if word else "resumed")
-        return {"shard": shard, "state": word.value if word else "resumed"}
+        log.warning("%s: %s by an operator", said["shard"], said["state"])
+        return said

@@ -14,6 +14,7 @@ from isthmus.model.change import (
     BuildNve,
     Change,
     CreatePortGroup,
+    DisownPortGroup,
     Forget,
     Gate,
     Learn,
@@ -45,6 +46,8 @@ def action(act: Action) -> str:
             return f"correct port group {key} '{plain(spec.name)}'"
         case RemovePortGroup(key=key, mark=mark):
             return f"remove port group {key} of network {plain(mark.network)}"
+        case DisownPortGroup(key=key, mark=mark):
+            return f"take our mark off port group {key} of network {plain(mark.network)}"
         case SetDvPort(key=key, gate=does, vid=vid):
             return f"port {key}: " + _GATES[does].format(vid="untagged" if vid is None else f"VID {int(vid)}")
         case BuildNve():

@@ -19,6 +19,7 @@ from isthmus.app.text import plain
 from isthmus.core.design import Design
 from isthmus.core.guard import Limits, held_back
 from isthmus.core.reconcile import reconcile
+from isthmus.core.release import hand_back
 from isthmus.model.boundary import Target
 from isthmus.model.change import Action, Change, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
@@ -54,6 +55,10 @@ class Charge:
     targets: Callable[[], tuple[Target, ...]]
     place: Callable[[Inventory], Placed]
     observe_only: bool = False
+    released_after: frozenset[str] = frozenset()
+    """The shards whose ports stand on this one's port groups: it can be released only when they are."""
+    hosts_elsewhere: frozenset[str] = frozenset()
+    """Hosts whose ports stand on them, too, and which another process keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +131,19 @@ class Keeper:
         *,
         write: bool = True,
         agreed: bool = False,
+        release: bool = False,
         stopping: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
     ) -> Round:
-        """One round.  `write` False looks and thinks only; `agreed` lifts the guard; `told` hears of each result."""
+        """One round.  `write` False looks and thinks only; `agreed` lifts the guard; `told` hears of each result.
+
+        `release` hands the shard back instead of keeping it.
+        """
         results: list[Result] = []
         last: Pass | None = None
         for _ in range(self._habits.passes):
             try:
-                last = self._look_and_think(since, agreed=agreed)
+                last = self._look_and_think(since, agreed=agreed, think=hand_back if release else self._think)
             except (Retry, Refused) as fault:
                 self._backoff.failed(self.name, self._clock())
                 return Round(None, tuple(results), str(fault))
@@ -173,7 +182,7 @@ class Keeper:
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
 
-    def _look_and_think(self, since: int, *, agreed: bool) -> Pass:
+    def _look_and_think(self, since: int, *, agreed: bool, think: Think) -> Pass:
         self._targets = self.charge.targets()
         observed = self._sight.observe(self._targets, since)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
@@ -182,7 +191,7 @@ class Keeper:
         now = self._clock()
         current = current_moves(placed.inventory, now, self._habits.move_deadline)
         world = World(placed.shard, in_force(intent, inventory), current)
-        thought = self._think(self.charge.design, world, observed, placed.pool, now)
+        thought = think(self.charge.design, world, observed, placed.pool, now)
         plan: Plan = thought.plan
         held: tuple[Change, ...] = ()
         if not agreed:

@@ -10,7 +10,7 @@ from isthmus.app.conditions import conditions_of
 from isthmus.app.keeper import Keeper, Round
 from isthmus.app.output import patience, say
 from isthmus.app.settings import Settings, load
-from isthmus.app.standing import Standing
+from isthmus.app.standing import Standing, Word
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring, habits_of, wire
 from isthmus.model.observed import Unknown
@@ -37,9 +37,11 @@ def looked(wiring: Wiring) -> Rounds:
     """A round of every shard that writes nothing."""
     tick = wiring.sight.tick()
     rounds: Rounds = {}
+    standing = standing_of(wiring.settings)
     for keeper in keepers_of(wiring):
+        released = standing.of(keeper.name) is Word.RELEASED
         with patience(f"looking at {keeper.name}"):
-            rounds[keeper.name] = (keeper, keeper.keep(tick, write=False))
+            rounds[keeper.name] = (keeper, keeper.keep(tick, write=False, release=released))
     return rounds
 
 

@@ -55,6 +55,8 @@ class Seat:
     changes: int = 0
     settled_at: float | None = None
     last: Round | None = None
+    handed_back: bool = False
+    """It was released and carries no mark of ours any more: it is not even looked at."""
     conditions: dict[Condition, float] = field(default_factory=dict)
 
     def wake(self, now: float, tick: int) -> None:
@@ -183,19 +185,22 @@ class Loop:
 
     def _keep(self, seat: Seat, since: int) -> None:
         name = seat.keeper.name
-        if self.standing.of(name) is Word.RELEASED:
+        word = self.standing.of(name)
+        seat.handed_back = seat.handed_back and word is Word.RELEASED
+        if seat.handed_back:
             seat.last = None
             self._note(seat, ())
             self._put_back(seat, NEVER)
             return
         agreed, seat.agreed = seat.agreed, False
         made_at: dict[Action, float] = {}
-        silent = seat.keeper.charge.observe_only or self.standing.of(name) is not None
+        silent = seat.keeper.charge.observe_only or word is Word.PAUSED
         try:
             done = seat.keeper.keep(
                 since,
                 write=not silent,
                 agreed=agreed,
+                release=word is Word.RELEASED,
                 stopping=self._stopping.is_set,
                 told=lambda result: self._told(seat, result, made_at),
             )
@@ -210,6 +215,8 @@ class Loop:
             self.openings.note(done, seat.woken_at, made_at)
             self._note(seat, conditions_of(done, _refusals(seat.keeper), seat.keeper.named))
             wait = self._wait(seat, done)
+            if word is Word.RELEASED and done.settled:
+                seat.handed_back, seat.last, wait = True, None, NEVER
         self._put_back(seat, wait)
 
     def _wait(self, seat: Seat, done: Round) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 
+from isthmus.app.keeper import Charge
+from isthmus.app.text import plain
 from isthmus.model.faults import Refused
 
 
@@ -15,7 +17,7 @@ class Word(Enum):
     """An operator's word on a shard."""
 
     PAUSED = "paused"  # look and show, write nothing, until resumed
-    RELEASED = "released"  # handed back as it is, open and working; not even looked at until resumed
+    RELEASED = "released"  # handed back as it is, open and working, our marks taken off; then not even looked at
 
 
 class Standing:
@@ -43,6 +45,34 @@ class Standing:
             self._words[shard] = word
         if self._path is not None:
             write_whole(self._path, json.dumps({name: word.value for name, word in self._words.items()}))
+
+
+WORDS: Mapping[str, Word | None] = {"pause": Word.PAUSED, "resume": None, "release": Word.RELEASED}
+
+
+def say_word(
+    charges: Iterable[Charge], standing: Standing, shard: object, word: Word | None, *, everywhere: bool = False
+) -> dict[str, str]:
+    """Say an operator's word on a shard.  Raises Refused for a shard that is not here, or cannot be released yet.
+
+    `everywhere` is the operator's word that other processes, which cannot be seen from here, have released theirs.
+    """
+    named = {charge.name: charge for charge in charges}
+    if not isinstance(shard, str) or shard not in named:
+        raise Refused(f"there is no shard '{plain(str(shard))}' here; there are: {', '.join(sorted(named))}")
+    if word is Word.RELEASED:
+        _may_be_released(named[shard], standing, everywhere=everywhere)
+    standing.say(shard, word)
+    return {"shard": shard, "state": word.value if word else "resumed"}
+
+
+def _may_be_released(charge: Charge, standing: Standing, *, everywhere: bool) -> None:
+    kept = sorted(name for name in charge.released_after if standing.of(name) is not Word.RELEASED)
+    if kept:
+        raise Refused(f"release {', '.join(kept)} first: without our marks their NICs would be strangers to them")
+    if charge.hosts_elsewhere and not everywhere:
+        hosts = ", ".join(sorted(map(plain, charge.hosts_elsewhere)))
+        raise Refused(f"{hosts} are kept by other processes: release their shards there, then add --everywhere")
 
 
 def write_whole(path: Path, text: str, replace: Callable[[Path, Path], None] = os.replace) -> None:

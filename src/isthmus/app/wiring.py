@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -153,7 +153,10 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
 
     charges = []
     if deployment.port_groups:
-        charges.append(charge(f"{name}/port-groups", placing.port_groups, partial(_switches, wiring, placing)))
+        groups = charge(f"{name}/port-groups", placing.port_groups, partial(_switches, wiring, placing))
+        standing_on_it = frozenset(f"{name}/{plain(host)}" for host in deployment.served)
+        elsewhere = frozenset(deployment.host) - frozenset(deployment.served)
+        charges.append(replace(groups, released_after=standing_on_it, hosts_elsewhere=elsewhere))
     for host in deployment.served:
         here = partial(placing.tags, host)
         charges.append(charge(f"{name}/{plain(host)}", here, partial(_switches_and_nve, wiring, placing, host)))

@@ -57,6 +57,15 @@ class RemovePortGroup:
     mark: OwnerMark
 
 
+@dataclass(frozen=True, slots=True)
+class DisownPortGroup:
+    """Take our mark off a port group and leave everything else as it is: from now on it is foreign."""
+
+    dvs: DvsId
+    key: str
+    mark: OwnerMark
+
+
 class Gate(Enum):
     """What a DV-port write does to the traffic of the port."""
 
@@ -134,6 +143,7 @@ Action: TypeAlias = (
     CreatePortGroup
     | AlterPortGroup
     | RemovePortGroup
+    | DisownPortGroup
     | SetDvPort
     | BuildNve
     | Learn

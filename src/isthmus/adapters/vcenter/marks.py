@@ -14,6 +14,7 @@ from isthmus.model.tags import Vni
 
 SCHEMA = 1
 SENTENCE = "Kept by isthmus, which sets its VLAN and removes it with its network. Do not edit or reuse."
+HANDED_BACK = "Was kept by isthmus, and handed back."
 MARK = re.compile(r"isthmus/(?P<schema>[0-9]{1,6})(?= |$)(?P<words>.*)")
 
 
@@ -21,6 +22,12 @@ def described(mark: OwnerMark, description: str = "") -> str:
     """`description` with this mark as its first line; what people wrote below an earlier mark stays."""
     below = description.partition("\n")[2] if MARK.match(first_line(description)) else description
     return f"{encoded(mark)}\n{below.strip() or SENTENCE}"
+
+
+def undescribed(description: str | None) -> str:
+    """`description` without its mark.  Never empty: a client cannot tell an empty text from one that is not sent."""
+    below = (description or "").partition("\n")[2] if MARK.match(first_line(description)) else description or ""
+    return HANDED_BACK if below.strip() in ("", SENTENCE) else below
 
 
 def encoded(mark: OwnerMark) -> str:

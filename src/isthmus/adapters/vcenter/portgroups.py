@@ -13,7 +13,7 @@ from isthmus.adapters.vcenter.faults import faults_of, ident, one_line
 from isthmus.adapters.vcenter.reading import properties
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import Tasks
-from isthmus.model.change import AlterPortGroup, CreatePortGroup, PortGroupSpec, RemovePortGroup
+from isthmus.model.change import AlterPortGroup, CreatePortGroup, DisownPortGroup, PortGroupSpec, RemovePortGroup
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.observed import OwnerMark
 
@@ -74,6 +74,18 @@ class PortGroups:
             except vmodl.fault.ManagedObjectNotFound:
                 return f"{action.key} was gone"
         return f"removed {action.key}"
+
+    def disown(self, action: DisownPortGroup) -> str:
+        """Take our mark off its description."""
+        group, config = self._ours(action.key, action.mark)
+        if config is None:
+            return f"{action.key} was gone"
+        spec = PortGroup.ConfigSpec(
+            configVersion=config.configVersion, description=marks.undescribed(config.description)
+        )
+        with faults_of(f"port group {action.key}"), accepted(f"port group {action.key}"):
+            self._tasks.run(lambda _: group.ReconfigureDVPortgroup_Task(spec), "disown port group")
+        return f"disowned {action.key}"
 
     def _ours(self, key: str, mark: OwnerMark) -> tuple[Any, Any]:
         # vSphere API: a port group's key is its managed object's id.

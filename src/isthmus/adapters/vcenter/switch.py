@@ -19,7 +19,16 @@ from isthmus.adapters.vcenter.portgroups import PortGroups
 from isthmus.adapters.vcenter.reading import Properties, properties, properties_with
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import IN_FLIGHT, Tasks
-from isthmus.model.change import AlterPortGroup, Change, CreatePortGroup, Outcome, RemovePortGroup, Result, SetDvPort
+from isthmus.model.change import (
+    AlterPortGroup,
+    Change,
+    CreatePortGroup,
+    DisownPortGroup,
+    Outcome,
+    RemovePortGroup,
+    Result,
+    SetDvPort,
+)
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import DvsId, HostId
 from isthmus.model.observed import DvPortState, PortGroupState, SwitchMirror, TargetId
@@ -102,6 +111,8 @@ class Switch:
                 detail = self._groups.alter(action)
             case RemovePortGroup() as action:
                 detail = self._groups.remove(action)
+            case DisownPortGroup() as action:
+                detail = self._groups.disown(action)
             case other:
                 raise TypeError(f"a distributed switch does not take {type(other).__name__}")
         return Result(change, Outcome.DONE, detail)
