@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyVim.connect import Disconnect
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from lab.netns.dvs import Access, MacLearning, Policy, Trunk, Vlan
 from lab.netns.state import NotThere
@@ -25,7 +25,6 @@ class Admin:
 
     login: Login
     _si: Any = field(init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._si = self.login.connect()
@@ -36,7 +35,7 @@ class Admin:
     # --- finding
 
     def find(self, kind: type, name: str) -> Any:
-        found = [thing for thing in self.all(kind) if thing.name == name]
+        found = [thing for thing, its_name in self._named(kind) if its_name == name]
         if len(found) != 1:
             raise NotThere(f"{len(found)} objects of type {kind.__name__} are named {name!r}")
         return found[0]
@@ -49,6 +48,12 @@ class Admin:
         finally:
             view.DestroyView()
 
+    def _named(self, kind: type) -> Iterator[tuple[Any, str]]:
+        for thing in self.all(kind):
+            # What is deleted between the list and the look at it is not there.
+            with contextlib.suppress(vmodl.fault.ManagedObjectNotFound):
+                yield thing, thing.name
+
     def vm(self, name: str) -> Any:
         return self.find(vim.VirtualMachine, name)
 
@@ -59,7 +64,7 @@ class Admin:
         return self.find(vim.dvs.DistributedVirtualPortgroup, name)
 
     def port_group_names(self) -> set[str]:
-        return {group.name for group in self.all(vim.dvs.DistributedVirtualPortgroup)}
+        return {name for _, name in self._named(vim.dvs.DistributedVirtualPortgroup)}
 
     def switch(self, name: str) -> Any:
         return self.find(vim.DistributedVirtualSwitch, name)
@@ -134,6 +139,11 @@ class Admin:
         """The VID the VM's port wears; None for a trunk."""
         spec = self.dv_port(vm, nic)[1].config.setting.vlan
         return int(spec.vlanId) if isinstance(spec, _DVS.VlanIdSpec) else None
+
+    def worn_vids(self, switch: str) -> set[int]:
+        """Every VID that any port of the switch wears, plugged in or not."""
+        specs = (port.config.setting.vlan for port in self.switch(switch).FetchDVPorts(vim.dvs.PortCriteria()))
+        return {int(spec.vlanId) for spec in specs if isinstance(spec, _DVS.VlanIdSpec)} - {0}
 
     def set_port(self, vm: str, vlan: Vlan | None = None, blocked: bool | None = None, nic: int = 0) -> None:
         """Override settings of one port, by hand."""

@@ -7,11 +7,12 @@ import time
 import traceback
 from collections.abc import Iterator
 
+from lab.netns.process import ProcessId
 from lab.netns.product import Isthmus
 from lab.netns.show_changes import control_run, deletion, killed, meddling, stopping, vmotion
 from lab.netns.show_networks import across_hosts, isolation, same_host, two_tenants, unbound
 from lab.netns.stage import Shown, Stage, Step
-from lab.netns.state import WorldState
+from lab.netns.state import AlreadyThere, WorldState
 from lab.netns.world import World, world
 from lab.vcenter import NotBuilt
 
@@ -26,13 +27,9 @@ def demo(name: str) -> int:
     began = time.monotonic()
     state = WorldState(name)
     passed = failed = 0
-    try:
-        for shown in _all(state):
-            print(_line(shown), flush=True)
-            passed, failed = (passed + 1, failed) if shown.passed else (passed, failed + 1)
-    except NotBuilt as problem:
-        print(f"lab.netns: {problem}", file=sys.stderr)
-        return 1
+    for shown in _all(state):
+        print(_line(shown), flush=True)
+        passed, failed = (passed + 1, failed) if shown.passed else (passed, failed + 1)
     print(f"-- {time.monotonic() - began:.0f} s")
     print(f"demo: {passed} checks passed, {failed} failed")
     return 0 if passed and not failed else 1
@@ -40,11 +37,25 @@ def demo(name: str) -> int:
 
 def _all(state: WorldState) -> Iterator[Shown]:
     print("-- bringing up a vCenter, three ESXi hosts with an OVS appliance each, and an underlay", flush=True)
-    with world(state.name) as made:
-        yield from _in(made)
-    left = [*state.namespaces(), *([str(state.directory)] if state.directory.exists() else [])]
-    alive = [process.what for process in made.state.processes.alive()]
-    yield Shown("nothing is left behind", not left and not alive, ", ".join(left + alive) or "nothing")
+    processes: list[ProcessId] = []
+    try:
+        with world(state.name) as made:
+            try:
+                yield from _in(made)
+            finally:
+                processes = made.state.processes.all()
+    except (AlreadyThere, NotBuilt):
+        raise
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        yield Shown("the world comes up and down again", False, f"{type(error).__name__} (see above)")
+    left = [process.what for process in processes if process.alive] + state.namespaces()
+    left += [str(state.directory)] if state.directory.exists() else []
+    yield Shown(
+        "nothing is left behind",
+        not left,
+        ", ".join(left) or f"none of {len(processes)} processes, no namespace, no file",
+    )
 
 
 def _in(made: World) -> Iterator[Shown]:
@@ -59,7 +70,7 @@ def _in(made: World) -> Iterator[Shown]:
         except Exception as error:
             failed = True
             traceback.print_exc(limit=-3, file=sys.stderr)
-            yield Shown(step.__name__.replace("_", " "), False, f"{type(error).__name__}: {error}")
+            yield Shown(step.__name__.replace("_", " "), False, f"{type(error).__name__} (see above)")
     if failed:
         _tell_logs(made, stage.isthmus)
 

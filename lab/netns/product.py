@@ -107,7 +107,8 @@ class Isthmus:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     def log(self, host: str) -> str:
-        return self._path(host, "log").read_text(errors="replace")
+        path = self._path(host, "log")
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def _path(self, host: str, kind: str) -> Path:
         return self.world.state.directory / f"{self.label}-{host.split('.')[0]}.{kind}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
 from lab.netns import static_nve
 from lab.netns.dvs import Access
+from lab.netns.layout import TENANT
 from lab.netns.product import Network
 from lab.netns.stage import (
     BLUE_DB,
@@ -112,10 +114,10 @@ def deletion(stage: Stage) -> Iterator[Shown]:
     yield Shown(
         "its flows go", flows is not None, f"{len(_flows_of(stage, BLUE_DB))} left on all appliances, {took(flows)}"
     )
-    still = {
-        vid for name in ("red-a", "red-c", "red-e", "red-f", "blue-a", "blue-b") for vid in [world.admin.vid_of(name)]
-    }
-    yield Shown("its tags are free", not worn & still, f"VID {listed(worn)} worn by nobody: {not worn & still}")
+    still = worn & (world.admin.worn_vids(TENANT) | _mapped_vids(stage))
+    yield Shown(
+        "its tags are free", not still, f"VID {listed(worn)}; worn by a port or known to an NVE: {listed(still)}"
+    )
     talks = stage.guest("foreign-a").ping("10.9.0.2")
     yield Shown(
         "the hand-made port group is untouched",
@@ -143,11 +145,23 @@ def _as_made(stage: Stage, group: str) -> tuple[str, str, int]:
     return config.configVersion, str(config.defaultPortConfig), len(found.portKeys)
 
 
+def _mapped_vids(stage: Stage) -> set[int | None]:
+    """The VIDs that any flow of any appliance matches or sets."""
+    return {
+        int(vid)
+        for flow in _all_flows(stage)
+        for vid in re.findall(r"(?:dl_vlan|set_vlan_vid:|mod_vlan_vid:)=?(\d+)", flow)
+    }
+
+
 def _flows_of(stage: Stage, network: Network) -> list[str]:
+    return [flow for flow in _all_flows(stage) if f"{network.vni:#x}" in flow]
+
+
+def _all_flows(stage: Stage) -> list[str]:
     return [
         flow
         for appliance in stage.world.appliances
         for bridge in appliance.own_bridges
         for flow in appliance.ovs.dump_flows(bridge)
-        if f"{network.vni:#x}" in flow
     ]
