@@ -32,6 +32,12 @@ class Admin:
     def close(self) -> None:
         Disconnect(self._si)
 
+    def end_other_sessions(self) -> None:
+        """Everybody else is logged out, as after an operator's "terminate session"."""
+        manager = self._si.RetrieveContent().sessionManager
+        others = [session.key for session in manager.sessionList if session.key != manager.currentSession.key]
+        manager.TerminateSession(others)
+
     # --- finding
 
     def find(self, kind: type, name: str) -> Any:

@@ -52,6 +52,8 @@ class Hostd:
     inventory: Inventory = field(default_factory=Inventory)
     stuns: list[Stun] = field(default_factory=list)
     requests: queue.SimpleQueue[control.Request] = field(default_factory=queue.SimpleQueue)
+    _asked: list[control.Request] = field(default_factory=list)
+    """Waiting for the end of a round that began after them; one that fails leaves them waiting for the next."""
     _places: dict[str, Place] = field(default_factory=dict)
     _rarps: list[tuple[float, str]] = field(default_factory=list)
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -80,29 +82,27 @@ class Hostd:
         try:
             self._wake.set()
             while not self._stop.is_set():
-                asked = self._requests_now()
+                self._take_requests()
                 self._announced(events.read())
-                if self._wake.is_set() or asked:
+                if self._wake.is_set() or self._asked:
                     self._wake.clear()
                     self.inventory = reader.inventory()
                 elif reader.ports_changed():
                     self.inventory = replace(self.inventory, ports=reader.ports())
                 self._act()
-                for request in asked:
-                    request.answer(control.picture(self))
+                while self._asked:
+                    self._asked.pop().answer(control.picture(self))
                 self._rest()
         finally:
             reader.close()
             events.close()
 
-    def _requests_now(self) -> list[control.Request]:
-        asked = []
+    def _take_requests(self) -> None:
         while not self.requests.empty():
             request = self.requests.get()
             if request.timing is not None:
                 self.moves.timing = request.timing
-            asked.append(request)
-        return asked
+            self._asked.append(request)
 
     def _announced(self, told: list[Announced]) -> None:
         for said in told:

@@ -131,6 +131,14 @@ def test_a_tag_changed_in_vcenter_takes_effect_within_tens_of_milliseconds(red: 
     assert red.admin.vid_of("b") == 13
 
 
+def test_hosts_that_lose_their_session_keep_the_wire_and_log_in_again(red: World) -> None:
+    red.admin.end_other_sessions()
+    assert red.guest("a").ping("10.0.0.2").all_answered
+    red.admin.set_port("b", Access(13))
+    red.picture()
+    assert red.guest("a").ping("10.0.0.2", patience=QUIET).none_answered
+
+
 def test_the_wire_goes_with_the_power_and_the_machine_with_the_vm(red: World) -> None:
     d = red.boot("d", "esx1.lab", "red", ["10.0.0.9/24"])
     red.admin.set_port("d", Access(11), blocked=False)
