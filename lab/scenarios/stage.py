@@ -13,7 +13,7 @@ class Stage(Protocol):
 
     @property
     def moves_are_seamless(self) -> bool:
-        """The destination's NVE can hold a port before its VM is there; an SDN that locates a port at one host cannot."""
+        """An NVE can hold a port before its VM is there; where the SDN locates a port at one host it cannot."""
         ...
 
     def network(self, name: str, *, listed: bool = False) -> None:
