@@ -8,6 +8,7 @@ assert world.hears("a", frame_from="b")
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 from isthmus.core.design import Design
@@ -28,6 +29,7 @@ from lab.wire.inventory import WireInventory
 from lab.wire.layout import TENANT, lay_out
 from lab.wire.loop import ShardLoop
 from lab.wire.nve import WireNve
+from lab.wire.ovs import WireOvs
 from lab.wire.vcenter import VCenter
 from lab.wire.vsphere import PortGroup, Vm, VmNic
 
@@ -220,7 +222,13 @@ class Lab:
             for vni, peer in self._peers()
             if peer.mac is not None
         ]
-        return audit(self.vcenter, self.wires, self.trunks, outsiders)
+        appliances = [nve for nve in self.nves.values() if isinstance(nve, WireOvs)]
+        learnt = [deepcopy(nve.learnt) for nve in appliances]
+        try:
+            return audit(self.vcenter, self.wires, self.trunks, outsiders)
+        finally:  # looking must not teach the data path anything
+            for nve, before in zip(appliances, learnt, strict=True):
+                nve.learnt = before
 
     def _peers(self) -> Iterator[tuple[int, Peer]]:
         for peer in self.intent.peers:

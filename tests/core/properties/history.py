@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isthmus.core.flows import LEARNT_SECONDS
 from isthmus.model.change import Change, Forget, Gate, Outcome, RemoveHostPortGroup, RemovePortGroup, SetDvPort
 from isthmus.model.names import DvsId, HostId, NetworkId, VmId
 from isthmus.model.names import mac as as_mac
 from isthmus.model.observed import Access, NoVlan, OwnerMark, Trunk
 from isthmus.model.tags import Vid, Vni
 from lab.wire.audit import OWNER
+from lab.wire.frames import rarp
 from lab.wire.layout import TENANT
 from lab.wire.loop import Errand
 from lab.wire.vcenter import CannotMove
@@ -47,6 +49,7 @@ class History:
         self.hand_made = 0
         self._foreign = self.laws.foreign()
         self._checked = -1
+        self._touched: HostId | None = None
         self._written = 0
 
     # people, VMs, SDNs
@@ -57,6 +60,7 @@ class History:
         vms = [vm for vm in self.lab.vcenter.vms.values() if vm.name in VMS]
         vm = vms[who % len(vms)] if vms else None
         host = HOSTS[which % len(HOSTS)]
+        self._touched = self.lab.host(HOSTS[who % len(HOSTS)]) if vm is None or deed == "boot" else vm.host
         match deed:
             case "boot":
                 self.boot(HOSTS[who % len(HOSTS)], which, powered_on=yes or which > 2)
@@ -65,7 +69,7 @@ class History:
             case "remove_network":
                 self.remove_network(sorted(NETWORKS)[which % len(NETWORKS)])
             case "add_foreign":
-                self.add_foreign(10 + which % 5, HOSTS[who % len(HOSTS)], with_vm=yes)
+                self.add_foreign(11 + which % 3, HOSTS[who % len(HOSTS)], with_vm=yes)
             case "retag_by_hand":
                 self.retag_by_hand(who, 10 + which % 5, opened=yes)
             case _ if vm is None:
@@ -132,6 +136,7 @@ class History:
                 self.lab.vcenter.restart_by_ha(vm.id, self.lab.host(to))
             except CannotMove:
                 return
+            self._speak(vm)
 
     def announce(self, vm: Vm, to: str) -> None:
         if vm.moving_to is None and vm.host != self.lab.host(to):
@@ -149,12 +154,20 @@ class History:
                 self.lab.vcenter.complete(vm.id)
             except CannotMove:
                 self.lab.vcenter.fail_move(vm.id)
+            else:
+                self._speak(vm)
         elif not well:
             self.lab.vcenter.fail_move(vm.id)
 
+    def _speak(self, vm: Vm) -> None:
+        """ESXi announces a VM that has resumed on a host; whoever hears it may learn where the VM is."""
+        self.lab.wires.send(_nic(vm).id, rarp(_nic(vm).mac))
+
     def add_foreign(self, vid: int, host: str, *, with_vm: bool) -> None:
         """Somebody makes a port group of his own with a VID that he sees nobody wearing."""
-        if self.thoughts or vid in self.laws.worn() or self.hand_made > 1:
+        for index in range(len(self.lab.loops)):  # what is planned but not yet to be seen cannot be avoided
+            self.finish(index)
+        if vid in self.laws.worn() or self.hand_made > 1:
             return
         self.hand_made += 1
         name = f"hand-made-{self.hand_made}"
@@ -243,6 +256,13 @@ class History:
             case _:
                 return False
 
+    def wake(self) -> None:
+        """What happened last wakes the loops of its host, which think at once and act when they come to it."""
+        host = self._touched
+        for index, name in enumerate(sorted(self.lab.loops)):
+            if host is not None and host in self.lab.loops[name].shard.hosts:
+                self.think(index)
+
     def act(self, index: int, choice: int) -> None:
         """The next change of a plan under way, any that may be next."""
         if self.thoughts:
@@ -291,7 +311,8 @@ class History:
         assert self.laws.foreign() == self._foreign, "something foreign was written"
 
     def check_at_rest(self) -> None:
-        """The laws of rest."""
+        """The laws of rest, once what the data path learnt by itself has expired."""
+        self.lab.clock.advance(LEARNT_SECONDS + 1)
         self.laws.nothing_more_to_do()
         self.laws.neighbours_hear_each_other()
 

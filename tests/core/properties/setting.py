@@ -10,7 +10,8 @@ from isthmus.model.place import PlaceKind
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
 
-NETWORKS = MappingProxyType({"red": 5001, "blue": 5002, "green": 5003, "white": 5004})
+NETWORKS = MappingProxyType({"red": 5003, "blue": 5006, "green": 5014, "white": 5015})
+"""Networks by VNI: all of them would like the same VID of SMALL first, so that they meet."""
 HOSTS = ("esx1", "esx2", "esx3")
 VMS = ("a", "b", "c", "d", "e")
 OTHER = "vSwitch0"
@@ -20,12 +21,17 @@ SMALL = VidPool(VidSet.of("11-13"))
 
 @dataclass(frozen=True)
 class Setting:
-    """One kind of history.  `meddling`: hands write tags onto our places, too."""
+    """One kind of history.
+
+    `meddling`: hands write tags onto our places, too.  `crowded`: little but VMs that come and go, so that tags change
+    wearers all the time.
+    """
 
     design: Design
     pool: VidPool = SMALL
     distributed: bool = False
     meddling: bool = False
+    crowded: bool = False
 
     @property
     def dv_ports(self) -> bool:

@@ -23,6 +23,7 @@ def _settings() -> dict[str, Setting]:
         found[f"{design.name}-meddled"] = Setting(design, meddling=True)
     for design in BY_HOST:
         found[f"{design.name}-distributed"] = Setting(design, distributed=True)
+        found[f"{design.name}-crowded"] = Setting(design, distributed=True, crowded=True)
     for design in BY_PORT:
         found[f"{design.name}-reuse"] = Setting(design, REUSING)
         found[f"{design.name}-reuse-distributed"] = Setting(design, REUSING, distributed=True)

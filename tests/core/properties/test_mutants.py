@@ -12,7 +12,16 @@ import pytest
 
 from isthmus.core import plan_nves, plan_ports, reconcile, view, worn
 from isthmus.core.allocate import Worn
-from isthmus.core.design import CONTRAIL, OVSVAPP, OVSVAPP_CLUSTER, OVSVAPP_PORT, OVSVAPP_VSS, VDS_LEAF, VDS_STATIC
+from isthmus.core.design import (
+    CONTRAIL,
+    OVSVAPP,
+    OVSVAPP_CLUSTER,
+    OVSVAPP_PORT,
+    OVSVAPP_VSS,
+    VDS_LEAF,
+    VDS_STATIC,
+    Design,
+)
 from isthmus.core.view import View
 from isthmus.model.change import Gate
 from isthmus.model.names import HostId
@@ -28,7 +37,6 @@ from isthmus.model.scope import ForeignSubject, HostScope
 from tests.core.properties.machine import settings_of, tell
 from tests.core.properties.setting import SMALL, Setting
 
-POOL = SMALL
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -141,45 +149,53 @@ def _reuse_inside_a_move_domain(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(View, "domain", by_host)
 
 
+def _crowded(design: Design, *, distributed: bool = False) -> Setting:
+    return Setting(design, distributed=distributed, crowded=True)
+
+
 MUTANTS = [
     *(
-        Mutant("ignore worn tags", _ignore_worn_tags, Setting(design, POOL))
+        Mutant("ignore worn tags", _ignore_worn_tags, Setting(design, SMALL))
         for design in (OVSVAPP, CONTRAIL, OVSVAPP_CLUSTER, VDS_STATIC)
     ),
     *(
-        Mutant("ignore all worn tags", _ignore_all_worn_tags, Setting(design, POOL))
+        Mutant("ignore all worn tags", _ignore_all_worn_tags, Setting(design, SMALL))
         for design in (OVSVAPP, OVSVAPP_PORT, OVSVAPP_CLUSTER, OVSVAPP_VSS, VDS_LEAF)
     ),
     *(
-        Mutant("free a tag still worn", _free_a_tag_that_an_nve_still_knows, Setting(design, POOL))
+        Mutant("free a tag still worn", _free_a_tag_that_an_nve_still_knows, _crowded(design))
         for design in (OVSVAPP, CONTRAIL)
     ),
     *(
-        Mutant("bare a port too early", _bare_a_port_before_the_nve_forgot, Setting(design, POOL, distributed=True))
+        Mutant(
+            "bare a port too early",
+            _bare_a_port_before_the_nve_forgot,
+            _crowded(design, distributed=True),
+        )
         for design in (OVSVAPP, CONTRAIL)
     ),
     *(
-        Mutant("drop the owner check", _drop_the_owner_check, Setting(design, POOL))
+        Mutant("drop the owner check", _drop_the_owner_check, Setting(design, SMALL))
         for design in (OVSVAPP, CONTRAIL, OVSVAPP_CLUSTER, VDS_LEAF)
     ),
     *(
-        Mutant("failed read taken as empty", _take_a_failed_read_as_empty, Setting(design, POOL))
+        Mutant("failed read taken as empty", _take_a_failed_read_as_empty, Setting(design, SMALL))
         for design in (OVSVAPP, CONTRAIL, OVSVAPP_CLUSTER, OVSVAPP_VSS, VDS_STATIC)
     ),
     *(
-        Mutant("failed source taken as fresh", _take_a_failed_source_as_fresh, Setting(design, POOL))
+        Mutant("failed source taken as fresh", _take_a_failed_source_as_fresh, Setting(design, SMALL))
         for design in (OVSVAPP, VDS_STATIC)
     ),
     *(
-        Mutant("open before the NVE knows", _open_before_the_nve_knows, Setting(design, POOL))
+        Mutant("open before the NVE knows", _open_before_the_nve_knows, Setting(design, SMALL))
         for design in (OVSVAPP, CONTRAIL, OVSVAPP_PORT)
     ),
     *(
-        Mutant("open without a claim", _open_without_a_claim, Setting(design, POOL, distributed=True))
+        Mutant("open without a claim", _open_without_a_claim, _crowded(design, distributed=True))
         for design in (OVSVAPP, CONTRAIL)
     ),
     *(
-        Mutant("reuse inside a move domain", _reuse_inside_a_move_domain, Setting(design, POOL))
+        Mutant("reuse inside a move domain", _reuse_inside_a_move_domain, Setting(design, SMALL))
         for design in (OVSVAPP, CONTRAIL)
     ),
 ]
@@ -191,4 +207,4 @@ MUTANTS = [
 def test_a_mutant_is_given_away(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.mutate(monkeypatch)
     with pytest.raises(AssertionError):
-        tell(mutant.setting, settings_of("fixed", shrink=False, examples=60))
+        tell(mutant.setting, settings_of("fixed", shrink=False, examples=300))
