@@ -47,7 +47,9 @@ class FileIntent:
     def watch(self, wake: Wake) -> None:
         """Poll the file's signature in a thread; wake everybody when it changes."""
         if self._watcher is None:
-            self._watcher = threading.Thread(target=self._poll, args=(wake,), name="intent-file", daemon=True)
+            # What was read last is where watching begins: a change before the thread runs is a change, too.
+            seen = self._signature or _signature(self._path)
+            self._watcher = threading.Thread(target=self._poll, args=(wake, seen), name="intent-file", daemon=True)
             self._watcher.start()
 
     def close(self) -> None:
@@ -56,8 +58,7 @@ class FileIntent:
         if self._watcher is not None and self._watcher is not threading.current_thread():
             self._watcher.join(timeout=2 * self._poll_seconds + 1)
 
-    def _poll(self, wake: Wake) -> None:
-        last = _signature(self._path)
+    def _poll(self, wake: Wake, last: Signature | None) -> None:
         while not self._stopping.wait(self._poll_seconds):
             now = _signature(self._path)
             if now != last:
