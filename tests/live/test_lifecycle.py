@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -27,18 +28,22 @@ TREE = Path(__file__).parents[2]
 def traces(state: WorldState) -> dict[str, list[str]]:
     """All that a world could have left on this machine."""
     links = namespace.run("ip", "-brief", "link").split()
-    commands = (path.read_bytes().decode(errors="replace") for path in _command_lines())
     return {
         "namespaces": state.namespaces(),
         "directories": [str(state.directory)] if state.directory.exists() else [],
         "links": [link for link in links if link.startswith(("w1", "tenant-", "uplink-"))],
-        "processes": [line for line in commands if str(state.directory) in line or state.prefix in line],
+        "processes": [line for line in _command_lines() if str(state.directory) in line or state.prefix in line],
         "temporary": [str(path) for path in Path("/tmp").glob(f"*{state.name}*")],
     }
 
 
-def _command_lines() -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+def _command_lines() -> list[str]:
+    """Of every process there is; some end while we look."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(path.read_bytes().decode(errors="replace"))
+    return found
 
 
 def python(code: str) -> subprocess.Popen[bytes]:
@@ -115,7 +120,8 @@ time.sleep(60)
     assert state in stale()
     assert traces(state)["processes"]
     with world(name("o"), ONE_HOST) as other:
-        subprocess.run([sys.executable, "-m", "lab.netns", "down", "--all-stale"], cwd=TREE, check=True)
+        # Not --all-stale: somebody else's stale world is no business of a test.
+        subprocess.run([sys.executable, "-m", "lab.netns", "down", state.name], cwd=TREE, check=True)
         assert not any(traces(state).values())
         assert other.state.is_live
 
