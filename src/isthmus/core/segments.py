@@ -30,6 +30,8 @@ class Segment:
     remote: Mapping[Mac, tuple[str, ...]] = field(default_factory=dict)
     flood: tuple[str, ...] = ()
     addresses: Mapping[str, Mac] = field(default_factory=dict)
+    here: frozenset[Mac] = frozenset()
+    """The MACs that are at this NVE now, also those about to leave."""
 
 
 class Whereabouts:
@@ -67,6 +69,7 @@ class Whereabouts:
         remote: dict[Mac, list[str]] = {}
         flood: set[str] = set()
         addresses: dict[str, Mac] = {}
+        present: set[Mac] = set()
         for attachment in self._attachments.by_network.get(network.id, ()):
             if not attachment.live:
                 continue
@@ -77,6 +80,8 @@ class Whereabouts:
             flood.update(elsewhere)
             for mac in attachment.macs:
                 remote.setdefault(mac, []).extend(elsewhere)
+            if attachment.nic.host in hosts:
+                present.update(attachment.macs)
             # Whoever is here, or about to come, answers for itself.
             if not any(host in hosts for host in places):
                 addresses.update((address, attachment.nic.mac) for address in attachment.addresses)
@@ -94,6 +99,7 @@ class Whereabouts:
             {mac: tuple(dict.fromkeys(vteps)) for mac, vteps in sorted(remote.items())},
             tuple(sorted(flood)),
             dict(sorted(addresses.items())),
+            frozenset(present),
         )
 
     def _vtep(self, host: HostId) -> str | None:
