@@ -72,7 +72,7 @@ def _leaf_entries(segments: Iterable[Segment]) -> Iterator[NveEntry]:
             yield LeafBinding(vid, vni)
         yield LeafFlood(vni, frozenset(segment.flood))
         for mac, vteps in segment.remote.items():
-            # A leaf takes one VTEP per MAC, and an entry for a MAC it has below itself would lead away from it.  Until a
+            # A leaf takes one VTEP per MAC, and an entry for a MAC below itself would lead away from it.  Until a
             # moving VM has arrived it is where it was, which is named first.
             if mac not in segment.here:
                 yield LeafUnicast(vni, mac, vteps[0])

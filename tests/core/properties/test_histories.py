@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.core.design import DESIGNS
+from isthmus.core.design import DESIGNS, Design
 from isthmus.model.place import PlaceKind
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
 from tests.core.properties.machine import PROFILE, settings_of, tell
 from tests.core.properties.setting import Setting
+from tests.core.properties.told import a_tag_changes_hands_while_its_old_host_is_half_way
 
 REUSING = VidPool(VidSet.of("11-13"), reuse=True)
 BY_HOST = [design for design in DESIGNS.values() if design.place is not PlaceKind.DV_PORT_GROUP]
@@ -43,3 +44,8 @@ def test_a_few_histories_keep_isolation_come_to_rest_and_leave_nothing(name: str
 @pytest.mark.parametrize("name", SETTINGS)
 def test_any_history_keeps_isolation_comes_to_rest_and_leaves_nothing(name: str) -> None:
     tell(SETTINGS[name], settings_of(PROFILE))
+
+
+@pytest.mark.parametrize("design", BY_PORT, ids=lambda design: design.name)
+def test_a_tag_changes_hands_while_its_old_host_is_half_way(design: Design) -> None:
+    a_tag_changes_hands_while_its_old_host_is_half_way(Setting(design, distributed=True))
