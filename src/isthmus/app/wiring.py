@@ -68,10 +68,10 @@ class Wiring:
         for name, vcenter in self.vcenters.items():
             vcenter.inventory.watch(partial(self._news, self.inventories[name], wake))
 
-    @staticmethod
-    def _news(source: Source[Intent] | Source[Inventory], wake: Wake, hosts: frozenset[HostId] | None) -> None:
+    def _news(self, source: Source[Intent] | Source[Inventory], wake: Wake, hosts: frozenset[HostId] | None) -> None:
         source.woken()
-        wake(hosts)
+        # A vCenter names the hosts that share a port group; a network has one on each deployment's switch.
+        wake(hosts if len(self.config.deployment) == 1 else None)
 
     def switch(self, vcenter: str, dvs: DvsId) -> Target:
         """A distributed switch."""

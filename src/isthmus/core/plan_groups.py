@@ -235,7 +235,11 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     wrong = _drift(state, spec)
     if wrong:
         action = AlterPortGroup(dvs, key, state.version, spec)
-        draft.add(switch_target(dvs), action, f"port group of {network.id}, VID {vid}: {', '.join(wrong)}")
+        # Off a VID that is another's it must at once; to leave its own for a better one can wait for an operator.
+        worn = state.vlan.vid if isinstance(state.vlan, Access) else vid
+        retag = worn != vid and _is_its_own(view, allocation, network, worn)
+        reason = f"port group of {network.id}, VID {vid}: {', '.join(wrong)}"
+        draft.add(switch_target(dvs), action, reason, guarded=retag)
 
 
 def _undo_overrides(view: View, draft: Draft) -> None:
