@@ -89,3 +89,23 @@ def test_a_second_network_with_a_vni_that_is_taken_waits_and_the_first_stays_as_
     thought = town.think()
     assert not thought.plan
     assert "VNI 5001 is network red's already" in thought.unmet[0].reason
+
+
+def test_two_networks_of_one_name_get_port_groups_that_can_be_told_apart() -> None:
+    town = town_of_groups()
+    town.networks[NetworkId("red-2")] = replace(town.networks[NetworkId("red")], id=NetworkId("red-2"), vni=Vni(5009))
+    town.groups.clear()
+    names = [c.action.spec.name for c in town.think().plan.changes if isinstance(c.action, CreatePortGroup)]
+    assert names == ["red (red)", "red (red-2)"]
+
+
+def test_a_network_that_comes_back_with_another_vni_waits_for_the_nics_of_the_old_one() -> None:
+    town = town_of_groups().vm("a", "red")
+    town.networks[NetworkId("red")] = replace(town.networks[NetworkId("red")], vni=Vni(5009))
+    thought = town.think()
+    assert not thought.plan
+    assert any("with another VNI is still in use" in unmet.reason for unmet in thought.unmet)
+    town.ports.clear()
+    town.nics.clear()
+    town.settle()
+    assert [group.mark and group.mark.vni for group in town.groups.values()] == [5009]

@@ -8,10 +8,6 @@ from isthmus.core.design import CONTRAIL, OVSVAPP_PORT, Design
 from lab.wire.world import two_racks
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an unlisted port is named by VM and NIC alone, so its stale plug at an unreachable NVE passes for its own",
-)
 @pytest.mark.parametrize("design", [CONTRAIL, OVSVAPP_PORT], ids=lambda design: design.name)
 def test_a_nic_replugged_while_an_nve_is_unreachable_does_not_hear_its_old_network_there(design: Design) -> None:
     world = two_racks(design).network("blue").vms("a@esx3", "b@esx1").network("white")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from isthmus.model.change import Unmet
 from isthmus.model.intent import Intent, Network, Port
 from isthmus.model.inventory import Inventory, Nic
-from isthmus.model.names import DvsId, HostId, Mac, NetworkId, PortId, VmId
+from isthmus.model.names import DvsId, HostId, Mac, NetworkId, NicId, PortId, VmId
 from isthmus.model.observed import OwnerMark
 from isthmus.model.place import DvPort
 
@@ -47,9 +47,9 @@ class Attachments:
     unmet: tuple[Unmet, ...] = ()
 
 
-def implied_port(nic: Nic) -> PortId:
-    """The id of a port that no source listed: the NIC's own identity."""
-    return PortId(str(nic.id))
+def implied_port(nic: NicId, network: NetworkId) -> PortId:
+    """The id of a port that no source listed: the NIC in this network.  In another network it is another port."""
+    return PortId(f"{nic}@{network}")
 
 
 def attach(intent: Intent, inventory: Inventory, marks: Mapping[tuple[DvsId, str], OwnerMark]) -> Attachments:
@@ -73,7 +73,8 @@ def attach(intent: Intent, inventory: Inventory, marks: Mapping[tuple[DvsId, str
         elif network.ports_listed:
             unmet.append(Unmet(str(nic.id), _stranger(nic, network, listed)))
         else:
-            found.append(Attachment(nic, implied_port(nic), network, (nic.mac,), (), nic.powered_on and nic.connected))
+            implied = implied_port(nic.id, network.id)
+            found.append(Attachment(nic, implied, network, (nic.mac,), (), nic.powered_on and nic.connected))
     return _indexed(found, unmet)
 
 

@@ -52,8 +52,11 @@ TO_OVERLAY, DECAP, LEARNT, UNICAST, FLOOD = (
     20,
     22,
 )  # br-tun; the numbers stock Neutron agents use, where they have one
-LEARNT_SECONDS = 30
-"""How long an entry learnt from a moved VM's RARP pre-empts the computed one: longer than a few rounds."""
+LEARNT_SECONDS = 10
+"""How long what a moved VM's RARP taught pre-empts the computed entry: some rounds.
+
+A move that nobody announced and whose RARPs were all lost is misdirected for as long.
+"""
 
 
 def flows(segments: Iterable[Segment]) -> Iterator[Flow]:

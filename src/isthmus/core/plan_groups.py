@@ -36,9 +36,12 @@ from isthmus.model.scope import NetworkSubject
 from isthmus.model.tags import Vid
 
 
-def group_name(network: Network) -> str:
-    """What people see: the network's name, or its id.  Never an identity."""
-    return network.name or network.id
+def group_name(view: View, network: Network) -> str:
+    """What people see: the network's name, with its id if another network has the same.  Never an identity."""
+    if not network.name:
+        return network.id
+    shared = view.names[network.name] > 1
+    return f"{network.name} ({network.id})" if shared else network.name
 
 
 def plan_gated_groups(view: View, draft: Draft) -> None:
@@ -49,9 +52,11 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
             draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
             continue
         for network in _networks(view):
-            spec = PortGroupSpec(group_name(network), _mark(view, network))
+            spec = PortGroupSpec(group_name(view, network), _mark(view, network))
             key = group_of(view, dvs, network)
-            if key is None:
+            if key is None and _drains(view, dvs, network):
+                draft.cannot(f"network {network.id}", "waits: the port group it had with another VNI is still in use")
+            elif key is None:
                 draft.add(target, CreatePortGroup(dvs, spec), f"network {network.id} has no port group here")
             else:
                 _mend(view, dvs, key, spec, draft)
@@ -64,6 +69,14 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
             if (dvs, state.port_group) in view.marks and not state.connected and (state.vlan_own or state.blocked_own):
                 write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None)
                 draft.add(target, write, "nobody holds this port any more")
+
+
+def _drains(view: View, dvs: DvsId, network: Network) -> bool:
+    """Whether the network has a port group with another VNI that NICs have not left yet."""
+    return any(
+        switch == dvs and mark.network == network.id and mark.vni != network.vni and plugged_in(view.switches[dvs], key)
+        for (switch, key), mark in view.marks.items()
+    )
 
 
 def _networks(view: View) -> list[Network]:
@@ -226,8 +239,11 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     vid = allocation.bindings.get(place)
     if vid is None:
         return  # the allocation says why
-    spec = PortGroupSpec(group_name(network), _mark(view, network), vid)
+    spec = PortGroupSpec(group_name(view, network), _mark(view, network), vid)
     key = group_of(view, dvs, network)
+    if key is None and _drains(view, dvs, network):
+        draft.cannot(f"network {network.id}", "waits: the port group it had with another VNI is still in use")
+        return
     if key is None:
         draft.add(switch_target(dvs), CreatePortGroup(dvs, spec), f"network {network.id} has VID {vid} here")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -49,6 +50,8 @@ class View:
     attachments: Attachments = field(default_factory=lambda: Attachments((), {}, {}, {}))
     groups: Mapping[tuple[DvsId, NetworkId, Vni], tuple[str, ...]] = field(default_factory=dict)
     """The keys of our port groups by switch and network."""
+    names: Mapping[str, int] = field(default_factory=dict)
+    """How many networks have a name."""
 
     @property
     def shard(self) -> Shard:
@@ -123,6 +126,7 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         marks,
         attachments,
         groups,
+        Counter(network.name for network in world.intent.networks.values()),
     )
 
 

@@ -9,7 +9,7 @@ from isthmus.core.attach import implied_port
 from isthmus.core.flows import mapped
 from isthmus.core.view import View
 from isthmus.model.intent import Network
-from isthmus.model.names import DvsId, HostId, NetworkId, NicId, PortId
+from isthmus.model.names import DvsId, HostId, NetworkId, PortId
 from isthmus.model.nve import LeafBinding, NveEntry, Plug
 from isthmus.model.observed import Access, DvPortState, NveMirror, OwnerMark, PortGroupState, PrivateVlan, SwitchMirror
 from isthmus.model.place import DvPort, DvPortGroup, HostPortGroup, PlaceKind
@@ -49,21 +49,20 @@ def unseen(view: View) -> dict[Domain, str]:
     return found
 
 
-def port_of(view: View, nic: NicId | None, key: str) -> PortId:
-    """The port that a DV port belongs to: of its NIC if attached, else one of its own."""
-    if nic is None:
-        return PortId(f"dv-port {key}")
-    for attachment in view.attachments.by_vm.get(nic.vm, ()):
-        if attachment.nic.id == nic:
+def port_of(view: View, mark: OwnerMark, port: DvPortState) -> PortId:
+    """The port that a DV port in a port group of ours belongs to: of its NIC in that network, else one of its own."""
+    if port.nic is None:
+        return PortId(f"dv-port {port.key}")
+    for attachment in view.attachments.by_vm.get(port.nic.vm, ()):
+        if attachment.nic.id == port.nic and attachment.network.id == mark.network:
             return attachment.port
-    held = view.world.inventory.nics.get(nic)
-    return implied_port(held) if held else PortId(str(nic))
+    return implied_port(port.nic, mark.network)
 
 
 def subject_of(view: View, mark: OwnerMark, port: DvPortState) -> Subject:
     """Whose tag a DV port in a port group of ours wears."""
     if view.design.nve.knows_ports:
-        return PortSubject(port_of(view, port.nic, port.key))
+        return PortSubject(port_of(view, mark, port))
     return NetworkSubject(mark.vni)
 
 

@@ -262,7 +262,11 @@ class LiveInventory:
         try:
             events = list(feed.events.drain())
             with self._state:
-                news.hosts |= set().union(*map(self._moves.take, events))
+                for event in events:
+                    if hosts := self._moves.take(event):
+                        news.hosts |= hosts
+                        # Its peers send to both hosts while it moves.
+                        news.groups |= feed.mirror.groups_of(event.vm.vm._GetMoId())
                 for switch, keys in ports_of(events).items():
                     news.hosts |= feed.mirror.hosts_at(switch, keys)
         except SessionLost:

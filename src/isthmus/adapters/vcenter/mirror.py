@@ -141,6 +141,11 @@ class Mirror:
         vm = self.vms.get(moref)
         return VmId(vm.uuid) if vm and vm.uuid and self._owner_of().get(vm.uuid) == moref else None
 
+    def groups_of(self, vm: str) -> Touched:
+        """The port groups that a VM is plugged into."""
+        known = self.vms.get(vm)
+        return set(known.groups) if known else set()
+
     def hosts_in(self, groups: set[str]) -> Touched:
         """Hosts with a NIC in one of these port groups: a change there concerns their reachability."""
         return (
