@@ -158,7 +158,6 @@ def test_while_a_move_is_announced_everybody_sends_to_both_hosts(stage: Stage) -
     assert to == {"192.0.2.1", "192.0.2.3"}
 
 
-@pytest.mark.xfail(strict=True, reason="a VTEP learnt from an earlier move's RARP goes before an announced move's two")
 def test_a_vm_that_moves_to_and_fro_loses_no_ping_beyond_its_stuns(stage: Stage) -> None:
     """What a peer learnt from an earlier move must not go before what vCenter announces of the next."""
     beyond = []

@@ -3,8 +3,9 @@
     trunk NIC        br-int                              patch      br-tun                        vxlan
     vid v  ------->  0 who may speak                                0 from where
                        trunk, v, source is a NIC here -> 10         2 to the overlay: v still on
-                       patch                          -> 20           multicast -> 22, else -> 19
-                       anything else: drop                         19 learnt from a moved VM (timed, not reconciled)
+                       patch                          -> 20           a MAC on the move -> both VTEPs
+                       anything else: drop                            multicast -> 22, else -> 19
+                                                                   19 learnt from a moved VM (timed, not reconciled)
                     10 from a VM here                              20 MAC -> VTEP: untag, VNI out
                        ARP for a known remote: answered            22 every VTEP that has the network: untag, VNI out
                        unicast to a NIC here: other VID -> retag    4 from the overlay: VNI -> VID
@@ -150,7 +151,10 @@ def _tun_flows(segment: Segment) -> Iterator[Flow]:
     yield flow(DECAP, 50, Match(tun_id=vni), *inward)
     for vid in segment.vids:
         for mac, vteps in segment.remote.items():
-            yield flow(UNICAST, 40, Match(vid=vid, dst=mac), PopVid(), *_to_vteps(vni, vteps))
+            # While a VM moves, what was learnt of an earlier move must not go before what is announced of this one.
+            moving = len(vteps) > 1 or mac in segment.local
+            table, priority = (TO_OVERLAY, 95) if moving else (UNICAST, 40)
+            yield flow(table, priority, Match(vid=vid, dst=mac), PopVid(), *_to_vteps(vni, vteps))
         if segment.flood:
             yield flow(FLOOD, 40, Match(vid=vid), PopVid(), *_to_vteps(vni, segment.flood))
 
