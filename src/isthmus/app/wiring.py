@@ -87,7 +87,8 @@ class Wiring:
         target = TargetId("ovs", host.id)
         with self._lock:
             if target not in self._ovs:
-                made = OvsTarget(host.id, _ovs_settings(self.config, deployment, host.name))
+                keeps = self._wake is not None and not deployment.observe_only
+                made = OvsTarget(host.id, _ovs_settings(self.config, deployment, host.name), keeps=keeps)
                 if self._wake is not None:
                     made.watch(self._wake)
                 self._ovs[target] = made

@@ -23,10 +23,14 @@ from isthmus.model.observed import NveMirror, TargetId
 
 
 class OvsTarget:
-    """One appliance, read by any number of processes and written by the one that holds its OVSDB lock."""
+    """One appliance, read by any number of processes and written by the one that holds its OVSDB lock.
 
-    def __init__(self, host: HostId, settings: OvsSettings) -> None:
+    With `keeps` it is held from the first look on, so that a second keeper is refused before it has anything to write.
+    """
+
+    def __init__(self, host: HostId, settings: OvsSettings, *, keeps: bool = False) -> None:
         self.host = host
+        self._keeps = keeps
         self._settings = settings
         self._ovsdb = Ovsdb(settings)
         self._openflow = OpenFlow(settings)
@@ -40,6 +44,8 @@ class OvsTarget:
 
     def observe(self) -> NveMirror:
         """All flows of our bridges, and whether these stand as they should."""
+        if self._keeps:
+            self._ovsdb.claim()
         snapshot = self._ovsdb.snapshot()
         present = [bridge for bridge in Bridge if bridges.is_ours(snapshot, bridge, self._settings)]
         lines = [(bridge, line) for bridge in present for line in self._openflow.dump(bridge)]
