@@ -99,13 +99,27 @@ def test_two_networks_of_one_name_get_port_groups_that_can_be_told_apart() -> No
     assert names == ["red (red)", "red (red-2)"]
 
 
-def test_a_network_that_comes_back_with_another_vni_waits_for_the_nics_of_the_old_one() -> None:
-    town = town_of_groups().vm("a", "red")
+def test_a_changed_vni_is_written_into_the_mark_and_then_learnt_without_closing_a_port() -> None:
+    town = Town(duties=Duty.PORT_GROUPS | Duty.TAGS).network("red").vm("a", "red")
+    town.settle()
+    vid = town.open_with("a")
     town.networks[NetworkId("red")] = replace(town.networks[NetworkId("red")], vni=Vni(5009))
+    assert kinds(town.think()) == ["AlterPortGroup"]
+    town.settle()
+    assert town.open_with("a") == vid
+    assert town.maps() == {(vid, 5009)}
+
+
+def test_a_vni_that_another_networks_port_group_still_carries_is_waited_for() -> None:
+    town = town_of_groups().network("blue").vm("b", "blue")
+    red, blue = town.networks[NetworkId("red")], town.networks[NetworkId("blue")]
+    town.networks = {red.id: replace(red, vni=blue.vni)}
     thought = town.think()
     assert not thought.plan
-    assert any("with another VNI is still in use" in unmet.reason for unmet in thought.unmet)
+    assert any("a port group of network blue still has its VNI" in unmet.reason for unmet in thought.unmet)
+    town.networks = {NetworkId("new"): replace(blue, id=NetworkId("new"))}
+    assert kinds(town.think()) == ["RemovePortGroup"], "red goes, new waits for blue"
     town.ports.clear()
     town.nics.clear()
     town.settle()
-    assert [group.mark and group.mark.vni for group in town.groups.values()] == [5009]
+    assert [group.mark and group.mark.network for group in town.groups.values()] == ["new"]

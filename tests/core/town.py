@@ -127,10 +127,9 @@ class Town:
             case CreatePortGroup(_, spec):
                 key = f"new-{spec.mark.network}"
                 self.groups[key] = PortGroupState(key, spec.name, NoVlan(), True, "0", spec.mark, True, True)
-            case AlterPortGroup(_, key, _, _):
-                self.groups[key] = replace(
-                    self.groups[key], vlan=NoVlan(), blocked=True, vlan_override=True, block_override=True
-                )
+            case AlterPortGroup(_, key, _, spec):
+                mended = {"vlan": NoVlan(), "blocked": True, "vlan_override": True, "block_override": True}
+                self.groups[key] = replace(self.groups[key], mark=spec.mark, **mended)  # type: ignore[arg-type]
             case RemovePortGroup(_, key, _):
                 del self.groups[key]
 

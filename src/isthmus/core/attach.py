@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.model.change import Unmet
 from isthmus.model.intent import Intent, Network, Port
@@ -82,8 +82,10 @@ def _network_of(nic: Nic, intent: Intent, marks: Mapping[tuple[DvsId, str], Owne
     if nic.dvs is not None and nic.port_group is not None:
         mark = marks.get((nic.dvs, nic.port_group))
         network = intent.networks.get(mark.network) if mark else None
-        # A mark with another VNI is an older network of the same id: its port group drains.
-        return network if network is not None and mark is not None and network.vni == mark.vni else None
+        if network is None or mark is None or network.vni == mark.vni:
+            return network
+        # The mark rules until it is rewritten, so that all hosts change the VNI with it and none before.
+        return replace(network, vni=mark.vni)
     if nic.network_name is not None:
         return intent.networks.get(NetworkId(nic.network_name))
     return None

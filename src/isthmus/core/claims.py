@@ -8,7 +8,7 @@ from isthmus.core.allocate import Claim
 from isthmus.core.attach import Attachment
 from isthmus.core.view import View
 from isthmus.model.intent import Network
-from isthmus.model.names import DvsId
+from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import DvPortState, SwitchMirror
 from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
 from isthmus.model.scope import Domain, HostScope, NetworkSubject, PortSubject, Subject
@@ -28,11 +28,23 @@ def claims(view: View) -> list[Claim]:
 
 def group_of(view: View, dvs: DvsId, network: Network) -> str | None:
     """The key of the port group of ours that carries `network` on a switch: the busiest if there are several."""
-    keys = view.groups.get((dvs, network.id, network.vni), ())
+    keys = view.groups.get((dvs, network.id), ())
     if len(keys) > 1:
         mirror = view.switches[dvs]
         return min(keys, key=lambda key: (-plugged_in(mirror, key), key))
     return keys[0] if keys else None
+
+
+def subject_at(view: View, dvs: DvsId, network: Network) -> NetworkSubject:
+    """The network as its port group on a switch is marked: a changed VNI counts from when the mark says so."""
+    key = group_of(view, dvs, network)
+    return NetworkSubject(network.vni if key is None else view.marks[dvs, key].vni)
+
+
+def vni_holder(view: View, network: Network) -> NetworkId | None:
+    """Another network whose port group still carries this one's VNI: until it is gone the two would be one."""
+    held = (mark.network for mark in view.marks.values() if mark.vni == network.vni and mark.network != network.id)
+    return next(held, None)
 
 
 def plugged_in(mirror: SwitchMirror, key: str) -> int:
@@ -99,7 +111,8 @@ def _of_port_groups(view: View) -> Iterator[Claim]:
         for dvs in view.shard.switches:
             if dvs in view.switches:
                 place = wanted_group(view, dvs, network)
-                yield Claim(place, scope, NetworkSubject(network.vni), (scope,), network.assigned.get(scope))
+                subject = subject_at(view, dvs, network)
+                yield Claim(place, scope, subject, (scope,), network.assigned.get(scope))
 
 
 def _of_host_port_groups(view: View) -> Iterator[Claim]:

@@ -7,10 +7,10 @@ it and nothing is plugged in.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.core.allocate import Allocation
-from isthmus.core.claims import group_of, plugged_in, wanted_group
+from isthmus.core.claims import group_of, plugged_in, subject_at, vni_holder, wanted_group
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
 from isthmus.core.realize import Live, realize
@@ -52,11 +52,11 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
             draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
             continue
         for network in _networks(view):
-            spec = PortGroupSpec(group_name(view, network), _mark(view, network))
             key = group_of(view, dvs, network)
-            if key is None and _drains(view, dvs, network):
-                draft.cannot(f"network {network.id}", "waits: the port group it had with another VNI is still in use")
-            elif key is None:
+            spec = PortGroupSpec(group_name(view, network), _mark(view, dvs, key, network, draft))
+            if key is None and _vni_is_taken(view, network, draft):
+                continue
+            if key is None:
                 draft.add(target, CreatePortGroup(dvs, spec), f"network {network.id} has no port group here")
             else:
                 _mend(view, dvs, key, spec, draft)
@@ -71,20 +71,23 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
                 draft.add(target, write, "nobody holds this port any more")
 
 
-def _drains(view: View, dvs: DvsId, network: Network) -> bool:
-    """Whether the network has a port group with another VNI that NICs have not left yet."""
-    return any(
-        switch == dvs and mark.network == network.id and mark.vni != network.vni and plugged_in(view.switches[dvs], key)
-        for (switch, key), mark in view.marks.items()
-    )
-
-
 def _networks(view: View) -> list[Network]:
     return sorted(view.world.intent.networks.values(), key=lambda network: network.id)
 
 
-def _mark(view: View, network: Network) -> OwnerMark:
-    return OwnerMark(view.shard.owner, network.id, network.vni)
+def _mark(view: View, dvs: DvsId, key: str | None, network: Network, draft: Draft) -> OwnerMark:
+    """The mark that the network's port group should carry; the one it has while its new VNI is still another's."""
+    wanted = OwnerMark(view.shard.owner, network.id, network.vni)
+    held = wanted if key is None else view.marks[dvs, key]
+    return held if held.vni != wanted.vni and _vni_is_taken(view, network, draft) else wanted
+
+
+def _vni_is_taken(view: View, network: Network, draft: Draft) -> bool:
+    holder = vni_holder(view, network)
+    if holder is not None:
+        reason = f"waits: a port group of network {holder} still has its VNI {int(network.vni)}"
+        draft.cannot(f"network {network.id}", reason)
+    return holder is not None
 
 
 def _unwanted(view: View, dvs: DvsId) -> Iterator[str]:
@@ -93,7 +96,7 @@ def _unwanted(view: View, dvs: DvsId) -> Iterator[str]:
         if switch != dvs or key not in view.switches[dvs].port_groups:
             continue
         network = view.world.intent.networks.get(mark.network)
-        if network is None or network.vni != mark.vni or group_of(view, dvs, network) != key:
+        if network is None or group_of(view, dvs, network) != key:
             yield key
 
 
@@ -109,6 +112,8 @@ def _drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
     """Which of the settings that we own differ."""
     expected = NoVlan() if spec.vid is None else Access(spec.vid)
     wrong = []
+    if state.mark != spec.mark:
+        wrong.append(f"its mark says {state.mark}")
     if state.vlan != expected:
         wrong.append(f"VLAN is {state.vlan}")
     if state.blocked != spec.gated:
@@ -168,7 +173,7 @@ def live_groups(view: View, allocation: Allocation) -> list[Live]:
         for group in _tagged(view)
         if group.vid is not None
         and (not group.leaving or group.in_use)
-        and _is_its_own(view, allocation, group.network, group.vid)
+        and _is_its_own(view, allocation, NetworkSubject(group.network.vni), group.vid)
     ]
 
 
@@ -196,9 +201,9 @@ def _all_read(view: View) -> bool:
     return all(switch_target(dvs) in view.known for dvs in view.shard.switches)
 
 
-def _is_its_own(view: View, allocation: Allocation, network: Network, vid: Vid) -> bool:
+def _is_its_own(view: View, allocation: Allocation, subject: NetworkSubject, vid: Vid) -> bool:
     scope = view.shard.scope
-    return scope is not None and allocation.owners.get((scope, vid)) == NetworkSubject(network.vni)
+    return scope is not None and allocation.owners.get((scope, vid)) == subject
 
 
 def _tagged(view: View) -> Iterator[_Tagged]:
@@ -209,8 +214,8 @@ def _tagged(view: View) -> Iterator[_Tagged]:
         if mirror is None or state is None:
             continue
         network = view.world.intent.networks.get(mark.network)
-        leaving = network is None or network.vni != mark.vni or group_of(view, dvs, network) != key
-        kept = network if network is not None and network.vni == mark.vni else Network(mark.network, mark.vni)
+        leaving = network is None or group_of(view, dvs, network) != key
+        kept = Network(mark.network, mark.vni) if network is None else replace(network, vni=mark.vni)
         vid = state.vlan.vid if isinstance(state.vlan, Access) else None  # None: by hand
         yield _Tagged(DvPortGroup(dvs, key), kept, vid, leaving, plugged_in(mirror, key) > 0)
     for switch in view.standard.values():
@@ -239,10 +244,9 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     vid = allocation.bindings.get(place)
     if vid is None:
         return  # the allocation says why
-    spec = PortGroupSpec(group_name(view, network), _mark(view, network), vid)
     key = group_of(view, dvs, network)
-    if key is None and _drains(view, dvs, network):
-        draft.cannot(f"network {network.id}", "waits: the port group it had with another VNI is still in use")
+    spec = PortGroupSpec(group_name(view, network), _mark(view, dvs, key, network, draft), vid)
+    if key is None and _vni_is_taken(view, network, draft):
         return
     if key is None:
         draft.add(switch_target(dvs), CreatePortGroup(dvs, spec), f"network {network.id} has VID {vid} here")
@@ -253,7 +257,7 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
         action = AlterPortGroup(dvs, key, state.version, spec)
         # Off a VID that is another's it must at once; to leave its own for a better one can wait for an operator.
         worn = state.vlan.vid if isinstance(state.vlan, Access) else vid
-        retag = worn != vid and _is_its_own(view, allocation, network, worn)
+        retag = worn != vid and _is_its_own(view, allocation, subject_at(view, dvs, network), worn)
         reason = f"port group of {network.id}, VID {vid}: {', '.join(wrong)}"
         draft.add(switch_target(dvs), action, reason, guarded=retag)
 

@@ -21,7 +21,6 @@ from isthmus.model.observed import (
 )
 from isthmus.model.scope import Domain, HostScope, SwitchScope
 from isthmus.model.shard import Shard, VidPool, World
-from isthmus.model.tags import Vni
 
 
 def switch_target(dvs: DvsId) -> TargetId:
@@ -48,7 +47,7 @@ class View:
     unknown: Mapping[TargetId, str]
     marks: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)
     attachments: Attachments = field(default_factory=lambda: Attachments((), {}, {}, {}))
-    groups: Mapping[tuple[DvsId, NetworkId, Vni], tuple[str, ...]] = field(default_factory=dict)
+    groups: Mapping[tuple[DvsId, NetworkId], tuple[str, ...]] = field(default_factory=dict)
     """The keys of our port groups by switch and network."""
     names: Mapping[str, int] = field(default_factory=dict)
     """How many networks have a name."""
@@ -110,9 +109,9 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         for key, group in mirror.port_groups.items()
         if group.mark is not None and group.mark.owner == world.shard.owner
     }
-    groups: dict[tuple[DvsId, NetworkId, Vni], tuple[str, ...]] = {}
+    groups: dict[tuple[DvsId, NetworkId], tuple[str, ...]] = {}
     for (dvs, key), mark in sorted(marks.items()):
-        groups[dvs, mark.network, mark.vni] = (*groups.get((dvs, mark.network, mark.vni), ()), key)
+        groups[dvs, mark.network] = (*groups.get((dvs, mark.network), ()), key)
     attachments = attach(world.intent, world.inventory, marks)
     return View(
         design,
