@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from isthmus.model.change import Change, Forget
 from isthmus.model.flow import (
     ETH_ARP,
     MULTICAST,
@@ -76,6 +77,15 @@ class WireOvs(WireNve):
         """ovs-vswitchd starts empty: computed and learnt flows are gone."""
         super().restart()
         self.learnt.clear()
+
+    def _make(self, change: Change) -> None:
+        super()._make(change)
+        if isinstance(change.action, Forget):
+            gone = {entry.vni for entry in change.action.entries if isinstance(entry, Flow) and entry.vni is not None}
+            self.learnt = {
+                table: {key: learnt for key, learnt in entries.items() if learnt.vni not in gone}
+                for table, entries in self.learnt.items()
+            }
 
     def from_host(self, host: HostId, frame: Frame) -> Sequence[Exit]:
         """In from the trunk NIC."""

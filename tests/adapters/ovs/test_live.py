@@ -55,7 +55,7 @@ from tests.adapters.ovs.vocabulary import acceptable_flows
 
 pytestmark = pytest.mark.live
 
-RED = Vni(5000)
+RED, BLUE = Vni(5000), Vni(6000)
 ECHO = Flow(
     Bridge.INT,
     0,
@@ -228,7 +228,12 @@ def test_a_flow_learnt_from_a_moved_vm_pre_empts_the_computed_one_and_is_nobodys
     to_patch = (PushVid(Vid(11)), Output(FlowPort.PATCH))
     flows = (
         Flow(
-            Bridge.TUN, 0, 90, Match(in_port=FlowPort.VXLAN, tun_id=RED), (LearnVtep(19, Vid(11), RED, 30), *to_patch)
+            Bridge.TUN,
+            0,
+            90,
+            Match(in_port=FlowPort.VXLAN, tun_id=RED),
+            (LearnVtep(19, Vid(11), RED, 30), *to_patch),
+            RED,
         ),
         Flow(Bridge.TUN, 0, 90, Match(in_port=FlowPort.PATCH), (Goto(19),)),
         Flow(Bridge.TUN, 19, 0, Match(), (Goto(20),)),
@@ -252,7 +257,12 @@ def test_a_flow_learnt_from_a_moved_vm_pre_empts_the_computed_one_and_is_nobodys
 
     done(target, Learn((replace(flows[3], actions=()),)))
     assert destinations(shared, from_vm) == {"192.0.2.7"}, "nor removed"
-    shared.meddle("br-tun", "delete table=19,dl_vlan=11")
+    other = replace(flows[0], match=replace(flows[0].match, tun_id=BLUE), actions=(), vni=BLUE)
+    done(target, Learn((other,)))
+    done(target, Forget((other,)))
+    assert destinations(shared, from_vm) == {"192.0.2.7"}, "nor when another network forgets"
+    done(target, Forget((flows[0],)))
+    assert destinations(shared, from_vm) == set(), "but it goes with what its own network forgets"
 
 
 def destinations(shared: TestAppliance, frame: str) -> set[str]:

@@ -137,6 +137,10 @@ def steps(changes: Iterable[Change]) -> Iterator[tuple[Bridge, list[str]]]:
             case Forget(entries):
                 for flow in map(_flow, entries):
                     losses[flow.bridge].append(f"delete_strict {text.render_key(flow.key)}")
+                # What the data path learnt for a network must not outlive what it was learnt by: the VID may get
+                # another meaning next.  Where the network stays, the computed flows know as much.
+                for vni in sorted({flow.vni for flow in map(_flow, entries) if flow.vni is not None}):
+                    losses[Bridge.TUN].append(f"delete {text.render_learnt(vni)}")
             case other:
                 raise TypeError(f"an OVS appliance knows no {type(other).__name__}")
     ordered = (

@@ -43,6 +43,11 @@ def render_key(key: FlowKey) -> str:
     return f"table={key.table},priority={key.priority}" + (f",{match}" if match else "")
 
 
+def render_learnt(vni: Vni) -> str:
+    """What names all flows that the data path learnt for a network to `delete`."""
+    return f"cookie={cookie(LEARNT_MARK, vni)}/-1"
+
+
 def parse(bridge: Bridge, line: str) -> Flow | None:
     """A line of `dump-flows` as a Flow; None for a flow that the data path learnt."""
     head, _, actions = line.strip().partition(" actions=")
