@@ -148,6 +148,24 @@ def delete_network_in_use(world: Stage) -> None:
     assert world.names_of_ours() == ["red"]
 
 
+def renumber_network(world: Stage) -> None:
+    """A network given another VNI goes on; one given that of a deleted network never hears who is left of that."""
+    neighbours(world)
+    world.renumber("red")
+    world.settle()
+    all_hear(world, "a", "b", "c", "d")
+    assert world.strangers_are_silent()
+    world.renumber("red", like="blue")
+    world.settle()
+    assert world.strangers_are_silent()
+    all_hear(world, "a", "b", "c", "d")
+    for name in ("x", "y"):
+        world.destroy(name)
+    world.settle()
+    assert world.names_of_ours() == ["red"]
+    all_hear(world, "a", "b", "c", "d")
+
+
 def everybody_leaves(world: Stage) -> None:
     """When the intent is empty nothing of ours is left."""
     neighbours(world)

@@ -24,6 +24,10 @@ class Stage(Protocol):
         """Delete a network from the intent."""
         ...
 
+    def renumber(self, name: str, like: str | None = None) -> None:
+        """Give a network another VNI: one of its own, or that of another network, which leaves the intent."""
+        ...
+
     def delete_port(self, name: str) -> None:
         """Delete the port of a VM from the intent (on a network that lists its ports)."""
         ...

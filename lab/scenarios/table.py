@@ -27,6 +27,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             life.delete_vm,
             life.delete_network,
             life.delete_network_in_use,
+            life.renumber_network,
             life.everybody_leaves,
             trouble.restart,
             trouble.crash_anywhere,

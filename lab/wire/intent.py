@@ -45,6 +45,14 @@ class WireIntent:
         self._wake()
         return network
 
+    def renumber(self, name: str, vni: int | None = None) -> None:
+        """Give a network another VNI: the next that nobody had, or this one."""
+        if vni is None:
+            vni, self._vnis = self._vnis, self._vnis + 1
+        network = NetworkId(name)
+        self.networks[network] = replace(self.networks[network], vni=Vni(vni))
+        self._wake()
+
     def remove_network(self, name: str) -> None:
         """Delete a network, its ports and what is known of it elsewhere."""
         network = NetworkId(name)

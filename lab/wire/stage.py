@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from isthmus.model.flow import Flow
-from isthmus.model.names import VmId
+from isthmus.model.names import NetworkId, VmId
 from isthmus.model.observed import Access, VlanSpec
 from isthmus.model.tags import VidSet
 from lab.wire.frames import rarp
@@ -33,6 +33,13 @@ class WireStage:
     def delete_network(self, name: str) -> None:
         """Delete a network from the intent."""
         self.lab.intent.remove_network(name)
+
+    def renumber(self, name: str, like: str | None = None) -> None:
+        """Give a network another VNI: one of its own, or that of another network, which leaves the intent."""
+        vni = None if like is None else self.lab.intent.networks[NetworkId(like)].vni
+        if like is not None:
+            self.lab.intent.remove_network(like)
+        self.lab.intent.renumber(name, vni)
 
     def delete_port(self, name: str) -> None:
         """Delete a VM's port from the intent."""
