@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
 import signal
 import sys
 
@@ -18,6 +20,8 @@ from lab.netns.vcenter import Login
 from lab.netns.wires import Wires
 from lab.netns.world import bring_up, switches_of
 from lab.vcenter import NotBuilt
+
+OF_A_DEMO = re.compile(r"d\d+")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     down.set_defaults(act=_down)
     commands.add_parser("status", help="what worlds there are, and what of them runs").set_defaults(act=_status)
     showing = commands.add_parser("demo", help="bring a world up, show that isthmus works in it, take it down")
-    showing.add_argument("name", nargs="?", default="demo")
+    showing.add_argument("name", nargs="?", help="default: one of its own, so that several may run side by side")
     showing.set_defaults(act=_demo)
     hostd = commands.add_parser("hostd")
     hostd.add_argument("name")
@@ -93,7 +97,14 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
-    return demo(asked.name)
+    for state in stale():
+        if OF_A_DEMO.fullmatch(state.name):
+            print(f"-- taking away what a killed demo left: {state.name}", flush=True)
+            state.take_down()
+    try:
+        return demo(asked.name or f"d{os.getpid()}")
+    except KeyboardInterrupt:
+        return 130
 
 
 def _hostd(asked: argparse.Namespace) -> int:
