@@ -115,8 +115,9 @@ class SwitchTarget:
             group = self._vcenter.add_port_group(self._dvs, spec.name, NoVlan(), override=True)
             group.mark = spec.mark
             _shape(group, spec)
-        elif found.mark is None or (found.mark.owner, found.mark.network) != (spec.mark.owner, spec.mark.network):
-            raise Refused(f"port group {spec.name!r} exists and is not ours")
+        elif found.mark != spec.mark:
+            whose = "not ours" if found.mark is None else f"marked {found.mark}"
+            raise Refused(f"port group {spec.name!r} exists and is {whose}")
 
     def _alter(self, key: str, version: str, spec: PortGroupSpec) -> None:
         group = self._group(key)

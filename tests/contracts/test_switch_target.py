@@ -122,6 +122,21 @@ def test_a_name_that_another_network_of_ours_uses_is_refused(world: SwitchWorld)
     assert seen(world) == before
 
 
+def test_a_name_that_this_network_uses_with_another_vni_is_refused_naming_it_until_its_mark_is_corrected(
+    world: SwitchWorld,
+) -> None:
+    red = made(world, RED)
+    before = seen(world)
+    renumbered = replace(RED, mark=replace(RED.mark, vni=Vni(8000)))
+    [result] = world.target.apply([Change(1, world.target.id, CreatePortGroup(world.dvs, renumbered), "contract")])
+    assert result.outcome is Outcome.REFUSED
+    assert "7001" in result.detail
+    assert seen(world) == before
+    do(world, AlterPortGroup(world.dvs, red.key, red.version, renumbered))
+    do(world, CreatePortGroup(world.dvs, renumbered))
+    assert [group.mark for group in seen(world).port_groups.values()] == [renumbered.mark]
+
+
 def test_a_renamed_port_group_is_still_ours(world: SwitchWorld) -> None:
     red = made(world, RED)
     world.rename_port_group(red.key, "crimson")

@@ -29,7 +29,7 @@ class PortGroups:
         self._session, self._tasks, self._dvs = session, tasks, dvs
 
     def create(self, action: CreatePortGroup) -> str:
-        """Make it; a port group of that name is adopted if it carries our mark for this network."""
+        """Make it; a port group of that name is adopted if it carries this very mark."""
         spec = created_spec(action.spec)
         with faults_of(f"port group {spec.name}"), accepted(f"port group {spec.name}"):
             try:
@@ -44,7 +44,7 @@ class PortGroups:
         if held is None:
             raise Refused(f"the name {name} belongs to {ident(holder)}; rename that, or name the network otherwise")
         mark = marks.decoded(held.description)
-        if mark is None or not same_object(mark, spec.mark) or held.distributedVirtualSwitch != self._dvs:
+        if mark != spec.mark or held.distributedVirtualSwitch != self._dvs:
             raise Refused(
                 f"the name {name} belongs to {ident(holder)}, which is {whose(held.description)}; "
                 "rename or remove it, or name the network otherwise"
@@ -131,7 +131,7 @@ def whose(description: str | None) -> str:
         return f"marked by a newer isthmus (schema {newer})"
     if mark is None:
         return "not marked as isthmus's"
-    return one_line(f"isthmus {mark.owner!r}'s for network {mark.network!r}", 120)
+    return one_line(f"isthmus {mark.owner!r}'s for network {mark.network!r}", 120) + f" with VNI {mark.vni}"
 
 
 def created_spec(wanted: PortGroupSpec) -> Any:
