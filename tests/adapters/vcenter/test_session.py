@@ -11,6 +11,7 @@ import pytest
 
 from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.adapters.vcenter.session import Session
+from isthmus.adapters.vcenter.tls import PinnedConnection
 from isthmus.model.change import Change, CreatePortGroup, Outcome, PortGroupSpec
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import DvsId, NetworkId
@@ -93,14 +94,31 @@ def test_a_url_that_leads_elsewhere_is_refused(simulator: Simulator) -> None:
     assert "no vSphere API" in refusal(settings_of(simulator, url=simulator.url.replace("/sdk", "/other")))
 
 
-@pytest.mark.parametrize("url", ["ftp://vc", "http://vc/sdk", "https://", "https://vc:port/sdk"])
-def test_a_url_that_is_none_of_a_vcenter_is_refused(url: str) -> None:
-    assert "vCenter" in refusal(VcenterSettings(url, "u", lambda: "p"))
+@pytest.mark.parametrize(
+    "url", ["ftp://vc", "http://vc/sdk", "https://", "https://u:hidden@vc:port/sdk", "https://vc:99999", "https://[vc/"]
+)
+def test_a_url_that_is_none_of_a_vcenter_is_refused_and_its_spelling_shown(url: str) -> None:
+    text = refusal(VcenterSettings(url, "u", lambda: "p"))
+    assert "https://vcenter.example.org[:port][/sdk]" in text
+    assert not [leak for leak in ("int()", "integer", "range", "hidden") if leak in text]
 
 
 def test_a_url_never_shows_the_password_it_holds() -> None:
     settings = VcenterSettings("https://user:hidden@vc.example.org/sdk", "u", lambda: "p")
     assert settings.place == "vCenter vc.example.org/sdk"
+
+
+def test_settings_in_a_log_show_neither_the_password_nor_where_it_comes_from() -> None:
+    class Vault:
+        def __call__(self) -> str:
+            return "s3cr3t"
+
+        def __repr__(self) -> str:
+            return "Vault(s3cr3t)"
+
+    settings = VcenterSettings("https://vc.example.org", "u", Vault())
+    assert "vc.example.org" in repr(settings)
+    assert not [word for word in ("s3cr3t", "Vault", "password") if word in repr(settings)]
 
 
 def test_nobody_listening_is_a_retry_that_names_the_place() -> None:
@@ -118,8 +136,38 @@ def test_a_listener_that_never_answers_is_not_waited_for() -> None:
         url = f"https://127.0.0.1:{mute.getsockname()[1]}/sdk"
         began = time.monotonic()
         with pytest.raises(Retry):
-            read(VcenterSettings(url, "u", lambda: "p", insecure=True, timeout=0.5, wait=0.5))
+            read(VcenterSettings(url, "u", lambda: "p", insecure=True, timeout=0.5, wait=60.0))
         assert time.monotonic() - began < 5
+
+
+@sim
+def test_only_the_wait_for_changes_may_take_longer_than_the_timeout(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience: dict[bool, set[float | None]] = {True: set(), False: set()}
+    getresponse, request = PinnedConnection.getresponse, PinnedConnection.request
+    asked: dict[PinnedConnection, bool] = {}
+
+    def requested(self: PinnedConnection, *what: Any, **rest: Any) -> None:
+        asked[self] = "WaitForUpdatesEx" in str(what)
+        request(self, *what, **rest)
+
+    def answered(self: PinnedConnection) -> Any:
+        patience[asked[self]].add(self.sock.gettimeout())
+        return getresponse(self)
+
+    monkeypatch.setattr(PinnedConnection, "request", requested)
+    monkeypatch.setattr(PinnedConnection, "getresponse", answered)
+    vcenter = Vcenter(settings_of(simulator, timeout=1.0, wait=60.0))
+    try:
+        vcenter.inventory.read()
+        began = time.monotonic()
+        vcenter.inventory._pull(2.0)
+        assert time.monotonic() - began > 1.5, "vCenter kept the wait open for longer than the timeout"
+        vcenter.inventory.read()
+    finally:
+        vcenter.close()
+    assert patience == {False: {1.0}, True: {1.0, 3.0}}
 
 
 @sim

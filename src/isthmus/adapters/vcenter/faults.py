@@ -87,9 +87,9 @@ def said(fault: Any) -> str:
         case vim.fault.NotAuthenticated():
             return "the session was lost"
         case vim.fault.NoPermission():
-            return f"no permission: the user needs privilege {fault.privilegeId} on {ident(fault.object)}"
+            return f"no permission: give the user privilege {fault.privilegeId} on {ident(fault.object)}"
         case vim.fault.InvalidLogin():
-            return "user name or password is wrong"
+            return "user name or password is wrong; correct them in the configuration"
         case vim.fault.DvsNotAuthorized():
             return (
                 f"the switch belongs to extension {fault.dvsExtensionKey}, which alone may change it; "

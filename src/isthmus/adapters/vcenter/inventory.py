@@ -50,8 +50,7 @@ class LiveInventory:
         idle_work: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings, self._clock, self._only, self._idle_work = settings, clock, only_hosts, idle_work
-        # A wait may stay open for `wait` seconds before vCenter answers that nothing happened.
-        self._session = Session(settings, timeout=settings.wait + settings.timeout, clock=clock)
+        self._session = Session(settings, clock=clock)
         self._moves = Moves(settings.move_deadline, clock)
         self._pulling = threading.Lock()  # guards the feed, which only who holds it may wait on
         self._feed: Feed | None = None
@@ -217,7 +216,9 @@ class LiveInventory:
         feed = self._current_feed()
         if self._stop.is_set():
             return News()
-        answer = feed.wait(patience if feed.whole else 0)
+        patience = patience if feed.whole else 0
+        with self._session.waiting(patience):  # before vCenter answers that nothing happened
+            answer = feed.wait(patience)
         with self._state:
             try:
                 news = feed.take(answer)

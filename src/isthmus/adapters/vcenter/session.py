@@ -5,12 +5,13 @@ Law: a session-bound object (collector, filter, view) is used only in the epoch 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPSConnection
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from isthmus.model.faults import Refused
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 POOL = 16  # HTTP connections kept open per session; more threads than tasks in flight never call at once
+SPELLING = "write it as https://vcenter.example.org[:port][/sdk]"
 IDLE = 600.0  # vCenter forgets sessions idle for 30 minutes (older: 15); ours is never idle for longer than this
 
 
@@ -56,9 +58,9 @@ class VcenterSettings:
             parts = urlsplit(self.url if "://" in self.url else f"https://{self.url}")
             host, port = parts.hostname, parts.port or 443
         except ValueError as wrong:
-            raise Refused(f"vCenter URL {self.url!r}: {wrong}") from wrong
+            raise Refused(f"{self.place}: its URL has no valid host or port; {SPELLING}") from wrong
         if parts.scheme != "https" or not host:
-            raise Refused(f"vCenter URL {self.place!r}: write it as https://vcenter.example.org[:port][/sdk]")
+            raise Refused(f"{self.place}: its URL is none of a vCenter; {SPELLING}")
         return host, port, parts.path if parts.path not in ("", "/") else "/sdk"
 
     @property
@@ -70,14 +72,12 @@ class VcenterSettings:
 class Session:
     """A log-in and its connections.  Threads may call at once, but each waits on collectors of its own."""
 
-    def __init__(
-        self, settings: VcenterSettings, *, timeout: float | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: VcenterSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self.place = settings.place
         self.epoch = 0
         self._clock = clock
-        self._timeout = timeout or settings.timeout
+        self._waiting = threading.local()  # how much longer than usual this thread waits for an answer
         self._lock = threading.RLock()
         self._stub: Any = None
         self._content: Any = None
@@ -101,6 +101,18 @@ class Session:
             result = work(content)
         self._last_call = self._clock()
         return result
+
+    @contextlib.contextmanager
+    def waiting(self, seconds: float) -> Iterator[None]:
+        """Answers may take this much longer within: for a wait that vCenter itself keeps open for so long."""
+        self._waiting.seconds = seconds
+        try:
+            yield
+        finally:
+            self._waiting.seconds = 0.0
+
+    def _patience(self) -> float:
+        return self.settings.timeout + float(getattr(self._waiting, "seconds", 0.0))
 
     def object(self, kind: Any, moref: str) -> Any:
         """A managed object of this session, by moref, without asking whether it exists."""
@@ -182,14 +194,16 @@ class Session:
         context = trust(ca_file=chosen.ca_file, thumbprint=chosen.thumbprint, insecure=chosen.insecure)
 
         def connection(host: str, port: int, **rest: Any) -> HTTPSConnection:
-            made = PinnedConnection(host, port, pin=chosen.thumbprint, place=self.place, **rest)
+            made = PinnedConnection(
+                host, port, pin=chosen.thumbprint, place=self.place, patience=self._patience, **rest
+            )
             self._open.add(made)
             return made
 
-        version = self._newest_common_version(connection(host, port, context=context, timeout=self._timeout), path)
+        version = self._newest_common_version(connection(host, port, context=context, timeout=chosen.timeout), path)
         stub: Any = SoapStubAdapter(
             host=host, port=port, path=path, version=version, sslContext=context, poolSize=POOL,
-            httpConnectionTimeout=self._timeout,
+            httpConnectionTimeout=chosen.timeout,
         )  # fmt: skip
         # pyVmomi checks a pinned thumbprint only on connections whose CA it does not trust, and after the first
         # such connection no longer at all: so ours is checked by the connection itself, every time.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from collections.abc import Callable
 from http.client import HTTPSConnection
 from typing import Any
 
@@ -14,11 +15,22 @@ from isthmus.model.faults import Refused
 
 
 class PinnedConnection(HTTPSConnection):
-    """HTTPS that holds the certificate against the pinned thumbprint on every connection."""
+    """HTTPS that holds the certificate against the pinned thumbprint on every connection.
 
-    def __init__(self, host: str, port: int, *, pin: str | None, place: str, **rest: Any) -> None:
+    It is made within its timeout; each answer is then awaited for as long as `patience` says at that moment.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, pin: str | None, place: str, patience: Callable[[], float], **rest: Any
+    ) -> None:
         super().__init__(host, port, **rest)
-        self._pin, self._place = normal_thumbprint(pin) if pin else None, place
+        self._pin, self._place, self._patience = normal_thumbprint(pin) if pin else None, place, patience
+
+    def request(self, *what: Any, **rest: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(self._patience())
+        super().request(*what, **rest)
 
     def connect(self) -> None:
         super().connect()
