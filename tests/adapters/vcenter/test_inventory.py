@@ -186,6 +186,31 @@ def test_while_vcenter_is_away_the_inventory_says_so_instead_of_showing_less(ben
     eventually(refused)
 
 
+def test_after_one_fault_of_vcenter_the_inventory_is_read_again_and_current(
+    bench: Bench, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = bench.vcenter.inventory._feed
+    assert feed is not None
+    wait, failed = feed.wait, threading.Event()
+
+    def once_broken(patience: float) -> object:
+        if not failed.is_set():
+            failed.set()
+            raise TimeoutError("no answer")
+        return wait(patience)
+
+    monkeypatch.setattr(feed, "wait", once_broken, raising=False)
+    bench.operator.remove(bench.operator.named(vim.VirtualMachine, "b"))  # ends the wait that is open
+    assert failed.wait(10.0)
+    with pytest.raises(Retry, match="no answer"):
+        eventually(lambda: not read(bench))
+    bench.operator.move(bench.operator.named(vim.VirtualMachine, "a"), "esx3")
+    found = eventually(lambda: nic_or_none(bench, "a"))
+    assert bench.vcenter.inventory._feed is feed, "nothing was lost, so nothing is read anew"
+    eventually(lambda: found.host == host(bench, "esx3") or nic(bench, "a").host == host(bench, "esx3"))  # type: ignore[union-attr]
+    assert nic(bench, "b") is None
+
+
 def test_a_process_for_one_host_gets_its_vms_whole_and_of_peers_what_reachability_needs(bench: Bench) -> None:
     from isthmus.adapters.vcenter import Vcenter
     from tests.adapters.vcenter.bench import settings_of

@@ -130,6 +130,17 @@ def test_conflicts_without_end_are_shown_after_three_attempts(
     assert count == [3]
 
 
+def test_a_write_whose_task_succeeds_but_does_not_take_is_tried_again(
+    switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ports(switch)[0]
+    tasks: Any = switch._ports._tasks
+    monkeypatch.setattr(tasks, "run", lambda start, what: None)
+    [result] = apply(switch, opened(port, 101))
+    assert result.outcome is Outcome.RETRY
+    assert "closed" in result.detail, "what it holds instead"
+
+
 def test_a_port_whose_group_forbids_the_override_does_not_stop_the_others(bench: Bench, switch: Switch) -> None:
     rigid = bench.operator.make_port_group("tenant", "rigid", 9, vlanOverrideAllowed=False)
     for number in range(5):
