@@ -68,7 +68,7 @@ def _findings(wiring: Wiring) -> Iterator[Finding]:
                 f"{len(found.hosts)} hosts, {len(found.switches)} distributed switches, {len(found.nics)} NICs",
             )
         except (Refused, Retry) as fault:
-            yield Finding(Level.ERROR, f"vcenter.{name}", str(fault), "check url, user, password and certificate")
+            yield Finding(Level.ERROR, f"vcenter.{name}", str(fault))  # which names its own remedy
     for name, deployment in wiring.config.deployment.items():
         inventory = inventories.get(wiring.config.vcenter_of(deployment))
         if inventory is not None:
