@@ -17,6 +17,7 @@ from isthmus.model.names import HostId
 from isthmus.model.observed import TargetId
 from isthmus.model.scope import HostScope, Scope
 from isthmus.model.shard import Duty, Shard, VidPool
+from isthmus.model.tags import NO_VIDS, VidSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,15 @@ class Placing:
         names = ", ".join(sorted(plain(dvs.name) for dvs in inventory.switches.values())) or "none"
         raise Refused(f"dvs '{plain(wanted)}' does not exist in vCenter '{self.vcenter}'; there are: {names}")
 
+    def _must_be_closed(self, dvs: Dvs) -> None:
+        """Nothing is written while the uplinks carry our VIDs: on a wire they would meet those of another host."""
+        carried = (dvs.uplink_vids or NO_VIDS) & self.deployment.vids
+        if carried and self.deployment.design.nve.on_each_host:
+            raise Refused(
+                f"the uplinks of dvs '{plain(dvs.name)}' carry VIDs {carried} of deployment '{self.name}': "
+                "take the uplinks off it, or leave these VIDs out of their trunk range or of 'vids'"
+            )
+
     def host(self, inventory: Inventory, name: str) -> Host:
         """A host by its name in vCenter."""
         found = [host for host in inventory.hosts.values() if host.name == name]
@@ -91,6 +101,8 @@ class Placing:
         nves: Mapping[str, TargetId],
         duties: Duty,
     ) -> Placed:
+        self._must_stay_inside(dvs)
+        self._must_be_closed(dvs)
         shard = Shard(name, scope, (dvs.id,), hosts, nves, duties, self.config.installation)
         known = {
             host.id: replace(host, vtep=settings.vtep) if (settings := self.deployment.host.get(host.name)) else host
@@ -107,3 +119,14 @@ class Placing:
             self.deployment.reuse,
         )
         return Placed(shard, pool, replace(inventory, hosts=known))
+
+    def _must_stay_inside(self, dvs: Dvs) -> None:
+        """Tags of one host must not leave it: on another host they would mean another network."""
+        if not self.deployment.design.nve.on_each_host or dvs.uplink_vids is None:
+            return
+        ours = VidSet.of(vid for vid in self.deployment.vids if vid not in self.deployment.reserved)
+        if carried := dvs.uplink_vids & ours:
+            raise Refused(
+                f"the uplinks of dvs '{plain(dvs.name)}' carry VIDs {carried} of deployment '{self.name}': use a switch"
+                " without uplinks, take these VIDs off the uplinks' trunk, or take them out of 'vids'"
+            )
