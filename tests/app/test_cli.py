@@ -217,3 +217,9 @@ def test_a_second_daemon_on_one_socket_is_refused_and_a_dead_ones_socket_is_take
     second = Server(stale, daemon.answer)
     assert ask(stale, {"do": "status"}) is not None
     second.close()
+
+
+def test_plan_and_show_say_who_refuses_to_be_seen(small: Small, nve: Nve, run: Run) -> None:
+    nve.observe_fault = Refused("another isthmus keeps it")
+    assert run("plan") == (1, "", "isthmus: another isthmus keeps it\n")
+    assert "another isthmus keeps it" in "".join(run("show")[1:])

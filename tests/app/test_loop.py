@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Resul
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.names import HostId
-from isthmus.model.observed import TargetId
+from isthmus.model.observed import TargetId, Unknown
 from isthmus.model.shard import World
 from tests.app.far_sides import Nve, Small, entry, learn_all, wanting
 
@@ -322,3 +324,112 @@ def test_a_target_that_answers_for_other_changes_is_a_bug() -> None:
 
     with pytest.raises(AssertionError):
         carry_out(chain(("a", ())), {TargetId("ovs", "a"): Liar("a")}, lambda _: None)
+
+
+class Hanging:
+    """Holds up whoever calls it, from when it is told to until it is let go."""
+
+    def __init__(self, small: Small) -> None:
+        self.going, self.calls = threading.Event(), 0
+        self.over = threading.Event()
+        small.sight.late = small.intent_source.late = self.over.set
+
+    def around(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        def hanging() -> Any:
+            self.calls += 1
+            assert self.going.wait(30)
+            return call()
+
+        return hanging
+
+
+def impatient() -> Small:
+    small = Small()
+    small.sight._patience = small.intent_source._patience = small.inventory_source._patience = 0.01
+    return small
+
+
+def test_a_target_that_hangs_holds_up_no_repair_of_another_and_is_asked_once() -> None:
+    small, vcenter, appliance = impatient(), Nve("vcenter"), Nve("appliance")
+    loop = small.loop(small.keeper("shard", vcenter, appliance))
+    loop.step()
+    hanging = Hanging(small)
+    vcenter.observe = hanging.around(vcenter.observe)  # type: ignore[method-assign]
+    appliance.vnis.clear()
+    for _ in range(3):
+        loop.wake()
+        loop.step()
+    assert (appliance.vnis, hanging.calls) == ({5001}, 1)
+    last = loop.seats["shard"].last.last  # type: ignore[union-attr]
+    assert last is not None
+    seen = last.observed.targets[vcenter.id]
+    assert isinstance(seen, Unknown)
+    assert seen.reason == "no answer within 0.01 s"
+    assert seen.last is not None
+    hanging.going.set()
+    assert hanging.over.wait(30)
+    loop.wake()
+    loop.step()
+    assert loop.seats["shard"].last.settled  # type: ignore[union-attr]
+
+
+def test_what_a_hanging_target_answers_at_last_is_seen_without_being_woken_by_anything_else() -> None:
+    small, vcenter = impatient(), Nve("vcenter")
+    loop = small.loop(small.keeper("shard", vcenter))
+    loop.step()
+    hanging = Hanging(small)
+    small.sight.late = lambda: (loop.wake(), hanging.over.set())[0]
+    vcenter.observe = hanging.around(vcenter.observe)  # type: ignore[method-assign]
+    loop.wake()
+    loop.step()
+    assert not loop.seats["shard"].last.settled  # type: ignore[union-attr]
+    hanging.going.set()
+    assert hanging.over.wait(30)
+    loop.step()
+    assert loop.seats["shard"].last.settled  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("which", ["intent_source", "inventory_source"])
+def test_a_source_that_hangs_leaves_its_last_answer_in_force_and_forbids_deletes(which: str) -> None:
+    small, appliance = impatient(), Nve("appliance")
+    loop = small.loop(small.keeper("shard", appliance))
+    loop.step()
+    hanging, source = Hanging(small), getattr(small, which)
+    source.late = hanging.over.set
+    source._read = hanging.around(source._read)
+    appliance.vnis.clear()
+    small.clock.now += 61
+    for _ in range(2):
+        loop.wake()
+        loop.step()
+    assert (appliance.vnis, hanging.calls) == ({5001}, 1)
+    last = loop.seats["shard"].last.last  # type: ignore[union-attr]
+    assert last is not None
+    assert (last.world.intent.fresh, last.world.intent.age) == (False, 61)
+    hanging.going.set()
+    assert hanging.over.wait(30)
+    loop.wake()
+    loop.step()
+    assert loop.seats["shard"].last.last.world.intent.fresh  # type: ignore[union-attr]
+
+
+def test_a_loop_is_woken_by_what_comes_late() -> None:
+    small = Small()
+    loop = small.loop(small.keeper("shard", Nve("esx1")))
+    assert small.sight.late == small.intent_source.late == small.inventory_source.late == loop.wake
+
+
+def test_a_target_that_refuses_to_be_seen_keeps_its_shard_from_writing_anything_and_no_other() -> None:
+    small, taken, switch, other = Small(), Nve("taken"), Nve("switch"), Nve("other")
+    taken.observe_fault = Refused("another isthmus keeps it")
+    loop = small.loop(small.keeper("shard", taken, switch), small.keeper("other", other))
+    for _ in range(3):  # also while it is not asked again
+        loop.wake()
+        loop.step()
+    assert (switch.vnis, taken.looks, other.vnis) == (set(), 1, {5001})
+    conditions = [(found.kind, found.reason) for found in loop.seats["shard"].conditions]
+    assert conditions == [("waiting", "another isthmus keeps it")]
+    taken.observe_fault = None
+    small.clock.now += 61
+    loop.step()
+    assert (switch.vnis, taken.vnis) == ({5001}, {5001})

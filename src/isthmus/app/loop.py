@@ -91,6 +91,9 @@ class Loop:
         self.seats = {keeper.name: Seat(keeper, clock()) for keeper in keepers}
         self.openings = Openings()
         self._resync_at = clock()
+        sight.late = self.wake
+        for seat in self.seats.values():
+            seat.keeper.charge.intent.late = seat.keeper.charge.inventory.late = self.wake
 
     # --- waking ---------------------------------------------------------------------------------------------------
 

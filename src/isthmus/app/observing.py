@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from isthmus.app.asking import PATIENCE, Asking, no_answer
 from isthmus.app.backoff import Backoff
 from isthmus.app.parallel import in_parallel
 from isthmus.model.boundary import Target
@@ -30,6 +31,11 @@ class _Seen:
     stale: bool = True
     seen_at: float | None = None
     reason: str = ""
+    refused: bool = False
+    """It was not that it could not answer now: an operator must decide."""
+    took: float = 0.0
+    reading: Asking[Mirror] | None = None
+    """The one read under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,10 @@ class TargetHealth:
 class Sight:
     """The observations of this process."""
 
-    def __init__(self, clock: Clock, backoff: Backoff) -> None:
+    def __init__(self, clock: Clock, backoff: Backoff, patience: float = PATIENCE) -> None:
+        self.late: Callable[[], None] = lambda: None
+        """Told when a read ends that somebody stopped waiting for."""
+        self._patience = patience
         self._clock = clock
         self._backoff = backoff
         self._ticks = itertools.count()
@@ -58,10 +67,20 @@ class Sight:
         return next(self._ticks)
 
     def observe(self, targets: Iterable[Target], since: int) -> Observed:
-        """All these targets, in parallel, each read at or after the tick `since`."""
+        """All these targets, in parallel, each read at or after the tick `since`.
+
+        A target that does not answer in time is Unknown for now.  Raises Refused if one refuses to be looked at: who
+        may not see a part of a shard must not write the others.
+        """
         chosen = list(targets)
         looks = in_parallel([lambda target=target: self._look(target, since) for target in chosen])  # type: ignore[misc]
+        self._refuse(chosen)
         return Observed({target.id: look for target, look in zip(chosen, looks, strict=True)})
+
+    def _refuse(self, targets: Iterable[Target]) -> None:
+        entries = [self._entry(target.id) for target in targets]
+        if reasons := [entry.reason for entry in entries if entry.refused]:
+            raise Refused("\n".join(dict.fromkeys(reasons)))
 
     def written(self, target: TargetId) -> None:
         """Something was, or may have been, written there: the next observation reads again."""
@@ -87,20 +106,58 @@ class Sight:
 
     def _look(self, target: Target, since: int) -> Mirror | Unknown[Mirror]:
         entry = self._entry(target.id)
-        with entry.lock:  # who else needs this target now waits for the same answer
-            if entry.mirror is not None and not entry.stale and entry.begun >= since and not entry.reason:
-                return entry.mirror
+        while True:
+            with entry.lock:
+                fresh = not entry.stale and entry.begun >= since and not entry.reason
+                if entry.mirror is not None and fresh and entry.reading is None:
+                    return entry.mirror
+                mine = entry.reading is None
+                if entry.reading is None:
+                    if self._backoff.waiting(target.id, self._clock()):
+                        return Unknown(entry.reason, entry.mirror)
+                    entry.reading = self._asking(target, entry)
+                reading, known = entry.reading, entry.mirror is not None
+                # One that answers whole, if slowly, is waited for.
+                patience = max(self._patience, 2 * entry.took) if known else None
+            if not reading.wait(patience):
+                return self._given_up(entry, reading)
+            if reading.fault is not None:
+                if not _expected(reading.fault):
+                    raise reading.fault
+                return Unknown(entry.reason, entry.mirror)
+            if mine and reading.answer is not None:
+                return reading.answer
+
+    def _given_up(self, entry: _Seen, reading: Asking[Mirror]) -> Unknown[Mirror]:
+        with entry.lock:
+            if entry.reading is reading and not entry.reason:
+                entry.reason = no_answer(self._patience)
+            return Unknown(entry.reason or no_answer(self._patience), entry.mirror)
+
+    def _asking(self, target: Target, entry: _Seen) -> Asking[Mirror]:
+        begun, began = self.tick(), self._clock()
+        entry.stale = False  # a write during the reading makes it stale again
+
+        def ended(reading: Asking[Mirror]) -> None:
             now = self._clock()
-            if self._backoff.waiting(target.id, now):
-                return Unknown(entry.reason, entry.mirror)
-            begun = self.tick()
-            entry.stale = False  # a write during the reading makes it stale again
-            try:
-                entry.mirror = target.observe()
-            except (Retry, Refused) as fault:
-                entry.reason = str(fault) or type(fault).__name__
-                self._backoff.failed(target.id, now)
-                return Unknown(entry.reason, entry.mirror)
-            entry.begun, entry.reason, entry.seen_at = begun, "", now
-            self._backoff.succeeded(target.id)
-            return entry.mirror
+            with entry.lock:
+                entry.reading = None
+                if reading.answer is not None:
+                    entry.mirror, entry.begun, entry.seen_at, entry.took = reading.answer, begun, now, now - began
+                    entry.reason, entry.refused = "", False
+                    self._backoff.succeeded(target.id)
+                elif reading.fault is not None and _expected(reading.fault):
+                    entry.reason = str(reading.fault) or type(reading.fault).__name__
+                    entry.refused = isinstance(reading.fault, Refused)
+                    self._backoff.failed(target.id, now)
+                else:
+                    entry.stale = True
+
+        return Asking(target.observe, ended, self._came_late)
+
+    def _came_late(self) -> None:
+        self.late()
+
+
+def _expected(fault: BaseException) -> bool:
+    return isinstance(fault, (Retry, Refused))

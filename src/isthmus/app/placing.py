@@ -74,7 +74,8 @@ class Placing:
 
     def _must_be_closed(self, dvs: Dvs) -> None:
         """Nothing is written while the uplinks carry our VIDs: on a wire they would meet those of another host."""
-        carried = (dvs.uplink_vids or NO_VIDS) & self.deployment.vids
+        ours = VidSet.of(vid for vid in self.deployment.vids if vid not in self.deployment.reserved)
+        carried = (dvs.uplink_vids or NO_VIDS) & ours
         if carried and self.deployment.design.nve.on_each_host:
             raise Refused(
                 f"the uplinks of dvs '{plain(dvs.name)}' carry VIDs {carried} of deployment '{self.name}': "
@@ -101,7 +102,6 @@ class Placing:
         nves: Mapping[str, TargetId],
         duties: Duty,
     ) -> Placed:
-        self._must_stay_inside(dvs)
         self._must_be_closed(dvs)
         shard = Shard(name, scope, (dvs.id,), hosts, nves, duties, self.config.installation)
         known = {
@@ -119,14 +119,3 @@ class Placing:
             self.deployment.reuse,
         )
         return Placed(shard, pool, replace(inventory, hosts=known))
-
-    def _must_stay_inside(self, dvs: Dvs) -> None:
-        """Tags of one host must not leave it: on another host they would mean another network."""
-        if not self.deployment.design.nve.on_each_host or dvs.uplink_vids is None:
-            return
-        ours = VidSet.of(vid for vid in self.deployment.vids if vid not in self.deployment.reserved)
-        if carried := dvs.uplink_vids & ours:
-            raise Refused(
-                f"the uplinks of dvs '{plain(dvs.name)}' carry VIDs {carried} of deployment '{self.name}': use a switch"
-                " without uplinks, take these VIDs off the uplinks' trunk, or take them out of 'vids'"
-            )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from isthmus.app.asking import PATIENCE, Asking, no_answer
 from isthmus.app.backoff import Backoff
 from isthmus.app.observing import Clock
 from isthmus.model.faults import Refused, Retry
@@ -28,37 +29,69 @@ class Answer(Generic[T]):
 class Source(Generic[T]):
     """A source as all shards of this process read it."""
 
-    def __init__(self, name: str, read: Callable[[], T], clock: Clock, backoff: Backoff) -> None:
+    def __init__(
+        self, name: str, read: Callable[[], T], clock: Clock, backoff: Backoff, patience: float = PATIENCE
+    ) -> None:
+        self.late: Callable[[], None] = lambda: None
+        """Told when a read ends that somebody stopped waiting for."""
         self.name = name
         self._read = read
         self._clock = clock
         self._backoff = backoff
+        self._patience = patience
         self._lock = threading.Lock()
+        self._reading: Asking[T] | None = None
+        self._took = 0.0
         self._good: T | None = None
         self._good_at = 0.0
         self.reason = "not read yet"
 
     def read(self) -> Answer[T]:
-        """The last good answer, tried anew unless backing off.  Raises Retry or Refused if there never was one."""
-        with self._lock:
-            now = self._clock()
-            fault: Exception | None = None
-            if not self._backoff.waiting(self.name, now):
-                fault = self._try(now)
-            if self._good is None:
-                raise type(fault)(self.reason) if fault else Retry(self.reason)
-            return Answer(self._good, now - self._good_at if self.reason else 0.0, self.reason)
+        """The last good answer, tried anew unless backing off or too slow.
 
-    def _try(self, now: float) -> Exception | None:
-        try:
-            self._good = self._read()
-        except (Retry, Refused) as fault:
-            self.reason = str(fault) or type(fault).__name__
-            self._backoff.failed(self.name, now)
-            return fault
-        self._good_at, self.reason = now, ""
-        self._backoff.succeeded(self.name)
-        return None
+        Raises Retry or Refused if there never was one.
+        """
+        mine = False
+        while not mine:
+            with self._lock:
+                if self._reading is None:
+                    if self._backoff.waiting(self.name, self._clock()):
+                        return self._last(None)
+                    # Only a read that began after we were asked is the answer: who needs it has looked before.
+                    self._reading, mine = self._asking(), True
+                reading = self._reading
+                # One that answers whole, if slowly, is waited for.
+                patience = None if self._good is None else max(self._patience, 2 * self._took)
+            if not reading.wait(patience):
+                with self._lock:
+                    if self._reading is reading and not self.reason:
+                        self.reason = no_answer(self._patience)
+                    return self._last(None)
+        if reading.fault is not None and not isinstance(reading.fault, (Retry, Refused)):
+            raise reading.fault
+        with self._lock:
+            return self._last(reading.fault)
+
+    def _last(self, fault: BaseException | None) -> Answer[T]:
+        if self._good is None:
+            raise type(fault)(self.reason) if fault else Retry(self.reason)
+        return Answer(self._good, self._clock() - self._good_at if self.reason else 0.0, self.reason)
+
+    def _asking(self) -> Asking[T]:
+        began = self._clock()
+
+        def ended(reading: Asking[T]) -> None:
+            now = self._clock()
+            with self._lock:
+                self._reading = None
+                if reading.answer is not None:
+                    self._good, self._good_at, self._took, self.reason = reading.answer, now, now - began, ""
+                    self._backoff.succeeded(self.name)
+                elif isinstance(reading.fault, (Retry, Refused)):
+                    self.reason = str(reading.fault) or type(reading.fault).__name__
+                    self._backoff.failed(self.name, now)
+
+        return Asking(lambda: self._read(), ended, lambda: self.late())
 
     @property
     def age(self) -> float | None:
