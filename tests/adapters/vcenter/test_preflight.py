@@ -48,7 +48,7 @@ def test_a_small_mtu_is_found(bench: Bench) -> None:
 
 
 def test_a_trunk_that_is_none_is_found(bench: Bench) -> None:
-    one(bench.vcenter.preflight("tenant", vids=POOL, trunk="nowhere"), "nowhere", "isthmus prepare", "half-trunk")
+    one(bench.vcenter.preflight("tenant", vids=POOL, trunk="nowhere"), "nowhere", "make it", "half-trunk")
     findings = bench.vcenter.preflight("tenant", vids=POOL, trunk="red")
     one(findings, "red", "not a trunk")
     one(findings, "red", "blocked")

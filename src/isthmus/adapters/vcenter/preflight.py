@@ -63,7 +63,7 @@ def trunk_port_group(mirror: SwitchMirror, switch: Dvs, name: str, vids: VidSet)
     group = next((group for group in mirror.port_groups.values() if group.name == name), None)
     if group is None:
         names = ", ".join(sorted(shown(group.name) for group in mirror.port_groups.values())) or "none"
-        return [Finding(place, "there is none", f"make it (isthmus prepare), or name one of: {names}")]
+        return [Finding(place, "there is none", f"make it, or name one of: {names}")]
     findings = []
     carried = group.vlan.vids if isinstance(group.vlan, Trunk) else None
     if carried is None:
