@@ -162,7 +162,8 @@ def _left(rounds: Rounds, standing: Standing) -> list[str]:
         elif pending:
             whys = {result.change.action: result for result in done.results if result.outcome is not Outcome.DONE}
             for change in pending[:20]:
-                why = whys[change.action].detail if change.action in whys else "not made"
+                refused, _ = keeper.refusals().get((change.target, change.action), ("not made", 0.0))
+                why = whys[change.action].detail if change.action in whys else refused
                 left.append(f"{name}: {describing.change(change, keeper.named)}: {why}")
     return left
 
