@@ -22,7 +22,10 @@ from isthmus.adapters.ovs.bridges import (
     Set,
     Snapshot,
     corrections,
+    failed_trials,
     faults,
+    trials,
+    unproven,
 )
 from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
 from isthmus.model.faults import Refused
@@ -150,6 +153,37 @@ def test_a_trunk_that_was_renamed_leaves_its_old_port_behind_nowhere() -> None:
     renamed = obey(BUILT, steps)
     assert set(renamed.ports) == set(BUILT.ports) - {"eth1"} | {"eth2"}
     assert corrections(renamed, replace(SETTINGS, trunk="eth2")) == ()
+
+
+def test_a_trunk_to_come_is_tried_beside_the_old_one_under_a_number_of_no_flow() -> None:
+    renamed = replace(SETTINGS, trunk="eth2")
+    (trial,) = trials(BUILT, renamed)
+    assert (trial.bridge, trial.name) == ("br-int", "eth2")
+    assert "ofport_request" not in trial.columns
+    tried = obey(BUILT, (trial,))
+    works = Snapshot(tried.bridges, {**tried.ports, "eth2": replace(tried.ports["eth2"], number=4)})
+    assert unproven(works, renamed) == ()
+    assert failed_trials(works, renamed) == ()
+    swapped = obey(works, corrections(works, renamed))
+    assert corrections(swapped, renamed) == ()
+    assert "eth1" not in swapped.ports
+
+
+@pytest.mark.parametrize("number", [None, -1])
+def test_a_trunk_that_is_not_there_is_taken_back_and_named(number: int | None) -> None:
+    renamed = replace(SETTINGS, trunk="eth2")
+    tried = obey(BUILT, trials(BUILT, renamed))
+    dead = replace(tried.ports["eth2"], number=number, error="No such device")
+    broken = Snapshot(tried.bridges, {**tried.ports, "eth2": dead})
+    ((removal, why),) = failed_trials(broken, renamed)
+    assert obey(broken, (removal,)) == BUILT
+    assert "trunk interface eth2 of br-int: No such device" in why
+    assert "eth1 stays in its place" in why
+    assert trials(broken, renamed) == (), "one left by a crash is not added twice"
+
+
+def test_what_replaces_nothing_needs_no_trial() -> None:
+    assert unproven(FOREIGN, SETTINGS) == unproven(BUILT, SETTINGS) == unproven(without("eth1"), SETTINGS) == ()
 
 
 def test_a_trunk_that_was_in_our_other_bridge_is_moved() -> None:

@@ -375,6 +375,28 @@ def test_a_trunk_nic_that_is_missing_is_named_and_taken_when_it_comes(own: TestA
     target.close()
 
 
+def test_a_trunk_that_does_not_exist_takes_nothing_from_the_one_that_works(own: TestAppliance) -> None:
+    working = built(own)
+    done(working, Learn((ECHO,)))
+    before, flows = own.ovs.vsctl("show"), held(working)
+    working.close()
+    target = own.target(trunk="trunk9")
+    for _ in range(2):
+        [result] = apply(target, BuildNve())
+        assert result.outcome is Outcome.RETRY
+        assert "trunk interface trunk9 of br-int" in result.detail
+        assert f"{TRUNK} stays in its place" in result.detail
+        assert own.ovs.vsctl("show") == before
+        assert held(target) == flows
+    with Capture(own.outside, DVS_END) as heard:
+        send(own.outside, DVS_END, numbered(1))
+        assert heard.hears(lambda frame: frame.vid == 12, 2.0)
+    namespace.ip(own.ovs.namespace, ["link add trunk9 type veth peer name trunk9p"])
+    done(target, BuildNve())
+    assert target.observe().ready
+    target.close()
+
+
 def test_a_trunk_renamed_in_the_configuration_moves_and_leaves_no_loop(own: TestAppliance) -> None:
     built(own).close()
     namespace.ip(own.ovs.namespace, ["link add trunk9 type veth peer name trunk9p"])

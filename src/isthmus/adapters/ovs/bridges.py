@@ -2,7 +2,8 @@
 
     trunk NIC [1] br-int [2] <--- patch ---> [2] br-tun [3] one VXLAN port, every VTEP and VNI set by flows
 
-Law: only what carries our mark is altered or removed.  When everything is right there is no correction, so no write.
+Law: only what carries our mark is altered or removed, and a port that works never for one that was not seen to work.
+When everything is right there is no correction, so no write.
 """
 
 from __future__ import annotations
@@ -149,10 +150,67 @@ def faults(snapshot: Snapshot, settings: OvsSettings) -> tuple[str, ...]:
     for port in ports(settings):
         state = snapshot.ports.get(port.name)
         if state is None or state.number != PORT_NUMBERS[port.role]:
-            why = state.error if state and state.error else "it has no port number yet"
-            hint = ": does the appliance have this NIC?" if port.role is FlowPort.TRUNK else ""
-            found.append(f"{port.role.value} interface {port.name} of {port.bridge.value}: {why}{hint}")
+            found.append(_fault(port, state))
     return tuple(found)
+
+
+def unproven(snapshot: Snapshot, settings: OvsSettings) -> tuple[WantedPort, ...]:
+    """Ports of which it is not known that the appliance can have them, and that would replace one of ours."""
+    return tuple(
+        port
+        for port in ports(settings)
+        if _predecessors(snapshot, port, settings) and not _works(snapshot.ports.get(port.name))
+    )
+
+
+def trials(snapshot: Snapshot, settings: OvsSettings) -> tuple[AddPort, ...]:
+    """Adds the unproven ones beside what they are to replace, with whatever number is free: no flow names it."""
+    return tuple(
+        AddPort(port.bridge.value, port.name, _columns(port, settings))
+        for port in unproven(snapshot, settings)
+        if port.name not in snapshot.ports
+    )
+
+
+def failed_trials(snapshot: Snapshot, settings: OvsSettings) -> tuple[tuple[RemovePort, str], ...]:
+    """After the trials: how to take back each that did not work, and why, with a remedy."""
+    return tuple(
+        (RemovePort(port.bridge.value, port.name), _why_kept(snapshot, port, settings))
+        for port in unproven(snapshot, settings)
+    )
+
+
+def _why_kept(snapshot: Snapshot, port: WantedPort, settings: OvsSettings) -> str:
+    kept = ", ".join(_predecessors(snapshot, port, settings))
+    return (
+        f"{_fault(port, snapshot.ports.get(port.name))} {kept} stays in its place and nothing is changed; "
+        f"add {port.name} to the appliance, or correct its name in the configuration"
+    )
+
+
+def _predecessors(snapshot: Snapshot, wanted: WantedPort, settings: OvsSettings) -> list[str]:
+    """Ports of ours that the frame no longer has, in the place of a wanted one."""
+    frame, number = {port.name for port in ports(settings)}, PORT_NUMBERS[wanted.role]
+    return sorted(
+        port.name
+        for port in snapshot.ports.values()
+        if port.owner == settings.owner and port.bridge == wanted.bridge.value and port.name not in frame
+        if number in (port.wanted_number, port.number)
+    )
+
+
+def _works(state: PortState | None) -> bool:
+    return state is not None and not state.error and (state.number or -1) > 0
+
+
+def _fault(port: WantedPort, state: PortState | None) -> str:
+    why = state.error if state and state.error else "it has no port number yet"
+    hint = ": does the appliance have this NIC?" if port.role is FlowPort.TRUNK else ""
+    return f"{port.role.value} interface {port.name} of {port.bridge.value}: {why}{hint}"
+
+
+def _columns(port: WantedPort, settings: OvsSettings) -> dict[str, object]:
+    return {"type": port.type, "options": dict(port.options), "external_ids": {OWNER_KEY: settings.owner}}
 
 
 def _check_ownership(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) -> None:
@@ -222,10 +280,8 @@ def _bridge(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) -> Iterat
 
 def _port(snapshot: Snapshot, port: WantedPort, settings: OvsSettings) -> Iterator[Correction]:
     state, number = snapshot.ports.get(port.name), PORT_NUMBERS[port.role]
-    mark = {OWNER_KEY: settings.owner}
-    columns: dict[str, object] = {"type": port.type, "options": dict(port.options), "ofport_request": number}
     if state is None or (state.owner == settings.owner and not _at_home(state, (port.bridge.value, number))):
-        yield AddPort(port.bridge.value, port.name, {**columns, "external_ids": mark})
+        yield AddPort(port.bridge.value, port.name, {**_columns(port, settings), "ofport_request": number})
         return
     if state.bridge != port.bridge.value:
         raise Refused(
@@ -240,6 +296,6 @@ def _port(snapshot: Snapshot, port: WantedPort, settings: OvsSettings) -> Iterat
     if state.wanted_number != number:
         wrong["ofport_request"] = number
     if state.owner != settings.owner:
-        wrong["external_ids"] = mark
+        wrong["external_ids"] = {OWNER_KEY: settings.owner}
     if wrong:
         yield Set("Interface", port.name, wrong)

@@ -88,6 +88,8 @@ class OvsTarget:
     def _build(self, change: Change) -> Result:
         try:
             self._ovsdb.claim()
+            bridges.corrections(self._ovsdb.snapshot(), self._settings)  # nothing is tried where it would be refused
+            self._try_replacements()
             self._ovsdb.commit(bridges.corrections(self._ovsdb.snapshot(), self._settings))
             faults = bridges.faults(self._ovsdb.snapshot(), self._settings)
         except Refused as fault:
@@ -95,6 +97,16 @@ class OvsTarget:
         except Retry as fault:
             return Result(change, Outcome.RETRY, str(fault))
         return Result(change, Outcome.RETRY, "; ".join(faults)) if faults else Result(change, Outcome.DONE)
+
+    def _try_replacements(self) -> None:
+        """Raise Retry, with everything as it was, if a port that is to replace one of ours cannot be had."""
+        if not bridges.unproven(self._ovsdb.snapshot(), self._settings):
+            return
+        self._ovsdb.commit(bridges.trials(self._ovsdb.snapshot(), self._settings))
+        failed = bridges.failed_trials(self._ovsdb.snapshot(), self._settings)
+        if failed:
+            self._ovsdb.commit([removal for removal, _ in failed])
+            raise Retry("; ".join(why for _, why in failed))
 
     def _write(self, changes: Sequence[Change]) -> list[Result]:
         """Write all at once; if the switch rejects that, halve until what it rejects stands alone."""
