@@ -161,7 +161,7 @@ def _hosts(
         elif not host.connected:
             yield Finding(Level.WARNING, here, "is not connected to vCenter", "its ports cannot be written until it is")
         if served:
-            yield _ovs(wiring, deployment, host_name, here, inventory, name)
+            yield from _ovs(wiring, deployment, host_name, here, inventory, name)
     missing = sorted(
         plain(host.name)
         for host in inventory.hosts.values()
@@ -178,11 +178,15 @@ def _hosts(
 
 def _ovs(
     wiring: Wiring, deployment: DeploymentConfig, host_name: str, here: str, inventory: Inventory, name: str
-) -> Finding:
+) -> Iterator[Finding]:
+    place = f"{here}.ovsdb"
     try:
-        mirror = wiring.ovs(deployment, wiring.placing[name].host(inventory, host_name)).observe()
+        target = wiring.ovs(deployment, wiring.placing[name].host(inventory, host_name))
+        ready, found = target.observe().ready, target.findings()
     except (Refused, Retry) as fault:
-        return Finding(
-            Level.ERROR, f"{here}.ovsdb", str(fault), "start Open vSwitch there, or correct 'ovsdb' and 'rundir'"
-        )
-    return Finding(Level.GOOD, f"{here}.ovsdb", "answers" if mirror.ready else "answers; its bridges are not built yet")
+        yield Finding(Level.ERROR, place, str(fault), "start Open vSwitch there, or correct 'ovsdb' and 'rundir'")
+        return
+    for finding in found:
+        yield Finding(Level.ERROR if finding.is_problem else Level.WARNING, place, finding.what, finding.remedy)
+    if not found:
+        yield Finding(Level.GOOD, place, "answers" if ready else "answers; its bridges are not built yet")

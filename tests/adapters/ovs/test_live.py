@@ -407,6 +407,31 @@ def test_a_trunk_renamed_in_the_configuration_moves_and_leaves_no_loop(own: Test
     target.close()
 
 
+# --- findings
+
+
+def test_what_is_wrong_or_pending_is_told_and_nothing_is_written(own: TestAppliance) -> None:
+    def told(target: OvsTarget) -> list[tuple[bool, str]]:
+        found = [(finding.is_problem, finding.what) for finding in target.findings()]
+        target.close()
+        return found
+
+    assert told(own.target()) == [], "it is new"
+    assert told(own.target(trunk="trunk9")) == [(True, "the appliance has no interface trunk9, which 'trunk' names")]
+    keeper = built(own)
+    before = own.ovs.vsctl("show"), own.ovs.vsctl("get", "open_vswitch", ".", "next_cfg")
+    assert told(own.target()) == []
+    assert told(own.target(trunk="trunk9"))[0] == (True, "the appliance has no interface trunk9, which 'trunk' names")
+    [(is_problem, what)] = told(own.target(owner="west"))
+    assert is_problem
+    assert "br-int belongs to the isthmus installation 'test', not to 'west'" in what
+    assert told(OvsTarget(HOST, replace(own.settings(), vtep="192.0.2.9"))) == [
+        (False, "br-tun's tunnel sends from 192.0.2.1, configured is 192.0.2.9: apply changes it")
+    ]
+    assert (own.ovs.vsctl("show"), own.ovs.vsctl("get", "open_vswitch", ".", "next_cfg")) == before
+    keeper.close()
+
+
 # --- processes
 
 

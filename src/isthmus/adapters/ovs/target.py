@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from isthmus.adapters.ovs import bridges, text
+from isthmus.adapters.ovs.findings import OvsFinding, findings, interfaces_beside
 from isthmus.adapters.ovs.openflow import OpenFlow, Rejected
 from isthmus.adapters.ovs.ovsdb import Ovsdb
 from isthmus.adapters.ovs.settings import OvsSettings
@@ -53,6 +54,12 @@ class OvsTarget:
         self._read = {at: self._read[at] if at in self._read else text.parse(*at) for at in lines}
         entries: dict[NveKey, NveEntry] = {flow.key: flow for flow in self._read.values() if flow is not None}
         return NveMirror(self.id, entries, ready=self._stands(snapshot))
+
+    def findings(self) -> Sequence[OvsFinding]:
+        """What is not as configured.  Changes nothing and needs no lock.  Raises Retry if the appliance is silent."""
+        local = self._settings.ovsdb.startswith("unix:")
+        nics = interfaces_beside(self._settings.rundir) if local else None
+        return findings(self._ovsdb.snapshot(), self._settings, nics)
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Build first, then all flows: one bundle per bridge, or two where br-tun both gains and loses flows."""
