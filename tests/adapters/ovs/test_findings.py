@@ -26,7 +26,7 @@ def test_what_is_as_configured_or_quite_new_gives_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("snapshot", [BUILT, FOREIGN], ids=["built", "new"])
 def test_a_trunk_that_the_appliance_does_not_have_is_a_problem(snapshot: Snapshot) -> None:
-    found = findings(snapshot, replace(SETTINGS, trunk="trunk9"), NICS)[0]
+    (found,) = findings(snapshot, replace(SETTINGS, trunk="trunk9"), NICS)
     assert found.is_problem
     assert "no interface trunk9" in found.what
     assert "correct 'trunk'" in found.remedy

@@ -421,7 +421,7 @@ def test_what_is_wrong_or_pending_is_told_and_nothing_is_written(own: TestApplia
     keeper = built(own)
     before = own.ovs.vsctl("show"), own.ovs.vsctl("get", "open_vswitch", ".", "next_cfg")
     assert told(own.target()) == []
-    assert told(own.target(trunk="trunk9"))[0] == (True, "the appliance has no interface trunk9, which 'trunk' names")
+    assert told(own.target(trunk="trunk9")) == [(True, "the appliance has no interface trunk9, which 'trunk' names")]
     [(is_problem, what)] = told(own.target(owner="west"))
     assert is_problem
     assert "br-int belongs to the isthmus installation 'test', not to 'west'" in what

@@ -21,6 +21,7 @@ from isthmus.adapters.ovs.bridges import (
     corrections,
     faults,
     is_ours,
+    unproven,
 )
 from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.model.faults import Refused
@@ -40,7 +41,9 @@ class OvsFinding:
 
 def findings(snapshot: Snapshot, settings: OvsSettings, nics: frozenset[str] | None) -> tuple[OvsFinding, ...]:
     """Problems first, then pending corrections; `nics` are the appliance's interfaces, None if they cannot be seen."""
-    return (*_problems(snapshot, settings, nics), *_pending(snapshot, settings))
+    problems = tuple(_problems(snapshot, settings, nics))
+    held_up = bool(problems) and bool(unproven(snapshot, settings))  # apply changes nothing then
+    return problems if held_up else (*problems, *_pending(snapshot, settings))
 
 
 def interfaces_beside(rundir: str) -> frozenset[str] | None:
