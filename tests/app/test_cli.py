@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,6 +133,28 @@ def test_json_is_one_document_in_ascii(small: Small, nve: Nve, run: Run) -> None
     assert status == 1
     assert out.isascii()
     assert json.loads(out)["errors"] == ["ovs:esx1 cannot be read: \u202e\n\x1b[31m"]
+
+
+def test_a_fault_is_json_too_for_who_asked_for_json(run: Run) -> None:
+    status, out, err = run("pause", "nobody", "--json")
+    assert status == 1
+    assert json.loads(out) == {"errors": [err.removeprefix("isthmus: ").removesuffix("\n")]}
+
+
+def test_a_reader_who_has_enough_of_the_output_ends_the_command_quietly(config: Path) -> None:
+    command = [sys.executable, "-m", "isthmus.app.cli", "version"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_paused_shard_is_shown_as_paused_also_without_a_daemon(small: Small, run: Run) -> None:
+    run("apply")
+    assert run("show")[1] == "tenant/esx1: settled\n"
+    run("pause", "tenant/esx1")
+    assert run("show")[1] == "tenant/esx1: paused\n"
 
 
 def test_a_paused_shard_is_not_written_and_a_resumed_one_is(small: Small, nve: Nve, run: Run) -> None:

@@ -194,6 +194,7 @@ def test_a_refused_change_is_shown_and_not_tried_again_at_once() -> None:
     loop.wake()
     loop.step()
     assert nve.vnis == {5002}  # the input changed
+    assert loop.seats["esx1"].conditions == {}  # nobody wants any more what was refused
 
 
 def test_a_quiet_round_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -47,6 +47,13 @@ class Finding:
 def check(wiring: Wiring) -> list[Finding]:
     """Everything that can be seen from here."""
     return list(_findings(wiring))
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """How it stands altogether, in a line."""
+    wrong, warned = (sum(found.level is level for found in findings) for level in (Level.ERROR, Level.WARNING))
+    warnings = f"{warned} warning{'' if warned == 1 else 's'}" if warned else ""
+    return ", ".join(filter(None, (f"{wrong} to repair" if wrong else "", warnings))) or "all is well"
 
 
 def _findings(wiring: Wiring) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from isthmus.app import commands, showing
-from isthmus.app.output import complain, log_to_stderr
+from isthmus.app.output import complain, log_to_stderr, say_json
 from isthmus.model.faults import Refused, Retry
 
 DEFAULT_CONFIG = "/etc/isthmus/isthmus.toml"
@@ -73,17 +73,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        args = parser().parse_args(arguments)
-        log_to_stderr("error")
-        return int(args.does(args))
-    except (Refused, Retry) as fault:
-        complain(str(fault))
-        return commands.ERROR
+        status = _does(parser().parse_args(arguments))
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has enough of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.ERROR
+
+
+def _does(args: argparse.Namespace) -> int:
+    log_to_stderr("error")
+    try:
+        return int(args.does(args))
+    except (Refused, Retry) as fault:
+        complain(str(fault))
+        if args.json:
+            say_json({"errors": str(fault).split("\n")})
         return commands.ERROR
 
 

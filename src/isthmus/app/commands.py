@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from isthmus.app import describing
-from isthmus.app.check import check
+from isthmus.app.check import check, summary
 from isthmus.app.control import Answer, ask
 from isthmus.app.daemon import Daemon
 from isthmus.app.keeper import Keeper
@@ -113,8 +113,7 @@ def check_command(args: Namespace) -> int:
                 f"{finding.level.value:7} {finding.place}: {finding.what}"
                 + (f" -> {finding.remedy}" if finding.remedy else "")
             )
-        wrong = sum(finding.is_error for finding in findings)
-        say("all is well" if not wrong else f"{wrong} to repair")
+        say(summary(findings))
     return ERROR if any(finding.is_error for finding in findings) else NOTHING
 
 

@@ -201,10 +201,11 @@ class Keeper:
     def _deferring(self, last: Pass) -> Pass:
         """The pass without what was refused of late or waits for a far side that failed."""
         now = self._clock()
+        wanted = {(change.target, change.action) for change in (*last.plan.changes, *last.deferred)}
         self._refused = {
             key: (why, when)
             for key, (why, when) in self._refused.items()
-            if now - when < self._habits.refused_again_after
+            if key in wanted and now - when < self._habits.refused_again_after
         }
         early = [
             change.id

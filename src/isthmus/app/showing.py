@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus.app import report
 from isthmus.app.control import Answer, ask
-from isthmus.app.looking import complaints, conditions, looked, wired
+from isthmus.app.looking import complaints, conditions, looked, standing_of, wired
 from isthmus.app.output import complain, say, say_json, table
 from isthmus.app.settings import load
 from isthmus.app.text import plain
@@ -76,7 +76,11 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
             return {"rows": report.networks(seen)}
         case {"what": "ports"}:
             return {"rows": report.ports(seen)}
-    states = {name: "settled" if done.settled else "differs" for name, (_, done) in rounds.items()}
+    standing = standing_of(settings)
+    states = {
+        name: word.value if (word := standing.of(name)) else "settled" if done.settled else "differs"
+        for name, (_, done) in rounds.items()
+    }
     found = conditions(rounds)
     return {
         "daemon": False,

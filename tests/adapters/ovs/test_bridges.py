@@ -11,7 +11,6 @@ import pytest
 from isthmus.adapters.ovs.bridges import (
     LOCAL,
     OWNER_KEY,
-    PATCH_TUN,
     VXLAN,
     AddBridge,
     AddPort,
@@ -27,7 +26,7 @@ from isthmus.adapters.ovs.bridges import (
     trials,
     unproven,
 )
-from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
+from isthmus.adapters.ovs.settings import OWN_INTERFACES, PATCH_TUN, OvsSettings, TlsFiles
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 
@@ -242,6 +241,7 @@ def test_a_bridge_reached_by_ssl_is_told_to_listen() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "complaint"),
     [
+        *(("trunk", name, "isthmus makes itself") for name in sorted(OWN_INTERFACES)),
         ("vtep", "192.0.2", "not an IPv4 address"),
         ("vtep", "2001:db8::1", "not an IPv4 address"),
         ("trunk", "a name much too long", "not an interface name"),

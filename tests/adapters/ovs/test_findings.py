@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.adapters.ovs.bridges import PATCH_TUN, VXLAN, Snapshot
+from isthmus.adapters.ovs.bridges import Snapshot
 from isthmus.adapters.ovs.findings import OvsFinding, findings, interfaces_beside
-from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.adapters.ovs.settings import PATCH_TUN, VXLAN, OvsSettings
 from tests.adapters.ovs.test_bridges import BUILT, FOREIGN, SETTINGS, with_bridge, with_port, without
 
 NICS = frozenset({"lo", "eth1", "eth2"})

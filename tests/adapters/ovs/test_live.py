@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from isthmus.adapters.ovs.bridges import PATCH_TUN, VXLAN
 from isthmus.adapters.ovs.numbers import PORT_NUMBERS
+from isthmus.adapters.ovs.settings import PATCH_TUN, VXLAN
 from isthmus.adapters.ovs.target import OvsTarget
 from isthmus.adapters.ovs.watch import Watch
 from isthmus.core import flows as core

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from isthmus.adapters.ovs.numbers import PORT_NUMBERS
-from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.adapters.ovs.settings import PATCH_INT, PATCH_TUN, VXLAN, OvsSettings
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge, FlowPort
 
 OWNER_KEY, SCHEMA_KEY, SCHEMA = "isthmus-owner", "isthmus-schema", "1"
-PATCH_TUN, PATCH_INT, VXLAN = "patch-tun", "patch-int", "isthmus-vxlan"
 PROTOCOLS = frozenset({"OpenFlow13", "OpenFlow14", "OpenFlow15"})
 LOCAL = 65534
 """The number of a bridge's own internal port (OFPP_LOCAL); -1 or none if ovs-vswitchd could not make the bridge."""

@@ -11,6 +11,9 @@ from isthmus.model.flow import Bridge
 
 _SSL = re.compile(r"ssl:[^\s:]+:\d{1,5}|ssl:\[[0-9a-f:]+\]:\d{1,5}")
 DATAPATHS = ("system", "netdev")
+PATCH_TUN, PATCH_INT, VXLAN = "patch-tun", "patch-int", "isthmus-vxlan"
+OWN_INTERFACES = frozenset({PATCH_TUN, PATCH_INT, VXLAN, *(bridge.value for bridge in Bridge)})
+"""The interfaces of an appliance that are of our making."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class OvsSettings:
             raise ValueError(f"vtep {self.vtep!r} is not an IPv4 address such as 192.0.2.1") from None
         if not re.fullmatch(r"[^\s/]{1,15}", self.trunk):
             raise ValueError(f"trunk {self.trunk!r} is not an interface name such as eth1")
+        if self.trunk in OWN_INTERFACES:
+            raise ValueError(f"trunk {self.trunk!r} is an interface isthmus makes itself: name the NIC, such as eth1")
         if not self.owner:
             raise ValueError("owner is empty: name the installation, so that its bridges can be told from others'")
         if self.datapath_type not in DATAPATHS:
