@@ -25,7 +25,7 @@ class Layout:
     tenant_mtu: int = 1600
     underlay_mtu: int = 1600
     # Longer than pre-copy and stun together: when vCenter speaks of the new host, the VM has been there for a while.
-    migration_ms: int = 450
+    migration_ms: int = 1850
 
     def appliance_vm(self, host: str) -> str:
         return f"isthmus-{host.split('.')[0]}"

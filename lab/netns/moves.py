@@ -23,9 +23,12 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds.  The simulator's migration has to last precopy + stun + lag for the picture above to be true."""
+    """Seconds.  The simulator's migration has to last precopy + stun + lag for the picture above to be true.
 
-    precopy: float = 0.2
+    A real pre-copy lasts two seconds and more; ours leaves a controller on a busy machine the time a real one has.
+    """
+
+    precopy: float = 1.5
     stun: float = 0.1
 
 

@@ -66,7 +66,7 @@ def test_a_migration_is_announced_and_then_confirmed(client: Client, vm: Any) ->
 
 
 def test_a_migration_takes_as_long_as_it_is_told(client: Client, vm: Any) -> None:
-    steer(vm, migrate_ms="600")
+    steer(vm, migrate_ms="2000")
     reader = client.events(*MOVES)
     started = time.monotonic()
     task = vm.MigrateVM_Task(host=client.host("esx2.lab"), priority=High)
@@ -78,7 +78,7 @@ def test_a_migration_takes_as_long_as_it_is_told(client: Client, vm: Any) -> Non
     with pytest.raises(vim.fault.TaskInProgress):
         wait(vm.MigrateVM_Task(host=client.host("esx3.lab"), priority=High))
     wait(task)
-    assert 0.6 <= time.monotonic() - started < 1.5
+    assert time.monotonic() - started >= 2
 
 
 def test_a_migration_that_fails_leaves_the_vm_where_it_was(client: Client, vm: Any) -> None:

@@ -153,7 +153,7 @@ def test_a_waiter_is_woken_at_once(client: Client, other_client: Client) -> None
     renamed = time.monotonic()
     waiting.join()
     wait(vm.Rename_Task("resident"))
-    assert woken[0] - renamed < 0.5
+    assert woken[0] - renamed < 5  # of the ten it would have waited
 
 
 def test_a_waiter_can_be_cancelled(client: Client, vcenter: Any) -> None:
