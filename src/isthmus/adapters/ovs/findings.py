@@ -9,7 +9,6 @@ from typing import Any
 
 from isthmus.adapters.ovs.bridges import (
     OWNER_KEY,
-    VXLAN,
     AddBridge,
     AddPort,
     BridgeState,
@@ -23,7 +22,7 @@ from isthmus.adapters.ovs.bridges import (
     is_ours,
     unproven,
 )
-from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.adapters.ovs.settings import VXLAN, OvsSettings
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 
