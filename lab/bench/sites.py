@@ -57,7 +57,8 @@ class Site:
         nics, states = {}, {}
         for number in range(ports):
             nic = NicId(VmId(f"vm{number}"), 4000)
-            host, group = ids[number % hosts], f"pg-n{(number // hosts * 7 + number % hosts) % networks}"
+            row, column = divmod(number, hosts)
+            host, group = ids[column], f"pg-n{(column * networks // hosts + 7 * row) % networks}"
             address = mac(f"00:50:56:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}")
             nics[nic] = Nic(nic, address, host, True, DVS, group, str(number), number)
             states[str(number)] = DvPortState(

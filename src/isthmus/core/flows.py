@@ -20,6 +20,7 @@ A network may have several VIDs on one host (a port that moved in keeps its own)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from isthmus.core.segments import Segment
 from isthmus.model.flow import (
@@ -53,6 +54,8 @@ TO_OVERLAY, DECAP, LEARNT, UNICAST, FLOOD = (
     20,
     22,
 )  # br-tun; the numbers stock Neutron agents use, where they have one
+TAGGING = (PushVid, SetVid)
+POP_VID, TO_VXLAN = PopVid(), Output(FlowPort.VXLAN)
 LEARNT_SECONDS = 10
 """How long what a moved VM's RARP taught pre-empts the computed entry: some rounds.
 
@@ -78,7 +81,7 @@ def mapped(entries: Mapping[NveKey, NveEntry]) -> set[tuple[Vid, Vni]]:
         if flow.match.vid is not None:
             found.add((flow.match.vid, flow.vni))
         for action in flow.actions:
-            if isinstance(action, PushVid | SetVid):
+            if isinstance(action, TAGGING):
                 found.add((action.vid, flow.vni))
     return found
 
@@ -139,6 +142,7 @@ def _retag(vid: Vid, at: Vid) -> tuple[FlowAction, ...]:
 def _tun_flows(segment: Segment) -> Iterator[Flow]:
     vni = segment.network.vni
     canonical = segment.vids[0]
+    moving = {mac for mac, vteps in segment.remote.items() if len(vteps) > 1 or mac in segment.local}
 
     def flow(table: int, priority: int, match: Match, *actions: FlowAction) -> Flow:
         return Flow(Bridge.TUN, table, priority, match, actions, vni)
@@ -151,15 +155,20 @@ def _tun_flows(segment: Segment) -> Iterator[Flow]:
     yield flow(DECAP, 50, Match(tun_id=vni), *inward)
     for vid in segment.vids:
         for mac, vteps in segment.remote.items():
-            # While a VM moves, what was learnt of an earlier move must not go before what is announced of this one.
-            moving = len(vteps) > 1 or mac in segment.local
-            table, priority = (TO_OVERLAY, 95) if moving else (UNICAST, 40)
-            yield flow(table, priority, Match(vid=vid, dst=mac), PopVid(), *_to_vteps(vni, vteps))
+            yield _unicast(vni, vid, mac, vteps, mac in moving)
         if segment.flood:
-            yield flow(FLOOD, 40, Match(vid=vid), PopVid(), *_to_vteps(vni, segment.flood))
+            yield flow(FLOOD, 40, Match(vid=vid), POP_VID, *(act for vtep in segment.flood for act in _to(vni, vtep)))
 
 
-def _to_vteps(vni: Vni, vteps: Iterable[str]) -> Iterator[FlowAction]:
-    for vtep in vteps:
-        yield Tunnel(vni, vtep)
-        yield Output(FlowPort.VXLAN)
+@lru_cache(maxsize=1 << 18)
+def _unicast(vni: Vni, vid: Vid, mac: str, vteps: tuple[str, ...], moving: bool) -> Flow:
+    """Frames to `mac`: to all the VTEPs it may be behind.  The same on every host where `vid` means `vni`."""
+    # While a VM moves, what was learnt of an earlier move must not go before what is announced of this one.
+    table, priority = (TO_OVERLAY, 95) if moving else (UNICAST, 40)
+    out = (act for vtep in vteps for act in _to(vni, vtep))
+    return Flow(Bridge.TUN, table, priority, Match(vid=vid, dst=mac), (POP_VID, *out), vni)
+
+
+@lru_cache(maxsize=1 << 16)
+def _to(vni: Vni, vtep: str) -> tuple[FlowAction, ...]:
+    return Tunnel(vni, vtep), TO_VXLAN

@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from isthmus.core.draft import Draft
 from isthmus.core.view import View
-from isthmus.core.worn import bindings_of
 from isthmus.model.change import BuildNve, Forget, Learn
 from isthmus.model.flow import Flow
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
@@ -62,15 +61,17 @@ class NveDiff:
 def compare(view: View, target: TargetId, wanted: Mapping[NveKey, NveEntry], draft: Draft) -> NveDiff:
     """Compare an NVE with what it should hold.  An NVE that is not ready is built, and compared in the next pass."""
     mirror = view.nves.get(target)
+    maps = view.maps.get(target, frozenset())
     if mirror is None or target not in view.known:
-        return NveDiff(target, ready=False, maps=frozenset(bindings_of(mirror)) if mirror else frozenset())
+        return NveDiff(target, ready=False, maps=maps)
     if not mirror.ready:
         draft.add(target, BuildNve(), "its bridges or tunnel port are missing or wrong")
-        return NveDiff(target, ready=False, maps=frozenset(bindings_of(mirror)))
+        return NveDiff(target, ready=False, maps=maps)
     missing: defaultdict[About, list[NveEntry]] = defaultdict(list)
     surplus: defaultdict[About, list[NveEntry]] = defaultdict(list)
     for key, entry in wanted.items():
-        if mirror.entries.get(key) != entry:
+        held = mirror.entries.get(key)
+        if held is not entry and held != entry:
             missing[about(entry)].append(entry)
     for key, entry in mirror.entries.items():
         if key not in wanted:
@@ -80,7 +81,7 @@ def compare(view: View, target: TargetId, wanted: Mapping[NveKey, NveEntry], dra
         True,
         {key: tuple(entries) for key, entries in missing.items()},
         {key: tuple(entries) for key, entries in surplus.items()},
-        frozenset(bindings_of(mirror)),
+        maps,
     )
 
 

@@ -21,7 +21,7 @@ from isthmus.core.plan_nves import NveDiff, compare, forget, learn
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
 from isthmus.core.view import View, switch_target
-from isthmus.core.worn import bindings_of, subject_of
+from isthmus.core.worn import subject_of
 from isthmus.model.change import Gate, SetDvPort
 from isthmus.model.names import DvsId, HostId, NicId
 from isthmus.model.observed import Access, DvPortState
@@ -129,9 +129,8 @@ def _holders(view: View) -> frozenset[tuple[HostId, Vid, Subject]]:
     found: set[tuple[HostId, Vid, Subject]] = set()
     for host in view.shard.hosts:
         target = view.shard.nves.get(host)
-        mirror = view.nves.get(target) if target is not None and target in view.known else None
-        if mirror is not None:
-            found |= {(host, vid, subject) for vid, subject in bindings_of(mirror)}
+        if target is not None and target in view.known:
+            found |= {(host, vid, subject) for vid, subject in view.maps.get(target, ())}
     worn: set[tuple[HostId, Vid, Subject]] = set()
     for dvs in view.shard.switches:
         mirror_of_switch = view.switches.get(dvs)

@@ -5,11 +5,12 @@ A segment is the seam itself: local VIDs on one side, a VNI and the VTEPs of its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isthmus.core.attach import Attachment, Attachments
-from isthmus.model.intent import Intent, Network
+from isthmus.model.intent import Intent, Network, Peer
 from isthmus.model.inventory import Host, Inventory
 from isthmus.model.names import HostId, Mac, NetworkId, VmId
 from isthmus.model.tags import Vid
@@ -34,19 +35,69 @@ class Segment:
     """The MACs that are at this NVE now, also those about to leave."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A NIC, or a peer that no inventory knows: where it is reached, and what answers there."""
+
+    vteps: tuple[str, ...]
+    macs: tuple[Mac, ...]
+    addresses: tuple[tuple[str, Mac], ...]
+    hosts: tuple[HostId, ...] = ()
+    """Its host first, unless it has none, then those it is announced for."""
+    at_home: bool = False
+    """The first of its hosts is where it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """All members of one network, seen from nowhere: each NVE takes away what is its own."""
+
+    answering: tuple[_Member, ...]
+    """Those with known addresses."""
+    remote: Mapping[Mac, tuple[str, ...]]
+    flood: tuple[str, ...]
+    macs_at: Mapping[str, frozenset[Mac]]
+    """The MACs that have a VTEP among theirs."""
+    at: Mapping[HostId, tuple[_Member, ...]]
+
+    @classmethod
+    def of(cls, members: Iterable[_Member]) -> _Members:
+        """The members, indexed."""
+        answering: list[_Member] = []
+        remote: defaultdict[Mac, list[str]] = defaultdict(list)
+        macs_at: defaultdict[str, set[Mac]] = defaultdict(set)
+        at: defaultdict[HostId, list[_Member]] = defaultdict(list)
+        for member in members:
+            if member.addresses:
+                answering.append(member)
+            for mac in member.macs:
+                remote[mac].extend(member.vteps)
+            for vtep in member.vteps:
+                macs_at[vtep].update(member.macs)
+            for host in member.hosts:
+                at[host].append(member)
+        return cls(
+            tuple(answering),
+            {mac: tuple(dict.fromkeys(vteps)) for mac, vteps in sorted(remote.items()) if vteps},
+            tuple(sorted(macs_at)),
+            {vtep: frozenset(macs) for vtep, macs in macs_at.items()},
+            {host: tuple(found) for host, found in at.items()},
+        )
+
+
 class Whereabouts:
     """Where every member of every network is, or is about to be: computed once per round, asked for each NVE."""
 
     def __init__(self, intent: Intent, inventory: Inventory, attachments: Attachments) -> None:
-        self._intent = intent
         self._hosts = inventory.hosts
         self._attachments = attachments
         self._destinations: dict[VmId, set[HostId]] = {}
         for move in inventory.moves:
             self._destinations.setdefault(VmId(move.vm), set()).add(move.to)
-        self._peers: dict[NetworkId, list[tuple[str, Mac | None, tuple[str, ...]]]] = {}
+        self._peers: dict[NetworkId, list[Peer]] = {}
         for peer in intent.peers:
-            self._peers.setdefault(peer.network, []).append((peer.vtep, peer.mac, peer.addresses))
+            self._peers.setdefault(peer.network, []).append(peer)
+        self._members: dict[NetworkId, _Members] = {}
 
     def arriving(self, host: HostId) -> Iterable[Attachment]:
         """Attachments of VMs that are announced for `host` and not there yet."""
@@ -56,52 +107,55 @@ class Whereabouts:
                     if attachment.nic.host != host and attachment.live:
                         yield attachment
 
-    def hosts_of(self, attachment: Attachment) -> tuple[HostId, ...]:
-        """The host of a NIC, and those it is announced for."""
-        here = () if attachment.nic.host is None else (attachment.nic.host,)
-        moving = self._destinations.get(attachment.nic.id.vm, ())
-        return (*here, *sorted(host for host in moving if host not in here))
-
     def segment(
         self, network: Network, vids: Iterable[Vid], local: Mapping[Mac, Vid], here: frozenset[str], hosts: set[HostId]
     ) -> Segment:
         """The segment of `network` at the NVE whose own VTEPs are `here` and which serves `hosts`."""
-        remote: dict[Mac, list[str]] = {}
-        flood: set[str] = set()
-        addresses: dict[str, Mac] = {}
-        present: set[Mac] = set()
-        for attachment in self._attachments.by_network.get(network.id, ()):
-            if not attachment.live:
-                continue
-            places = self.hosts_of(attachment)
-            elsewhere = [vtep for vtep in map(self._vtep, places) if vtep and vtep not in here]
-            if not elsewhere:
-                continue
-            flood.update(elsewhere)
-            for mac in attachment.macs:
-                remote.setdefault(mac, []).extend(elsewhere)
-            if attachment.nic.host in hosts:
-                present.update(attachment.macs)
-            # Whoever is here, or about to come, answers for itself.
-            if not any(host in hosts for host in places):
-                addresses.update((address, attachment.nic.mac) for address in attachment.addresses)
-        for vtep, member, known in self._peers.get(network.id, ()):
-            if vtep in here:
-                continue  # a source that echoes our own VTEP back must not make a loop
-            flood.add(vtep)
-            if member is not None:
-                remote.setdefault(member, []).append(vtep)
-                addresses.update((address, member) for address in known)
+        members = self._members.get(network.id)
+        if members is None:
+            members = self._members[network.id] = _Members.of(self._of(network.id))
+        remote = dict(members.remote)
+        for mac in {mac for vtep in here for mac in members.macs_at.get(vtep, ())}:
+            elsewhere = tuple(vtep for vtep in remote[mac] if vtep not in here)
+            if elsewhere:
+                remote[mac] = elsewhere
+            else:
+                del remote[mac]
+        own = [member for host in hosts for member in members.at.get(host, ())]
+        leaving = (m for m in own if m.at_home and m.hosts[0] in hosts and not here.issuperset(m.vteps))
         return Segment(
             network,
             tuple(sorted(set(vids))),
             dict(sorted(local.items())),
-            {mac: tuple(dict.fromkeys(vteps)) for mac, vteps in sorted(remote.items())},
-            tuple(sorted(flood)),
-            dict(sorted(addresses.items())),
-            frozenset(present),
+            remote,
+            tuple(vtep for vtep in members.flood if vtep not in here),
+            dict(sorted(_addresses(members.answering, here, hosts))),
+            frozenset(mac for member in leaving for mac in member.macs),
         )
+
+    def _of(self, network: NetworkId) -> Iterator[_Member]:
+        for attachment in self._attachments.by_network.get(network, ()):
+            if attachment.live:
+                home = attachment.nic.host
+                moving = self._destinations.get(attachment.nic.id.vm, ())
+                hosts = (*(() if home is None else (home,)), *sorted(host for host in moving if host != home))
+                vteps = tuple(vtep for vtep in map(self._vtep, hosts) if vtep)
+                addresses = tuple((address, attachment.nic.mac) for address in attachment.addresses)
+                yield _Member(vteps, attachment.macs, addresses, hosts, home is not None)
+        for peer in self._peers.get(network, ()):
+            if peer.mac is None:
+                yield _Member((peer.vtep,), (), ())
+            else:
+                addresses = tuple((address, peer.mac) for address in peer.addresses)
+                yield _Member((peer.vtep,), (peer.mac,), addresses)
 
     def _vtep(self, host: HostId) -> str | None:
         found: Host | None = self._hosts.get(host)
         return found.vtep if found else None
+
+
+def _addresses(members: Iterable[_Member], here: frozenset[str], hosts: set[HostId]) -> Iterator[tuple[str, Mac]]:
+    """What is answered for: whoever is here, or about to come, answers for itself."""
+    for member in members:
+        if hosts.isdisjoint(member.hosts) and not here.issuperset(member.vteps):
+            yield from member.addresses

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from isthmus.core.attach import Attachments, attach
 from isthmus.core.design import Design
+from isthmus.core.readback import bindings_of
 from isthmus.core.segments import Whereabouts
 from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
 from isthmus.model.observed import (
@@ -19,8 +20,9 @@ from isthmus.model.observed import (
     TargetId,
     Unknown,
 )
-from isthmus.model.scope import Domain, HostScope, SwitchScope
+from isthmus.model.scope import Domain, HostScope, Subject, SwitchScope
 from isthmus.model.shard import Shard, VidPool, World
+from isthmus.model.tags import Vid
 
 
 def switch_target(dvs: DvsId) -> TargetId:
@@ -45,6 +47,8 @@ class View:
     nves: Mapping[TargetId, NveMirror]
     known: frozenset[TargetId]
     unknown: Mapping[TargetId, str]
+    maps: Mapping[TargetId, frozenset[tuple[Vid, Subject]]] = field(default_factory=dict)
+    """What each NVE maps, as far as it was ever read."""
     marks: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)
     attachments: Attachments = field(default_factory=lambda: Attachments((), {}, {}, {}))
     groups: Mapping[tuple[DvsId, NetworkId], tuple[str, ...]] = field(default_factory=dict)
@@ -122,6 +126,7 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         nves,
         frozenset(known),
         unknown,
+        {target: bindings_of(mirror) for target, mirror in nves.items()},
         marks,
         attachments,
         groups,

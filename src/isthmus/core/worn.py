@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 from isthmus.core.allocate import Hold, Worn
 from isthmus.core.attach import implied_port
-from isthmus.core.flows import mapped
 from isthmus.core.view import View
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, NetworkId, PortId
-from isthmus.model.nve import LeafBinding, NveEntry, Plug
-from isthmus.model.observed import Access, DvPortState, NveMirror, OwnerMark, PortGroupState, PrivateVlan, SwitchMirror
+from isthmus.model.observed import Access, DvPortState, OwnerMark, PortGroupState, PrivateVlan, SwitchMirror
 from isthmus.model.place import DvPort, DvPortGroup, HostPortGroup, PlaceKind
 from isthmus.model.scope import (
     Domain,
@@ -64,26 +62,6 @@ def subject_of(view: View, mark: OwnerMark, port: DvPortState) -> Subject:
     if view.design.nve.knows_ports:
         return PortSubject(port_of(view, mark, port))
     return NetworkSubject(mark.vni)
-
-
-def bindings_of(mirror: NveMirror) -> set[tuple[Vid, Subject]]:
-    """What an NVE maps, read back from what it holds."""
-    found: set[tuple[Vid, Subject]] = {(vid, NetworkSubject(vni)) for vid, vni in mapped(mirror.entries)}
-    for entry in mirror.entries.values():
-        tag = _tag(entry)
-        if tag is not None:
-            found.add(tag)
-    return found
-
-
-def _tag(entry: NveEntry) -> tuple[Vid, Subject] | None:
-    match entry:
-        case LeafBinding():
-            return entry.vid, NetworkSubject(entry.vni)
-        case Plug():
-            return entry.vid, PortSubject(entry.port)
-        case _:
-            return None
 
 
 def _dv_ports(view: View) -> Iterator[Worn]:
@@ -165,7 +143,7 @@ def _known_at_hosts(view: View) -> Iterator[Worn]:
         for dvs in view.shard.switches:
             scope = HostScope(HostId(host), dvs)
             domain = view.domain(dvs, HostId(host))
-            for vid, subject in bindings_of(mirror):
+            for vid, subject in view.maps[target]:
                 yield Worn(domain, scope, vid, subject, Hold.KNOWN)
             for vid in mirror.foreign_vids:
                 yield Worn(domain, scope, vid, ForeignSubject(str(target)), Hold.OPEN)
@@ -201,8 +179,7 @@ def carried_by(view: View, name: str, vid: Vid) -> Network | None:
         return wanted
     taken = {network.vni for network in view.world.intent.networks.values()}
     for target in view.shard.nves.values():
-        mirror = view.nves.get(target)
-        for known, subject in sorted(bindings_of(mirror), key=str) if mirror else ():
+        for known, subject in sorted(view.maps.get(target, ()), key=str):
             if known == vid and isinstance(subject, NetworkSubject) and subject.vni not in taken:
                 return Network(NetworkId(name), subject.vni)
     return None
@@ -228,7 +205,7 @@ def _known_in_scope(view: View) -> Iterator[Worn]:
         mirror = view.nves.get(target)
         if mirror is None:
             continue
-        for vid, subject in bindings_of(mirror):
+        for vid, subject in view.maps[target]:
             yield Worn(scope, scope, vid, subject, Hold.KNOWN)
         for vid in mirror.foreign_vids:
             yield Worn(scope, scope, vid, ForeignSubject(str(target)), Hold.OPEN)

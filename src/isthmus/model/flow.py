@@ -6,9 +6,9 @@ loss and the in-memory OVS of the lab can obey it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from isthmus.model.names import Mac
 from isthmus.model.tags import Vid, Vni
@@ -20,9 +20,13 @@ class Bridge(Enum):
     INT = "br-int"
     TUN = "br-tun"
 
+    __hash__ = object.__hash__  # a large site hashes them by the million, and Enum's own is slow
+
 
 class FlowPort(Enum):
     """The ports of the two bridges, by role; the adapter knows their numbers."""
+
+    __hash__ = object.__hash__
 
     TRUNK = "trunk"  # br-int: the NIC in the trunk port group
     PATCH = "patch"  # br-int <-> br-tun
@@ -35,8 +39,7 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 ETH_ARP, ETH_RARP = 0x0806, 0x8035
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Match:
+class Match(NamedTuple):
     """What a flow matches; None is "any".  `src`, `dst` are MACs, `dst` also MULTICAST; `arp_target` needs ETH_ARP.
 
     `raw` is in nothing we want: the switch's own words for a match read back that these fields cannot say.
@@ -136,8 +139,7 @@ class Raw:
 FlowAction: TypeAlias = Goto | Resubmit | SetVid | PushVid | PopVid | Tunnel | Output | ArpReply | LearnVtep | Raw
 
 
-@dataclass(frozen=True, slots=True)
-class FlowKey:
+class FlowKey(NamedTuple):
     """What makes two flows the same flow to a switch."""
 
     bridge: Bridge
@@ -156,8 +158,8 @@ class Flow:
     match: Match
     actions: tuple[FlowAction, ...] = ()
     vni: Vni | None = None
+    key: FlowKey = field(init=False, repr=False, compare=False)
+    """Its identity in the switch."""
 
-    @property
-    def key(self) -> FlowKey:
-        """Its identity in the switch."""
-        return FlowKey(self.bridge, self.table, self.priority, self.match)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", FlowKey(self.bridge, self.table, self.priority, self.match))

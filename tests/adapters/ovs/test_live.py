@@ -257,7 +257,7 @@ def test_a_flow_learnt_from_a_moved_vm_pre_empts_the_computed_one_and_is_nobodys
 
     done(target, Learn((replace(flows[3], actions=()),)))
     assert destinations(shared, from_vm) == {"192.0.2.7"}, "nor removed"
-    other = replace(flows[0], match=replace(flows[0].match, tun_id=BLUE), actions=(), vni=BLUE)
+    other = replace(flows[0], match=flows[0].match._replace(tun_id=BLUE), actions=(), vni=BLUE)
     done(target, Learn((other,)))
     done(target, Forget((other,)))
     assert destinations(shared, from_vm) == {"192.0.2.7"}, "nor when another network forgets"
