@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from isthmus.app.cli import main
 from isthmus.app.control import Server, ask
 from isthmus.app.daemon import Daemon
 from isthmus.app.keeper import Charge
+from isthmus.app.notify import Systemd
 from isthmus.app.standing import Standing, Word
 from isthmus.model.change import Outcome
 from isthmus.model.faults import Refused, Retry
@@ -208,6 +210,22 @@ def test_a_daemon_answers_what_the_command_would_find_out(small: Small, daemon: 
     )
     shown = json.loads(run("show", "--json")[1])
     assert shown["targets"] == [{"target": "ovs:esx1", "age": 0.0, "unknown": "no\nanswer"}]
+
+
+def test_a_daemon_whose_round_hangs_gives_systemd_no_sign_of_life(small: Small, config: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        told = Systemd({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        daemon = Daemon(commands.wire(commands.load(config), time.monotonic), told)
+        (seat,) = daemon.loop.seats.values()
+        seat.running_since = small.clock()
+        daemon._sign_of_life()
+        assert systemd.recv(1000).startswith(b"WATCHDOG=1")
+        small.clock.now += 601
+        daemon._sign_of_life()
+        with pytest.raises(BlockingIOError):
+            systemd.recv(1000)
 
 
 def test_pausing_a_daemon_stops_its_writing_at_once(small: Small, daemon: Daemon, nve: Nve, run: Run) -> None:

@@ -8,8 +8,9 @@ from isthmus.core.allocate import allocate
 from isthmus.core.claims import claims
 from isthmus.core.design import Design
 from isthmus.core.draft import Draft
-from isthmus.core.plan_groups import plan_gated_groups, plan_tagged_groups
+from isthmus.core.plan_gated_groups import plan_gated_groups
 from isthmus.core.plan_ports import plan_ports
+from isthmus.core.plan_tagged_groups import plan_tagged_groups
 from isthmus.core.view import look
 from isthmus.core.worn import unseen, worn
 from isthmus.model.change import Reconciled, Unmet

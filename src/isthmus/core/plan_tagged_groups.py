@@ -1,4 +1,4 @@
-"""Make, mend and remove port groups: closed ones whose ports are tagged one by one, and tagged ones that carry the VID.
+"""Make, mend and remove the port groups that carry the VID of their network, and have every NVE map it.
 
 Law: as with ports, a tagged port group is there before any NVE learns its VID, and goes only after all have forgotten
 it and nothing is plugged in.
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from isthmus.core.allocate import Allocation
-from isthmus.core.claims import group_of, plugged_in, subject_at, vni_holder, wanted_group
+from isthmus.core.claims import group_of, plugged_in, subject_at, wanted_group
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
+from isthmus.core.port_groups import drift, group_name, mark_for, networks, remove_group, vni_is_taken
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
 from isthmus.core.view import View, standard_switch_target, switch_target
@@ -25,116 +26,14 @@ from isthmus.model.change import (
     Gate,
     PortGroupSpec,
     RemoveHostPortGroup,
-    RemovePortGroup,
     SetDvPort,
 )
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, NetworkId
-from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState, StandardSwitchMirror, TargetId
+from isthmus.model.observed import Access, StandardSwitchMirror, TargetId
 from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
 from isthmus.model.scope import NetworkSubject
 from isthmus.model.tags import Vid
-
-
-def group_name(view: View, network: Network) -> str:
-    """What people see: the network's name, with its id if another network has the same.  Never an identity."""
-    if not network.name:
-        return network.id
-    shared = view.names[network.name] > 1
-    return f"{network.name} ({network.id})" if shared else network.name
-
-
-def plan_gated_groups(view: View, draft: Draft) -> None:
-    """One closed port group without a VID per network and switch; leftovers of ports that nobody holds are bared."""
-    for dvs in view.shard.switches:
-        target = switch_target(dvs)
-        if target not in view.known:
-            draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
-            continue
-        for network in _networks(view):
-            key = group_of(view, dvs, network)
-            spec = PortGroupSpec(group_name(view, network), _mark(view, dvs, key, network, draft))
-            if key is None and _vni_is_taken(view, network, draft):
-                continue
-            if key is None:
-                draft.add(target, CreatePortGroup(dvs, spec), f"network {network.id} has no port group here")
-            else:
-                _mend(view, dvs, key, spec, draft)
-        for key in _unwanted(view, dvs):
-            if plugged_in(view.switches[dvs], key):  # until they have left, its ports must close when bared
-                name = view.switches[dvs].port_groups[key].name
-                _mend(view, dvs, key, PortGroupSpec(name, view.marks[dvs, key]), draft)
-            _remove_group(view, dvs, key, (), draft)
-        for state in view.switches[dvs].ports.values():
-            if (dvs, state.port_group) in view.marks and not state.connected and (state.vlan_own or state.blocked_own):
-                write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None)
-                draft.add(target, write, "nobody holds this port any more")
-
-
-def _networks(view: View) -> list[Network]:
-    return sorted(view.world.intent.networks.values(), key=lambda network: network.id)
-
-
-def _mark(view: View, dvs: DvsId, key: str | None, network: Network, draft: Draft) -> OwnerMark:
-    """The mark that the network's port group should carry; the one it has while its new VNI is still another's."""
-    wanted = OwnerMark(view.shard.owner, network.id, network.vni)
-    held = wanted if key is None else view.marks[dvs, key]
-    return held if held.vni != wanted.vni and _vni_is_taken(view, network, draft) else wanted
-
-
-def _vni_is_taken(view: View, network: Network, draft: Draft) -> bool:
-    holder = vni_holder(view, network)
-    if holder is not None:
-        reason = f"waits: a port group of network {holder} still has its VNI {int(network.vni)}"
-        draft.cannot(f"network {network.id}", reason)
-    return holder is not None
-
-
-def _unwanted(view: View, dvs: DvsId) -> Iterator[str]:
-    """Our port groups on a switch that carry no wanted network, or a second one of the same."""
-    for (switch, key), mark in sorted(view.marks.items()):
-        if switch != dvs or key not in view.switches[dvs].port_groups:
-            continue
-        network = view.world.intent.networks.get(mark.network)
-        if network is None or group_of(view, dvs, network) != key:
-            yield key
-
-
-def _mend(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft: Draft) -> None:
-    state = view.switches[dvs].port_groups[key]
-    wrong = _drift(state, spec)
-    if wrong:
-        action = AlterPortGroup(dvs, key, state.version, spec)
-        draft.add(switch_target(dvs), action, f"port group of {spec.mark.network}: {', '.join(wrong)}")
-
-
-def _drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
-    """Which of the settings that we own differ."""
-    expected = NoVlan() if spec.vid is None else Access(spec.vid)
-    wrong = []
-    if state.mark != spec.mark:
-        wrong.append(f"its mark says {state.mark}")
-    if state.vlan != expected:
-        wrong.append(f"VLAN is {state.vlan}")
-    if state.blocked != spec.gated:
-        wrong.append("it is open" if spec.gated else "it is blocked")
-    if spec.gated and not (state.vlan_override and state.block_override):
-        wrong.append("ports may not override VLAN and block")
-    if spec.gated and not state.reset_at_disconnect:
-        wrong.append("ports keep overrides when disconnected")
-    return wrong
-
-
-def _remove_group(view: View, dvs: DvsId, key: str, after: tuple[int, ...], draft: Draft) -> None:
-    mark = view.marks[dvs, key]
-    in_use = plugged_in(view.switches[dvs], key)
-    if in_use:
-        draft.cannot(f"port group {key}", f"network {mark.network} is not wanted, but {in_use} NICs are plugged in")
-    elif not view.world.intent.fresh:
-        draft.cannot(f"port group {key}", "not wanted any more, but the intent is only remembered")
-    else:
-        reason = f"network {mark.network} is not wanted"
-        draft.add(switch_target(dvs), RemovePortGroup(dvs, key, mark), reason, after, guarded=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +129,7 @@ def _tagged(view: View) -> Iterator[_Tagged]:
 
 
 def _write_groups(view: View, allocation: Allocation, draft: Draft) -> None:
-    for network in _networks(view):
+    for network in networks(view):
         for dvs in view.shard.switches:
             if switch_target(dvs) in view.known:
                 _write_group(view, allocation, dvs, network, draft)
@@ -245,14 +144,14 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     if vid is None:
         return  # the allocation says why
     key = group_of(view, dvs, network)
-    spec = PortGroupSpec(group_name(view, network), _mark(view, dvs, key, network, draft), vid)
-    if key is None and _vni_is_taken(view, network, draft):
+    spec = PortGroupSpec(group_name(view, network), mark_for(view, dvs, key, network, draft), vid)
+    if key is None and vni_is_taken(view, network, draft):
         return
     if key is None:
         draft.add(switch_target(dvs), CreatePortGroup(dvs, spec), f"network {network.id} has VID {vid} here")
         return
     state = view.switches[dvs].port_groups[key]
-    wrong = _drift(state, spec)
+    wrong = drift(state, spec)
     if wrong:
         action = AlterPortGroup(dvs, key, state.version, spec)
         # Off a VID that is another's it must at once; to leave its own for a better one can wait for an operator.
@@ -300,7 +199,7 @@ def _remove_groups(view: View, groups: list[_Tagged], diffs: list[NveDiff], draf
         after = tuple(diff.forgotten[subject] for diff in diffs if subject in diff.forgotten)
         match group.place:
             case DvPortGroup(dvs, key):
-                _remove_group(view, dvs, key, after, draft)
+                remove_group(view, dvs, key, after, draft)
             case HostPortGroup(host, vswitch, name):
                 _remove_host_group(view, RemoveHostPortGroup(host, vswitch, name), group.in_use, after, draft)
 

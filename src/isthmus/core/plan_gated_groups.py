@@ -1,0 +1,57 @@
+"""Make, mend and remove the closed port groups without a VID, whose ports are tagged one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isthmus.core.claims import group_of, plugged_in
+from isthmus.core.draft import Draft
+from isthmus.core.port_groups import drift, group_name, mark_for, networks, remove_group, vni_is_taken
+from isthmus.core.view import View, switch_target
+from isthmus.model.change import AlterPortGroup, CreatePortGroup, Gate, PortGroupSpec, SetDvPort
+from isthmus.model.names import DvsId
+
+
+def plan_gated_groups(view: View, draft: Draft) -> None:
+    """One closed port group without a VID per network and switch; leftovers of ports that nobody holds are bared."""
+    for dvs in view.shard.switches:
+        target = switch_target(dvs)
+        if target not in view.known:
+            draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
+            continue
+        for network in networks(view):
+            key = group_of(view, dvs, network)
+            spec = PortGroupSpec(group_name(view, network), mark_for(view, dvs, key, network, draft))
+            if key is None and vni_is_taken(view, network, draft):
+                continue
+            if key is None:
+                draft.add(target, CreatePortGroup(dvs, spec), f"network {network.id} has no port group here")
+            else:
+                _mend(view, dvs, key, spec, draft)
+        for key in _unwanted(view, dvs):
+            if plugged_in(view.switches[dvs], key):  # until they have left, its ports must close when bared
+                name = view.switches[dvs].port_groups[key].name
+                _mend(view, dvs, key, PortGroupSpec(name, view.marks[dvs, key]), draft)
+            remove_group(view, dvs, key, (), draft)
+        for state in view.switches[dvs].ports.values():
+            if (dvs, state.port_group) in view.marks and not state.connected and (state.vlan_own or state.blocked_own):
+                write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None)
+                draft.add(target, write, "nobody holds this port any more")
+
+
+def _unwanted(view: View, dvs: DvsId) -> Iterator[str]:
+    """Our port groups on a switch that carry no wanted network, or a second one of the same."""
+    for (switch, key), mark in sorted(view.marks.items()):
+        if switch != dvs or key not in view.switches[dvs].port_groups:
+            continue
+        network = view.world.intent.networks.get(mark.network)
+        if network is None or group_of(view, dvs, network) != key:
+            yield key
+
+
+def _mend(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft: Draft) -> None:
+    state = view.switches[dvs].port_groups[key]
+    wrong = drift(state, spec)
+    if wrong:
+        action = AlterPortGroup(dvs, key, state.version, spec)
+        draft.add(switch_target(dvs), action, f"port group of {spec.mark.network}: {', '.join(wrong)}")
