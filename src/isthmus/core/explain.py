@@ -11,9 +11,9 @@ from isthmus.core.attach import Attachment
 from isthmus.core.claims import claims, port_state, wanted_group
 from isthmus.core.design import Design
 from isthmus.core.draft import Draft
-from isthmus.core.plan_tagged_groups import live_groups
 from isthmus.core.plan_nves import NveDiff, compare
 from isthmus.core.plan_ports import PortPlan, Step, live_at, ports_of
+from isthmus.core.plan_tagged_groups import live_groups
 from isthmus.core.realize import realize
 from isthmus.core.reconcile import settled
 from isthmus.core.view import View, look, switch_target
