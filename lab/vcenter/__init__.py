@@ -1,5 +1,7 @@
 """The vCenter simulator of the lab: what it holds, how it is built, how it runs."""
 
+from lab.vcenter.control import ControlError
+from lab.vcenter.faults import Delay, Drop, Fault, Faults, Hang, Unavailable
 from lab.vcenter.process import NotBuilt, Simulator, binary, build
 from lab.vcenter.topology import (
     Cluster,
@@ -22,8 +24,14 @@ from lab.vcenter.topology import (
 
 __all__ = [
     "Cluster",
+    "ControlError",
     "Datacenter",
+    "Delay",
+    "Drop",
     "Dvs",
+    "Fault",
+    "Faults",
+    "Hang",
     "Host",
     "MacLearning",
     "Member",
@@ -38,6 +46,7 @@ __all__ = [
     "Simulator",
     "Topology",
     "Trunk",
+    "Unavailable",
     "Vm",
     "binary",
     "build",

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lab.vcenter.control import Control
+from lab.vcenter.faults import Faults
 from lab.vcenter.topology import Topology
 
 SOURCES = Path(__file__).resolve().parent
@@ -126,12 +128,19 @@ def _roomy_memory() -> str | None:
         return None
 
 
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
 class Simulator:
     """A running vCenter simulator; use as a context manager, or call start and stop."""
 
     url: str
     thumbprint: str
     instance_uuid: str
+    faults: Faults
 
     def __init__(
         self,
@@ -153,7 +162,8 @@ class Simulator:
         self.user = user
         self.password = password if password is not None else secrets.token_urlsafe(12)
         self._topology = topology.render() if isinstance(topology, Topology) else topology
-        self._arguments = [f"-hosts={hosts}", f"-vms={vms}", f"-listen={listen}", f"-user={user}"]
+        self._listen = listen
+        self._arguments = [f"-hosts={hosts}", f"-vms={vms}", f"-user={user}"]
         self._arguments += [f"-migrate-ms={migrate_ms}", "-exit-on-stdin-close", *options]
         if sans:
             self._arguments.append("-san=" + ",".join(sans))
@@ -166,31 +176,71 @@ class Simulator:
 
     def start(self) -> Self:
         """Starts the process and waits until it serves."""
-        program = binary()
         self._directory = Path(tempfile.mkdtemp(prefix="isthmus-sim-", dir=_roomy_memory()))
         try:
-            arguments = [*self._arguments, f"-ca-file={self.ca_file}", f"-scratch={self._directory}", "-own-scratch"]
             if self._topology is not None:
-                description = self._directory / "topology.json"
-                description.write_text(json.dumps(self._topology))
-                arguments.append(f"-topology={description}")
-            with self.log_file.open("wb") as log:
-                self._process = subprocess.Popen(
-                    [*self._prefix, str(program), *arguments],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={**os.environ, "ISTHMUS_VCENTER_PASSWORD": self.password},
-                    start_new_session=True,  # Ctrl-C in a test run is for the test run
-                )
-            ready = json.loads(self._first_line())
-            self.url = ready["url"]
-            self.thumbprint = ready["thumbprint_sha256"]
-            self.instance_uuid = ready["instance_uuid"]
+                (self._directory / "topology.json").write_text(json.dumps(self._topology))
+            self._launch(self._listen)
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _launch(self, listen: str) -> None:
+        directory = self._place()
+        program = binary()
+        socket = directory / "control"
+        socket.unlink(missing_ok=True)  # a killed process leaves its own
+        arguments = [
+            *self._arguments,
+            f"-listen={listen}",
+            f"-ca-file={self.ca_file}",
+            f"-scratch={directory}",
+            "-own-scratch",
+        ]
+        arguments += [f"-control={socket}", f"-identity-file={self._identity_file}"]
+        if self._topology is not None:
+            arguments.append(f"-topology={directory / 'topology.json'}")
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._prefix, str(program), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "ISTHMUS_VCENTER_PASSWORD": self.password},
+                start_new_session=True,  # Ctrl-C in a test run is for the test run
+            )
+        ready = json.loads(self._first_line())
+        self.url = ready["url"]
+        self.thumbprint = ready["thumbprint_sha256"]
+        self.instance_uuid = ready["instance_uuid"]
+        self._control = Control(socket)
+        self.faults = Faults(self._control)
+
+    def leave(self, *, proxied: bool = False, retry_after: int = 0) -> None:
+        """The vCenter goes away while its hosts go on: connections are cut and refused, or answered 503 by a proxy."""
+        self._control.do("vcenter.leave", proxied=proxied, retryAfter=retry_after)
+
+    def come_back(self) -> None:
+        """It serves again, with its inventory and its events; sessions, collectors and versions are gone."""
+        self._control.do("vcenter.return")
+
+    def restart(self, *, away: float = 0.0) -> None:
+        """Leaves and comes back, its state kept."""
+        self.leave()
+        time.sleep(away)
+        self.come_back()
+
+    def start_anew(self, *, new_certificate: bool = False) -> None:
+        """Kills the process and starts another at the same address, with the topology of the first start only."""
+        address = self.url.split("/")[2]
+        instance = [f"-instance-uuid={self.instance_uuid}"]
+        self.kill()
+        _close_pipes(self._running())
+        if new_certificate:
+            self._identity_file.unlink(missing_ok=True)
+        self._arguments = [a for a in self._arguments if not a.startswith("-instance-uuid=")] + instance
+        self._launch(address)
 
     def stop(self) -> None:
         """Ends the process and removes its files; harmless when it has ended already."""
@@ -202,9 +252,7 @@ class Simulator:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            _close_pipes(process)
         directory, self._directory = self._directory, None
         if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
@@ -232,6 +280,10 @@ class Simulator:
     @property
     def ca_file(self) -> Path:
         return self._place() / "ca.pem"
+
+    @property
+    def _identity_file(self) -> Path:
+        return self._place() / "identity.pem"
 
     @property
     def log_file(self) -> Path:

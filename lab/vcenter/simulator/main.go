@@ -27,6 +27,8 @@ type options struct {
 	user         string
 	password     string
 	caFile       string
+	identityFile string
+	control      string
 	sans         string
 	plain        bool
 	instanceUUID string
@@ -46,6 +48,8 @@ func parseFlags() options {
 	flag.StringVar(&o.user, "user", "administrator@vsphere.local", "user who may log in")
 	flag.StringVar(&o.password, "password", "", "the user's password (better: environment ISTHMUS_VCENTER_PASSWORD)")
 	flag.StringVar(&o.caFile, "ca-file", "", "where to write the CA certificate made at start (PEM)")
+	flag.StringVar(&o.identityFile, "identity-file", "", "file that keeps the CA and the certificate from one start to the next (PEM, with keys)")
+	flag.StringVar(&o.control, "control", "", "Unix socket on which tests ask for faults and host events (default: none)")
 	flag.StringVar(&o.sans, "san", "", "further names and addresses for the server certificate, comma-separated")
 	flag.BoolVar(&o.plain, "http", false, "serve plain HTTP instead of TLS")
 	flag.StringVar(&o.instanceUUID, "instance-uuid", "", "AboutInfo.instanceUuid (default: derived from nothing, new at each start)")
@@ -167,7 +171,7 @@ func open(o options, w *World) (*readyLine, error) {
 	ready := &readyLine{User: o.user, CA: o.caFile, PID: os.Getpid()}
 	service := w.service
 	if !o.plain {
-		id, err := newIdentity(append(strings.Split(o.sans, ","), hostOf(o.listen)))
+		id, err := keptIdentity(o.identityFile, append(strings.Split(o.sans, ","), hostOf(o.listen)))
 		if err != nil {
 			return nil, err
 		}
@@ -181,8 +185,18 @@ func open(o options, w *World) (*readyLine, error) {
 	simulator.Trace = o.trace
 	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, o.password)}
 	server := service.NewServer()
-	server.Config.Handler = recovering(server.Config.Handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // a client that refuses our certificate is no news
+	// Upstream's server can neither be closed and opened again nor count its connections: ours takes its place.
+	address := server.Listener.Addr().String()
+	server.Close()
+	g := &gate{w: w, address: address, tls: service.TLS, handler: w.faults.around(recovering(server.Config.Handler))}
+	if err := g.open(); err != nil {
+		return nil, err
+	}
+	if o.control != "" {
+		if err := control(o.control, w.acts(g)); err != nil {
+			return nil, err
+		}
+	}
 	go w.hub.tend()
 	ready.URL = (&url.URL{Scheme: server.URL.Scheme, Host: server.URL.Host, Path: "/sdk"}).String()
 	ready.InstanceUUID = w.service.Context.Map.Get(ref{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content.About.InstanceUuid

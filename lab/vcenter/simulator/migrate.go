@@ -43,8 +43,16 @@ func (v *vmMethods) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_T
 			return nil, &types.InvalidPowerState{RequestedState: req.State, ExistingState: v.Runtime.PowerState}
 		}
 		return nil, v.w.move(ctx, task, v.VirtualMachine, *host, req.Pool)
-	})
+	}, given(req.Host)...)
 	return &methods.MigrateVM_TaskBody{Res: &types.MigrateVM_TaskResponse{Returnval: task}}
+}
+
+// given is the reference as a list, empty for none.
+func given(r *ref) []ref {
+	if r == nil {
+		return nil
+	}
+	return []ref{*r}
 }
 
 func (w *World) otherHost(vm *simulator.VirtualMachine, pool ref) *ref {
@@ -78,7 +86,7 @@ func (v *vmMethods) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 		return w.through(ctx, func(ctx *simulator.Context) (ref, *soap.Fault) {
 			return vm.RelocateVMTask(ctx, req).(*methods.RelocateVM_TaskBody).Res.Returnval, nil
 		})
-	})
+	}, given(req.Spec.Host)...)
 	return &methods.RelocateVM_TaskBody{Res: &types.RelocateVM_TaskResponse{Returnval: task}}
 }
 

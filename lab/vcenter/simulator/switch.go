@@ -709,8 +709,21 @@ func (s *switchMethods) QueryUsedVlanIdInDvs(_ *simulator.Context, _ *types.Quer
 func (s *switchMethods) ReconfigureDVPortTask(ctx *simulator.Context, req *types.ReconfigureDVPort_Task) soap.HasFault {
 	task := s.w.run(ctx, s.DistributedVirtualSwitch, "ReconfigureDVPort_Task", func(ctx *simulator.Context, _ *simulator.Task) (any, types.BaseMethodFault) {
 		return nil, s.w.reconfigurePorts(ctx, s.Self, req.Port)
-	})
+	}, s.w.net.hostsOfPorts(s.Self, req.Port)...)
 	return &methods.ReconfigureDVPort_TaskBody{Res: &types.ReconfigureDVPort_TaskResponse{Returnval: task}}
+}
+
+// hostsOfPorts lists the hosts that a write to these ports must reach.
+func (n *network) hostsOfPorts(dvs ref, specs []types.DVPortConfigSpec) []ref {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var hosts []ref
+	for _, spec := range specs {
+		if p := n.byRef[dvs].ports[spec.Key]; p != nil && p.host != nil {
+			hosts = union(hosts, []ref{*p.host})
+		}
+	}
+	return hosts
 }
 
 func (w *World) reconfigurePorts(ctx *simulator.Context, dvs ref, specs []types.DVPortConfigSpec) types.BaseMethodFault {

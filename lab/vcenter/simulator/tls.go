@@ -12,9 +12,11 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +25,43 @@ type identity struct {
 	config     *tls.Config
 	ca         []byte // PEM
 	thumbprint string // SHA-256 of the server certificate, as vSphere writes it: AA:BB:…
+}
+
+// keptIdentity is the one that the file keeps, or a new one, which the file keeps from then on.
+func keptIdentity(file string, names []string) (*identity, error) {
+	if text, err := os.ReadFile(file); err == nil {
+		return readIdentity(text)
+	}
+	id, err := newIdentity(names)
+	if err != nil || file == "" {
+		return id, err
+	}
+	text := slices.Clone(id.ca)
+	for _, der := range id.config.Certificates[0].Certificate[:1] {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(id.config.Certificates[0].PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	return id, os.WriteFile(file, text, 0o600)
+}
+
+// readIdentity reads the CA's certificate, the server's certificate and its key, in this order.
+func readIdentity(text []byte) (*identity, error) {
+	var blocks [3]*pem.Block
+	rest := text
+	for i := range blocks {
+		if blocks[i], rest = pem.Decode(rest); blocks[i] == nil {
+			return nil, fmt.Errorf("identity file: %d of 3 parts", i)
+		}
+	}
+	key, err := x509.ParsePKCS8PrivateKey(blocks[2].Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("identity file: %w", err)
+	}
+	return identityOf(blocks[0].Bytes, blocks[1].Bytes, key), nil
 }
 
 // newIdentity makes a CA and a certificate valid for the usual local names and those given.
@@ -61,6 +100,10 @@ func newIdentity(names []string) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	return identityOf(caDER, leafDER, key), nil
+}
+
+func identityOf(caDER, leafDER []byte, key any) *identity {
 	sum := sha256.Sum256(leafDER)
 	text := strings.ToUpper(hex.EncodeToString(sum[:]))
 	var pairs []string
@@ -74,7 +117,7 @@ func newIdentity(names []string) (*identity, error) {
 		},
 		ca:         pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
 		thumbprint: strings.Join(pairs, ":"),
-	}, nil
+	}
 }
 
 func serial() *big.Int {

@@ -130,13 +130,21 @@ func readTopology(file string) (*topology, error) {
 	if err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
 	t := &topology{}
-	if err := decoder.Decode(t); err != nil {
-		return nil, fmt.Errorf("%s: at byte %d: %w", file, decoder.InputOffset(), err)
+	if err := strictly(text, t); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return t, nil
+}
+
+// strictly decodes JSON in which every key has a meaning.
+func strictly(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("at byte %d: %w", decoder.InputOffset(), err)
+	}
+	return nil
 }
 
 // quickTopology is what the flags -hosts and -vms ask for: a tenant switch without uplinks, an uplink switch,

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -547,11 +548,25 @@ func (n *network) portsOf(vm ref) map[string]int {
 	return wanted
 }
 
+// inner runs one of upstream's VM tasks in one of ours, which holds no lock while it waits and can be spoilt.
+func (v *vmMethods) inner(ctx *simulator.Context, method string, call func(*simulator.Context) (ref, *soap.Fault)) ref {
+	return v.w.run(ctx, v.VirtualMachine, method, func(ctx *simulator.Context, _ *simulator.Task) (any, types.BaseMethodFault) {
+		if fault := v.w.busy(v.Self); fault != nil {
+			return nil, fault
+		}
+		return v.w.through(ctx, call)
+	})
+}
+
 func (v *vmMethods) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
 	if fault := v.w.busy(v.Self); fault != nil {
 		return &methods.Destroy_TaskBody{Fault_: faultBody(fault)}
 	}
-	return v.VirtualMachine.DestroyTask(ctx, req)
+	task := v.inner(ctx, "Destroy_Task", func(ctx *simulator.Context) (ref, *soap.Fault) {
+		body := v.VirtualMachine.DestroyTask(ctx, req).(*methods.Destroy_TaskBody)
+		return started(body.Res, body.Fault_)
+	})
+	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task}}
 }
 
 func (v *vmMethods) UnregisterVM(ctx *simulator.Context, req *types.UnregisterVM) soap.HasFault {
@@ -561,16 +576,40 @@ func (v *vmMethods) UnregisterVM(ctx *simulator.Context, req *types.UnregisterVM
 	return v.VirtualMachine.UnregisterVM(ctx, req)
 }
 
+func (v *vmMethods) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
+	task := v.inner(ctx, "PowerOnVM_Task", func(ctx *simulator.Context) (ref, *soap.Fault) {
+		body := v.VirtualMachine.PowerOnVMTask(ctx, req).(*methods.PowerOnVM_TaskBody)
+		return started(body.Res, body.Fault_)
+	})
+	return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{Returnval: task}}
+}
+
 func (v *vmMethods) PowerOffVMTask(ctx *simulator.Context, req *types.PowerOffVM_Task) soap.HasFault {
 	if fault := v.w.busy(v.Self); fault != nil {
 		return &methods.PowerOffVM_TaskBody{Fault_: faultBody(fault)}
 	}
-	return v.VirtualMachine.PowerOffVMTask(ctx, req)
+	task := v.inner(ctx, "PowerOffVM_Task", func(ctx *simulator.Context) (ref, *soap.Fault) {
+		body := v.VirtualMachine.PowerOffVMTask(ctx, req).(*methods.PowerOffVM_TaskBody)
+		return started(body.Res, body.Fault_)
+	})
+	return &methods.PowerOffVM_TaskBody{Res: &types.PowerOffVM_TaskResponse{Returnval: task}}
 }
 
 func (v *vmMethods) SuspendVMTask(ctx *simulator.Context, req *types.SuspendVM_Task) soap.HasFault {
 	if fault := v.w.busy(v.Self); fault != nil {
 		return &methods.SuspendVM_TaskBody{Fault_: faultBody(fault)}
 	}
-	return v.VirtualMachine.SuspendVMTask(ctx, req)
+	task := v.inner(ctx, "SuspendVM_Task", func(ctx *simulator.Context) (ref, *soap.Fault) {
+		body := v.VirtualMachine.SuspendVMTask(ctx, req).(*methods.SuspendVM_TaskBody)
+		return started(body.Res, body.Fault_)
+	})
+	return &methods.SuspendVM_TaskBody{Res: &types.SuspendVM_TaskResponse{Returnval: task}}
+}
+
+// started reads which task an upstream call began; the answers of all calls have the same shape.
+func started(answer any, refused *soap.Fault) (ref, *soap.Fault) {
+	if refused != nil {
+		return ref{}, refused
+	}
+	return reflect.ValueOf(answer).Elem().FieldByName("Returnval").Interface().(ref), nil
 }

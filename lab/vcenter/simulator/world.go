@@ -30,6 +30,7 @@ type World struct {
 	net    *network
 	names  *names
 	events *eventLog
+	faults *faults
 
 	migrateFor time.Duration
 
@@ -53,6 +54,7 @@ func newWorld(service *simulator.Service) *World {
 	w.hub = newHub(w)
 	w.net = newNetwork(w)
 	w.events = newEventLog(w)
+	w.faults = newFaults(w)
 	reg.AddHandler(w.hub)
 	reg.Handler = w.handler
 	w.installCollector()
@@ -93,7 +95,8 @@ func set(name string, val any) types.PropertyChange {
 
 // run starts a task that takes the locks it needs itself; upstream's tasks hold the entity's lock to their end,
 // which would make a VM unreadable while it migrates.
-func (w *World) run(ctx *simulator.Context, entity mo.Reference, method string, do func(*simulator.Context, *simulator.Task) (any, types.BaseMethodFault)) types.ManagedObjectReference {
+// The hosts are those that the work touches beside the entity's own.
+func (w *World) run(ctx *simulator.Context, entity mo.Reference, method string, do func(*simulator.Context, *simulator.Task) (any, types.BaseMethodFault), hosts ...ref) types.ManagedObjectReference {
 	ref := entity.Reference()
 	task := simulator.CreateTask(ref, method, nil)
 	task.Info.Name = method
@@ -116,7 +119,9 @@ func (w *World) run(ctx *simulator.Context, entity mo.Reference, method string, 
 	task.Info.Entity = &ref
 	own := fork(ctx)
 	go func() {
-		result, fault := guarded(method, func() (any, types.BaseMethodFault) { return do(own, task) })
+		result, fault := guarded(method, func() (any, types.BaseMethodFault) {
+			return w.faults.spoilt(method, entity, hosts, func() (any, types.BaseMethodFault) { return do(own, task) })
+		})
 		w.finish(own, task, result, fault)
 	}()
 	return task.Self
@@ -229,7 +234,11 @@ func faultBody(fault types.BaseMethodFault) *soap.Fault {
 func recovering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
+			p := recover()
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			if p != nil {
 				log.Printf("panic in a call from %s: %v\n%s", r.RemoteAddr, p, debug.Stack())
 				w.WriteHeader(http.StatusInternalServerError)
 			}
