@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from lab.vcenter.control import Control
 from lab.vcenter.faults import Faults
+from lab.vcenter.sessions import Sessions
 from lab.vcenter.topology import Topology
 
 SOURCES = Path(__file__).resolve().parent
@@ -141,6 +142,7 @@ class Simulator:
     thumbprint: str
     instance_uuid: str
     faults: Faults
+    sessions: Sessions
 
     def __init__(
         self,
@@ -216,6 +218,7 @@ class Simulator:
         self.instance_uuid = ready["instance_uuid"]
         self._control = Control(socket)
         self.faults = Faults(self._control)
+        self.sessions = Sessions(self._control)
 
     def leave(self, *, proxied: bool = False, retry_after: int = 0) -> None:
         """The vCenter goes away while its hosts go on: connections are cut and refused, or answered 503 by a proxy."""

@@ -254,6 +254,7 @@ func (c *collector) wait(ctx *simulator.Context, version string, seconds *int32,
 	if fault := c.begin(version); fault != nil {
 		return nil, fault
 	}
+	defer c.w.door.holds(c.owner.Key)()
 	c.w.hub.mu.Lock()
 	cancel := c.cancel
 	c.w.hub.mu.Unlock()
@@ -580,6 +581,8 @@ func (f *filter) tell(ctx *simulator.Context, t *tracked) (update types.ObjectUp
 		}
 		h.mu.Unlock()
 		switch {
+		case f.collector.w.door.isHollow(ctx.Session):
+			update, ok = t.withheldUpdate(entering), true
 		case entering:
 			update, ok = f.enterUpdate(t, v), true
 		case len(dirty) > 0:
@@ -610,6 +613,20 @@ func (f *filter) enterUpdate(t *tracked, v reflect.Value) types.ObjectUpdate {
 			update.ChangeSet = append(update.ChangeSet, types.PropertyChange{Name: p, Op: types.PropertyChangeOpAssign, Val: val})
 		}
 	}
+	return update
+}
+
+// withheldUpdate is the update that a hollow session gets: the object is there, and every property is missing.
+func (t *tracked) withheldUpdate(entering bool) types.ObjectUpdate {
+	update := types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, Obj: t.ref}
+	if entering {
+		update.Kind = types.ObjectUpdateKindEnter
+	}
+	for _, p := range t.paths {
+		update.MissingSet = append(update.MissingSet, withheld(t.ref, p))
+	}
+	t.last = make([]any, len(t.paths))
+	t.elements = make([]map[string]uint64, len(t.paths))
 	return update
 }
 

@@ -6,6 +6,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -32,7 +33,7 @@ type byID struct {
 }
 
 func (w *World) acts(g *gate) map[string]act {
-	return map[string]act{
+	all := map[string]act{
 		"faults.add":     doing(func(r rule) (any, error) { return w.faults.add(&r) }),
 		"faults.list":    doing(func(nothing) (any, error) { return w.faults.list(), nil }),
 		"faults.clear":   doing(func(r byID) (any, error) { w.faults.clear(r.ID); return nil, nil }),
@@ -52,6 +53,8 @@ func (w *World) acts(g *gate) map[string]act {
 		}),
 		"vcenter.return": doing(func(nothing) (any, error) { return nil, g.open() }),
 	}
+	maps.Copy(all, w.sessionActs())
+	return all
 }
 
 type controlled struct {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 type options struct {
@@ -183,12 +184,15 @@ func open(o options, w *World) (*readyLine, error) {
 		service.TLS, ready.Thumbprint = id.config, id.thumbprint
 	}
 	simulator.Trace = o.trace
+	w.reg.SessionManager().ValidLogin = func(req *types.Login) bool {
+		return w.door.admits(req.UserName, req.UserName == o.user && req.Password == o.password)
+	}
 	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, o.password)}
 	server := service.NewServer()
 	// Upstream's server can neither be closed and opened again nor count its connections: ours takes its place.
 	address := server.Listener.Addr().String()
 	server.Close()
-	g := &gate{w: w, address: address, tls: service.TLS, handler: w.faults.around(recovering(server.Config.Handler))}
+	g := &gate{w: w, address: address, tls: service.TLS, handler: w.faults.around(w.door.around(recovering(server.Config.Handler)))}
 	if err := g.open(); err != nil {
 		return nil, err
 	}
@@ -198,6 +202,7 @@ func open(o options, w *World) (*readyLine, error) {
 		}
 	}
 	go w.hub.tend()
+	go w.door.tend()
 	ready.URL = (&url.URL{Scheme: server.URL.Scheme, Host: server.URL.Host, Path: "/sdk"}).String()
 	ready.InstanceUUID = w.service.Context.Map.Get(ref{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content.About.InstanceUuid
 	return ready, nil

@@ -338,12 +338,16 @@ func (w *World) retrieve(ctx *simulator.Context, specs []types.PropertyFilterSpe
 
 func (w *World) content(ctx *simulator.Context, specs []types.PropertySpec, ref types.ManagedObjectReference) (types.ObjectContent, bool) {
 	content := types.ObjectContent{Obj: ref}
-	matched := false
+	matched, hollow := false, w.door.isHollow(ctx.Session)
 	w.read(ctx, ref, func(v reflect.Value) {
 		for _, s := range specs {
 			matched = matched || isA(ref, v.Type(), s.Type)
 		}
 		for _, p := range wantedPaths(specs, ref, v.Type()) {
+			if hollow {
+				content.MissingSet = append(content.MissingSet, withheld(ref, p))
+				continue
+			}
 			val, isSet, known := readPath(v, p)
 			switch {
 			case !known:

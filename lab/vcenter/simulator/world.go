@@ -31,6 +31,7 @@ type World struct {
 	names  *names
 	events *eventLog
 	faults *faults
+	door   *door
 
 	migrateFor time.Duration
 
@@ -55,6 +56,7 @@ func newWorld(service *simulator.Service) *World {
 	w.net = newNetwork(w)
 	w.events = newEventLog(w)
 	w.faults = newFaults(w)
+	w.door = newDoor(w)
 	reg.AddHandler(w.hub)
 	reg.Handler = w.handler
 	w.installCollector()
@@ -181,6 +183,9 @@ func guarded(name string, do func() (any, types.BaseMethodFault)) (result any, f
 func (w *World) handler(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 	if ctx.Session == nil && !beforeLogin[method.Name] {
 		return nil, notAuthenticated(method.This)
+	}
+	if fault := w.door.passes(ctx, method); fault != nil {
+		return nil, fault
 	}
 	if method.Name == "Fetch" {
 		return w.divert(method, &fetcher{w: w})
