@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from lab.vcenter.control import Control
 from lab.vcenter.faults import Faults
+from lab.vcenter.hosts import Hosts, Vms
 from lab.vcenter.sessions import Sessions
 from lab.vcenter.topology import Topology
 
@@ -143,6 +144,8 @@ class Simulator:
     instance_uuid: str
     faults: Faults
     sessions: Sessions
+    hosts: Hosts
+    vms: Vms
 
     def __init__(
         self,
@@ -219,6 +222,8 @@ class Simulator:
         self._control = Control(socket)
         self.faults = Faults(self._control)
         self.sessions = Sessions(self._control)
+        self.hosts = Hosts(self._control)
+        self.vms = Vms(self._control)
 
     def leave(self, *, proxied: bool = False, retry_after: int = 0) -> None:
         """The vCenter goes away while its hosts go on: connections are cut and refused, or answered 503 by a proxy."""

@@ -13,12 +13,24 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What the physical switch at the other end of a cable says of itself, by LLDP or CDP."""
+
+    system: str
+    port: str
+    protocol: str = "lldp"
+    chassis: str = ""
+    vid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Pnic:
     """A physical NIC of a host."""
 
     device: str
     mac: str = ""
     speed_mb: int = 10_000
+    neighbour: Neighbour | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +146,16 @@ class Dvs:
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A VM's NIC in a port group.  Without a MAC, vCenter assigns one; `dvs` tells groups of one name apart."""
+    """A VM's NIC in a port group.  Without a MAC, vCenter assigns one; `dvs` tells groups of one name apart.
+
+    The guest uses the addresses `ips`, which its tools tell while it runs.
+    """
 
     port_group: str
     mac: str = ""
     dvs: str = ""
     connected: bool = True
+    ips: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +172,18 @@ class Vm:
     cpus: int = 1
     annotation: str = ""
     extra_config: Mapping[str, str] = field(default_factory=dict)
+    tools: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Datacenter:
-    """A datacenter: clusters, switches, VMs."""
+    """A datacenter: clusters, switches, VMs; VMs begin on the first of the datastores."""
 
     name: str
     clusters: tuple[Cluster, ...] = ()
     switches: tuple[Dvs, ...] = ()
     vms: tuple[Vm, ...] = ()
+    datastores: tuple[str, ...] = ("datastore1",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +215,7 @@ def _datacenter(dc: Datacenter) -> Json:
     hosts = [host for cluster in dc.clusters for host in cluster.hosts]
     return {
         "name": dc.name,
+        "datastores": list(dc.datastores),
         "clusters": [{"name": c.name, "hosts": [_host(h) for h in c.hosts]} for c in dc.clusters],
         "switches": [_dvs(dvs, hosts) for dvs in dc.switches],
         "vms": [_vm(vm) for vm in dc.vms],
@@ -204,8 +223,16 @@ def _datacenter(dc: Datacenter) -> Json:
 
 
 def _host(host: Host) -> Json:
-    pnics = [{"device": p.device, "mac": p.mac, "speedMb": p.speed_mb} for p in host.pnics]
-    return {"name": host.name, "uuid": host.uuid, "pnics": pnics}
+    return {"name": host.name, "uuid": host.uuid, "pnics": [_pnic(p) for p in host.pnics]}
+
+
+def _pnic(pnic: Pnic) -> Json:
+    rendered: Json = {"device": pnic.device, "mac": pnic.mac, "speedMb": pnic.speed_mb}
+    if (n := pnic.neighbour) is not None:
+        rendered["neighbour"] = {
+            "protocol": n.protocol, "system": n.system, "port": n.port, "chassis": n.chassis, "vlan": n.vid
+        }  # fmt: skip
+    return rendered
 
 
 def _dvs(dvs: Dvs, hosts: list[Host]) -> Json:
@@ -280,6 +307,13 @@ def _vm(vm: Vm) -> Json:
         "memoryMB": vm.memory_mb,
         "cpus": vm.cpus,
         "annotation": vm.annotation,
-        "nics": [{"portGroup": n.port_group, "mac": n.mac, "switch": n.dvs, "connected": n.connected} for n in vm.nics],
+        "nics": [_nic(nic) for nic in vm.nics],
         "extraConfig": dict(vm.extra_config),
+        "noTools": not vm.tools,
     }
+
+
+def _nic(nic: Nic) -> Json:
+    return {
+        "portGroup": nic.port_group, "mac": nic.mac, "switch": nic.dvs, "connected": nic.connected, "ips": list(nic.ips)
+    }  # fmt: skip

@@ -5,6 +5,7 @@ package main
 import (
 	"crypto/md5"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 
@@ -16,7 +17,8 @@ import (
 
 type builder struct {
 	w      *World
-	dir    string // where the one datastore keeps the VMs' files
+	dir    string // where the datastores keep the VMs' files
+	stores []string
 	dc     *simulator.Datacenter
 	hosts  map[string]*simulator.HostSystem
 	groups map[string]*simulator.DistributedVirtualPortgroup // by name, and by "switch/name"
@@ -49,6 +51,9 @@ func (b *builder) datacenter(spec *datacenterSpec) error {
 	}
 	b.dc = b.w.reg.Get(created.Res.Returnval).(*simulator.Datacenter)
 	b.w.hub.appear(b.dc)
+	if b.stores = spec.Datastores; len(b.stores) == 0 {
+		b.stores = []string{"datastore1"}
+	}
 	for i := range spec.Clusters {
 		if err := b.cluster(&spec.Clusters[i]); err != nil {
 			return fmt.Errorf("cluster %q: %w", spec.Clusters[i].Name, err)
@@ -99,10 +104,21 @@ func (b *builder) host(cluster *simulator.ClusterComputeResource, spec *hostSpec
 	host.Summary.Hardware.Uuid, host.Hardware.SystemInfo.Uuid = id, id
 	host.Config.Network.Pnic = pnicList(spec)
 	b.hosts[spec.Name] = host
+	hints, err := hintsOf(spec)
+	if err != nil {
+		return err
+	}
+	b.w.reg.Get(*host.ConfigManager.NetworkSystem).(*simulator.HostNetworkSystem).QueryNetworkHintResponse.Returnval = hints
 	store := b.w.reg.Get(*host.ConfigManager.DatastoreSystem).(*simulator.HostDatastoreSystem)
-	local := store.CreateLocalDatastore(ctx, &types.CreateLocalDatastore{This: store.Self, Name: "datastore1", Path: b.dir}).(*methods.CreateLocalDatastoreBody)
-	if local.Fault_ != nil && len(b.dc.Datastore) == 0 {
-		return fmt.Errorf("datastore: %s", local.Fault_.String)
+	for i, name := range b.stores {
+		dir := fmt.Sprintf("%s-%s-%d", b.dir, b.dc.Self.Value, i)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		local := store.CreateLocalDatastore(ctx, &types.CreateLocalDatastore{This: store.Self, Name: name, Path: dir}).(*methods.CreateLocalDatastoreBody)
+		if local.Fault_ != nil && len(b.dc.Datastore) <= i {
+			return fmt.Errorf("datastore %q: %s", name, local.Fault_.String)
+		}
 	}
 	return nil
 }
@@ -280,6 +296,9 @@ func (b *builder) vm(spec *vmSpec) error {
 	if config.InstanceUuid == "" {
 		config.InstanceUuid = stableUUID("instance", b.dc.Name+"/"+spec.Name)
 	}
+	if spec.NoTools {
+		config.ExtraConfig = append(config.ExtraConfig, &types.OptionValue{Key: noToolsKey, Value: "true"})
+	}
 	for key, value := range spec.ExtraConfig {
 		config.ExtraConfig = append(config.ExtraConfig, &types.OptionValue{Key: key, Value: value})
 	}
@@ -309,10 +328,13 @@ func (b *builder) vm(spec *vmSpec) error {
 	if fault != nil {
 		return failure("create", fault)
 	}
+	vm := b.w.vm(result.(ref))
+	for i, nic := range spec.NICs {
+		b.w.addresses.set(vm.Self, firstNICKey+int32(i), nic.IPs)
+	}
 	if !spec.PoweredOn {
 		return nil
 	}
-	vm := b.w.vm(result.(ref))
 	ctx = b.w.context()
 	on := vm.PowerOnVMTask(ctx, &types.PowerOnVM_Task{This: vm.Self}).(*methods.PowerOnVM_TaskBody)
 	task := b.w.reg.Get(on.Res.Returnval).(*simulator.Task)

@@ -134,6 +134,7 @@ func (h *hub) updateVM(ctx *simulator.Context, ref types.ManagedObjectReference,
 	}
 	if vm.Runtime.Host != nil && (has(changes, "config.hardware.device") || has(changes, "runtime.powerState") || has(changes, "runtime.host")) {
 		h.w.net.plug(ctx, vm)
+		h.w.showGuest(vm)
 	}
 	switch {
 	case unborn && vm.Runtime.Host != nil && has(changes, "name"):
@@ -172,6 +173,7 @@ func (h *hub) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectRefere
 	}
 	if vm := h.w.vm(ref); vm != nil {
 		h.w.net.unplug(ctx, vm)
+		h.w.addresses.forget(ref)
 		if vm.Runtime.Host != nil {
 			h.touch(*vm.Runtime.Host, "vm")
 		}

@@ -54,6 +54,7 @@ func (w *World) acts(g *gate) map[string]act {
 		"vcenter.return": doing(func(nothing) (any, error) { return nil, g.open() }),
 	}
 	maps.Copy(all, w.sessionActs())
+	maps.Copy(all, w.hostActs())
 	return all
 }
 

@@ -23,6 +23,7 @@ type eventLog struct {
 	tap types.ManagedObjectReference // the upstream collector through which every event comes
 
 	mu         sync.Mutex
+	muted      bool              // the vCenter is away, and what happens meanwhile is nobody's event
 	events     []types.BaseEvent // ascending keys without gaps
 	collectors map[*eventCollector]bool
 }
@@ -87,12 +88,24 @@ func (l *eventLog) post(ctx *simulator.Context, events ...types.BaseEvent) {
 	if ctx.Session == nil {
 		ctx = l.w.context()
 	}
+	l.mu.Lock()
+	muted := l.muted
+	l.mu.Unlock()
+	if muted {
+		return
+	}
 	m := l.w.reg.EventManager()
 	ctx.WithLock(m, func() {
 		for _, e := range events {
 			m.PostEvent(ctx, &types.PostEvent{EventToPost: e})
 		}
 	})
+}
+
+func (l *eventLog) mute(muted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.muted = muted
 }
 
 func (w *World) datacenterArgument(e mo.Entity) *types.DatacenterEventArgument {

@@ -33,6 +33,7 @@ func (g *gate) open() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = false
+	g.w.events.mute(false)
 	if g.server != nil {
 		return nil
 	}
@@ -62,6 +63,7 @@ func (g *gate) shut(proxied bool, retryAfter int) {
 		server.Close()
 	}
 	g.w.endSessions()
+	g.w.events.mute(true)
 }
 
 func (g *gate) ServeHTTP(out http.ResponseWriter, r *http.Request) {

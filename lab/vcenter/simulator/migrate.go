@@ -30,6 +30,15 @@ func (w *World) busy(vm ref) types.BaseMethodFault {
 	return nil
 }
 
+// journey says where a VM goes and what changes on the way.
+type journey struct {
+	to        ref
+	pool      *ref
+	datastore *ref
+	rewire    []types.BaseVirtualDeviceConfigSpec // NICs that get another port group, perhaps on another switch
+	drs       bool                                // vCenter's own decision
+}
+
 func (v *vmMethods) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
 	task := v.w.run(ctx, v.VirtualMachine, "MigrateVM_Task", func(ctx *simulator.Context, task *simulator.Task) (any, types.BaseMethodFault) {
 		host := req.Host
@@ -42,7 +51,7 @@ func (v *vmMethods) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_T
 		if req.State != "" && req.State != v.Runtime.PowerState {
 			return nil, &types.InvalidPowerState{RequestedState: req.State, ExistingState: v.Runtime.PowerState}
 		}
-		return nil, v.w.move(ctx, task, v.VirtualMachine, *host, req.Pool)
+		return nil, v.w.move(ctx, task, v.VirtualMachine, journey{to: *host, pool: req.Pool})
 	}, given(req.Host)...)
 	return &methods.MigrateVM_TaskBody{Res: &types.MigrateVM_TaskResponse{Returnval: task}}
 }
@@ -66,7 +75,7 @@ func (w *World) otherHost(vm *simulator.VirtualMachine, pool ref) *ref {
 	return nil
 }
 
-// RelocateVMTask moves the VM if a host is given; upstream does the rest of the spec (datastore, folder, devices).
+// RelocateVMTask changes host, datastore and networks together; upstream does the rest of the spec (folder, other devices).
 func (v *vmMethods) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
 	vm, w := v.VirtualMachine, v.w
 	task := w.run(ctx, vm, "RelocateVM_Task", func(ctx *simulator.Context, task *simulator.Task) (any, types.BaseMethodFault) {
@@ -74,20 +83,39 @@ func (v *vmMethods) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 		if fault := w.checkRelocation(ctx, vm, spec); fault != nil {
 			return nil, fault
 		}
-		if spec.Host != nil && *spec.Host != *vm.Runtime.Host {
-			if fault := w.move(ctx, task, vm, *spec.Host, spec.Pool); fault != nil {
+		j := journey{to: *vm.Runtime.Host, pool: spec.Pool, rewire: spec.DeviceChange}
+		if spec.Host != nil {
+			j.to = *spec.Host
+		}
+		if spec.Datastore != nil && !slices.Contains(vm.Datastore, *spec.Datastore) {
+			j.datastore = spec.Datastore
+		}
+		if j.to != *vm.Runtime.Host || j.datastore != nil {
+			if fault := w.move(ctx, task, vm, j); fault != nil {
+				return nil, fault
+			}
+		} else if len(j.rewire) > 0 {
+			if fault := w.rewire(ctx, vm, j.rewire); fault != nil {
 				return nil, fault
 			}
 		}
-		spec.Host, spec.Pool = nil, nil
-		if spec.Datastore == nil && spec.Folder == nil && len(spec.DeviceChange) == 0 {
+		if spec.Folder == nil {
 			return nil, nil
 		}
 		return w.through(ctx, func(ctx *simulator.Context) (ref, *soap.Fault) {
-			return vm.RelocateVMTask(ctx, req).(*methods.RelocateVM_TaskBody).Res.Returnval, nil
+			folder := w.reg.Get(*spec.Folder).(*simulator.Folder)
+			return folder.MoveIntoFolderTask(ctx, &types.MoveIntoFolder_Task{This: folder.Self, List: []ref{vm.Self}}).(*methods.MoveIntoFolder_TaskBody).Res.Returnval, nil
 		})
 	}, given(req.Spec.Host)...)
 	return &methods.RelocateVM_TaskBody{Res: &types.RelocateVM_TaskResponse{Returnval: task}}
+}
+
+// rewire gives NICs their new port groups.
+func (w *World) rewire(ctx *simulator.Context, vm *simulator.VirtualMachine, changes []types.BaseVirtualDeviceConfigSpec) types.BaseMethodFault {
+	_, fault := w.through(ctx, func(ctx *simulator.Context) (ref, *soap.Fault) {
+		return vm.ReconfigVMTask(ctx, &types.ReconfigVM_Task{This: vm.Self, Spec: types.VirtualMachineConfigSpec{DeviceChange: changes}}).(*methods.ReconfigVM_TaskBody).Res.Returnval, nil
+	})
+	return fault
 }
 
 func (w *World) checkRelocation(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *types.VirtualMachineRelocateSpec) (fault types.BaseMethodFault) {
@@ -106,26 +134,17 @@ func (w *World) checkRelocation(ctx *simulator.Context, vm *simulator.VirtualMac
 }
 
 // move is the whole of a migration, run inside its task.
-func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator.VirtualMachine, to ref, pool *ref) types.BaseMethodFault {
-	host, fault := w.checkDestination(vm, to, pool)
+func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator.VirtualMachine, j journey) types.BaseMethodFault {
+	host, fault := w.checkDestination(vm, j)
 	if fault != nil {
 		return fault
 	}
-	w.movesMu.Lock()
-	if other, moving := w.moves[vm.Self]; moving {
-		w.movesMu.Unlock()
-		return &types.TaskInProgress{Task: other}
+	end, fault := w.beginMove(vm.Self, task.Self)
+	if fault != nil {
+		return fault
 	}
-	w.moves[vm.Self] = task.Self
-	w.movesMu.Unlock()
-	defer func() {
-		w.movesMu.Lock()
-		delete(w.moves, vm.Self)
-		w.movesMu.Unlock()
-	}()
-
-	source := w.host(*vm.Runtime.Host)
-	on := vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+	defer end()
+	source, from := w.host(*vm.Runtime.Host), w.datastoreArgument(vm)
 	duration, fails := w.migrateFor, false
 	ctx.WithLock(vm.Self, func() {
 		if ms, err := strconv.Atoi(extraConfig(vm, migrateForKey)); err == nil && ms >= 0 {
@@ -133,17 +152,10 @@ func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator
 		}
 		fails = extraConfig(vm, migrateFailKey) == "true"
 	})
-	destination := w.hostArgument(host)
-	if on {
-		w.events.post(ctx, &types.VmBeingHotMigratedEvent{VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm)})
-	} else {
-		w.events.post(ctx, &types.VmBeingMigratedEvent{VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm)})
-	}
+	story := w.storyOf(vm, host, j)
+	w.events.post(ctx, story.begins())
 	failed := func(reason types.BaseMethodFault) types.BaseMethodFault {
-		w.events.post(ctx, &types.VmFailedMigrateEvent{
-			VmEvent: w.vmEvent(vm), DestHost: destination, DestDatacenter: w.datacenterArgument(host), DestDatastore: w.datastoreArgument(vm),
-			Reason: types.LocalizedMethodFault{Fault: reason, LocalizedMessage: faultName(reason)},
-		})
+		w.events.post(ctx, story.fails(reason))
 		return reason
 	}
 	if fault := w.transfer(ctx, task, duration*9/10); fault != nil {
@@ -152,21 +164,131 @@ func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator
 	if fails {
 		return failed(&types.MigrationFault{})
 	}
-	if on {
+	if story.hot && j.to != source.Self {
 		w.events.post(ctx, &types.VmEmigratingEvent{VmEvent: w.vmEvent(vm)})
 	}
 	time.Sleep(duration / 10)
 	if w.vm(vm.Self) == nil {
 		return failed(&types.ManagedObjectNotFound{Obj: vm.Self})
 	}
-	if _, fault := w.checkDestination(vm, to, pool); fault != nil {
+	if _, fault := w.checkDestination(vm, j); fault != nil {
 		return failed(fault)
 	}
-	w.land(ctx, vm, source, host, pool)
-	w.events.post(ctx, &types.VmMigratedEvent{
-		VmEvent: w.vmEvent(vm), SourceHost: w.hostArgument(source), SourceDatacenter: w.datacenterArgument(source), SourceDatastore: w.datastoreArgument(vm),
-	})
+	if len(j.rewire) > 0 {
+		// The NICs get their ports as those of the new host: a port on the new switch has never a proxy on the old host.
+		ctx.WithLock(vm.Self, func() { vm.Runtime.Host = &host.Self })
+		if fault := w.rewire(ctx, vm, j.rewire); fault != nil {
+			ctx.WithLock(vm.Self, func() { vm.Runtime.Host = &source.Self })
+			return failed(fault)
+		}
+	}
+	if j.to != source.Self {
+		w.land(ctx, vm, source, host, j.pool)
+	}
+	if j.datastore != nil {
+		w.changeDatastore(ctx, vm, *j.datastore, max(duration/10, 50*time.Millisecond))
+	}
+	w.events.post(ctx, story.ends(w.vmEvent(vm), source, from))
 	return nil
+}
+
+// beginMove books a VM for one move; the function that it returns gives it free.
+func (w *World) beginMove(vm, task ref) (func(), types.BaseMethodFault) {
+	w.movesMu.Lock()
+	defer w.movesMu.Unlock()
+	if other, moving := w.moves[vm]; moving {
+		return nil, &types.TaskInProgress{Task: other}
+	}
+	w.moves[vm] = task
+	return func() {
+		w.movesMu.Lock()
+		defer w.movesMu.Unlock()
+		delete(w.moves, vm)
+	}, nil
+}
+
+// story tells a migration in vCenter's events: one for its beginning, one for its end.
+type story struct {
+	w         *World
+	vm        *simulator.VirtualMachine
+	host      *simulator.HostSystem
+	datastore *types.DatastoreEventArgument
+	hot       bool
+	storage   bool // the datastore changes and the host does not
+	drs       bool
+}
+
+func (w *World) storyOf(vm *simulator.VirtualMachine, host *simulator.HostSystem, j journey) story {
+	s := story{w: w, vm: vm, host: host, datastore: w.datastoreArgument(vm), drs: j.drs}
+	s.hot = vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+	s.storage = j.to == *vm.Runtime.Host
+	if j.datastore != nil {
+		if ds, ok := w.reg.Get(*j.datastore).(*simulator.Datastore); ok {
+			s.datastore = &types.DatastoreEventArgument{Datastore: ds.Self, EntityEventArgument: types.EntityEventArgument{Name: ds.Name}}
+		}
+	}
+	return s
+}
+
+func (s story) begins() types.BaseEvent {
+	event, to, dc := s.w.vmEvent(s.vm), s.w.hostArgument(s.host), s.w.datacenterArgument(s.host)
+	switch {
+	case s.storage:
+		return &types.VmBeingRelocatedEvent{VmRelocateSpecEvent: types.VmRelocateSpecEvent{VmEvent: event}, DestHost: to, DestDatacenter: dc, DestDatastore: s.datastore}
+	case s.hot:
+		return &types.VmBeingHotMigratedEvent{VmEvent: event, DestHost: to, DestDatacenter: dc, DestDatastore: s.datastore}
+	}
+	return &types.VmBeingMigratedEvent{VmEvent: event, DestHost: to, DestDatacenter: dc, DestDatastore: s.datastore}
+}
+
+func (s story) fails(fault types.BaseMethodFault) types.BaseEvent {
+	event, to, dc := s.w.vmEvent(s.vm), s.w.hostArgument(s.host), s.w.datacenterArgument(s.host)
+	reason := types.LocalizedMethodFault{Fault: fault, LocalizedMessage: faultName(fault)}
+	if s.storage {
+		return &types.VmRelocateFailedEvent{
+			VmRelocateSpecEvent: types.VmRelocateSpecEvent{VmEvent: event}, DestHost: to, DestDatacenter: dc, DestDatastore: s.datastore, Reason: reason,
+		}
+	}
+	return &types.VmFailedMigrateEvent{VmEvent: event, DestHost: to, DestDatacenter: dc, DestDatastore: s.datastore, Reason: reason}
+}
+
+func (s story) ends(event types.VmEvent, source *simulator.HostSystem, from *types.DatastoreEventArgument) types.BaseEvent {
+	origin, dc := s.w.hostArgument(source), s.w.datacenterArgument(source)
+	if s.storage {
+		return &types.VmRelocatedEvent{VmRelocateSpecEvent: types.VmRelocateSpecEvent{VmEvent: event}, SourceHost: origin, SourceDatacenter: dc, SourceDatastore: from}
+	}
+	migrated := types.VmMigratedEvent{VmEvent: event, SourceHost: origin, SourceDatacenter: dc, SourceDatastore: from}
+	if s.drs {
+		return &types.DrsVmMigratedEvent{VmMigratedEvent: migrated}
+	}
+	return &migrated
+}
+
+// changeDatastore moves the VM's files, and shows for a while the name under which the new host finds them.
+func (w *World) changeDatastore(ctx *simulator.Context, vm *simulator.VirtualMachine, to ref, odd time.Duration) {
+	store := w.reg.Get(to).(*simulator.Datastore)
+	for _, d := range vm.Datastore {
+		if old, ok := w.reg.Get(d).(*simulator.Datastore); ok {
+			ctx.WithLock(d, func() { old.Vm = without(old.Vm, vm.Self) })
+			w.hub.touch(d, "vm")
+		}
+	}
+	ctx.WithLock(to, func() { store.Vm = union(store.Vm, []ref{vm.Self}) })
+	w.hub.touch(to, "vm")
+	name, parent := vm.Name, *vm.Parent
+	odder := escapeName("/vmfs/volumes/" + store.Name + "/" + name + "/" + name + ".vmx")
+	w.update(ctx, vm, append(named(odder), set("datastore", []ref{to}))...)
+	_, free := w.names.claim(parent, name) // nobody takes the name meanwhile
+	time.Sleep(odd)
+	if vm.Name == odder {
+		w.update(ctx, vm, named(name)...)
+	} else if free {
+		w.names.unclaim(parent, name)
+	}
+}
+
+func named(name string) []types.PropertyChange {
+	return []types.PropertyChange{set("name", name), set("config.name", name), set("summary.config.name", name)}
 }
 
 // transfer is the long part of a migration, during which the task can be cancelled.
@@ -213,38 +335,62 @@ func (w *World) land(ctx *simulator.Context, vm *simulator.VirtualMachine, sourc
 }
 
 // checkDestination refuses a host that cannot run the VM with its networks.
-func (w *World) checkDestination(vm *simulator.VirtualMachine, to ref, pool *ref) (*simulator.HostSystem, types.BaseMethodFault) {
-	host := w.host(to)
+func (w *World) checkDestination(vm *simulator.VirtualMachine, j journey) (*simulator.HostSystem, types.BaseMethodFault) {
+	host := w.host(j.to)
 	if host == nil {
-		return nil, &types.ManagedObjectNotFound{Obj: to}
+		return nil, &types.ManagedObjectNotFound{Obj: j.to}
 	}
-	if pool != nil {
-		if _, ok := w.reg.Get(*pool).(*simulator.ResourcePool); !ok {
-			return nil, &types.ManagedObjectNotFound{Obj: *pool}
+	if j.pool != nil {
+		if _, ok := w.reg.Get(*j.pool).(*simulator.ResourcePool); !ok {
+			return nil, &types.ManagedObjectNotFound{Obj: *j.pool}
 		}
 	}
 	switch {
-	case *vm.Runtime.Host == to:
+	case *vm.Runtime.Host == j.to && j.datastore == nil:
 		return nil, &types.InvalidArgument{InvalidProperty: "host"}
-	case host.Runtime.ConnectionState != types.HostSystemConnectionStateConnected:
+	case !w.connected(j.to), !w.connected(*vm.Runtime.Host):
 		return nil, &types.HostNotConnected{}
 	case host.Runtime.InMaintenanceMode:
 		return nil, &types.InvalidState{}
 	}
-	w.net.mu.Lock()
-	var groups []*portGroup
-	for _, p := range w.net.nics[vm.Self] {
-		groups = append(groups, p.group)
-	}
-	w.net.mu.Unlock()
-	for _, g := range groups {
+	for _, g := range w.net.groupsOf(vm.Self, j.rewire) {
 		dvs, ok := w.reg.Get(g.sw.ref).(*simulator.DistributedVirtualSwitch)
-		if !ok || !slices.Contains(dvs.Summary.HostMember, to) {
+		if !ok || !slices.Contains(dvs.Summary.HostMember, j.to) {
 			network := g.ref
 			return nil, &types.CannotAccessNetwork{Network: &network}
 		}
 	}
 	return host, nil
+}
+
+// groupsOf lists the port groups of a VM's NICs as they are after the changes.
+func (n *network) groupsOf(vm ref, changes []types.BaseVirtualDeviceConfigSpec) []*portGroup {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	groups := map[int32]*portGroup{}
+	for key, p := range n.nics[vm] {
+		groups[key] = p.group
+	}
+	for _, change := range changes {
+		card, ok := change.GetVirtualDeviceConfigSpec().Device.(types.BaseVirtualEthernetCard)
+		if !ok {
+			continue
+		}
+		nic := card.GetVirtualEthernetCard()
+		delete(groups, nic.Key)
+		backing, ok := nic.Backing.(*types.VirtualEthernetCardDistributedVirtualPortBackingInfo)
+		if !ok || change.GetVirtualDeviceConfigSpec().Operation == types.VirtualDeviceConfigSpecOperationRemove {
+			continue
+		}
+		if sw := n.switches[backing.Port.SwitchUuid]; sw != nil && sw.groups[backing.Port.PortgroupKey] != nil {
+			groups[nic.Key] = sw.groups[backing.Port.PortgroupKey]
+		}
+	}
+	var list []*portGroup
+	for _, g := range groups {
+		list = append(list, g)
+	}
+	return list
 }
 
 func extraConfig(vm *simulator.VirtualMachine, key string) string {

@@ -15,10 +15,11 @@ type topology struct {
 }
 
 type datacenterSpec struct {
-	Name     string        `json:"name"`
-	Clusters []clusterSpec `json:"clusters"`
-	Switches []switchSpec  `json:"switches"`
-	VMs      []vmSpec      `json:"vms"`
+	Name       string        `json:"name"`
+	Datastores []string      `json:"datastores"` // absent: one, named datastore1
+	Clusters   []clusterSpec `json:"clusters"`
+	Switches   []switchSpec  `json:"switches"`
+	VMs        []vmSpec      `json:"vms"`
 }
 
 type clusterSpec struct {
@@ -33,9 +34,19 @@ type hostSpec struct {
 }
 
 type pnicSpec struct {
-	Device  string `json:"device"`
-	MAC     string `json:"mac"`
-	SpeedMb int32  `json:"speedMb"`
+	Device    string         `json:"device"`
+	MAC       string         `json:"mac"`
+	SpeedMb   int32          `json:"speedMb"`
+	Neighbour *neighbourSpec `json:"neighbour"`
+}
+
+// neighbourSpec is what the physical switch at the other end of the cable says of itself.
+type neighbourSpec struct {
+	Protocol string `json:"protocol"` // lldp or cdp
+	System   string `json:"system"`
+	Port     string `json:"port"`
+	Chassis  string `json:"chassis"`
+	VLAN     int32  `json:"vlan"`
 }
 
 type switchSpec struct {
@@ -114,6 +125,7 @@ type vmSpec struct {
 	Annotation   string            `json:"annotation"`
 	NICs         []nicSpec         `json:"nics"`
 	ExtraConfig  map[string]string `json:"extraConfig"`
+	NoTools      bool              `json:"noTools"`
 }
 
 type nicSpec struct {
@@ -121,6 +133,8 @@ type nicSpec struct {
 	Switch    string `json:"switch"`
 	PortGroup string `json:"portGroup"`
 	Connected *bool  `json:"connected"`
+
+	IPs []string `json:"ips"`
 
 	assigned bool // the MAC is vCenter's choice
 }

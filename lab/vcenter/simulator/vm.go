@@ -130,6 +130,9 @@ func (w *World) chooseHost(pool *simulator.ResourcePool, req *types.CreateVM_Tas
 		if w.host(*req.Host) == nil {
 			return &types.ManagedObjectNotFound{Obj: *req.Host}
 		}
+		if !w.connected(*req.Host) {
+			return &types.HostNotConnected{}
+		}
 		return nil
 	}
 	var best *simulator.HostSystem
@@ -415,6 +418,9 @@ func (w *World) reconfigureVM(ctx *simulator.Context, vm *simulator.VirtualMachi
 	if fault := w.busy(vm.Self); fault != nil {
 		return fault
 	}
+	if !w.connected(*vm.Runtime.Host) {
+		return &types.HostNotConnected{}
+	}
 	var fault types.BaseMethodFault
 	ctx.WithLock(vm.Self, func() { fault = w.prepareDevices(w.datacenterOf(vm), req.Spec.DeviceChange, vm) })
 	if fault != nil {
@@ -553,6 +559,9 @@ func (v *vmMethods) inner(ctx *simulator.Context, method string, call func(*simu
 	return v.w.run(ctx, v.VirtualMachine, method, func(ctx *simulator.Context, _ *simulator.Task) (any, types.BaseMethodFault) {
 		if fault := v.w.busy(v.Self); fault != nil {
 			return nil, fault
+		}
+		if !v.w.connected(*v.Runtime.Host) {
+			return nil, &types.HostNotConnected{}
 		}
 		return v.w.through(ctx, call)
 	})

@@ -35,6 +35,8 @@ type World struct {
 
 	migrateFor time.Duration
 
+	addresses *guestAddresses
+
 	taskCounter atomic.Int64
 	oldTasks    chan types.ManagedObjectReference
 	movesMu     sync.Mutex
@@ -52,6 +54,7 @@ func newWorld(service *simulator.Service) *World {
 		oldTasks: make(chan types.ManagedObjectReference, keptTasks),
 		moves:    map[types.ManagedObjectReference]types.ManagedObjectReference{},
 	}
+	w.addresses = newGuestAddresses()
 	w.hub = newHub(w)
 	w.net = newNetwork(w)
 	w.events = newEventLog(w)
@@ -201,6 +204,10 @@ func (w *World) handler(ctx *simulator.Context, method *simulator.Method) (mo.Re
 		return w.divert(method, &vmMethods{VirtualMachine: obj, w: w})
 	case *simulator.Folder:
 		return w.divert(method, &folderMethods{Folder: obj, w: w})
+	case *simulator.HostSystem:
+		return w.divert(method, &hostMethods{HostSystem: obj, w: w})
+	case *simulator.HostNetworkSystem:
+		return w.divert(method, &hostNetworkMethods{HostNetworkSystem: obj})
 	case *simulator.ViewManager:
 		return w.divert(method, &viewManagerMethods{ViewManager: obj, w: w})
 	case *simulator.EventManager:
