@@ -40,6 +40,10 @@ class Vms:
         """The VM is on another host from one moment to the next, and no event says so."""
         self._control.do("vms.appear", vm=vm, host=on)
 
+    def conflict(self, vm: str, *, nic: int = 4000) -> None:
+        """The NIC is on a port that its host made by itself: a conflict port, whose state vCenter does not keep."""
+        self._control.do("ports.conflict", vm=vm, nic=nic)
+
     def addresses(self, vm: str, ips: Sequence[str], *, nic: int = 4000) -> None:
         """The guest uses these addresses now, as its tools tell in guest.net."""
         self._control.do("vms.addresses", vm=vm, nic=nic, ips=list(ips))

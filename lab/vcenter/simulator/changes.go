@@ -263,6 +263,7 @@ func (h *hub) tend() {
 
 func (h *hub) endSession(key string) {
 	h.w.events.endSession(key)
+	h.w.door.forget(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.collectors {

@@ -88,10 +88,7 @@ func (l *eventLog) post(ctx *simulator.Context, events ...types.BaseEvent) {
 	if ctx.Session == nil {
 		ctx = l.w.context()
 	}
-	l.mu.Lock()
-	muted := l.muted
-	l.mu.Unlock()
-	if muted {
+	if l.isMuted() {
 		return
 	}
 	m := l.w.reg.EventManager()
@@ -100,6 +97,12 @@ func (l *eventLog) post(ctx *simulator.Context, events ...types.BaseEvent) {
 			m.PostEvent(ctx, &types.PostEvent{EventToPost: e})
 		}
 	})
+}
+
+func (l *eventLog) isMuted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.muted
 }
 
 func (l *eventLog) mute(muted bool) {

@@ -100,5 +100,4 @@ func (w *World) endSessions() {
 func (w *World) endSession(key string) {
 	w.reg.SessionManager().TerminateSession(w.context(), &types.TerminateSession{SessionId: []string{key}})
 	w.hub.endSession(key)
-	w.door.forget(key)
 }

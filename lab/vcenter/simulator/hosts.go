@@ -58,20 +58,7 @@ func (w *World) setConnection(ctx *simulator.Context, host *simulator.HostSystem
 		}
 	}
 	for _, dvs := range w.switchesOf(host.Self) {
-		w.changeSwitch(ctx, dvs, func(config *types.VMwareDVSConfigInfo) {
-			for i := range config.Host {
-				if *config.Host[i].Config.Host == host.Self {
-					config.Host[i].Status = member
-				}
-			}
-			runtime := slices.Clone(dvs.Runtime.HostMemberRuntime)
-			for i := range runtime {
-				if runtime[i].Host == host.Self {
-					runtime[i].Status = member
-				}
-			}
-			dvs.Runtime.HostMemberRuntime = runtime
-		}, "config.host", "runtime")
+		w.setMember(ctx, dvs, host.Self, member)
 	}
 }
 
@@ -254,6 +241,9 @@ func (w *World) die(host *simulator.HostSystem, restart bool) []string {
 		connected := types.VirtualMachineConnectionStateConnected
 		w.update(ctx, vm, set("runtime.connectionState", connected), set("summary.runtime.connectionState", connected),
 			set("runtime.bootTime", time.Now()), set("summary.runtime.bootTime", time.Now()))
+		if w.events.isMuted() {
+			w.conflict(ctx, vm, func(p *dvPort) bool { return p.group.ephemeral })
+		}
 		event := w.vmEvent(vm).Event
 		event.FullFormattedMessage = fmt.Sprintf("vSphere HA restarted virtual machine %s on host %s", vm.Name, to.Name)
 		w.events.post(ctx, &types.EventEx{
@@ -272,6 +262,65 @@ func (n *network) dark(vm ref) {
 	for _, p := range n.nics[vm] {
 		p.linkUp, p.changed = false, time.Now()
 	}
+}
+
+// conflict puts NICs of a VM on ports that its host made because it could not ask the vCenter.
+func (w *World) conflict(ctx *simulator.Context, vm *simulator.VirtualMachine, chosen func(*dvPort) bool) int {
+	made := 0
+	news := newWiring()
+	ctx.WithLock(vm.Self, func() {
+		w.net.mu.Lock()
+		for _, device := range vm.Config.Hardware.Device {
+			card, ok := device.(types.BaseVirtualEthernetCard)
+			if !ok {
+				continue
+			}
+			nic := card.GetVirtualEthernetCard()
+			if p := w.net.nics[vm.Self][nic.Key]; p != nil && chosen(p) {
+				w.net.makeConflict(p, nic, news)
+				made++
+			}
+		}
+		w.net.mu.Unlock()
+	})
+	w.hub.touch(vm.Self, "config.hardware.device")
+	w.net.tell(ctx, news)
+	return made
+}
+
+// makeConflict gives a NIC a conflict port in place of its own; the network's mutex and the VM's lock are held.
+func (n *network) makeConflict(p *dvPort, nic *types.VirtualEthernetCard, news *wiring) {
+	group := p.group
+	made := group.sw.addPort(group)
+	delete(group.sw.ports, made.key)
+	made.key, made.conflicts = "c-"+made.key, p.key
+	group.sw.ports[made.key] = made
+	n.cookie++
+	made.cookie, made.vm, made.nicKey, made.host, made.linkUp, made.mac = n.cookie, p.vm, p.nicKey, p.host, p.linkUp, p.mac
+	connectee := *p.connectee
+	made.connectee = &connectee
+	vm := p.vm
+	group.gain(vm)
+	n.unplugPort(p, news)
+	if n.nics[vm] == nil {
+		n.nics[vm] = map[int32]*dvPort{}
+	}
+	n.nics[vm][made.nicKey] = made
+	backing := nic.Backing.(*types.VirtualEthernetCardDistributedVirtualPortBackingInfo)
+	backing.Port.PortKey, backing.Port.ConnectionCookie = made.key, made.cookie
+	news.groups[group.ref] = group
+}
+
+// onConflictPort says whether a VM has a NIC on one: vCenter migrates no such VM.
+func (n *network) onConflictPort(vm ref) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.nics[vm] {
+		if p.conflicts != "" {
+			return true
+		}
+	}
+	return false
 }
 
 type hostNetworkMethods struct{ *simulator.HostNetworkSystem }
@@ -381,6 +430,19 @@ func (w *World) hostActs() map[string]act {
 			return nil, nil
 		}),
 		"hosts.die": onHost(func(h *simulator.HostSystem, asked host) (any, error) { return w.die(h, asked.Restart), nil }),
+		"ports.conflict": doing(func(asked struct {
+			VM  string `json:"vm"`
+			NIC int32  `json:"nic"`
+		}) (any, error) {
+			vm, err := w.vmCalled(asked.VM)
+			if err != nil {
+				return nil, err
+			}
+			if w.conflict(w.context(), vm, func(p *dvPort) bool { return p.nicKey == asked.NIC }) == 0 {
+				return nil, fmt.Errorf("NIC %d of %q has no port", asked.NIC, asked.VM)
+			}
+			return nil, nil
+		}),
 		"vms.drs": w.moving(func(vm *simulator.VirtualMachine, to *simulator.HostSystem) error {
 			if fault := w.drs(vm, to.Self); fault != nil {
 				return errors.New(faultName(fault))

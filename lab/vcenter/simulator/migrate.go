@@ -352,6 +352,8 @@ func (w *World) checkDestination(vm *simulator.VirtualMachine, j journey) (*simu
 		return nil, &types.HostNotConnected{}
 	case host.Runtime.InMaintenanceMode:
 		return nil, &types.InvalidState{}
+	case j.to != *vm.Runtime.Host && w.net.onConflictPort(vm.Self):
+		return nil, &types.MigrationFault{}
 	}
 	for _, g := range w.net.groupsOf(vm.Self, j.rewire) {
 		dvs, ok := w.reg.Get(g.sw.ref).(*simulator.DistributedVirtualSwitch)

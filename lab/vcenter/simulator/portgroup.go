@@ -83,7 +83,7 @@ func (w *World) createPortGroup(ctx *simulator.Context, folder *simulator.Folder
 	}
 	group := &portGroup{
 		ref: pg.Self, key: pg.Key, own: override(nil, asSetting(spec.DefaultPortConfig)), policy: mergePolicy(defaultPolicy(), spec.Policy),
-		uplink: uplink, autoExpand: autoExpand, ephemeral: kind == "ephemeral", vms: map[ref]int{},
+		uplink: uplink, autoExpand: autoExpand, ephemeral: kind == "ephemeral", base: int(spec.NumPorts), vms: map[ref]int{},
 	}
 	w.net.mu.Lock()
 	sw := w.net.byRef[dvs.Self]
@@ -265,6 +265,7 @@ func (n *network) resize(g *portGroup, size int) types.BaseMethodFault {
 	if size < g.used() {
 		return &types.ResourceInUse{Type: "DistributedVirtualPortgroup", Name: g.key}
 	}
+	g.base = size
 	for len(g.ports) < size {
 		g.sw.addPort(g)
 	}

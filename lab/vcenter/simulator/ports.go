@@ -51,6 +51,7 @@ type portGroup struct {
 	uplink     bool
 	autoExpand bool
 	ephemeral  bool
+	base       int // how many ports were asked for; what expansion added beyond goes again
 	ports      []*dvPort
 	full       int         // the first so many ports are known to be taken
 	reshaped   bool        // ports were added or removed since the group's managed object was told
@@ -75,6 +76,7 @@ type dvPort struct {
 	linkUp      bool
 	mac         string
 	changed     time.Time
+	conflicts   string // the port in whose place a host made this one while the vCenter was away
 }
 
 // autoExpandStep is how many ports an auto-expanding group grows by.
@@ -205,6 +207,9 @@ func (p *dvPort) wire() types.DistributedVirtualPort {
 		},
 		State: &types.DVPortState{RuntimeInfo: p.status()},
 	}
+	if p.conflicts != "" {
+		port.Conflict, port.ConflictPortKey = true, p.conflicts
+	}
 	if p.connectee != nil {
 		c := *p.connectee
 		port.Connectee = &c
@@ -226,16 +231,38 @@ func (p *dvPort) disconnect(n *network) {
 		p.own, p.shown, p.name, p.description = nil, nil, "", ""
 		p.version++
 	}
-	if p.group.ephemeral {
-		delete(p.group.sw.ports, p.key)
-		kept := p.group.ports[:0:0]
-		for _, other := range p.group.ports {
-			if other != p {
-				kept = append(kept, other)
-			}
-		}
-		p.group.ports, p.group.reshaped = kept, true
+	if p.group.ephemeral || p.conflicts != "" {
+		p.group.drop(p)
 	}
+}
+
+// drop takes a free port out of the group.
+func (g *portGroup) drop(p *dvPort) {
+	delete(g.sw.ports, p.key)
+	kept := make([]*dvPort, 0, len(g.ports))
+	for _, other := range g.ports {
+		if other != p {
+			kept = append(kept, other)
+		}
+	}
+	g.ports, g.reshaped, g.full = kept, true, 0
+}
+
+// shrink takes back what expansion added and nobody uses: one step of free ports stays, and never fewer than were asked for.
+func (g *portGroup) shrink() []string {
+	if !g.autoExpand || g.uplink {
+		return nil
+	}
+	var gone []string
+	surplus := min(g.free()-autoExpandStep, len(g.ports)-g.base)
+	for i := len(g.ports) - 1; i >= 0 && surplus > 0; i-- {
+		if p := g.ports[i]; p.connectee == nil {
+			g.drop(p)
+			gone = append(gone, p.key)
+			surplus--
+		}
+	}
+	return gone
 }
 
 // wiring collects what a change of NICs means for others, to be told after the mutex is released.
@@ -244,11 +271,12 @@ type wiring struct {
 	disconnected []*types.DvsPortDisconnectedEvent
 	link         []types.BaseEvent
 	created      map[ref][]string
+	deleted      map[ref][]string
 	groups       map[ref]*portGroup // whose list of VMs or of ports changed
 }
 
 func newWiring() *wiring {
-	return &wiring{created: map[ref][]string{}, groups: map[ref]*portGroup{}}
+	return &wiring{created: map[ref][]string{}, deleted: map[ref][]string{}, groups: map[ref]*portGroup{}}
 }
 
 // plug makes the port table agree with a VM's NICs.
@@ -301,6 +329,9 @@ func (n *network) unplugPort(p *dvPort, news *wiring) {
 	})
 	news.groups[p.group.ref] = p.group
 	p.disconnect(n)
+	if gone := p.group.shrink(); len(gone) > 0 {
+		news.deleted[p.group.sw.ref] = append(news.deleted[p.group.sw.ref], gone...)
+	}
 }
 
 // plugNIC connects one NIC; it says whether the NIC has a port.
@@ -318,7 +349,7 @@ func (n *network) plugNIC(vm *simulator.VirtualMachine, nic *types.VirtualEthern
 		return false
 	}
 	p := n.nics[vm.Self][nic.Key]
-	if p != nil && (p.group != group || backing.Port.PortKey != "" && backing.Port.PortKey != p.key) {
+	if p != nil && (p.group != group || backing.Port.PortKey != "" && backing.Port.PortKey != p.key || p.conflicts != "" && !on) {
 		n.unplugPort(p, news)
 		p = nil
 	}
@@ -380,6 +411,9 @@ func (n *network) tell(ctx *simulator.Context, news *wiring) {
 	}
 	for sw, keys := range news.created {
 		n.w.events.post(ctx, &types.DvsPortCreatedEvent{DvsEvent: n.w.dvsEvent(sw), PortKey: keys})
+	}
+	for sw, keys := range news.deleted {
+		n.w.events.post(ctx, &types.DvsPortDeletedEvent{DvsEvent: n.w.dvsEvent(sw), PortKey: keys})
 	}
 	for _, e := range news.disconnected {
 		e.DvsEvent = n.w.dvsEvent(e.Dvs.Dvs)

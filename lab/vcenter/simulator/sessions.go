@@ -25,6 +25,7 @@ type door struct {
 	locked   map[string]time.Time   // until when
 	hollow   map[string]bool        // sessions that have expired without being told
 	waiting  map[string]int         // calls that a session has open: it is not idle
+	answered map[string]time.Time   // when the last of them ended
 }
 
 // sessionLimits are all off when they are zero.
@@ -36,7 +37,7 @@ type sessionLimits struct {
 }
 
 func newDoor(w *World) *door {
-	return &door{w: w, failures: map[string][]time.Time{}, locked: map[string]time.Time{}, hollow: map[string]bool{}, waiting: map[string]int{}}
+	return &door{w: w, failures: map[string][]time.Time{}, locked: map[string]time.Time{}, hollow: map[string]bool{}, waiting: map[string]int{}, answered: map[string]time.Time{}}
 }
 
 func (d *door) set(limits sessionLimits) {
@@ -94,6 +95,7 @@ func (d *door) holds(key string) func() {
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		d.answered[key] = time.Now()
 		if d.waiting[key]--; d.waiting[key] == 0 {
 			delete(d.waiting, key)
 		}
@@ -112,7 +114,7 @@ func (d *door) tend() {
 		}
 		for _, s := range d.w.sessions() {
 			d.mu.Lock()
-			busy := d.waiting[s.Key] > 0
+			busy := d.waiting[s.Key] > 0 || time.Since(d.answered[s.Key]) <= idle
 			d.mu.Unlock()
 			if !busy && time.Since(s.LastActiveTime) > idle {
 				d.w.endSession(s.Key)
@@ -156,6 +158,7 @@ func (d *door) forget(key string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.hollow, key)
+	delete(d.answered, key)
 }
 
 // readable are the calls that an expired session can still make in its hollow form.

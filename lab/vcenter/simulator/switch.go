@@ -728,6 +728,7 @@ func (n *network) hostsOfPorts(dvs ref, specs []types.DVPortConfigSpec) []ref {
 
 func (w *World) reconfigurePorts(ctx *simulator.Context, dvs ref, specs []types.DVPortConfigSpec) types.BaseMethodFault {
 	n := w.net
+	refused := w.unwilling(n.hostsOfPorts(dvs, specs)) // asked first: the check and the writes are one step
 	n.mu.Lock()
 	sw := n.byRef[dvs]
 	seen := map[string]bool{}
@@ -741,6 +742,9 @@ func (w *World) reconfigurePorts(ctx *simulator.Context, dvs ref, specs []types.
 	var gates []types.BaseEvent
 	for _, spec := range specs {
 		p := sw.ports[spec.Key]
+		if p == nil || p.host != nil && refused[*p.host] != nil {
+			continue // the host rolled back; the others' writes stand
+		}
 		before := blocked(p.setting())
 		if spec.Setting != nil {
 			p.own = override(p.own, asSetting(spec.Setting))
@@ -764,10 +768,122 @@ func (w *World) reconfigurePorts(ctx *simulator.Context, dvs ref, specs []types.
 	}
 	n.mu.Unlock()
 	event.DvsEvent = w.dvsEvent(dvs)
-	w.events.post(ctx, &event)
+	if len(event.PortKey) > 0 {
+		w.events.post(ctx, &event)
+	}
 	for _, e := range gates {
 		*e.GetEvent() = w.dvsEvent(dvs).Event
 		w.events.post(ctx, e)
+	}
+	return w.bulkFault(ctx, dvs, refused)
+}
+
+// unwilling says which hosts cannot commit a write to their ports: those out of reach, and those that a test makes refuse.
+func (w *World) unwilling(hosts []ref) map[ref]types.BaseMethodFault {
+	refused := map[ref]types.BaseMethodFault{}
+	for _, h := range hosts {
+		host := w.host(h)
+		if !w.connected(h) {
+			refused[h] = &types.HostNotConnected{}
+			continue
+		}
+		_, fault := w.faults.spoilt("applyDVPort", host, nil, func() (any, types.BaseMethodFault) { return nil, nil })
+		if fault != nil {
+			refused[h] = fault
+		}
+	}
+	return refused
+}
+
+// bulkFault names the hosts that failed; one that was reached and failed is out of step with the switch from then on.
+func (w *World) bulkFault(ctx *simulator.Context, dvs ref, refused map[ref]types.BaseMethodFault) types.BaseMethodFault {
+	if len(refused) == 0 {
+		return nil
+	}
+	bulk := &types.DvsOperationBulkFault{}
+	set := map[ref]bool{}
+	for h := range refused {
+		set[h] = true
+	}
+	for _, h := range sorted(set) {
+		fault := refused[h]
+		bulk.HostFault = append(bulk.HostFault, types.DvsOperationBulkFaultFaultOnHost{
+			Host: h, Fault: types.LocalizedMethodFault{Fault: fault, LocalizedMessage: faultName(fault)},
+		})
+		if w.connected(h) {
+			w.setMember(ctx, w.reg.Get(dvs).(*simulator.DistributedVirtualSwitch), h, "outOfSync")
+		}
+	}
+	return bulk
+}
+
+// setMember changes the state of a host's membership.
+func (w *World) setMember(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, host ref, status string) {
+	w.changeSwitch(ctx, dvs, func(config *types.VMwareDVSConfigInfo) {
+		for i := range config.Host {
+			if *config.Host[i].Config.Host == host {
+				config.Host[i].Status = status
+			}
+		}
+		runtime := slices.Clone(dvs.Runtime.HostMemberRuntime)
+		for i := range runtime {
+			if runtime[i].Host == host {
+				runtime[i].Status = status
+			}
+		}
+		dvs.Runtime.HostMemberRuntime = runtime
+	}, "config.host", "runtime")
+}
+
+func (s *switchMethods) RectifyDvsHostTask(ctx *simulator.Context, req *types.RectifyDvsHost_Task) soap.HasFault {
+	dvs, w := s.DistributedVirtualSwitch, s.w
+	task := w.run(ctx, dvs, "RectifyDvsHost_Task", func(ctx *simulator.Context, _ *simulator.Task) (any, types.BaseMethodFault) {
+		hosts := req.Hosts
+		if len(hosts) == 0 {
+			hosts = slices.Clone(dvs.Summary.HostMember)
+		}
+		return nil, w.rectify(ctx, []*simulator.DistributedVirtualSwitch{dvs}, hosts)
+	}, req.Hosts...)
+	return &methods.RectifyDvsHost_TaskBody{Res: &types.RectifyDvsHost_TaskResponse{Returnval: task}}
+}
+
+func (m *switchManagerMethods) RectifyDvsOnHostTask(ctx *simulator.Context, req *types.RectifyDvsOnHost_Task) soap.HasFault {
+	if len(req.Hosts) == 0 || m.w.host(req.Hosts[0]) == nil {
+		return &methods.RectifyDvsOnHost_TaskBody{Fault_: faultBody(&types.InvalidArgument{InvalidProperty: "hosts"})}
+	}
+	// A task is about a managed entity, which the manager is not.
+	task := m.w.run(ctx, m.w.host(req.Hosts[0]), "RectifyDvsOnHost_Task", func(ctx *simulator.Context, _ *simulator.Task) (any, types.BaseMethodFault) {
+		var fault types.BaseMethodFault
+		for _, h := range req.Hosts {
+			if f := m.w.rectify(ctx, m.w.switchesOf(h), []ref{h}); f != nil {
+				fault = f
+			}
+		}
+		return nil, fault
+	}, req.Hosts...)
+	return &methods.RectifyDvsOnHost_TaskBody{Res: &types.RectifyDvsOnHost_TaskResponse{Returnval: task}}
+}
+
+// rectify brings hosts back in step with their switches.
+func (w *World) rectify(ctx *simulator.Context, switches []*simulator.DistributedVirtualSwitch, hosts []ref) types.BaseMethodFault {
+	refused := map[ref]types.BaseMethodFault{}
+	for _, dvs := range switches {
+		for _, h := range hosts {
+			switch {
+			case w.host(h) == nil:
+				return &types.ManagedObjectNotFound{Obj: h}
+			case !slices.Contains(dvs.Summary.HostMember, h):
+				return &types.NotFound{}
+			case !w.connected(h):
+				refused[h] = &types.HostNotConnected{}
+			default:
+				w.setMember(ctx, dvs, h, "up")
+				w.events.post(ctx, &types.DvsHostBackInSyncEvent{DvsEvent: w.dvsEvent(dvs.Self), HostBackInSync: w.hostArgument(w.host(h))})
+			}
+		}
+		if fault := w.bulkFault(ctx, dvs.Self, refused); fault != nil {
+			return fault
+		}
 	}
 	return nil
 }
@@ -785,6 +901,9 @@ func (s *dvSwitch) refuses(spec *types.DVPortConfigSpec, i int, seen map[string]
 	p := s.ports[spec.Key]
 	if p == nil {
 		return &types.NotFound{}
+	}
+	if p.conflicts != "" {
+		return &types.InvalidState{}
 	}
 	if spec.ConfigVersion != "" && spec.ConfigVersion != strconv.Itoa(p.version) {
 		return &types.ConcurrentAccess{}

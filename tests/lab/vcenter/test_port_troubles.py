@@ -1,0 +1,164 @@
+"""Ports whose hosts fail or act alone, and groups that take their ports back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from pyVmomi import vim, vmodl
+
+from lab.vcenter import Dvs, Fault, Nic, NotBuilt, Overrides, PortGroup, Simulator, Topology, Vm, binary
+from tests.lab.vcenter import client as c
+from tests.lab.vcenter.client import Client, wait
+
+pytestmark = pytest.mark.sim
+
+High = vim.VirtualMachine.MovePriority.highPriority
+E = vim.event
+
+
+@pytest.fixture
+def vcenter() -> Iterator[Simulator]:
+    try:
+        binary()
+    except NotBuilt as missing:
+        pytest.skip(str(missing))
+    topology = Topology.single(
+        hosts=["esx1.lab", "esx2.lab", "esx3.lab"],
+        switches=[
+            Dvs(
+                "tenant",
+                (PortGroup("red", overrides=Overrides(vlan=True)), PortGroup("fleeting", binding="ephemeral")),
+            )
+        ],
+        vms=[Vm(f"on{i}", f"esx{i}.lab", (Nic("red"),)) for i in (1, 2, 3)] + [Vm("x", "esx1.lab", (Nic("fleeting"),))],
+    )
+    with Simulator(topology, migrate_ms=50) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def write(client: Client) -> Callable[[int], None]:
+    """Writes a VID to the ports of on1, on2 and on3 in one task."""
+
+    def tags(vid: int) -> None:
+        specs = [c.port_spec(client.port_of(client.vm(f"on{i}")), vlan=c.vlan(vid)) for i in (1, 2, 3)]
+        wait(client.dvs("tenant").ReconfigureDVPort_Task(specs))
+
+    return tags
+
+
+def worn(client: Client) -> list[int]:
+    return [client.port_of(client.vm(f"on{i}")).config.setting.vlan.vlanId for i in (1, 2, 3)]
+
+
+def member(client: Client, host: str) -> str:
+    members = client.dvs("tenant").config.host
+    return next(str(m.status) for m in members if m.config.host.name == host)
+
+
+@pytest.mark.parametrize("how", ["disconnected", "lost"])
+def test_a_write_fails_for_the_host_out_of_reach_and_stands_for_the_others(
+    vcenter: Simulator, client: Client, write: Callable[[int], None], how: str
+) -> None:
+    write(10)
+    host = client.host("esx2.lab")
+    if how == "disconnected":
+        wait(host.DisconnectHost_Task())
+    else:
+        vcenter.hosts.lose("esx2.lab")
+    version = client.port_of(client.vm("on2")).config.configVersion
+    with pytest.raises(vim.fault.DvsOperationBulkFault) as bulk:
+        write(11)
+    (failure,) = bulk.value.hostFault
+    assert failure.host == host
+    assert isinstance(failure.fault, vmodl.fault.HostNotConnected)
+    assert worn(client) == [11, 10, 11]
+    assert client.port_of(client.vm("on2")).config.configVersion == version
+    vcenter.hosts.find("esx2.lab")
+    write(12)
+    assert worn(client) == [12, 12, 12]
+
+
+def test_a_host_that_cannot_commit_falls_out_of_step_until_it_is_rectified(
+    vcenter: Simulator, client: Client, write: Callable[[int], None]
+) -> None:
+    write(10)
+    vcenter.faults.add(Fault("PlatformConfigFault"), method="applyDVPort", object="esx3.lab", in_task=True, count=1)
+    with pytest.raises(vim.fault.DvsOperationBulkFault) as bulk:
+        write(20)
+    (failure,) = bulk.value.hostFault
+    assert (failure.host.name, type(failure.fault)) == ("esx3.lab", vim.fault.PlatformConfigFault)
+    assert worn(client) == [20, 20, 10]
+    assert member(client, "esx3.lab") == "outOfSync"
+    events = client.events(E.DvsHostBackInSyncEvent)
+    wait(client.content.dvSwitchManager.RectifyDvsOnHost_Task([client.host("esx3.lab")]))
+    assert member(client, "esx3.lab") == "up"
+    assert [e.hostBackInSync.name for e in events.read()] == ["esx3.lab"]
+    wait(client.dvs("tenant").RectifyDvsHost_Task())
+    write(20)
+    assert worn(client) == [20, 20, 20]
+
+
+def test_a_host_out_of_reach_cannot_be_rectified(vcenter: Simulator, client: Client) -> None:
+    vcenter.hosts.lose("esx1.lab")
+    with pytest.raises(vim.fault.DvsOperationBulkFault):
+        wait(client.content.dvSwitchManager.RectifyDvsOnHost_Task([client.host("esx1.lab")]))
+
+
+def test_a_group_takes_its_extra_ports_back(client: Client) -> None:
+    tenant = client.dvs("tenant")
+    group = client.make_port_group(tenant, "breathing", numPorts=2, autoExpand=True)
+    vms = [client.make_vm(f"breath{i}", group) for i in range(12)]
+    grown = set(group.portKeys)
+    assert len(grown) == 18
+    events = client.events(E.DvsPortDeletedEvent)
+    for vm in vms:
+        wait(vm.Destroy_Task())
+    left = set(group.portKeys)
+    assert left < grown
+    assert len(left) == group.config.numPorts == 8
+    assert set(tenant.FetchDVPortKeys(vim.dvs.PortCriteria(portgroupKey=[group.key], inside=True))) == left
+    assert {key for e in events.read() for key in e.portKey} == grown - left
+
+
+def test_a_group_that_does_not_expand_keeps_its_ports(client: Client) -> None:
+    group = client.make_port_group(client.dvs("tenant"), "rigid", numPorts=20, autoExpand=False)
+    vm = client.make_vm("rigid", group)
+    wait(vm.Destroy_Task())
+    assert len(group.portKeys) == 20
+
+
+def test_a_conflict_port_takes_the_place_of_another_and_keeps_nothing(
+    vcenter: Simulator, client: Client, write: Callable[[int], None]
+) -> None:
+    write(30)
+    vm, tenant = client.vm("on1"), client.dvs("tenant")
+    before = client.port_of(vm)
+    vcenter.vms.conflict("on1")
+    port = client.port_of(vm)
+    assert port.conflict
+    assert port.conflictPortKey == before.key != port.key
+    assert port.connectee.connectedEntity == vm
+    assert port.config.setting.vlan.vlanId == 0  # the override stayed behind
+    assert client.port(tenant, before.key).connectee is None
+    with pytest.raises(vim.fault.InvalidState):
+        wait(tenant.ReconfigureDVPort_Task([c.port_spec(port, vlan=c.vlan(31))]))
+    with pytest.raises(vim.fault.MigrationFault):
+        wait(vm.MigrateVM_Task(host=client.host("esx2.lab"), priority=High))
+    wait(vm.PowerOffVM_Task())
+    wait(vm.PowerOnVM_Task())
+    healed = client.port_of(vm)
+    assert not healed.conflict
+    assert tenant.FetchDVPortKeys(vim.dvs.PortCriteria(portKey=[port.key])) == []
+    wait(vm.MigrateVM_Task(host=client.host("esx2.lab"), priority=High))
+
+
+def test_ha_without_vcenter_leaves_ephemeral_nics_on_conflict_ports(vcenter: Simulator) -> None:
+    vcenter.leave()
+    assert set(vcenter.hosts.die("esx1.lab")) == {"on1", "x"}
+    vcenter.come_back()
+    session = Client(vcenter)
+    assert session.port_of(session.vm("x")).conflict
+    assert not session.port_of(session.vm("on1")).conflict  # a static port is the VM's wherever it starts
+    session.close()
