@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lab.vcenter.control import Control
+from lab.vcenter.events import Events
 from lab.vcenter.faults import Faults
 from lab.vcenter.hosts import Hosts, Vms
 from lab.vcenter.sessions import Sessions
@@ -146,6 +147,7 @@ class Simulator:
     sessions: Sessions
     hosts: Hosts
     vms: Vms
+    events: Events
 
     def __init__(
         self,
@@ -224,6 +226,7 @@ class Simulator:
         self.sessions = Sessions(self._control)
         self.hosts = Hosts(self._control)
         self.vms = Vms(self._control)
+        self.events = Events(self._control)
 
     def leave(self, *, proxied: bool = False, retry_after: int = 0) -> None:
         """The vCenter goes away while its hosts go on: connections are cut and refused, or answered 503 by a proxy."""

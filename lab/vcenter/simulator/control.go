@@ -55,6 +55,7 @@ func (w *World) acts(g *gate) map[string]act {
 	}
 	maps.Copy(all, w.sessionActs())
 	maps.Copy(all, w.hostActs())
+	maps.Copy(all, w.eventActs())
 	return all
 }
 

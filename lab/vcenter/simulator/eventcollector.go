@@ -18,7 +18,7 @@ import (
 const (
 	maxPage       = 1000 // vCenter's limit for a page and for one read
 	defaultPage   = 10
-	maxCollectors = 1000
+	maxCollectors = 32 // of one session
 )
 
 type eventManagerMethods struct {
@@ -54,7 +54,13 @@ func (m *eventManagerMethods) CreateCollectorForEvents(ctx *simulator.Context, r
 	l := m.w.events
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.collectors) >= maxCollectors {
+	own := 0
+	for other := range l.collectors {
+		if other.owner.Key == c.owner.Key {
+			own++
+		}
+	}
+	if own >= maxCollectors {
 		return &methods.CreateCollectorForEventsBody{Fault_: faultBody(&types.InvalidState{})}
 	}
 	c.Self.Type = "EventHistoryCollector"

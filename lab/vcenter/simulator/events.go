@@ -25,6 +25,8 @@ type eventLog struct {
 	mu         sync.Mutex
 	muted      bool              // the vCenter is away, and what happens meanwhile is nobody's event
 	events     []types.BaseEvent // ascending keys without gaps
+	lastKey    int32
+	troubles   troubles
 	collectors map[*eventCollector]bool
 }
 
@@ -56,22 +58,38 @@ func (l *eventLog) hear(changes []types.PropertyChange) {
 		if !ok || len(page.Event) == 0 {
 			continue
 		}
-		event := page.Event[0]
-		l.w.reg.EventManager().LatestEvent = event
-		l.mu.Lock()
-		l.events = append(l.events, event)
-		if len(l.events) > keptEvents+keptEvents/4 {
-			l.events = append([]types.BaseEvent(nil), l.events[len(l.events)-keptEvents:]...)
-		}
-		collectors := make([]*eventCollector, 0, len(l.collectors))
-		for c := range l.collectors {
-			collectors = append(collectors, c)
-		}
-		l.mu.Unlock()
-		for _, c := range collectors {
-			if c.wants(event) {
-				l.w.hub.touch(c.Self, "latestPage")
-			}
+		l.arrive(page.Event[0])
+	}
+}
+
+// arrive takes an event that happened on to the log, past what a test has put in its way.
+func (l *eventLog) arrive(event types.BaseEvent) {
+	l.mu.Lock()
+	events := l.troubles.through(event, l.w.faults.roll)
+	l.mu.Unlock()
+	for _, e := range events {
+		l.record(e)
+	}
+}
+
+// record gives an event its key and tells the collectors; the event manager's lock is held.
+func (l *eventLog) record(event types.BaseEvent) {
+	l.w.reg.EventManager().LatestEvent = event
+	l.mu.Lock()
+	l.lastKey++
+	event.GetEvent().Key = l.lastKey
+	l.events = append(l.events, event)
+	if len(l.events) > keptEvents+keptEvents/4 {
+		l.events = append([]types.BaseEvent(nil), l.events[len(l.events)-keptEvents:]...)
+	}
+	collectors := make([]*eventCollector, 0, len(l.collectors))
+	for c := range l.collectors {
+		collectors = append(collectors, c)
+	}
+	l.mu.Unlock()
+	for _, c := range collectors {
+		if c.wants(event) {
+			l.w.hub.touch(c.Self, "latestPage")
 		}
 	}
 }

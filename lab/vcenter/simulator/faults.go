@@ -142,6 +142,13 @@ func (f *faults) seed(n int64) {
 	f.dice = rand.New(rand.NewSource(n))
 }
 
+// roll throws the seeded dice.
+func (f *faults) roll() float64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dice.Float64()
+}
+
 func (f *faults) any() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
