@@ -22,8 +22,10 @@ from lab.vcenter.topology import (
     Trunk,
     Vm,
 )
+from lab.vcenter.users import READ_ONLY, Grant
 
 __all__ = [
+    "READ_ONLY",
     "Cluster",
     "ControlError",
     "Datacenter",
@@ -32,6 +34,7 @@ __all__ = [
     "Dvs",
     "Fault",
     "Faults",
+    "Grant",
     "Hang",
     "Host",
     "MacLearning",

@@ -28,6 +28,7 @@ from lab.vcenter.faults import Faults
 from lab.vcenter.hosts import Hosts, Vms
 from lab.vcenter.sessions import Sessions
 from lab.vcenter.topology import Topology
+from lab.vcenter.users import Users
 
 SOURCES = Path(__file__).resolve().parent
 TREE = SOURCES.parents[1]
@@ -148,6 +149,7 @@ class Simulator:
     hosts: Hosts
     vms: Vms
     events: Events
+    users: Users
 
     def __init__(
         self,
@@ -227,6 +229,7 @@ class Simulator:
         self.hosts = Hosts(self._control)
         self.vms = Vms(self._control)
         self.events = Events(self._control)
+        self.users = Users(self._control)
 
     def leave(self, *, proxied: bool = False, retry_after: int = 0) -> None:
         """The vCenter goes away while its hosts go on: connections are cut and refused, or answered 503 by a proxy."""

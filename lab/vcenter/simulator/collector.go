@@ -600,9 +600,17 @@ func (f *filter) tell(ctx *simulator.Context, t *tracked) (update types.ObjectUp
 
 func (f *filter) enterUpdate(t *tracked, v reflect.Value) types.ObjectUpdate {
 	update := types.ObjectUpdate{Kind: types.ObjectUpdateKindEnter, Obj: t.ref}
+	acc := f.collector.w.authority.named(f.collector.owner.UserName)
 	t.last = make([]any, len(t.paths))
 	t.elements = make([]map[string]uint64, len(t.paths))
 	for i, p := range t.paths {
+		if acc != nil {
+			w := f.collector.w
+			if fault := w.authority.mayRead(acc, f.collector.owner.UserName, w.reg.Get(t.ref), t.ref, p); fault != nil {
+				update.MissingSet = append(update.MissingSet, refusedProperty(p, fault))
+				continue
+			}
+		}
 		val, isSet, known := readPath(v, p)
 		if !known {
 			update.MissingSet = append(update.MissingSet, missing(p))
@@ -630,13 +638,24 @@ func (t *tracked) withheldUpdate(entering bool) types.ObjectUpdate {
 	return update
 }
 
+func refusedProperty(p string, fault types.BaseMethodFault) types.MissingProperty {
+	return types.MissingProperty{Path: p, Fault: types.LocalizedMethodFault{Fault: fault, LocalizedMessage: faultName(fault)}}
+}
+
 func missing(p string) types.MissingProperty {
 	return types.MissingProperty{Path: p, Fault: types.LocalizedMethodFault{Fault: &types.InvalidProperty{Name: p}}}
 }
 
 func (f *filter) modifyUpdate(t *tracked, v reflect.Value, dirty map[string]bool) types.ObjectUpdate {
 	update := types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, Obj: t.ref}
+	acc := f.collector.w.authority.named(f.collector.owner.UserName)
 	for i, p := range t.paths {
+		if acc != nil {
+			w := f.collector.w
+			if w.authority.mayRead(acc, f.collector.owner.UserName, w.reg.Get(t.ref), t.ref, p) != nil {
+				continue // its enter has said so
+			}
+		}
 		var nested []string // the changed parts, when every change lies strictly inside the property
 		concerned, whole := dirty[""], dirty[""]
 		for changed := range dirty {

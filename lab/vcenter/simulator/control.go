@@ -56,6 +56,7 @@ func (w *World) acts(g *gate) map[string]act {
 	maps.Copy(all, w.sessionActs())
 	maps.Copy(all, w.hostActs())
 	maps.Copy(all, w.eventActs())
+	maps.Copy(all, w.authorityActs())
 	return all
 }
 

@@ -185,7 +185,8 @@ func open(o options, w *World) (*readyLine, error) {
 	}
 	simulator.Trace = o.trace
 	w.reg.SessionManager().ValidLogin = func(req *types.Login) bool {
-		return w.door.admits(req.UserName, req.UserName == o.user && req.Password == o.password)
+		right := req.UserName == o.user && req.Password == o.password || w.authority.knows(req.UserName, req.Password)
+		return w.door.admits(req.UserName, right)
 	}
 	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, o.password)}
 	server := service.NewServer()

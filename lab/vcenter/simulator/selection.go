@@ -338,6 +338,7 @@ func (w *World) retrieve(ctx *simulator.Context, specs []types.PropertyFilterSpe
 
 func (w *World) content(ctx *simulator.Context, specs []types.PropertySpec, ref types.ManagedObjectReference) (types.ObjectContent, bool) {
 	content := types.ObjectContent{Obj: ref}
+	acc := w.authority.account(ctx.Session)
 	matched, hollow := false, w.door.isHollow(ctx.Session)
 	w.read(ctx, ref, func(v reflect.Value) {
 		for _, s := range specs {
@@ -347,6 +348,12 @@ func (w *World) content(ctx *simulator.Context, specs []types.PropertySpec, ref 
 			if hollow {
 				content.MissingSet = append(content.MissingSet, withheld(ref, p))
 				continue
+			}
+			if acc != nil {
+				if fault := w.authority.mayRead(acc, ctx.Session.UserName, w.reg.Get(ref), ref, p); fault != nil {
+					content.MissingSet = append(content.MissingSet, refusedProperty(p, fault))
+					continue
+				}
 			}
 			val, isSet, known := readPath(v, p)
 			switch {

@@ -146,6 +146,9 @@ func (v *view) shows(ref types.ManagedObjectReference) bool {
 			return false
 		}
 	}
+	if !v.w.authority.holds(v.w.authority.named(v.owner.UserName), "System.View", ref) {
+		return false
+	}
 	return v.w.below(obj, v.Container, v.Recursive)
 }
 

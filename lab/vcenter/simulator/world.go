@@ -26,12 +26,13 @@ type World struct {
 	reg     *simulator.Registry
 	system  *simulator.Session // the session in whose name the simulator itself acts
 
-	hub    *hub
-	net    *network
-	names  *names
-	events *eventLog
-	faults *faults
-	door   *door
+	hub       *hub
+	net       *network
+	names     *names
+	events    *eventLog
+	faults    *faults
+	authority *authority
+	door      *door
 
 	migrateFor time.Duration
 
@@ -59,6 +60,7 @@ func newWorld(service *simulator.Service) *World {
 	w.net = newNetwork(w)
 	w.events = newEventLog(w)
 	w.faults = newFaults(w)
+	w.authority = newAuthority(w)
 	w.door = newDoor(w)
 	reg.AddHandler(w.hub)
 	reg.Handler = w.handler
@@ -190,6 +192,9 @@ func (w *World) handler(ctx *simulator.Context, method *simulator.Method) (mo.Re
 	if fault := w.door.passes(ctx, method); fault != nil {
 		return nil, fault
 	}
+	if fault := w.authority.check(ctx, method); fault != nil {
+		return nil, fault
+	}
 	if method.Name == "Fetch" {
 		return w.divert(method, &fetcher{w: w})
 	}
@@ -208,6 +213,8 @@ func (w *World) handler(ctx *simulator.Context, method *simulator.Method) (mo.Re
 		return w.divert(method, &hostMethods{HostSystem: obj, w: w})
 	case *simulator.HostNetworkSystem:
 		return w.divert(method, &hostNetworkMethods{HostNetworkSystem: obj})
+	case *simulator.AuthorizationManager:
+		return w.divert(method, &authorizationMethods{AuthorizationManager: obj, w: w})
 	case *simulator.ViewManager:
 		return w.divert(method, &viewManagerMethods{ViewManager: obj, w: w})
 	case *simulator.EventManager:
