@@ -213,11 +213,9 @@ func (w *World) networksReach(vm *simulator.VirtualMachine, host ref) bool {
 func (w *World) drs(vm *simulator.VirtualMachine, to ref) types.BaseMethodFault {
 	ctx := w.context()
 	done := make(chan types.BaseMethodFault, 1)
-	w.run(ctx, vm, "MigrateVM_Task", func(ctx *simulator.Context, task *simulator.Task) (any, types.BaseMethodFault) {
-		fault := w.move(ctx, task, vm, journey{to: to, drs: true})
-		done <- fault
-		return nil, fault
-	}, to)
+	w.runThen(ctx, vm, "MigrateVM_Task", func(ctx *simulator.Context, task *simulator.Task) (any, types.BaseMethodFault) {
+		return nil, w.move(ctx, task, vm, journey{to: to, drs: true})
+	}, func(fault types.BaseMethodFault) { done <- fault }, to)
 	return <-done
 }
 
@@ -237,7 +235,9 @@ func (w *World) die(host *simulator.HostSystem, restart bool) []string {
 		if !restart || to == nil {
 			continue
 		}
-		w.land(ctx, vm, host, to, nil)
+		if !w.appear(ctx, vm, to) {
+			continue
+		}
 		connected := types.VirtualMachineConnectionStateConnected
 		w.update(ctx, vm, set("runtime.connectionState", connected), set("summary.runtime.connectionState", connected),
 			set("runtime.bootTime", time.Now()), set("summary.runtime.bootTime", time.Now()))
@@ -450,9 +450,7 @@ func (w *World) hostActs() map[string]act {
 			return nil
 		}),
 		"vms.appear": w.moving(func(vm *simulator.VirtualMachine, to *simulator.HostSystem) error {
-			if source := w.host(*vm.Runtime.Host); source != to {
-				w.land(w.context(), vm, source, to, nil)
-			}
+			w.appear(w.context(), vm, to)
 			return nil
 		}),
 		"vms.addresses": doing(func(asked struct {

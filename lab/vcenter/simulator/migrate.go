@@ -168,28 +168,41 @@ func (w *World) move(ctx *simulator.Context, task *simulator.Task, vm *simulator
 		w.events.post(ctx, &types.VmEmigratingEvent{VmEvent: w.vmEvent(vm)})
 	}
 	time.Sleep(duration / 10)
-	if w.vm(vm.Self) == nil {
-		return failed(&types.ManagedObjectNotFound{Obj: vm.Self})
-	}
-	if _, fault := w.checkDestination(vm, j); fault != nil {
+	if fault := w.arrive(ctx, vm, source, host, j); fault != nil {
 		return failed(fault)
-	}
-	if len(j.rewire) > 0 {
-		// The NICs get their ports as those of the new host: a port on the new switch has never a proxy on the old host.
-		ctx.WithLock(vm.Self, func() { vm.Runtime.Host = &host.Self })
-		if fault := w.rewire(ctx, vm, j.rewire); fault != nil {
-			ctx.WithLock(vm.Self, func() { vm.Runtime.Host = &source.Self })
-			return failed(fault)
-		}
-	}
-	if j.to != source.Self {
-		w.land(ctx, vm, source, host, j.pool)
 	}
 	if j.datastore != nil {
 		w.changeDatastore(ctx, vm, *j.datastore, max(duration/10, 50*time.Millisecond))
 	}
 	w.events.post(ctx, story.ends(w.vmEvent(vm), source, from))
 	return nil
+}
+
+// arrive ends a move as one step, unless the VM has gone another way meanwhile.
+func (w *World) arrive(ctx *simulator.Context, vm *simulator.VirtualMachine, source, host *simulator.HostSystem, j journey) (fault types.BaseMethodFault) {
+	ctx.WithLock(vm.Self, func() {
+		switch {
+		case w.vm(vm.Self) == nil:
+			fault = &types.ManagedObjectNotFound{Obj: vm.Self}
+			return
+		case *vm.Runtime.Host != source.Self:
+			fault = &types.MigrationFault{}
+			return
+		}
+		if _, fault = w.checkDestination(vm, j); fault != nil {
+			return
+		}
+		if len(j.rewire) > 0 {
+			// The NICs get their ports as those of the new host: a port on the new switch has never a proxy on the old host.
+			vm.Runtime.Host = &host.Self
+			fault = w.rewire(ctx, vm, j.rewire)
+			vm.Runtime.Host = &source.Self
+		}
+		if fault == nil && j.to != source.Self {
+			w.land(ctx, vm, host, j.pool)
+		}
+	})
+	return fault
 }
 
 // beginMove books a VM for one move; the function that it returns gives it free.
@@ -307,8 +320,19 @@ func (w *World) transfer(ctx *simulator.Context, task *simulator.Task, duration 
 	}
 }
 
-// land puts the VM onto its new host; ports follow through the update of runtime.host.
-func (w *World) land(ctx *simulator.Context, vm *simulator.VirtualMachine, source, host *simulator.HostSystem, pool *ref) {
+// appear puts a VM onto another host at once, whatever else is under way; false if either is gone or nothing changes.
+func (w *World) appear(ctx *simulator.Context, vm *simulator.VirtualMachine, host *simulator.HostSystem) (moved bool) {
+	ctx.WithLock(vm.Self, func() {
+		if moved = w.vm(vm.Self) != nil && *vm.Runtime.Host != host.Self; moved {
+			w.land(ctx, vm, host, nil)
+		}
+	})
+	return moved
+}
+
+// land puts the VM, whose lock is held, onto its new host; ports follow through the update of runtime.host.
+func (w *World) land(ctx *simulator.Context, vm *simulator.VirtualMachine, host *simulator.HostSystem, pool *ref) {
+	source := w.host(*vm.Runtime.Host)
 	ctx.WithLock(source.Self, func() { source.Vm = without(source.Vm, vm.Self) })
 	ctx.WithLock(host.Self, func() { host.Vm = union(host.Vm, []ref{vm.Self}) })
 	changes := []types.PropertyChange{set("runtime.host", host.Self), set("summary.runtime.host", host.Self)}

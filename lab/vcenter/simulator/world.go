@@ -104,6 +104,11 @@ func set(name string, val any) types.PropertyChange {
 // which would make a VM unreadable while it migrates.
 // The hosts are those that the work touches beside the entity's own.
 func (w *World) run(ctx *simulator.Context, entity mo.Reference, method string, do func(*simulator.Context, *simulator.Task) (any, types.BaseMethodFault), hosts ...ref) types.ManagedObjectReference {
+	return w.runThen(ctx, entity, method, do, func(types.BaseMethodFault) {}, hosts...)
+}
+
+// runThen tells somebody how the task ended.
+func (w *World) runThen(ctx *simulator.Context, entity mo.Reference, method string, do func(*simulator.Context, *simulator.Task) (any, types.BaseMethodFault), then func(types.BaseMethodFault), hosts ...ref) types.ManagedObjectReference {
 	ref := entity.Reference()
 	task := simulator.CreateTask(ref, method, nil)
 	task.Info.Name = method
@@ -130,6 +135,7 @@ func (w *World) run(ctx *simulator.Context, entity mo.Reference, method string, 
 			return w.faults.spoilt(method, entity, hosts, func() (any, types.BaseMethodFault) { return do(own, task) })
 		})
 		w.finish(own, task, result, fault)
+		then(fault)
 	}()
 	return task.Self
 }

@@ -11,8 +11,10 @@ from pyVmomi import vim, vmodl
 
 from lab.vcenter import (
     Cluster,
+    ControlError,
     Datacenter,
     Dvs,
+    Fault,
     Host,
     Member,
     Neighbour,
@@ -186,6 +188,28 @@ def test_drs_moves_a_vm_with_its_own_event(vcenter: Simulator, client: Client) -
     after = client.port_of(client.vm("a"))
     assert (after.key, after.connectionCookie) == (before.key, before.connectionCookie)
     assert after.proxyHost == client.host("esx2.lab")
+
+
+def test_a_drs_move_that_is_spoilt_ends_as_the_fault(vcenter: Simulator, client: Client) -> None:
+    vcenter.faults.add(Fault("PlatformConfigFault"), method="MigrateVM_Task", in_task=True)
+    with pytest.raises(ControlError, match="PlatformConfigFault"):
+        vcenter.vms.drs("a", to="esx2.lab")
+    assert client.vm("a").runtime.host.name == "esx1.lab"
+
+
+def test_a_migration_ends_when_its_host_dies_and_ha_takes_the_vm(vcenter: Simulator, client: Client) -> None:
+    vm = client.vm("a")
+    slow = vim.option.OptionValue(key="isthmus.lab.migrate-ms", value="600")
+    wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[slow])))
+    task = vm.MigrateVM_Task(host=client.host("esx2.lab"), priority=High)
+    vcenter.hosts.lose("esx2.lab")  # so that HA chooses the third
+    vcenter.hosts.die("esx1.lab")
+    vcenter.hosts.find("esx2.lab")
+    with pytest.raises(vim.fault.MigrationFault):
+        wait(task)
+    homes = [host.name for host in client.all(vim.HostSystem) if vm in host.vm]
+    assert homes == [vm.runtime.host.name]
+    assert client.port_of(vm).proxyHost == vm.runtime.host
 
 
 def test_a_vm_can_appear_elsewhere_without_a_word(vcenter: Simulator, client: Client) -> None:
