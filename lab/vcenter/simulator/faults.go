@@ -28,7 +28,6 @@ type rule struct {
 	Method string `json:"method"` // as in the API: ReconfigureDVPort_Task
 	Object string `json:"object"` // the name or the reference of what is called
 	Host   string `json:"host"`   // calls about this host: itself, a VM on it, a port on it
-	User   string `json:"user"`
 
 	Act        string          `json:"act"` // fault, delay, hang, drop, unavailable
 	After      bool            `json:"after"`

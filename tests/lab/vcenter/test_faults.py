@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from pyVmomi import vim, vmodl
 from lab.vcenter import ControlError, Delay, Drop, Fault, Hang, Simulator, Unavailable
 from tests.lab.vcenter import client as c
 from tests.lab.vcenter.client import Client, Watch, wait
+from tests.lab.vcenter.test_sessions import context
 
 pytestmark = pytest.mark.sim
 
@@ -108,6 +111,30 @@ def test_a_throttling_vcenter_answers_503(vcenter: Simulator, client: Client) ->
         with pytest.raises(http.client.HTTPException, match="503"):
             vm.name  # noqa: B018
     assert vm.name == "resident"
+
+
+def test_throttling_says_when_to_come_again(vcenter: Simulator) -> None:
+    vcenter.faults.add(Unavailable(retry_after=7), count=1)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(vcenter.url, data=b"<anything/>", context=context(vcenter), timeout=5)
+    assert (refused.value.code, refused.value.headers["Retry-After"]) == (503, "7")
+
+
+def test_a_late_answer_is_the_answer_to_a_call_done_in_time(
+    vcenter: Simulator, client: Client, other_client: Client
+) -> None:
+    vm, here = client.vm("resident"), other_client.vm("resident")
+    wait(set_vlan(client, vm, 71))
+    specs = [c.port_spec(client.port_of(vm), vlan=c.vlan(72))]
+    tenant = client.dvs("tenant")
+    vcenter.faults.add(Delay(800), method="ReconfigureDVPort_Task", after=True)
+    started = time.monotonic()
+    asking = threading.Thread(target=lambda: tenant.ReconfigureDVPort_Task(specs))
+    asking.start()
+    while vid_of(other_client, here) != 72:
+        assert time.monotonic() < started + 0.7
+    asking.join(timeout=5)
+    assert time.monotonic() >= started + 0.8
 
 
 def test_a_call_that_hangs_goes_on_when_released(vcenter: Simulator, client: Client, other_client: Client) -> None:
