@@ -31,6 +31,7 @@ from isthmus.model.observed import (
     DvPortState,
     HostPortGroupState,
     NoVlan,
+    OwnerMark,
     PortGroupState,
     StandardSwitchMirror,
     SwitchMirror,
@@ -103,7 +104,7 @@ class SwitchTarget:
                 group = self._group(key)
                 if group.mark != mark:
                     raise Refused(f"port group {key} does not carry our mark")
-                group.mark = None
+                group.mark, group.handed_back = None, mark
             case SetDvPort():
                 self._set_port(action)
             case _:
@@ -115,6 +116,8 @@ class SwitchTarget:
             group = self._vcenter.add_port_group(self._dvs, spec.name, NoVlan(), override=True)
             group.mark = spec.mark
             _shape(group, spec)
+        elif found.mark is None and (was := found.handed_back) and _one_object(was, spec.mark):
+            found.mark = was
         elif found.mark != spec.mark:
             whose = "not ours" if found.mark is None else f"marked {found.mark}"
             raise Refused(f"port group {spec.name!r} exists and is {whose}")
@@ -272,3 +275,7 @@ def _result(change: Change, fault: Exception | None) -> Result:
             return Result(change, Outcome.REFUSED, str(fault))
         case _:
             return Result(change, Outcome.RETRY, str(fault))
+
+
+def _one_object(held: OwnerMark, wanted: OwnerMark) -> bool:
+    return (held.owner, held.network) == (wanted.owner, wanted.network)

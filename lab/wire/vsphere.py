@@ -42,6 +42,7 @@ class PortGroup:
     is_uplink: bool = False
     forged_transmits: bool = False
     promiscuous: bool = False
+    handed_back: OwnerMark | None = None
     mac_learning: bool = False
     settings: dict[str, str] = field(default_factory=lambda: {"teaming": "loadbalance_srcid", "shaping": "off"})
 

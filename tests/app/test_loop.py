@@ -434,3 +434,51 @@ def test_a_target_that_refuses_to_be_seen_keeps_its_shard_from_writing_anything_
     small.clock.now += 61
     loop.step()
     assert (switch.vnis, taken.vnis) == ({5001}, {5001})
+
+
+def test_a_lost_race_leaves_nothing_to_try_again_once_the_winner_has_made_the_change() -> None:
+    """Two processes, one port group: the loser rests like any other."""
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("shard", nve))
+    nve.outcome = Outcome.RETRY
+    loop.step()
+    assert loop.seats["shard"].rounds == 1
+    nve.vnis = {5001}  # the other one's write
+    for _ in range(20):
+        small.clock.now += 1
+        loop.step()
+    assert loop.seats["shard"].last.settled  # type: ignore[union-attr]
+    assert loop.seats["shard"].rounds <= 3
+
+
+def test_while_a_far_side_hangs_its_shard_is_not_kept_over_and_over() -> None:
+    small, vcenter = impatient(), Nve("vcenter")
+    loop = small.loop(small.keeper("shard", vcenter))
+    vcenter.observe_fault = Retry("not yet")
+    loop.step()
+    vcenter.observe_fault = None
+    small.clock.now += 1
+    loop.step()
+    before = loop.seats["shard"].rounds
+    vcenter.observe_fault = Retry("and again")
+    loop.wake()
+    loop.step()
+    hanging = Hanging(small)
+    vcenter.observe = hanging.around(vcenter.observe)  # type: ignore[method-assign]
+    for _ in range(30):
+        small.clock.now += 1
+        loop.step()
+    assert hanging.calls == 1
+    assert loop.seats["shard"].rounds - before <= 3
+    hanging.going.set()
+    assert hanging.over.wait(30)
+
+
+def test_no_shard_is_kept_again_at_once_because_of_a_moment_that_is_past() -> None:
+    small, nve = Small(), Nve("esx1")
+    keeper = small.keeper("shard", nve)
+    loop = small.loop(keeper)
+    keeper.retry_at = lambda: small.clock.now - 5  # type: ignore[method-assign]
+    due = loop.step()
+    assert loop.seats["shard"].rounds == 1
+    assert due == small.clock.now + small.timing.again

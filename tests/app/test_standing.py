@@ -29,6 +29,17 @@ def test_port_groups_are_released_after_the_hosts_that_stand_on_them() -> None:
     assert say_word(charges(), standing, "lab/port-groups", Word.RELEASED)["state"] == "released"
 
 
+def test_hosts_are_resumed_after_the_port_groups_they_stand_on() -> None:
+    standing = Standing()
+    say_word(charges(), standing, "lab/esx1", Word.RELEASED)
+    say_word(charges(), standing, "lab/port-groups", Word.RELEASED)
+    with pytest.raises(Refused, match="resume lab/port-groups first"):
+        say_word(charges(), standing, "lab/esx1", None)
+    assert standing.of("lab/esx1") is Word.RELEASED
+    say_word(charges(), standing, "lab/port-groups", None)
+    assert say_word(charges(), standing, "lab/esx1", None)["state"] == "resumed"
+
+
 def test_hosts_of_other_processes_need_the_operators_word() -> None:
     standing = Standing()
     say_word(charges("esx2"), standing, "lab/esx1", Word.RELEASED)

@@ -198,6 +198,17 @@ def test_a_disowned_port_group_loses_its_mark_and_nothing_else_and_is_not_ours_t
     assert outcomes(world, DisownPortGroup(world.dvs, red.key, RED.mark)) == [Outcome.REFUSED]
 
 
+def test_a_port_group_that_was_handed_back_is_taken_up_again_as_it_is_by_its_owner_alone(world: SwitchWorld) -> None:
+    red = made(world, RED)
+    do(world, DisownPortGroup(world.dvs, red.key, RED.mark))
+    stranger = replace(RED, mark=replace(RED.mark, owner="somebody else"))
+    assert outcomes(world, CreatePortGroup(world.dvs, stranger)) == [Outcome.REFUSED]
+    renumbered = replace(RED, mark=replace(RED.mark, vni=Vni(8000)))
+    do(world, CreatePortGroup(world.dvs, renumbered))
+    assert replace(group(world, "red"), version=red.version) == red, "its VNI is corrected later, as that of any other"
+    do(world, RemovePortGroup(world.dvs, red.key, RED.mark))
+
+
 def test_what_is_not_ours_is_neither_altered_nor_removed(world: SwitchWorld) -> None:
     key = world.foreign_port_group("theirs", 99)
     before = seen(world)

@@ -202,6 +202,9 @@ class Keeper:
         """The pass without what was refused of late or waits for a far side that failed."""
         now = self._clock()
         wanted = {(change.target, change.action) for change in (*last.plan.changes, *last.deferred)}
+        for target in {target.id for target in self._targets} - {target for target, _ in wanted}:
+            # Whoever made the change that failed here: there is nothing left to try again.
+            self._backoff.succeeded(target)
         self._refused = {
             key: (why, when)
             for key, (why, when) in self._refused.items()

@@ -230,7 +230,10 @@ class Loop:
         moved = any(result.outcome is Outcome.DONE for result in done.results)
         soon = self._timing.again if moved and done.last is not None and done.last.plan else NEVER
         retry_at = seat.keeper.retry_at()
-        return soon if retry_at is None else min(soon, max(0.0, retry_at - now))
+        if retry_at is None:
+            return soon
+        # A moment that passed during this round is no reason to begin the next at once, and then again.
+        return min(soon, retry_at - now if retry_at > now else self._timing.again)
 
     def _put_back(self, seat: Seat, wait: float) -> None:
         with self._changed:

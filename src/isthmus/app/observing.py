@@ -87,8 +87,11 @@ class Sight:
         self._entry(target).stale = True
 
     def retry_at(self, targets: Iterable[TargetId]) -> float | None:
-        """When the first of these targets that cannot be read may be tried again."""
-        return self._backoff.until(targets)
+        """When the first of these targets that cannot be read may be tried again.
+
+        One that is being read right now tells of its end itself.
+        """
+        return self._backoff.until(target for target in targets if self._entry(target).reading is None)
 
     def health(self) -> tuple[TargetHealth, ...]:
         """All targets seen so far."""

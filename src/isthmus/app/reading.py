@@ -103,8 +103,8 @@ class Source(Generic[T]):
         self._backoff.succeeded(self.name)
 
     def retry_at(self) -> float | None:
-        """When a failed source may be tried again."""
-        return self._backoff.until([self.name])
+        """When a failed source may be tried again.  One that is being read right now tells of its end itself."""
+        return None if self._reading is not None else self._backoff.until([self.name])
 
 
 def in_force(intent: Answer[Intent], inventory: Answer[Inventory]) -> Intent:

@@ -62,6 +62,8 @@ def say_word(
         raise Refused(f"there is no shard '{plain(str(shard))}' here; there are: {', '.join(sorted(named))}")
     if word is Word.RELEASED:
         _may_be_released(named[shard], standing, everywhere=everywhere)
+    if word is None:
+        _may_be_resumed(named.values(), shard, standing)
     standing.say(shard, word)
     return {"shard": shard, "state": word.value if word else "resumed"}
 
@@ -73,6 +75,12 @@ def _may_be_released(charge: Charge, standing: Standing, *, everywhere: bool) ->
     if charge.hosts_elsewhere and not everywhere:
         hosts = ", ".join(sorted(map(plain, charge.hosts_elsewhere)))
         raise Refused(f"{hosts} are kept by other processes: release their shards there, then add --everywhere")
+
+
+def _may_be_resumed(charges: Iterable[Charge], shard: str, standing: Standing) -> None:
+    for charge in charges:
+        if shard in charge.released_after and standing.of(charge.name) is Word.RELEASED:
+            raise Refused(f"resume {charge.name} first: without our marks the NICs of {shard} are strangers to it")
 
 
 def write_whole(path: Path, text: str, replace: Callable[[Path, Path], None] = os.replace) -> None:

@@ -9,7 +9,7 @@ on the same host holds already, known to the NVE, opens in one write.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,7 +23,10 @@ from isthmus.core.segments import Whereabouts
 from isthmus.core.view import View, switch_target
 from isthmus.core.worn import subject_of
 from isthmus.model.change import Gate, SetDvPort
+from isthmus.model.flow import Flow, FlowPort, Match
+from isthmus.model.inventory import Nic
 from isthmus.model.names import DvsId, HostId, NicId
+from isthmus.model.nve import NveEntry, Plug
 from isthmus.model.observed import Access, DvPortState
 from isthmus.model.place import DvPort
 from isthmus.model.scope import Domain, Subject
@@ -66,12 +69,19 @@ def plan_ports(view: View, allocation: Allocation, draft: Draft) -> None:
     by_host: defaultdict[HostId, list[PortPlan]] = defaultdict(list)
     for port in ports_of(view, allocation):
         by_host[port.host].append(port)
+    unmarked = _unmarked(view)
     for host in sorted(view.shard.hosts):
-        _plan_host(view, allocation, where, host, by_host.get(host, []), draft)
+        _plan_host(view, allocation, where, host, by_host.get(host, []), unmarked.get(host, []), draft)
 
 
 def _plan_host(
-    view: View, allocation: Allocation, where: Whereabouts, host: HostId, ports: list[PortPlan], draft: Draft
+    view: View,
+    allocation: Allocation,
+    where: Whereabouts,
+    host: HostId,
+    ports: list[PortPlan],
+    unmarked: list[_Unmarked],
+    draft: Draft,
 ) -> None:
     target = view.shard.nves.get(host)
     if target is None:
@@ -91,9 +101,54 @@ def _plan_host(
     changing = _open(ports, diff, allocation, view, draft)
     for subject, numbers in changing.items():
         closing[subject].extend(numbers)
-    forget(view, diff, closing, draft)
+    forget(view, diff, closing, draft, kept=_stranded(diff, unmarked, draft))
     if view.world.intent.fresh:
         _bare(ports, diff, closing, draft)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmarked:
+    """An open DV port with a VID of its own, in a port group without our mark."""
+
+    state: DvPortState
+    vid: Vid
+    nic: Nic
+
+
+def _unmarked(view: View) -> Mapping[HostId, list[_Unmarked]]:
+    """By host: what looks like a port of ours whose port group lost its mark."""
+    found: defaultdict[HostId, list[_Unmarked]] = defaultdict(list)
+    for dvs in view.shard.switches:
+        mirror = view.switches.get(dvs)
+        for state in mirror.ports.values() if mirror else ():
+            if (dvs, state.port_group) in view.marks or state.blocked or state.nic is None or not state.vlan_own:
+                continue
+            nic = view.world.inventory.nics.get(state.nic)
+            if nic is not None and nic.host is not None and isinstance(state.vlan, Access):
+                found[nic.host].append(_Unmarked(state, state.vlan.vid, nic))
+    return found
+
+
+def _stranded(diff: NveDiff, unmarked: Iterable[_Unmarked], draft: Draft) -> frozenset[Subject]:
+    """What the NVE must not forget: open ports wear it whose port group lost its mark, by hand or handed back."""
+    kept: set[Subject] = set()
+    for port in unmarked:
+        for vid, subject in diff.maps:
+            if vid == port.vid and any(_serves(entry, port) for entry in diff.surplus.get(subject, ())):
+                kept.add(subject)
+                reason = "no longer carries our mark, and NICs in it are open: they are served as they are"
+                draft.cannot(f"port group {port.state.port_group}", reason)
+    return frozenset(kept)
+
+
+def _serves(entry: NveEntry, port: _Unmarked) -> bool:
+    """This entry lets this very NIC speak with the VID it wears."""
+    match entry:
+        case Flow(match=Match(in_port=FlowPort.TRUNK, vid=port.vid, src=port.nic.mac)):
+            return True
+        case Plug(vid=port.vid, nic=port.nic.id):
+            return True
+    return False
 
 
 def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:

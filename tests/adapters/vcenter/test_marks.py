@@ -35,6 +35,17 @@ def test_a_new_mark_replaces_the_old_and_keeps_what_people_wrote(owner: str, not
     assert note.strip() in again
 
 
+@given(HOSTILE, HOSTILE)
+def test_a_mark_that_was_handed_back_is_no_mark_and_can_be_taken_up_again(owner: str, note: str) -> None:
+    mark = replace(MARK, owner=owner)
+    text = marks.undescribed(mark, marks.described(mark, note))
+    assert (marks.decoded(text), marks.handed_back(text)) == (None, mark)
+    assert note.strip() in text
+    again = marks.described(mark, text)
+    assert (marks.decoded(again), marks.handed_back(again)) == (mark, None)
+    assert marks.HANDED_BACK + "isthmus/" not in again.removesuffix(note.strip())
+
+
 @pytest.mark.parametrize(
     "text",
     [

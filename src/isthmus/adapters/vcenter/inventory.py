@@ -216,7 +216,8 @@ class LiveInventory:
         feed = self._current_feed()
         if self._stop.is_set():
             return News()
-        patience = patience if feed.whole else 0
+        # While there is trouble any answer, also that nothing happened, says that it is over.
+        patience = patience if feed.whole and self._trouble is None else 0
         with self._session.waiting(patience):  # before vCenter answers that nothing happened
             answer = feed.wait(patience)
         with self._state:

@@ -14,20 +14,28 @@ from isthmus.model.tags import Vni
 
 SCHEMA = 1
 SENTENCE = "Kept by isthmus, which sets its VLAN and removes it with its network. Do not edit or reuse."
-HANDED_BACK = "Was kept by isthmus, and handed back."
+HANDED_BACK = "Handed back: "
+"""Before what was the mark: no mark any more, but it may be taken up again by whom it names."""
 MARK = re.compile(r"isthmus/(?P<schema>[0-9]{1,6})(?= |$)(?P<words>.*)")
 
 
 def described(mark: OwnerMark, description: str = "") -> str:
     """`description` with this mark as its first line; what people wrote below an earlier mark stays."""
-    below = description.partition("\n")[2] if MARK.match(first_line(description)) else description
+    first, _, rest = description.partition("\n")
+    below = rest if MARK.match(first.removeprefix(HANDED_BACK)) else description
     return f"{encoded(mark)}\n{below.strip() or SENTENCE}"
 
 
-def undescribed(description: str | None) -> str:
-    """`description` without its mark.  Never empty: a client cannot tell an empty text from one that is not sent."""
-    below = (description or "").partition("\n")[2] if MARK.match(first_line(description)) else description or ""
-    return HANDED_BACK if below.strip() in ("", SENTENCE) else below
+def undescribed(mark: OwnerMark, description: str) -> str:
+    """`description` with this mark, its first line, handed back; what people wrote below it stays."""
+    below = description.partition("\n")[2].strip()
+    return "\n".join([HANDED_BACK + encoded(mark), *([] if below in ("", SENTENCE) else [below])])
+
+
+def handed_back(description: str | None) -> OwnerMark | None:
+    """The mark that a description had until it was handed back."""
+    first = first_line(description)
+    return decoded(first.removeprefix(HANDED_BACK)) if first.startswith(HANDED_BACK) else None
 
 
 def encoded(mark: OwnerMark) -> str:

@@ -29,7 +29,7 @@ class PortGroups:
         self._session, self._tasks, self._dvs = session, tasks, dvs
 
     def create(self, action: CreatePortGroup) -> str:
-        """Make it; a port group of that name is adopted if it carries this very mark."""
+        """Make it; a port group of that name is adopted if it carries this very mark, or did until handed back."""
         spec = created_spec(action.spec)
         with faults_of(f"port group {spec.name}"), accepted(f"port group {spec.name}"):
             try:
@@ -43,12 +43,18 @@ class PortGroups:
         held = self._config(holder) if isinstance(holder, PortGroup) else None
         if held is None:
             raise Refused(f"the name {name} belongs to {ident(holder)}; rename that, or name the network otherwise")
-        mark = marks.decoded(held.description)
-        if mark != spec.mark or held.distributedVirtualSwitch != self._dvs:
+        former = marks.handed_back(held.description)
+        again = former is not None and same_object(former, spec.mark)
+        if not (again or marks.decoded(held.description) == spec.mark) or held.distributedVirtualSwitch != self._dvs:
             raise Refused(
                 f"the name {name} belongs to {ident(holder)}, which is {whose(held.description)}; "
                 "rename or remove it, or name the network otherwise"
             )
+        if former is not None and again:  # its VNI is corrected like any other, with its ports in view
+            config = PortGroup.ConfigSpec(
+                configVersion=held.configVersion, description=marks.described(former, held.description)
+            )
+            self._tasks.run(lambda _: holder.ReconfigureDVPortgroup_Task(config), "take up port group")
         return f"adopted {held.key}"
 
     def alter(self, action: AlterPortGroup) -> str:
@@ -81,7 +87,7 @@ class PortGroups:
         if config is None:
             return f"{action.key} was gone"
         spec = PortGroup.ConfigSpec(
-            configVersion=config.configVersion, description=marks.undescribed(config.description)
+            configVersion=config.configVersion, description=marks.undescribed(action.mark, config.description)
         )
         with faults_of(f"port group {action.key}"), accepted(f"port group {action.key}"):
             self._tasks.run(lambda _: group.ReconfigureDVPortgroup_Task(spec), "disown port group")
