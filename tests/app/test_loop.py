@@ -482,3 +482,21 @@ def test_no_shard_is_kept_again_at_once_because_of_a_moment_that_is_past() -> No
     due = loop.step()
     assert loop.seats["shard"].rounds == 1
     assert due == small.clock.now + small.timing.again
+
+
+def test_a_target_that_stays_unknown_for_another_reason_is_not_told_of_as_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("shard", nve))
+    for reason in ("no answer", "connection refused"):
+        nve.observe_fault = Retry(reason)
+        small.clock.now += 61
+        loop.step()
+    assert [record.message for record in caplog.records if "ovs:esx1: connection refused" in record.message]
+    assert not [record.message for record in caplog.records if "no longer" in record.message]
+    nve.observe_fault = None
+    small.clock.now += 61
+    loop.step()
+    assert any("no longer unknown: ovs:esx1" in record.message for record in caplog.records)

@@ -189,6 +189,10 @@ def _ovs(
     place = f"{here}.ovsdb"
     try:
         target = wiring.ovs(deployment, wiring.placing[name].host(inventory, host_name))
+    except Refused as fault:
+        yield Finding(Level.ERROR, here, str(fault), "correct that setting")
+        return
+    try:
         ready, found = target.observe().ready, target.findings()
     except (Refused, Retry) as fault:
         yield Finding(Level.ERROR, place, str(fault), "start Open vSwitch there, or correct 'ovsdb' and 'rundir'")

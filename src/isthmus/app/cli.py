@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("pause", "write nothing to a shard until it is resumed"),
         ("resume", "write to a shard again"),
-        ("release", "hand a shard back: ports stay open and working, our marks come off"),
+        ("release", "hand a shard back: ports stay open and work until their VMs move, our marks come off"),
     ):
         told = verb(name, commands.tell, text)
         told.add_argument("shard", metavar="SHARD")

@@ -257,7 +257,10 @@ class Loop:
         for condition in current.keys() - seat.conditions.keys():
             text = f"{plain(condition.about, 300)}: {plain(condition.reason, 2000)}"
             log.warning("%s: %s: %s", seat.keeper.name, condition.kind, text)
+        lasting = {(condition.kind, condition.about) for condition in current}
         for condition in seat.conditions.keys() - current.keys():
+            if (condition.kind, condition.about) in lasting:
+                continue  # it has another reason now, and that was news above
             log.info("%s: no longer %s: %s", seat.keeper.name, condition.kind, plain(condition.about, 300))
         seat.conditions = current
 

@@ -35,7 +35,10 @@ def vni_is_taken(view: View, network: Network, draft: Draft) -> bool:
     """Whether a port group of another network still carries the VNI, which is then said."""
     holder = vni_holder(view, network)
     if holder is not None:
-        reason = f"waits: a port group of network {holder} still has its VNI {int(network.vni)}"
+        reason = (
+            f"waits: a port group of network {holder} still has its VNI {int(network.vni)} "
+            "(two networks that are to swap their VNIs need a third VNI on the way)"
+        )
         draft.cannot(f"network {network.id}", reason)
     return holder is not None
 
@@ -45,7 +48,7 @@ def drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
     expected = NoVlan() if spec.vid is None else Access(spec.vid)
     wrong = []
     if state.mark != spec.mark:
-        wrong.append(f"its mark says {state.mark}")
+        wrong.append(f"its mark says {_said(state.mark)}, not {_said(spec.mark)}")
     if state.vlan != expected:
         wrong.append(f"VLAN is {state.vlan}")
     if state.blocked != spec.gated:
@@ -55,6 +58,10 @@ def drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
     if spec.gated and not state.reset_at_disconnect:
         wrong.append("ports keep overrides when disconnected")
     return wrong
+
+
+def _said(mark: OwnerMark | None) -> str:
+    return "nothing" if mark is None else f"{mark.owner}'s network {mark.network}, VNI {int(mark.vni)}"
 
 
 def remove_group(view: View, dvs: DvsId, key: str, after: tuple[int, ...], draft: Draft) -> None:
