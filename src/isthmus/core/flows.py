@@ -42,6 +42,7 @@ from isthmus.model.flow import (
     SetVid,
     Tunnel,
 )
+from isthmus.model.names import Mac
 from isthmus.model.nve import NveEntry, NveKey
 from isthmus.model.tags import Vid, Vni
 
@@ -103,61 +104,89 @@ def _frame() -> Iterator[Flow]:
 
 def _int_flows(segment: Segment) -> Iterator[Flow]:
     vni = segment.network.vni
-
-    def flow(table: int, priority: int, match: Match, *actions: FlowAction) -> Flow:
-        return Flow(Bridge.INT, table, priority, match, actions, vni)
-
     for mac, vid in segment.local.items():
-        yield flow(CLASSIFY, 100, Match(in_port=FlowPort.TRUNK, vid=vid, src=mac), Goto(FROM_VM))
+        yield _speaker(vni, vid, mac)
     for vid in segment.vids:
-        others = tuple(other for other in segment.vids if other != vid)
         for address, mac in segment.addresses.items():
             if ":" not in address:
-                match = Match(vid=vid, eth_type=ETH_ARP, arp_op=1, arp_target=address)
-                yield flow(FROM_VM, 60, match, ArpReply(mac, address))
+                yield _answered(vni, vid, address, mac)
         for mac, at in segment.local.items():
-            yield flow(FROM_VM, 40, Match(vid=vid, dst=mac), *_to_neighbour(segment, vid, mac, at))
-            yield flow(FROM_OVERLAY, 40, Match(vid=vid, dst=mac), *_retag(vid, at), Output(FlowPort.TRUNK))
-        joined = tuple(action for other in others for action in (SetVid(other), Output(FlowPort.TRUNK, back=True)))
-        yield flow(FROM_VM, 30, Match(vid=vid, dst=MULTICAST), Output(FlowPort.PATCH), *joined)
-        yield flow(FROM_VM, 10, Match(vid=vid), Output(FlowPort.PATCH))
-        all_vids = tuple(action for other in others for action in (SetVid(other), Output(FlowPort.TRUNK)))
-        yield flow(FROM_OVERLAY, 10, Match(vid=vid), Output(FlowPort.TRUNK), *all_vids)
-
-
-def _to_neighbour(segment: Segment, vid: Vid, mac: str, at: Vid) -> tuple[FlowAction, ...]:
-    """A frame from a VM here to a VM here: the DVS has delivered it if they share the VID, else we carry it over.
-
-    If the neighbour is about to leave (it has remote VTEPs, too) the destination gets a copy.
-    """
-    leaving = (Output(FlowPort.PATCH),) if mac in segment.remote else ()
-    across = () if at == vid else (SetVid(at), Output(FlowPort.TRUNK, back=True))
-    return (*leaving, *across)
-
-
-def _retag(vid: Vid, at: Vid) -> tuple[FlowAction, ...]:
-    return () if vid == at else (SetVid(at),)
+            # If the neighbour is about to leave (it has remote VTEPs, too) the destination gets a copy.
+            yield from _neighbour(vni, vid, mac, at, mac in segment.remote)
+        yield from _joined(vni, vid, segment.vids)
 
 
 def _tun_flows(segment: Segment) -> Iterator[Flow]:
     vni = segment.network.vni
-    canonical = segment.vids[0]
     moving = {mac for mac, vteps in segment.remote.items() if len(vteps) > 1 or mac in segment.local}
-
-    def flow(table: int, priority: int, match: Match, *actions: FlowAction) -> Flow:
-        return Flow(Bridge.TUN, table, priority, match, actions, vni)
-
-    learn = tuple(LearnVtep(LEARNT, vid, vni, LEARNT_SECONDS) for vid in segment.vids)
-    inward = (PushVid(canonical), Output(FlowPort.PATCH))
-    # ESXi announces a moved VM by RARP, guests by broadcast ARP; the frame came from the very VTEP the VM is behind.
-    yield flow(DECAP, 60, Match(tun_id=vni, eth_type=ETH_RARP), *learn, *inward)
-    yield flow(DECAP, 60, Match(tun_id=vni, dst=BROADCAST, eth_type=ETH_ARP), *learn, *inward)
-    yield flow(DECAP, 50, Match(tun_id=vni), *inward)
+    yield from _inward(vni, segment.vids)
     for vid in segment.vids:
         for mac, vteps in segment.remote.items():
             yield _unicast(vni, vid, mac, vteps, mac in moving)
         if segment.flood:
-            yield flow(FLOOD, 40, Match(vid=vid), POP_VID, *(act for vtep in segment.flood for act in _to(vni, vtep)))
+            yield _flooded(vni, vid, segment.flood)
+
+
+# Flows of the same meaning are made once: for all hosts, and for all rounds while they are asked for.
+
+
+@lru_cache(maxsize=1 << 17)
+def _speaker(vni: Vni, vid: Vid, mac: str) -> Flow:
+    """Who may speak on the trunk: a NIC here, with its VID."""
+    match = Match(in_port=FlowPort.TRUNK, vid=vid, src=mac)
+    return Flow(Bridge.INT, CLASSIFY, 100, match, (Goto(FROM_VM),), vni)
+
+
+@lru_cache(maxsize=1 << 17)
+def _answered(vni: Vni, vid: Vid, address: str, mac: Mac) -> Flow:
+    match = Match(vid=vid, eth_type=ETH_ARP, arp_op=1, arp_target=address)
+    return Flow(Bridge.INT, FROM_VM, 60, match, (ArpReply(mac, address),), vni)
+
+
+@lru_cache(maxsize=1 << 17)
+def _neighbour(vni: Vni, vid: Vid, mac: str, at: Vid, leaving: bool) -> tuple[Flow, ...]:
+    """To a NIC here, behind VID `at`: from `vid`, unless the DVS has delivered it, and from the overlay."""
+    copy = (Output(FlowPort.PATCH),) if leaving else ()
+    across = () if at == vid else (SetVid(at), Output(FlowPort.TRUNK, back=True))
+    retag = () if at == vid else (SetVid(at),)
+    match = Match(vid=vid, dst=mac)
+    return (
+        Flow(Bridge.INT, FROM_VM, 40, match, (*copy, *across), vni),
+        Flow(Bridge.INT, FROM_OVERLAY, 40, match, (*retag, Output(FlowPort.TRUNK)), vni),
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _joined(vni: Vni, vid: Vid, vids: tuple[Vid, ...]) -> tuple[Flow, ...]:
+    """What goes to nobody here in particular: to the overlay, and to the network's other VIDs on this host."""
+    others = tuple(other for other in vids if other != vid)
+    back = tuple(action for other in others for action in (SetVid(other), Output(FlowPort.TRUNK, back=True)))
+    on = tuple(action for other in others for action in (SetVid(other), Output(FlowPort.TRUNK)))
+    return (
+        Flow(Bridge.INT, FROM_VM, 30, Match(vid=vid, dst=MULTICAST), (Output(FlowPort.PATCH), *back), vni),
+        Flow(Bridge.INT, FROM_VM, 10, Match(vid=vid), (Output(FlowPort.PATCH),), vni),
+        Flow(Bridge.INT, FROM_OVERLAY, 10, Match(vid=vid), (Output(FlowPort.TRUNK), *on), vni),
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _inward(vni: Vni, vids: tuple[Vid, ...]) -> tuple[Flow, ...]:
+    """From the overlay: the VNI becomes the network's first VID here."""
+    learn = tuple(LearnVtep(LEARNT, vid, vni, LEARNT_SECONDS) for vid in vids)
+    inward = (PushVid(vids[0]), Output(FlowPort.PATCH))
+    # ESXi announces a moved VM by RARP, guests by broadcast ARP; the frame came from the very VTEP the VM is behind.
+    return (
+        Flow(Bridge.TUN, DECAP, 60, Match(tun_id=vni, eth_type=ETH_RARP), (*learn, *inward), vni),
+        Flow(Bridge.TUN, DECAP, 60, Match(tun_id=vni, dst=BROADCAST, eth_type=ETH_ARP), (*learn, *inward), vni),
+        Flow(Bridge.TUN, DECAP, 50, Match(tun_id=vni), inward, vni),
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _flooded(vni: Vni, vid: Vid, vteps: tuple[str, ...]) -> Flow:
+    """To every VTEP that has the network."""
+    out = (act for vtep in vteps for act in _to(vni, vtep))
+    return Flow(Bridge.TUN, FLOOD, 40, Match(vid=vid), (POP_VID, *out), vni)
 
 
 @lru_cache(maxsize=1 << 18)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from isthmus.core.attach import Attachment, Attachments
 from isthmus.model.intent import Intent, Network, Peer
@@ -35,8 +36,7 @@ class Segment:
     """The MACs that are at this NVE now, also those about to leave."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+class _Member(NamedTuple):
     """A NIC, or a peer that no inventory knows: where it is reached, and what answers there."""
 
     vteps: tuple[str, ...]
@@ -64,21 +64,22 @@ class _Members:
     def of(cls, members: Iterable[_Member]) -> _Members:
         """The members, indexed."""
         answering: list[_Member] = []
-        remote: defaultdict[Mac, list[str]] = defaultdict(list)
+        remote: dict[Mac, tuple[str, ...]] = {}
         macs_at: defaultdict[str, set[Mac]] = defaultdict(set)
         at: defaultdict[HostId, list[_Member]] = defaultdict(list)
         for member in members:
             if member.addresses:
                 answering.append(member)
             for mac in member.macs:
-                remote[mac].extend(member.vteps)
+                known = remote.get(mac, ())
+                remote[mac] = (*known, *(v for v in member.vteps if v not in known)) if known else member.vteps
             for vtep in member.vteps:
                 macs_at[vtep].update(member.macs)
             for host in member.hosts:
                 at[host].append(member)
         return cls(
             tuple(answering),
-            {mac: tuple(dict.fromkeys(vteps)) for mac, vteps in sorted(remote.items()) if vteps},
+            {mac: vteps for mac, vteps in sorted(remote.items()) if vteps},
             tuple(sorted(macs_at)),
             {vtep: frozenset(macs) for vtep, macs in macs_at.items()},
             {host: tuple(found) for host, found in at.items()},
@@ -137,9 +138,11 @@ class Whereabouts:
         for attachment in self._attachments.by_network.get(network, ()):
             if attachment.live:
                 home = attachment.nic.host
-                moving = self._destinations.get(attachment.nic.id.vm, ())
-                hosts = (*(() if home is None else (home,)), *sorted(host for host in moving if host != home))
-                vteps = tuple(vtep for vtep in map(self._vtep, hosts) if vtep)
+                moving = self._destinations.get(attachment.nic.id.vm)
+                hosts = () if home is None else (home,)
+                if moving:
+                    hosts = (*hosts, *sorted(host for host in moving if host != home))
+                vteps = tuple(dict.fromkeys(vtep for host in hosts if (vtep := self._vtep(host))))
                 addresses = tuple((address, attachment.nic.mac) for address in attachment.addresses)
                 yield _Member(vteps, attachment.macs, addresses, hosts, home is not None)
         for peer in self._peers.get(network, ()):
