@@ -150,6 +150,8 @@ def _served(last: Pass, nic: Nic) -> bool:
 
 def _stranger(name: str, last: Pass, nic: Nic) -> Row:
     reasons = {unmet.about: unmet.reason for unmet in last.thought.unmet}
+    group = f"port group {nic.port_group}"
+    its_group = f"{group} {reasons[group]}" if group in reasons else ""
     elsewhere = "" if _served(last, nic) else "its host is served by another process, or by none"
     return {
         "port": None,
@@ -161,7 +163,7 @@ def _stranger(name: str, last: Pass, nic: Nic) -> Row:
         "host": _host_name(last.world.inventory, nic.host),
         "wired": False,
         "behind": "" if elsewhere else "intent",
-        "why": reasons.get(str(nic.id)) or elsewhere or "it is in no port group of ours",
+        "why": reasons.get(str(nic.id)) or elsewhere or its_group or "it is in no port group of ours",
         "shard": name,
     }
 

@@ -47,8 +47,9 @@ class PortGroups:
         again = former is not None and same_object(former, spec.mark)
         if not (again or marks.decoded(held.description) == spec.mark) or held.distributedVirtualSwitch != self._dvs:
             raise Refused(
-                f"the name {name} belongs to {ident(holder)}, which is {whose(held.description)}; "
-                "rename or remove it, or name the network otherwise"
+                f"the name {name} belongs to {ident(holder)}, which is {whose(held.description)}; rename or remove it, "
+                "name the network otherwise, or, if the mark was lost, begin its description with this line: "
+                f"{marks.encoded(spec.mark)}"
             )
         if former is not None and again:  # its VNI is corrected like any other, with its ports in view
             config = PortGroup.ConfigSpec(
