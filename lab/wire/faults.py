@@ -37,6 +37,8 @@ class Faults:
     latency: dict[str, float] = field(default_factory=dict)
     """Seconds per kind of call ("observe", "read", or the name of an action class); "" is for all others."""
     waiting: list[Fault] = field(default_factory=list)
+    unanswered: int = 0
+    """How many calls found it unreachable."""
 
     def fail(
         self,
@@ -61,6 +63,7 @@ class Faults:
         """One call to the far side: takes its time, and fails if it is to."""
         self.clock.advance(self.latency.get(kind, self.latency.get("", 0.0)))
         if self.down:
+            self.unanswered += 1
             raise Retry(f"{self.name} is unreachable")
         fault = self._strike(kind)
         if fault and not fault.after_work:

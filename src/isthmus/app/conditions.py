@@ -16,7 +16,8 @@ class Condition:
     """Something that is not as it should be.
 
     Kinds: fault (a bug), waiting (the shard cannot be thought through), unknown (a target cannot be read), stale (a
-    source does not answer), unmet, warning, held (by the guard), failed (a change that could not be made), deferred.
+    source does not answer), unmet, warning, held (by the guard), failed (a change that could not be made), refused,
+    by hand (left as another hand made it).
     """
 
     kind: str
@@ -50,6 +51,11 @@ def _conditions(
         yield Condition("warning", "shard", warning)
     for change in last.held:
         yield Condition("held", f"{named(change.target)}: {describing.action(change.action)}", "waits for --agree")
+    for left in last.left:
+        if not left.silent:
+            yield Condition(
+                "by hand", f"{named(left.change.target)}: {describing.action(left.change.action)}", left.reason
+            )
     for what, why in refusals:
         yield Condition("refused", what, why)
     failed = {result.change.action: result for result in done.results if result.outcome is Outcome.RETRY}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from isthmus.app.hands import Policy
 from isthmus.core.design import DESIGNS, Design
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, VidSet
 
@@ -142,6 +143,13 @@ class HostConfig(ApplianceConfig):
     reserved: Vids = NO_VIDS
 
 
+class ByHandConfig(Section):
+    """What to do about what another hand did to an object of ours, where it lets nobody into a network."""
+
+    port_groups: Policy = Policy.ENFORCE
+    closed_ports: Policy = Policy.ENFORCE
+
+
 class DeploymentConfig(Section):
     """One design on one distributed switch."""
 
@@ -156,6 +164,7 @@ class DeploymentConfig(Section):
     reuse: bool = False
     trunk_port_group: Text | None = None
     """For `check`: the port group of the appliances' trunk NICs.  Without it, any fitting trunk will do."""
+    by_hand: ByHandConfig = ByHandConfig()
     appliance: ApplianceConfig = ApplianceConfig()
     host: Mapping[str, HostConfig] = Field(default_factory=dict)
 

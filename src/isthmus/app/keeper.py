@@ -7,12 +7,13 @@ observe targets -> read sources -> reconcile -> hold back -> apply ---+
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from isthmus.app.applying import carry_out
 from isthmus.app.backoff import Backoff
+from isthmus.app.hands import Hands, Left, Policies
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Source, current_moves, in_force
 from isthmus.app.text import plain
@@ -55,6 +56,8 @@ class Charge:
     targets: Callable[[], tuple[Target, ...]]
     place: Callable[[Inventory], Placed]
     observe_only: bool = False
+    by_hand: Policies = field(default_factory=dict)
+    """What to do about what other hands did; ENFORCE where nothing is said."""
     released_after: frozenset[str] = frozenset()
     """The shards whose ports stand on this one's port groups: it can be released only when they are."""
     hosts_elsewhere: frozenset[str] = frozenset()
@@ -85,6 +88,8 @@ class Pass:
     plan: Plan
     held: tuple[Change, ...] = ()
     deferred: tuple[Change, ...] = ()
+    left: tuple[Left, ...] = ()
+    """What is left as another hand made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class Round:
         return (
             last is not None
             and not (last.plan or last.held or last.deferred or last.thought.unmet)
+            and all(left.silent for left in last.left)
             and not any(isinstance(mirror, Unknown) for mirror in last.observed.targets.values())
         )
 
@@ -116,6 +122,8 @@ class Keeper:
         self._habits = habits
         self._think = think
         self._backoff = Backoff(habits.backoff_first, habits.backoff_longest)
+        self._hands = Hands(charge.by_hand)
+        self._left_until: float | None = None
         self._refused: dict[tuple[TargetId, Action], tuple[str, float]] = {}
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
@@ -135,12 +143,15 @@ class Keeper:
         stopping: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
     ) -> Round:
-        """One round.  `write` False looks and thinks only; `agreed` lifts the guard; `told` hears of each result.
+        """One round.  `write` False looks and thinks only; `told` hears of each result.
 
-        `release` hands the shard back instead of keeping it.
+        `agreed` lifts the guard, and undoes what was left as another hand made it.  `release` hands the shard back
+        instead of keeping it.
         """
         results: list[Result] = []
         last: Pass | None = None
+        if agreed:
+            self._hands.agree()
         for _ in range(self._habits.passes):
             try:
                 last = self._look_and_think(since, agreed=agreed, think=hand_back if release else self._think)
@@ -168,6 +179,7 @@ class Keeper:
             self._sight.retry_at(target.id for target in self._targets),
             charge.intent.retry_at(),
             charge.inventory.retry_at(),
+            self._left_until,
         )
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -194,9 +206,12 @@ class Keeper:
         thought = think(self.charge.design, world, observed, placed.pool, now)
         plan: Plan = thought.plan
         held: tuple[Change, ...] = ()
+        left = () if agreed else self._hands.left(plan.changes, now)
+        self._left_until = min((until for item in left if (until := item.until) is not None), default=None)
         if not agreed:
+            plan = plan.without(item.change.id for item in left)
             plan, held = held_back(plan, self._habits.limits, objects_of(world, observed))
-        return self._deferring(Pass(world, observed, placed.pool, now, thought, plan, held))
+        return self._deferring(Pass(world, observed, placed.pool, now, thought, plan, held, left=left))
 
     def _deferring(self, last: Pass) -> Pass:
         """The pass without what was refused of late or waits for a far side that failed."""
@@ -222,8 +237,9 @@ class Keeper:
         deferred = tuple(change for change in last.plan.changes if change.id not in kept)
         return replace(last, plan=plan, deferred=last.deferred + deferred)
 
-    def _remember(self, results: Iterable[Result]) -> None:
+    def _remember(self, results: Sequence[Result]) -> None:
         now = self._clock()
+        self._hands.made(results, now)
         outcomes: dict[TargetId, set[Outcome]] = {}
         for result in results:
             outcomes.setdefault(result.change.target, set()).add(result.outcome)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from isthmus.app.keeper import Pass
 from isthmus.core.design import Design
 from isthmus.core.explain import PortReport, explain
+from isthmus.model.change import SetDvPort
 from isthmus.model.inventory import Inventory, Nic
 from isthmus.model.names import NicId
 from isthmus.model.observed import NveMirror, SwitchMirror, Unknown
+from isthmus.model.place import DvPort
 from isthmus.model.shard import Duty
 
 Row = dict[str, Any]
@@ -169,8 +172,14 @@ def _stranger(name: str, last: Pass, nic: Nic) -> Row:
 
 
 def reports_of(design: Design, last: Pass) -> tuple[PortReport, ...]:
-    """The core's explanation of each NIC of a shard."""
-    return explain(design, last.world, last.observed, last.pool, last.now)[0]
+    """The core's explanation of each NIC of a shard, and whether another hand's doing is left alone there."""
+    reports = explain(design, last.world, last.observed, last.pool, last.now)[0]
+    left: dict[DvPort | None, str] = {
+        DvPort(action.dvs, action.key, action.cookie): f"its DV port is closed: {item.reason}"
+        for item in last.left
+        if isinstance(action := item.change.action, SetDvPort)
+    }
+    return tuple(replace(report, why=left.get(report.attachment.place, report.why)) for report in reports)
 
 
 def _tagging(seen: Seen) -> Iterator[tuple[str, Design, Pass]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from isthmus.model.change import Action, Change, Plan, Unmet
+from isthmus.model.change import Action, Change, Hand, Plan, Unmet
 from isthmus.model.observed import TargetId
 
 
@@ -17,11 +17,18 @@ class Draft:
     unmet: list[Unmet] = field(default_factory=list)
 
     def add(
-        self, target: TargetId, action: Action, reason: str, after: Iterable[int] = (), *, guarded: bool = False
+        self,
+        target: TargetId,
+        action: Action,
+        reason: str,
+        after: Iterable[int] = (),
+        *,
+        guarded: bool = False,
+        undoes: Hand | None = None,
     ) -> int:
         """Add a change; the number to name it by."""
         number = len(self.changes)
-        self.changes.append(Change(number, target, action, reason, frozenset(after), guarded))
+        self.changes.append(Change(number, target, action, reason, frozenset(after), guarded, undoes))
         return number
 
     def cannot(self, about: object, reason: str) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from isthmus.core.claims import group_of, plugged_in
 from isthmus.core.draft import Draft
-from isthmus.core.port_groups import drift, group_name, mark_for, networks, remove_group, vni_is_taken
+from isthmus.core.port_groups import changed_by_hand, drift, group_name, mark_for, networks, remove_group, vni_is_taken
 from isthmus.core.view import View, switch_target
-from isthmus.model.change import AlterPortGroup, CreatePortGroup, Gate, PortGroupSpec, SetDvPort
+from isthmus.model.change import AlterPortGroup, CreatePortGroup, Gate, Hand, PortGroupSpec, SetDvPort
 from isthmus.model.names import DvsId
 
 
@@ -54,4 +54,6 @@ def _mend(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft: Draft) -
     wrong = drift(state, spec)
     if wrong:
         action = AlterPortGroup(dvs, key, state.version, spec)
-        draft.add(switch_target(dvs), action, f"port group of {spec.mark.network}: {', '.join(wrong)}")
+        reason = f"port group of {spec.mark.network}: {', '.join(wrong)}"
+        undoes = Hand.PORT_GROUP if changed_by_hand(state, spec) else None
+        draft.add(switch_target(dvs), action, reason, undoes=undoes)

@@ -22,7 +22,7 @@ from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
 from isthmus.core.view import View, switch_target
 from isthmus.core.worn import subject_of
-from isthmus.model.change import Gate, SetDvPort
+from isthmus.model.change import Gate, Hand, SetDvPort
 from isthmus.model.flow import Flow, FlowPort, Match
 from isthmus.model.inventory import Nic
 from isthmus.model.names import DvsId, HostId, NicId
@@ -134,20 +134,21 @@ def _stranded(diff: NveDiff, unmarked: Iterable[_Unmarked], draft: Draft) -> fro
     kept: set[Subject] = set()
     for port in unmarked:
         for vid, subject in diff.maps:
-            if vid == port.vid and any(_serves(entry, port) for entry in diff.surplus.get(subject, ())):
+            served = any(_serves(entry, port.vid, port.nic) for entry in diff.surplus.get(subject, ()))
+            if vid == port.vid and served:
                 kept.add(subject)
                 reason = "no longer carries our mark, and NICs in it are open: they are served as they are"
                 draft.cannot(f"port group {port.state.port_group}", reason)
     return frozenset(kept)
 
 
-def _serves(entry: NveEntry, port: _Unmarked) -> bool:
+def _serves(entry: NveEntry, vid: Vid | None, nic: Nic) -> bool:
     """This entry lets this very NIC speak with the VID it wears."""
     match entry:
-        case Flow(match=Match(in_port=FlowPort.TRUNK, vid=port.vid, src=port.nic.mac)):
-            return True
-        case Plug(vid=port.vid, nic=port.nic.id):
-            return True
+        case Flow(match=Match(in_port=FlowPort.TRUNK, vid=worn, src=nic.mac)):
+            return worn == vid
+        case Plug(vid=worn, nic=nic.id):
+            return worn == vid
     return False
 
 
@@ -304,10 +305,25 @@ def _open(
             reason,
             diff.learning(port.subject),
             guarded=port.step is Step.RETAG,
+            undoes=Hand.CLOSED_PORT if _closed_by_hand(port, diff) else None,
         )
         if port.step is Step.RETAG:
             retags[port.subject].append(number)
     return retags
+
+
+def _closed_by_hand(port: PortPlan, diff: NveDiff) -> bool:
+    """It wears its tag, its NVE serves the NIC behind it, and it is closed: isthmus never leaves it so.
+
+    Except between learning and opening, and between closing and forgetting: who made that very write knows.
+    """
+    missing = diff.missing.get(port.subject, ())
+    return (
+        port.state.blocked
+        and port.worn == port.wanted
+        and port.attachment is not None
+        and not any(_serves(entry, port.worn, port.attachment.nic) for entry in missing)
+    )
 
 
 def _bare(ports: Iterable[PortPlan], diff: NveDiff, closing: defaultdict[Subject, list[int]], draft: Draft) -> None:

@@ -60,6 +60,14 @@ def drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
     return wrong
 
 
+def changed_by_hand(state: PortGroupState, spec: PortGroupSpec) -> bool:
+    """Only another hand can have made it differ so, and nobody is let into a network by it: it may be left as it is.
+
+    A tag is no such thing, nor is an open port group: without a VID the NICs in all of them would hear each other.
+    """
+    return state.mark == spec.mark and spec.gated and state.blocked
+
+
 def _said(mark: OwnerMark | None) -> str:
     return "nothing" if mark is None else f"{mark.owner}'s network {mark.network}, VNI {int(mark.vni)}"
 

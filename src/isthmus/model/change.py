@@ -139,6 +139,13 @@ class RemoveHostPortGroup:
     name: str
 
 
+class Hand(Enum):
+    """What another hand has done to an object of ours, where isthmus itself would never have left it so."""
+
+    PORT_GROUP = "port_groups"  # settings that we own are changed; none of it lets anybody into a network
+    CLOSED_PORT = "closed_ports"  # a DV port is closed that was open: its NVE knows its tag
+
+
 Action: TypeAlias = (
     CreatePortGroup
     | AlterPortGroup
@@ -159,6 +166,7 @@ class Change:
     """One change to one target, to be made only when all those in `after` were made.
 
     `guarded` marks a delete or a retag of an open port that is not urgent for isolation: the guard may hold it back.
+    `undoes` names what another hand did, if that is all the change is for: it may be left as it is, if so configured.
     """
 
     id: int
@@ -167,6 +175,7 @@ class Change:
     reason: str
     after: frozenset[int] = frozenset()
     guarded: bool = False
+    undoes: Hand | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Laws:
     def __init__(self, setting: Setting, lab: Lab) -> None:
         self.setting = setting
         self.lab = lab
+        self.same: dict[str, str] = {}
+        """Subjects that are one: the new VNI of a network and its old one, which it has here and there for a while."""
 
     # at every instant
 
@@ -37,7 +39,7 @@ class Laws:
         """In its domain, as far as traffic can wear it or an NVE knows it."""
         subjects: dict[tuple[object, int], set[str]] = {}
         for domain, vid, subject in self._names():
-            subjects.setdefault((domain, int(vid)), set()).add(subject)
+            subjects.setdefault((domain, int(vid)), set()).add(self.same.get(subject, subject))
         for (domain, vid), found in subjects.items():
             assert len(found) < 2, f"VID {vid} means {' and '.join(sorted(found))} in {domain}"
 

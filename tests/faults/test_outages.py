@@ -1,0 +1,191 @@
+"""Far sides that are gone or refuse, processes that die or meet another: traffic goes on, and all comes right."""
+
+from __future__ import annotations
+
+from isthmus.core.design import Design
+from isthmus.model.change import Change, SetDvPort
+from isthmus.model.faults import Retry
+from tests.faults.trial import Killed, Trial, in_every_design, where_ports_are_tagged, with_many_seeds
+
+
+@in_every_design
+@with_many_seeds
+def test_killed_at_any_write_and_started_anew_it_ends_where_it_would_have(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    spare = 0
+
+    def kill(change: Change) -> None:
+        nonlocal spare
+        if spare == 0:
+            raise Killed
+        spare -= 1
+
+    names = trial.furnish("red", "blue")
+    deeds = [
+        lambda: trial.lab.vcenter.move(trial.lab.vm(names[0]).id, trial.elsewhere(names[0])),
+        lambda: trial.lab.vcenter.power(trial.lab.vm(names[1]).id, False),
+        lambda: trial.lab.vcenter.destroy(trial.lab.vm(names[2]).id),
+        lambda: trial.renumber("red"),
+        lambda: trial.lab.vcenter.power(trial.lab.vm(names[1]).id, True),
+        lambda: trial.lab.intent.remove_network("blue"),
+    ]
+    trial.dice.shuffle(deeds)
+    for deed in deeds:
+        deed()
+        trial.before_write = kill
+        for boundary in range(4):
+            spare = boundary
+            try:
+                trial.run(5)
+            except Killed:
+                trial.restart()
+        trial.before_write = lambda change: None
+    trial.rest()
+    trial.end()
+
+
+@in_every_design
+@with_many_seeds
+def test_while_vcenter_is_away_longer_than_every_timer_nothing_is_taken_away_and_little_is_asked(
+    design: Design, seed: int
+) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue")
+    groups = len(trial.lab.groups_of_ours())
+    trial.lab.vcenter.announce(trial.lab.vm(names[0]).id, trial.elsewhere(names[0]))
+    trial.run(2)
+    trial.lab.vcenter.faults.down = True
+    trial.lab.intent.remove_network("blue")
+    trial.run(1800)
+    lost = trial.dice.choice(sorted(trial.lab.nves))
+    trial.lab.nves[lost].restart()
+    trial.run(1800)
+    assert len(trial.lab.groups_of_ours()) == groups
+    red = [name for number, name in enumerate(names) if number % 2 == 0]
+    assert all(trial.lab.hears(other, frame_from=name) for name in red for other in red if other != name)
+    readers = 1 + sum(target.kind in ("dvs", "vss") for target in trial.lab.targets)
+    assert trial.lab.vcenter.faults.unanswered < readers * (3600 / 60 + 10), "it keeps asking a vCenter that is away"
+    trial.lab.vcenter.complete(trial.lab.vm(names[0]).id)
+    for name in names[1::2]:
+        trial.lab.vcenter.destroy(trial.lab.vm(name).id)
+    trial.rest()
+    assert {group.name for group in trial.lab.groups_of_ours()} <= {"red"}
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_two_processes_that_keep_the_same_shards_do_no_harm_and_agree(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    trial.processes.append(trial.start())
+    names = trial.furnish("red", "blue")
+    for _ in range(6):
+        name = trial.dice.choice(names)
+        trial.lab.vcenter.move(trial.lab.vm(name).id, trial.elsewhere(name))
+        trial.lab.vcenter.power(trial.lab.vm(trial.dice.choice(names)).id, trial.dice.random() < 0.6)
+        trial.run(trial.dice.choice((0.5, 3, 70)))
+    trial.rest()
+    written = trial.written
+    trial.run(600)
+    assert trial.written == written, "two processes at rest keep writing"
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_process_that_was_stopped_between_thought_and_deed_harms_nobody_when_it_goes_on(
+    design: Design, seed: int
+) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue", vms=6)
+    stale, other = trial.process, trial.start()
+
+    def meanwhile(change: Change) -> None:
+        """Another process takes over, and the world goes on, before the first change of a plan is made."""
+        trial.before_write = lambda change: None
+        name = trial.dice.choice(names)
+        trial.lab.vcenter.move(trial.lab.vm(name).id, trial.elsewhere(name))
+        trial.lab.vcenter.power(trial.lab.vm(trial.dice.choice(names)).id, False)
+        trial.processes = [other]
+        trial.run(120)
+        trial.processes = [stale, other]
+
+    for _ in range(3):
+        trial.before_write = meanwhile
+        victim = trial.dice.choice(names)
+        trial.lab.vcenter.power(trial.lab.vm(victim).id, not trial.lab.vm(victim).powered_on)
+        trial.run(5)
+        trial.processes = [stale]
+    trial.processes = [stale, other]
+    trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_host_whose_ports_cannot_be_written_delays_no_other(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    trial.furnish("red", "blue", vms=3)
+    sick = trial.lab.host("esx2")
+
+    def refuse(change: Change) -> None:
+        action = change.action
+        if isinstance(action, SetDvPort) and action.host == sick:
+            raise Retry("host esx2: not connected")
+
+    trial.before_write = refuse
+    trial.boot("s", "esx2", "red")
+    trial.boot("a", "esx1", "red")
+    trial.boot("b", "esx3", "blue")
+    trial.run(5)
+    assert (trial.is_open("a"), trial.is_open("b"), trial.is_open("s")) == (True, True, False)
+    trial.boot("c", "esx3", "red")
+    trial.run(65)
+    assert trial.is_open("c")
+    trial.before_write = lambda change: None
+    trial.rest()
+    assert trial.is_open("s")
+    trial.end()
+
+
+@in_every_design
+@with_many_seeds
+def test_a_vcenter_that_throttles_is_asked_less_and_served_all_the_same(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue")
+    throttled = 0
+
+    def throttle(change: Change) -> None:
+        nonlocal throttled
+        if change.target.kind in ("dvs", "vss") and trial.dice.random() < 0.8:
+            throttled += 1
+            raise Retry("503 Service Unavailable")
+
+    trial.before_write = throttle
+    for _ in range(10):
+        name = trial.dice.choice(names)
+        trial.lab.vcenter.power(trial.lab.vm(name).id, trial.dice.random() < 0.5)
+        trial.lab.vcenter.move(trial.lab.vm(name).id, trial.elsewhere(name))
+        trial.run(60)
+    assert throttled < 600, f"{throttled} writes in 600 s at a vCenter that says it is too busy"
+    trial.before_write = lambda change: None
+    trial.rest()
+    trial.end()
+
+
+@in_every_design
+@with_many_seeds
+def test_an_appliance_that_reboots_forgets_everything_and_is_told_again(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue", vms=6)
+    for _ in range(4):
+        lost = trial.lab.nves[trial.dice.choice(sorted(trial.lab.nves))]
+        lost.faults.down = True
+        lost.restart()
+        name = trial.dice.choice(names)
+        trial.lab.vcenter.move(trial.lab.vm(name).id, trial.elsewhere(name))
+        trial.run(trial.dice.choice((1, 30, 300)))
+        lost.faults.down = False
+        trial.run(trial.dice.choice((1, 70)))
+    trial.rest()
+    trial.end()

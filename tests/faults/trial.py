@@ -1,0 +1,328 @@
+"""A trial: the loop of `isthmus run`, on far sides in memory and a virtual clock, watched write by write.
+
+Law: what is watched is read off the far sides alone; no thought of the core is used to judge it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from isthmus.app.backoff import Backoff
+from isthmus.app.hands import Policies
+from isthmus.app.keeper import Charge, Habits, Keeper, Placed
+from isthmus.app.loop import Loop, Timing
+from isthmus.app.observing import Sight
+from isthmus.app.reading import Source
+from isthmus.core.design import DESIGNS, OVSVAPP, Design
+from isthmus.core.guard import Limits
+from isthmus.model.boundary import Target
+from isthmus.model.change import (
+    Change,
+    Gate,
+    Outcome,
+    RemoveHostPortGroup,
+    RemovePortGroup,
+    Result,
+    SetDvPort,
+)
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.names import DvsId, HostId, NetworkId
+from isthmus.model.observed import Mirror, TargetId
+from isthmus.model.place import PlaceKind
+from isthmus.model.shard import VidPool
+from isthmus.model.tags import VidSet
+from lab.wire.vsphere import DvBacking, Port, Vm
+from lab.wire.world import Lab, two_racks
+from tests.core.properties.laws import Laws
+from tests.core.properties.setting import HOSTS, NETWORKS, Setting
+from tests.faults.meter import TOTAL, Meter
+
+LOOSE = VidPool(VidSet.of("100-149"))
+UNGUARDED = Habits(limits=Limits(1000))
+
+
+def _params(designs: Iterable[Design]) -> list[ParameterSet]:
+    """The first design of the program in every run, the others where there is time."""
+    return [pytest.param(d, id=d.name, marks=[] if d is OVSVAPP else [pytest.mark.slow]) for d in designs]
+
+
+in_every_design = pytest.mark.parametrize("design", _params(DESIGNS.values()))
+where_ports_are_tagged = pytest.mark.parametrize(
+    "design", _params(design for design in DESIGNS.values() if design.place is PlaceKind.DV_PORT)
+)
+with_many_seeds = pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+)
+
+
+class Killed(BaseException):
+    """SIGKILL: no handler sees it coming."""
+
+
+class Trial:
+    """One world, one or more processes on it, one fault."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        design: Design = OVSVAPP,
+        pool: VidPool = LOOSE,
+        *,
+        distributed: bool = False,
+        by_hand: Policies | None = None,
+        habits: Habits = UNGUARDED,
+        lab: Lab | None = None,
+    ) -> None:
+        self.dice = Random(seed)
+        self.lab = lab or two_racks(design, pool, distributed=distributed)
+        self.lab.pool = pool
+        self.laws = Laws(Setting(design, pool, distributed), self.lab)
+        self.meter = Meter(trials=1)
+        self.written = 0
+        self.heed = True
+        """Whether the world is judged after each write.  (Costly: every NIC speaks to every other.)"""
+        self.by_hand = by_hand or {}
+        self.habits = habits
+        self.lock = threading.RLock()
+        self.before_write: Callable[[Change], None] = lambda change: None
+        self.wake_heard: Callable[[Callable[[], None]], None] = lambda wake: wake()
+        """What becomes of an event: heard at once, unless told otherwise."""
+        self.failing: set[str] = set()
+        self.processes = [self.start()]
+
+    # --- processes ------------------------------------------------------------------------------------------------
+
+    @property
+    def process(self) -> Loop:
+        """The first process."""
+        return self.processes[0]
+
+    def start(self) -> Loop:
+        """Another process: it remembers nothing."""
+        clock = self._now
+        sight = Sight(clock, Backoff(1, 60))
+        intent = Source("intent", self._noting("intent", self.lab.intent.read), clock, Backoff(1, 60))
+        inventory = Source("inventory", self._noting("inventory", self.lab.inventory.read), clock, Backoff(1, 60))
+        keepers = []
+        for plain in self.lab.loops.values():
+            targets = tuple(Watched(target, self) for target in plain.targets.values())
+            charge = Charge(
+                plain.shard.name,
+                self.lab.design,
+                intent,
+                inventory,
+                lambda targets=targets: targets,  # type: ignore[misc]
+                lambda found, shard=plain.shard: Placed(shard, self.lab.pool, found),  # type: ignore[misc]
+                by_hand=self.by_hand,
+            )
+            keepers.append(Keeper(charge, sight, clock, self.habits))
+        loop = Loop(keepers, sight, clock, Timing(resync=60, jitter=0.2), dice=Random(self.dice.random()))
+
+        def wake(hosts: frozenset[HostId] | None) -> None:
+            self.wake_heard(lambda: (intent.woken(), inventory.woken(), loop.wake(hosts))[-1])
+
+        self.lab.vcenter.watch(wake)
+        self.lab.intent.watch(wake)
+        return loop
+
+    def restart(self) -> None:
+        """Every process dies and is started anew."""
+        for loop in self.processes:
+            loop.stop()
+        self.processes = [self.start() for _ in self.processes]
+
+    def run(self, seconds: float) -> None:
+        """Let time pass: every process does what is due, when it is due."""
+        until = self._now() + seconds
+        while True:
+            due = min(loop.step() for loop in self.processes)
+            if due > until:
+                break
+            self.lab.clock.advance(max(due - self._now(), 0.001))
+        self.lab.clock.advance(max(0.0, until - self._now()))
+
+    def rest(self, seconds: float = 200.0) -> None:
+        """Time enough for whatever is waited for; then everything is as it should be."""
+        self.lab.vcenter.faults.heal()
+        self.lab.intent.faults.heal()
+        for nve in self.lab.nves.values():
+            nve.faults.heal()
+        self.run(seconds)
+        for loop in self.processes:
+            for seat in loop.seats.values():
+                assert not seat.bugs, seat.fault
+                assert seat.last is not None
+                assert seat.last.last is not None, seat.last.reason
+                assert not seat.last.last.plan, f"{seat.keeper.name} still wants {seat.last.last.plan}"
+        self.laws.neighbours_hear_each_other()
+        self._judge()
+
+    # --- the world ------------------------------------------------------------------------------------------------
+
+    def furnish(self, *networks: str, vms: int = 4) -> list[str]:
+        """Networks, and running VMs spread over networks and hosts by the dice.  Gives the VMs' names."""
+        for name in networks:
+            self.lab.intent.add_network(name, vni=NETWORKS[name])
+        self.run(5)
+        names = [f"vm{number}" for number in range(vms)]
+        for number, name in enumerate(names):
+            self.boot(name, self.dice.choice(HOSTS), networks[number % len(networks)])
+        self.run(10)
+        self.laws.neighbours_hear_each_other()
+        return names
+
+    def renumber(self, network: str) -> None:
+        """Give a network another VNI, which is as good as its old one until nobody has the old one."""
+        old = self.lab.intent.networks[NetworkId(network)].vni
+        self.lab.intent.renumber(network)
+        new = self.lab.intent.networks[NetworkId(network)].vni
+        self.laws.same[f"VNI {int(new)}"] = self.laws.same.get(f"VNI {int(old)}", f"VNI {int(old)}")
+
+    def boot(self, name: str, host: str, network: str) -> Vm:
+        """A VM is created and started."""
+        return self.lab.boot(name, host, network)
+
+    def elsewhere(self, name: str) -> HostId:
+        """A host that a VM is not on, and can be moved to."""
+        vm = self.lab.vm(name)
+        (nic,) = vm.nics.values()
+        fits = set(self.lab.vcenter.hosts)
+        if isinstance(nic.backing, DvBacking):
+            fits = self.lab.vcenter.switches[nic.backing.dvs].hosts
+        return self.dice.choice(sorted(fits - {vm.host}) or [vm.host])
+
+    def port(self, name: str) -> Port:
+        """The DV port of a VM's first NIC."""
+        backing = self.lab.nic(name).backing
+        assert isinstance(backing, DvBacking)
+        return self.lab.vcenter.switches[backing.dvs].ports[backing.port_key]
+
+    def touch(self, port: Port) -> None:
+        """A hand has written to a port."""
+        port.version += 1
+        self.lab.vcenter.changed(None)
+
+    def is_open(self, name: str) -> bool:
+        """Whether a VM's port passes traffic."""
+        backing = self.lab.nic(name).backing
+        assert isinstance(backing, DvBacking)
+        return not self.lab.vcenter.switches[backing.dvs].is_blocked(self.port(name))
+
+    def conditions(self, kind: str) -> list[str]:
+        """What the processes show of a kind."""
+        seats = [seat for loop in self.processes for seat in loop.seats.values()]
+        return [f"{c.about}: {c.reason}" for seat in seats for c in seat.conditions if c.kind == kind]
+
+    # --- watching -------------------------------------------------------------------------------------------------
+
+    def wrote(self, change: Change, result: Result) -> None:
+        """Judge the world after one write."""
+        self.meter.writes += 1
+        self.written += 1
+        if result.outcome is not Outcome.DONE:
+            return
+        match change.action:
+            case SetDvPort(dvs=dvs, key=key, gate=Gate.OPEN):
+                self._check("ports_opened_before_their_nve_was_ready", self._opened, dvs, key)
+            case RemovePortGroup() | RemoveHostPortGroup():
+                doubts = self.failing & {str(change.target), "intent", "inventory"}
+                if doubts:
+                    self.meter.wrong("deletes_after_a_failed_read", f"{change.action} without {doubts}")
+        self._instant()
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """What is wrong meanwhile is not our doing."""
+        before, self.heed = self.heed, False
+        try:
+            yield
+        finally:
+            self.heed = before
+
+    def _instant(self) -> None:
+        if not self.heed:
+            return
+        self._check("frames_heard_by_strangers", self.laws.nobody_hears_strangers)
+        self._check("tags_of_two_subjects", self.laws.a_vid_names_one_subject)
+
+    def _opened(self, dvs: DvsId, key: str) -> None:
+        if self.lab.vcenter.switches[dvs].ports[key].nic is not None:
+            self.laws.an_opened_port_is_known(dvs, key)
+
+    def _check(self, what: str, law: Callable[..., None], *args: object) -> None:
+        try:
+            law(*args)
+        except AssertionError as broken:
+            self.meter.wrong(what, str(broken))
+
+    def end(self) -> None:
+        """Nobody wants anything any more: every tag is free, everything of ours gone.  Then the sums are drawn."""
+        for vm in [vm for vm in self.lab.vcenter.vms.values() if not vm.name.startswith("nve-")]:
+            self.lab.vcenter.destroy(vm.id)
+        for network in list(self.lab.intent.networks):
+            self.lab.intent.remove_network(network)
+        self.run(4000)  # longer than anything is left alone for
+        self._check("tags_leaked", self.laws.nothing_of_ours_is_left)
+        self._judge()
+
+    def _judge(self) -> None:
+        self._instant()
+        TOTAL.add(self.meter)
+        stories, self.meter = self.meter.stories, Meter()
+        assert not stories, "\n".join(stories[:5])
+
+    def _noting(self, name: str, read: Callable[[], object]) -> Callable[[], object]:
+        def noted() -> object:
+            with self.noted(name):
+                return read()
+
+        return noted
+
+    @contextmanager
+    def noted(self, name: str) -> Iterator[None]:
+        """A read under way: note whether it fails."""
+        try:
+            yield
+        except (Retry, Refused):
+            self.failing.add(name)
+            raise
+        self.failing.discard(name)
+
+    def _now(self) -> float:
+        return self.lab.clock.now
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A target whose reads and writes are watched, one at a time."""
+
+    inner: Target
+    trial: Trial
+
+    @property
+    def id(self) -> TargetId:
+        return self.inner.id
+
+    def observe(self) -> Mirror:
+        with self.trial.noted(str(self.id)):
+            return self.inner.observe()
+
+    def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+        return [self._made(change) for change in changes]
+
+    def _made(self, change: Change) -> Result:
+        try:
+            self.trial.before_write(change)
+        except Retry as fault:  # this write fails, as a bulk may fail for one host
+            return Result(change, Outcome.RETRY, str(fault))
+        with self.trial.lock:
+            (result,) = self.inner.apply([change])
+            self.trial.wrote(change, result)
+        return result
