@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import decode
+from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, dv_port
+from isthmus.adapters.vcenter.stream import values
 from isthmus.model.names import HostId, NicId, VmId
 from isthmus.model.observed import Access, NoVlan, PrivateVlan, Trunk
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, Vid, VidSet
+from tests.adapters.vcenter.answers import answer_of
 
 Switch = vim.dvs.VmwareDistributedVirtualSwitch
 VmwareSetting = Switch.VmwarePortConfigPolicy
@@ -92,8 +96,9 @@ def port(connectee: Any = None, cookie: int | None = None, host: Any = None, **s
 
 
 def read(raw: Any, known: bool = True) -> Any:
-    return decode.dv_port(
-        raw,
+    [fetched] = values(io.BytesIO(answer_of([raw])), FETCH_DV_PORTS)
+    return dv_port(
+        fetched,
         lambda vm, key: NicId(VmId(f"uuid-of-{vm}"), key) if known else None,
         lambda host: HostId(f"vc/{host}"),
         lambda vm: HostId("vc/from-vm"),

@@ -264,15 +264,18 @@ def test_no_name_that_others_give_breaks_a_read(bench: Bench, switch: Switch, na
     assert result.detail.isprintable()
 
 
+def calls_of(session: Any) -> list[str]:
+    """The methods that this session calls from now on, as pyVmomi calls them."""
+    calls: list[str] = []
+    serialized = session._stub.SerializeRequest
+    session._stub.SerializeRequest = lambda mo, info, args: (calls.append(info.name), serialized(mo, info, args))[1]
+    return calls
+
+
 def test_a_read_of_an_unchanged_switch_reads_no_settings_again(bench: Bench, switch: Switch) -> None:
     first = switch.observe()
     session: Any = switch._session
-    calls: list[str] = []
-    invoke = session._stub.InvokeMethod
-    session._stub.InvokeMethod = lambda mo, info, args, **rest: (
-        calls.append(info.name),
-        invoke(mo, info, args, **rest),
-    )[1]
+    calls = calls_of(session)
     assert switch.observe() == first
     assert calls == ["RetrievePropertiesEx", "FetchPorts"]  # FetchDVPorts, as pyVmomi calls it
 
@@ -280,12 +283,7 @@ def test_a_read_of_an_unchanged_switch_reads_no_settings_again(bench: Bench, swi
 def test_one_port_is_opened_with_six_calls_beside_the_waiting(bench: Bench, switch: Switch) -> None:
     port = ports(switch)[0]
     session: Any = switch._session
-    calls: list[str] = []
-    invoke = session._stub.InvokeMethod
-    session._stub.InvokeMethod = lambda mo, info, args, **rest: (
-        calls.append(info.name),
-        invoke(mo, info, args, **rest),
-    )[1]
+    calls = calls_of(session)
     apply(switch, opened(port, 101))
     first = [name for name in calls if name != "WaitForUpdatesEx"]
     calls.clear()

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter.marks import decoded
 from isthmus.adapters.vcenter.naming import plain
-from isthmus.model.names import HostId, NicId
-from isthmus.model.observed import Access, DvPortState, NoVlan, PortGroupState, PrivateVlan, Trunk, VlanSpec
+from isthmus.model.observed import Access, NoVlan, PortGroupState, PrivateVlan, Trunk, VlanSpec
 from isthmus.model.tags import ALL_VIDS, MAX_VID, MIN_VID, NO_VIDS, Vid, VidRange, VidSet
-
-NicOf = Callable[[str, int], NicId | None]
-"""The NIC with this device key of the VM with this moref; None while the VM is not known."""
-HostOf = Callable[[str], HostId]
-"""The HostId of a host's moref."""
-VmHostOf = Callable[[str], HostId | None]
-"""Where the VM with this moref runs; None while it is not known."""
 
 
 def vlan_spec(vlan: Any) -> VlanSpec:
     """What a port setting says of VLANs; no setting means untagged."""
     match vlan:
         case vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec():
-            return Trunk(trunk_vids(vlan))
+            return trunk((piece.start, piece.end) for piece in vlan.vlanId or ())
         case vim.dvs.VmwareDistributedVirtualSwitch.PvlanSpec():
             return PrivateVlan(Vid(vlan.pvlanId))
-        case vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec() if vlan.vlanId == 4095:
-            return Trunk(ALL_VIDS)  # as on a standard switch: every VID
-        case vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec() if vlan.vlanId:
-            return Access(Vid(vlan.vlanId))
+        case vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec():
+            return vlan_id(vlan.vlanId)
         case _:
             return NoVlan()
 
 
-def trunk_vids(vlan: Any) -> VidSet:
-    """The VIDs of a trunk: its ranges may overlap and begin at 0, which means untagged frames."""
-    return VidSet.joined(
-        VidRange(Vid(max(MIN_VID, piece.start)), Vid(min(MAX_VID, piece.end)))
-        for piece in vlan.vlanId or ()
-        if max(MIN_VID, piece.start) <= min(MAX_VID, piece.end)
-    )
+def vlan_id(number: int) -> VlanSpec:
+    """What a single VLAN number means."""
+    if number == 4095:
+        return Trunk(ALL_VIDS)  # as on a standard switch: every VID
+    return Access(Vid(number)) if number else NoVlan()
+
+
+def trunk(ranges: Iterable[tuple[int, int]]) -> Trunk:
+    """A trunk of these ranges, first to last: they may overlap and begin at 0, which means untagged frames."""
+    within = ((max(MIN_VID, first), min(MAX_VID, last)) for first, last in ranges)
+    return Trunk(VidSet.joined(VidRange(Vid(first), Vid(last)) for first, last in within if first <= last))
 
 
 def worn(vlan: VlanSpec) -> VidSet:
@@ -79,40 +73,6 @@ def port_group(config: Any, name: str | None, uplink_keys: frozenset[str] = froz
         promiscuous=_either(mac and mac.allowPromiscuous, security and security.allowPromiscuous),
         mac_learning=bool(learning and learning.enabled),
     )
-
-
-def dv_port(port: Any, nic_of: NicOf, host_of: HostOf, vm_host_of: VmHostOf | None = None) -> DvPortState:
-    """A DV port as FetchDVPorts gives it."""
-    config, connectee = port.config, port.connectee
-    setting = config.setting
-    vlan, blocked = getattr(setting, "vlan", None), setting.blocked if setting else None
-    vm: Any = connectee.connectedEntity if connectee else None
-    is_vm = isinstance(vm, vim.VirtualMachine) and bool(connectee.nicKey)
-    host = host_of(port.proxyHost._GetMoId()) if port.proxyHost else None
-    if host is None and is_vm and vm_host_of is not None:
-        host = vm_host_of(vm._GetMoId())
-    return DvPortState(
-        key=port.key,
-        port_group=port.portgroupKey or "",
-        version=config.configVersion or "",
-        vlan=vlan_spec(vlan),
-        blocked=_true(blocked),
-        vlan_own=_own(vlan),
-        blocked_own=_own(blocked),
-        nic=nic_of(vm._GetMoId(), int(connectee.nicKey)) if is_vm else None,
-        host=host,
-        cookie=cookie_of(port),
-        connected=connectee is not None,
-    )
-
-
-def cookie_of(port: Any) -> int | None:
-    """What tells this association of the port from the last one; None for a free port."""
-    return port.connectionCookie or None
-
-
-def _own(policy: Any) -> bool:
-    return policy is not None and not policy.inherited
 
 
 def _true(policy: Any) -> bool:

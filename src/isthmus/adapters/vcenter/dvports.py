@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter.faults import meaning, said
+from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, FetchedPort
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import Tasks
 from isthmus.model.change import Change, Gate, Outcome, Result, SetDvPort
@@ -20,7 +21,7 @@ from isthmus.model.observed import Access, DvPortState
 
 VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
 Write: TypeAlias = tuple[Change, SetDvPort]
-Decode = Callable[[Any], DvPortState]
+Decode = Callable[[FetchedPort], DvPortState]
 ATTEMPTS = 3  # at a port that others keep changing at the same moment
 
 
@@ -31,19 +32,21 @@ class DvPorts:
         self._session, self._tasks, self._dvs, self._decode = session, tasks, dvs, decode
         self._written: dict[str, DvPortState] = {}  # what we left behind, under the version that the plan knew
 
-    def fetch(self) -> list[Any]:
+    def fetch(self) -> list[FetchedPort]:
         """All ports that are connected or override something, as vCenter gives them.
 
         Free ports are read too, since no criterion asks for overrides; static groups keep few of them.
         """
-        ports = self._session.call(lambda _: self._dvs.FetchDVPorts(vim.dvs.PortCriteria(nsxPort=False)))
-        return [port for port in ports if _matters(port)]
+        ports = self._fetched(vim.dvs.PortCriteria(nsxPort=False))
+        return [port for port in ports if port.connected or port.vlan_own or port.blocked_own]
 
     def read(self, keys: Iterable[str]) -> dict[str, DvPortState]:
         """The ports with these keys, as far as they exist."""
-        criteria = vim.dvs.PortCriteria(portKey=list(keys))
-        ports = self._session.call(lambda _: self._dvs.FetchDVPorts(criteria))
+        ports = self._fetched(vim.dvs.PortCriteria(portKey=list(keys)))
         return {port.key: self._decode(port) for port in ports}
+
+    def _fetched(self, criteria: Any) -> list[FetchedPort]:
+        return self._session.call(lambda _: FETCH_DV_PORTS.ask(self._dvs, criteria))
 
     def write(self, writes: Sequence[Write], seen: Mapping[str, DvPortState]) -> list[Result]:
         """Write these ports in one task; `seen` is what the plan was made on."""
@@ -106,12 +109,6 @@ class DvPorts:
                 text = f"port {action.key} changed since it was read: it holds {state(port)}"
                 judged.append(Result(change, Outcome.RETRY, text))
         return right, judged
-
-
-def _matters(port: Any) -> bool:
-    setting = port.config.setting
-    policies = (getattr(setting, "vlan", None), setting.blocked if setting else None)
-    return port.connectee is not None or any(policy is not None and not policy.inherited for policy in policies)
 
 
 def _same(port: DvPortState, known: DvPortState | None, version: str) -> bool:

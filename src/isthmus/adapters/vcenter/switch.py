@@ -14,6 +14,7 @@ from pyVmomi import vim
 from isthmus.adapters.vcenter import decode, marks
 from isthmus.adapters.vcenter.dvports import DvPorts, Write
 from isthmus.adapters.vcenter.faults import faults_of
+from isthmus.adapters.vcenter.fetched import FetchedPort, dv_port
 from isthmus.adapters.vcenter.inventory import LiveInventory
 from isthmus.adapters.vcenter.portgroups import PortGroups
 from isthmus.adapters.vcenter.reading import Properties, properties, properties_with
@@ -117,9 +118,9 @@ class Switch:
                 raise TypeError(f"a distributed switch does not take {type(other).__name__}")
         return Result(change, Outcome.DONE, detail)
 
-    def _decoded(self, port: Any) -> DvPortState:
+    def _decoded(self, port: FetchedPort) -> DvPortState:
         inventory = self._inventory
-        return decode.dv_port(port, inventory.nic_of, inventory.host_id, inventory.host_of)
+        return dv_port(port, inventory.nic_of, inventory.host_id, inventory.host_of)
 
     def _read_groups(self, content: Any) -> dict[str, PortGroupState]:
         """All port groups; the settings of a group are read again only when its version, name or switch changed.

@@ -1,0 +1,141 @@
+"""A DV port out of the XML of FetchDVPorts: the few fields that we use, then in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from pyVmomi import vim
+
+from isthmus.adapters.vcenter.decode import trunk, vlan_id
+from isthmus.adapters.vcenter.stream import VIM, Streamed
+from isthmus.model.names import HostId, NicId
+from isthmus.model.observed import DvPortState, NoVlan, PrivateVlan, VlanSpec
+from isthmus.model.tags import Vid
+
+KIND = "{http://www.w3.org/2001/XMLSchema-instance}type"
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+POLICY = "VmwareDistributedVirtualSwitch"
+
+
+NicOf = Callable[[str, int], NicId | None]
+"""The NIC with this device key of the VM with this moref; None while the VM is not known."""
+HostOf = Callable[[str], HostId]
+"""The HostId of a host's moref."""
+VmHostOf = Callable[[str], HostId | None]
+"""Where the VM with this moref runs; None while it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPort:
+    """A DV port as vCenter tells it, which knows VMs and hosts by moref."""
+
+    key: str
+    port_group: str
+    version: str
+    vlan: VlanSpec
+    vlan_own: bool
+    blocked: bool
+    blocked_own: bool
+    connected: bool
+    nic: tuple[str, int] | None
+    """VM and device key of the NIC that it is connected to."""
+    host: str | None
+    cookie: int | None
+    """What tells this association of the port from the last one; None for a free port."""
+
+
+def fetched_port(port: Element) -> FetchedPort:
+    """A `returnval` of FetchDVPorts.  vSphere API: what is at its default may be left out."""
+    config = port.find(VIM + "config")
+    setting = _in(config, "setting")
+    vlan, blocked, connectee = _in(setting, "vlan"), _in(setting, "blocked"), port.find(VIM + "connectee")
+    key = _said(port, "key")
+    if not key:
+        raise ValueError("a DV port without a key")
+    return FetchedPort(
+        key=key,
+        port_group=_said(port, "portgroupKey"),
+        version=_said(config, "configVersion"),
+        vlan=_vlan(vlan),
+        vlan_own=_own(vlan),
+        blocked=_flag(blocked, "value"),
+        blocked_own=_own(blocked),
+        connected=connectee is not None,
+        nic=_nic(connectee),
+        host=_said(port, "proxyHost") or None,
+        cookie=int(_said(port, "connectionCookie") or 0) or None,
+    )
+
+
+_switch: Any = vim.DistributedVirtualSwitch
+FETCH_DV_PORTS = Streamed(_switch.FetchDVPorts.info, fetched_port)
+
+
+def dv_port(port: FetchedPort, nic_of: NicOf, host_of: HostOf, vm_host_of: VmHostOf | None = None) -> DvPortState:
+    """A fetched port in our words."""
+    host = host_of(port.host) if port.host else None
+    if host is None and port.nic and vm_host_of is not None:
+        host = vm_host_of(port.nic[0])
+    return DvPortState(
+        key=port.key,
+        port_group=port.port_group,
+        version=port.version,
+        vlan=port.vlan,
+        blocked=port.blocked,
+        vlan_own=port.vlan_own,
+        blocked_own=port.blocked_own,
+        nic=nic_of(*port.nic) if port.nic else None,
+        host=host,
+        cookie=port.cookie,
+        connected=port.connected,
+    )
+
+
+def _nic(connectee: Element | None) -> tuple[str, int] | None:
+    entity, device = _in(connectee, "connectedEntity"), _said(connectee, "nicKey")
+    if entity is None or not device or _local(entity.get("type")) != "VirtualMachine":
+        return None
+    return entity.text or "", int(device)
+
+
+def _vlan(vlan: Element | None) -> VlanSpec:
+    if vlan is None:
+        return NoVlan()
+    match _local(vlan.get(KIND)).removeprefix(POLICY):
+        case "VlanIdSpec":
+            return vlan_id(_number(vlan, "vlanId"))
+        case "TrunkVlanSpec":
+            return trunk((_number(piece, "start"), _number(piece, "end")) for piece in vlan.findall(VIM + "vlanId"))
+        case "PvlanSpec":
+            return PrivateVlan(Vid(_number(vlan, "pvlanId")))
+        case "VlanSpec" | "":
+            return NoVlan()
+        case other:  # to take it for untagged would be a guess
+            raise ValueError(f"a VLAN setting of unknown type {other!r}")
+
+
+def _own(policy: Element | None) -> bool:
+    return policy is not None and not _flag(policy, "inherited")
+
+
+def _flag(policy: Element | None, name: str) -> bool:
+    return BOOLEANS[(_said(policy, name) or "false").lower()]
+
+
+def _number(element: Element, name: str) -> int:
+    return int(_said(element, name) or 0)
+
+
+def _in(element: Element | None, name: str) -> Element | None:
+    return element.find(VIM + name) if element is not None else None
+
+
+def _said(element: Element | None, name: str) -> str:
+    return (element.findtext(VIM + name) or "") if element is not None else ""
+
+
+def _local(name: str | None) -> str:
+    return (name or "").rpartition(":")[2]
