@@ -1,0 +1,112 @@
+"""Moves: many at once, failed, unannounced, while vCenter is away."""
+
+from __future__ import annotations
+
+from isthmus.core.design import OVSVAPP, Design
+from isthmus.model.change import SetDvPort
+from isthmus.model.names import HostId
+from isthmus.model.shard import VidPool
+from isthmus.model.tags import VidSet
+from lab.wire.world import HostSpec, Lab
+from tests.core.properties.laws import known_tags
+from tests.faults.trial import Trial, in_every_design, where_ports_are_tagged, with_many_seeds
+
+WIDE = VidPool(VidSet.of("100-999"))
+
+
+@with_many_seeds
+def test_256_moves_at_once_are_prepared_before_they_end_without_a_write_to_vcenter(seed: int) -> None:
+    hosts = [f"esx{number}" for number in range(8)]
+    trial = Trial(seed, pool=WIDE, lab=Lab(OVSVAPP, [HostSpec(host) for host in hosts], WIDE, distributed=True))
+    trial.heed = False  # 256 VMs that all speak to each other would take all day; pairs are heard below
+    networks = [f"n{number}" for number in range(16)]
+    for number, network in enumerate(networks):
+        trial.lab.intent.add_network(network, vni=6000 + number)
+    trial.run(5)
+    names = [f"vm{number}" for number in range(256)]
+    for number, name in enumerate(names):
+        trial.boot(name, trial.dice.choice(hosts), networks[number % 16])
+    trial.run(10)
+    writes: list[object] = []
+    trial.before_write = lambda change: writes.append(change.action) if isinstance(change.action, SetDvPort) else None
+    for name in names:
+        trial.lab.vcenter.announce(trial.lab.vm(name).id, trial.elsewhere(name))
+    trial.run(1)
+    for name in names:
+        trial.lab.vcenter.complete(trial.lab.vm(name).id)
+    for name in names:  # nothing has been done since they arrived
+        assert served(trial, name, trial.lab.vm(name).host), f"{name} arrived before its network"
+    for number in range(0, 256, 16):
+        pair = names[number], names[(number + 16) % 256]
+        assert trial.lab.hears(pair[1], frame_from=pair[0])
+    trial.run(5)
+    assert writes == []
+    at_home = {(vm.host, nic.mac) for vm, nic in trial.lab.guests()}
+    admitted = {(host, mac) for host, nve in trial.lab.nves.items() for mac in _admitted(nve.entries.values())}
+    assert admitted == at_home, "a source forgot too little, or a destination too much"
+    trial.end()
+
+
+def _admitted(entries: object) -> set[object]:
+    """The MACs that an appliance takes frames from on its trunk."""
+    return {entry.match.src for entry in entries if entry.match.vid is not None and entry.match.src is not None}  # type: ignore[attr-defined]
+
+
+def served(trial: Trial, name: str, host: HostId) -> bool:
+    """Whether the NVE of a host knows what a VM's tag means."""
+    port = trial.port(name)
+    return port.vlan is not None and any(
+        vid == port.vlan.vid  # type: ignore[union-attr]
+        for vid, _ in known_tags(trial.lab.nves[host].entries.values())
+    )
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_move_that_fails_after_its_preparation_leaves_nothing_at_the_destination(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue")
+    before = {place: dict(nve.entries) for place, nve in trial.lab.nves.items()}
+    for _ in range(4):
+        name = trial.dice.choice(names)
+        trial.lab.vcenter.announce(trial.lab.vm(name).id, trial.elsewhere(name))
+        trial.run(trial.dice.choice((0.5, 5, 90)))
+        trial.lab.vcenter.fail_move(trial.lab.vm(name).id)
+        trial.laws.neighbours_hear_each_other()
+    trial.rest()
+    assert {place: dict(nve.entries) for place, nve in trial.lab.nves.items()} == before
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_move_whose_end_is_never_told_is_forgotten_in_time(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue")
+    before = {place: dict(nve.entries) for place, nve in trial.lab.nves.items()}
+    name = trial.dice.choice(names)
+    trial.lab.vcenter.announce(trial.lab.vm(name).id, trial.elsewhere(name))
+    trial.run(30)
+    trial.run(700)
+    assert {place: dict(nve.entries) for place, nve in trial.lab.nves.items()} == before
+    trial.lab.vcenter.fail_move(trial.lab.vm(name).id)
+    trial.rest()
+    trial.end()
+
+
+@in_every_design
+@with_many_seeds
+def test_vms_restarted_by_ha_while_vcenter_was_away_are_in_their_own_networks_after(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue", vms=6)
+    trial.lab.vcenter.faults.down = True
+    dead = trial.dice.choice(sorted(trial.lab.vcenter.hosts))
+    for name in names:
+        if trial.lab.vm(name).host == dead:
+            trial.lab.vcenter.restart_by_ha(trial.lab.vm(name).id, trial.elsewhere(name))
+    trial.run(trial.dice.choice((10, 900)))
+    assert not trial.lab.leaks()
+    trial.lab.vcenter.faults.down = False
+    trial.lab.vcenter.changed(None)
+    trial.rest()
+    trial.end()
