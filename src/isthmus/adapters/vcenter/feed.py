@@ -17,6 +17,7 @@ from isthmus.adapters.vcenter.faults import SessionLost
 from isthmus.adapters.vcenter.mirror import Mirror
 from isthmus.adapters.vcenter.moves import EventReader
 from isthmus.adapters.vcenter.reading import gone, properties
+from isthmus.adapters.vcenter.updates import wait_for_updates
 
 log = logging.getLogger(__name__)
 Collector = vmodl.query.PropertyCollector
@@ -78,7 +79,7 @@ class Feed:
     def wait(self, patience: float) -> Any:
         """vCenter's next answer, to be given to `take`; None if nothing happened for `patience` seconds."""
         options = Collector.WaitOptions(maxWaitSeconds=int(patience), maxObjectUpdates=PAGE)
-        return self._collector.WaitForUpdatesEx(self._version, options)
+        return wait_for_updates(self._collector, self._version, options)
 
     def take(self, answer: Any) -> News:
         """Take an answer into the mirror."""

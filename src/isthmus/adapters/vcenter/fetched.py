@@ -10,13 +10,11 @@ from xml.etree.ElementTree import Element
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter.decode import trunk, vlan_id
-from isthmus.adapters.vcenter.stream import VIM, Streamed
+from isthmus.adapters.vcenter.stream import VIM, Streamed, flag, inside, local, said, type_of
 from isthmus.model.names import HostId, NicId
 from isthmus.model.observed import DvPortState, NoVlan, PrivateVlan, VlanSpec
 from isthmus.model.tags import Vid
 
-KIND = "{http://www.w3.org/2001/XMLSchema-instance}type"
-BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 POLICY = "VmwareDistributedVirtualSwitch"
 
 
@@ -50,23 +48,23 @@ class FetchedPort:
 def fetched_port(port: Element) -> FetchedPort:
     """A `returnval` of FetchDVPorts.  vSphere API: what is at its default may be left out."""
     config = port.find(VIM + "config")
-    setting = _in(config, "setting")
-    vlan, blocked, connectee = _in(setting, "vlan"), _in(setting, "blocked"), port.find(VIM + "connectee")
-    key = _said(port, "key")
+    setting = inside(config, "setting")
+    vlan, blocked, connectee = inside(setting, "vlan"), inside(setting, "blocked"), port.find(VIM + "connectee")
+    key = said(port, "key")
     if not key:
         raise ValueError("a DV port without a key")
     return FetchedPort(
         key=key,
-        port_group=_said(port, "portgroupKey"),
-        version=_said(config, "configVersion"),
+        port_group=said(port, "portgroupKey"),
+        version=said(config, "configVersion"),
         vlan=_vlan(vlan),
         vlan_own=_own(vlan),
-        blocked=_flag(blocked, "value"),
+        blocked=flag(blocked, "value"),
         blocked_own=_own(blocked),
         connected=connectee is not None,
         nic=_nic(connectee),
-        host=_said(port, "proxyHost") or None,
-        cookie=int(_said(port, "connectionCookie") or 0) or None,
+        host=said(port, "proxyHost") or None,
+        cookie=int(said(port, "connectionCookie") or 0) or None,
     )
 
 
@@ -95,8 +93,8 @@ def dv_port(port: FetchedPort, nic_of: NicOf, host_of: HostOf, vm_host_of: VmHos
 
 
 def _nic(connectee: Element | None) -> tuple[str, int] | None:
-    entity, device = _in(connectee, "connectedEntity"), _said(connectee, "nicKey")
-    if entity is None or not device or _local(entity.get("type")) != "VirtualMachine":
+    entity, device = inside(connectee, "connectedEntity"), said(connectee, "nicKey")
+    if entity is None or not device or local(entity.get("type")) != "VirtualMachine":
         return None
     return entity.text or "", int(device)
 
@@ -104,7 +102,7 @@ def _nic(connectee: Element | None) -> tuple[str, int] | None:
 def _vlan(vlan: Element | None) -> VlanSpec:
     if vlan is None:
         return NoVlan()
-    match _local(vlan.get(KIND)).removeprefix(POLICY):
+    match type_of(vlan).removeprefix(POLICY):
         case "VlanIdSpec":
             return vlan_id(_number(vlan, "vlanId"))
         case "TrunkVlanSpec":
@@ -118,24 +116,8 @@ def _vlan(vlan: Element | None) -> VlanSpec:
 
 
 def _own(policy: Element | None) -> bool:
-    return policy is not None and not _flag(policy, "inherited")
-
-
-def _flag(policy: Element | None, name: str) -> bool:
-    return BOOLEANS[(_said(policy, name) or "false").lower()]
+    return policy is not None and not flag(policy, "inherited")
 
 
 def _number(element: Element, name: str) -> int:
-    return int(_said(element, name) or 0)
-
-
-def _in(element: Element | None, name: str) -> Element | None:
-    return element.find(VIM + name) if element is not None else None
-
-
-def _said(element: Element | None, name: str) -> str:
-    return (element.findtext(VIM + name) or "") if element is not None else ""
-
-
-def _local(name: str | None) -> str:
-    return (name or "").rpartition(":")[2]
+    return int(said(element, name) or 0)

@@ -9,9 +9,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from pyVmomi import vim
 
+from isthmus.adapters.vcenter.stream import flag, inside, said, type_of
 from isthmus.model.names import Mac, mac
 
 DEVICES = "config.hardware.device"
@@ -40,11 +42,40 @@ class Card:
 
 def card(device: Any) -> Card | None:
     """A device as a Card; None if it is not a network adapter."""
+    if isinstance(device, Card):  # read from XML
+        return device
     if not isinstance(device, vim.vm.device.VirtualEthernetCard):
         return None
     bare = Card(key=device.key, label=device.deviceInfo.label or "" if device.deviceInfo else "")
     with_mac = _set_mac(bare, device.macAddress)
     return _set_backing(_set_connectable(with_mac, device.connectable), device.backing)
+
+
+def card_in(device: Element) -> Card:
+    """A network adapter in XML.  Raises ValueError for a backing that pyVmomi must judge."""
+    connectable, backing = inside(device, "connectable"), inside(device, "backing")
+    bare = Card(
+        key=int(said(device, "key")),
+        connected=connectable is None or flag(connectable, "connected"),
+        label=said(inside(device, "deviceInfo"), "label"),
+    )
+    with_mac = _set_mac(bare, said(device, "macAddress"))
+    match type_of(backing) if backing is not None else None:
+        case None:
+            return with_mac
+        case "VirtualEthernetCardDistributedVirtualPortBackingInfo":
+            port = inside(backing, "port")
+            return replace(
+                with_mac,
+                dvs=said(port, "switchUuid") or None,
+                port_group=said(port, "portgroupKey") or None,
+                port_key=said(port, "portKey") or None,
+                cookie=int(said(port, "connectionCookie") or 0) or None,
+            )
+        case "VirtualEthernetCardNetworkBackingInfo":
+            return replace(with_mac, network_name=said(backing, "deviceName") or None)
+        case other:
+            raise ValueError(other)
 
 
 def cards(devices: Any) -> dict[int, Card]:

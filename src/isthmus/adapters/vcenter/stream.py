@@ -8,17 +8,20 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from typing import Any, Generic, Protocol, TypeVar
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
+from pyVmomi import vmodl
 from pyVmomi.SoapAdapter import SoapResponseDeserializer
 
 T = TypeVar("T")
+R = TypeVar("R")
 VIM = "{urn:vim25}"
 CHUNK = 1 << 16
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Source(Protocol):
@@ -37,39 +40,45 @@ class Streamed(Generic[T]):
     read: Callable[[Element], T]
 
     def ask(self, managed: Any, *arguments: Any) -> list[T]:
-        """Call the method of this object as pyVmomi would.  Faults leave as they came."""
-        stub: Any = managed._stub  # its cookie, connections and their trust and timeouts are used, none of our own
-        request = stub.SerializeRequest(managed, self.info, arguments)
-        connection = stub.GetConnection()
-        try:
-            connection.request("POST", stub.path, request, _headers(stub))
-            answer = connection.getresponse()
-            stub.cookie = answer.getheader("Set-Cookie") or stub.cookie
-            found, fault = self._answered(answer, stub)
-        except BaseException:
+        """Call the method of this object.  Faults leave as they came."""
+        return called(managed, self.info, arguments, lambda source, _: values(source, self))
+
+
+def called(managed: Any, info: Any, arguments: Sequence[Any], read: Callable[[Source, Any], R]) -> R:
+    """Call a method as pyVmomi would, but with a reader of our own, which is given the answer and the stub."""
+    stub: Any = managed._stub  # its cookie, connections and their trust and timeouts are used, none of our own
+    request = stub.SerializeRequest(managed, info, arguments)
+    connection = stub.GetConnection()
+    try:
+        connection.request("POST", stub.path, request, _headers(stub))
+        answer = connection.getresponse()
+        stub.cookie = answer.getheader("Set-Cookie") or stub.cookie
+        found = _read(answer, info, stub, read)
+    except BaseException as error:
+        if isinstance(error, vmodl.MethodFault):  # a whole answer
+            stub.ReturnConnection(connection)
+        else:
             connection.close()
             stub.DropConnections()  # what broke this one has most likely broken the idle ones
-            raise
-        stub.ReturnConnection(connection)
-        if fault is not None:
-            raise fault
-        return found
+        raise
+    stub.ReturnConnection(connection)
+    return found
 
-    def _answered(self, answer: HTTPResponse, stub: Any) -> tuple[list[T], Exception | None]:
-        """The values of a whole answer, or the fault that it is."""
-        source = _plain(answer)
-        try:
-            match answer.status:
-                case 200:
-                    return values(source, self), None
-                case 500:  # SOAP 1.1: a fault, which pyVmomi knows by its class
-                    fault = SoapResponseDeserializer(stub).Deserialize(source, self.info.result)
-                    answer.read()
-                    if isinstance(fault, Exception):
-                        return [], fault
-        except (EOFError, zlib.error) as cut:
-            raise HTTPException(f"answer cut off or spoilt: {cut}") from cut
-        raise HTTPException(f"{answer.status} {answer.reason}")
+
+def _read(answer: HTTPResponse, info: Any, stub: Any, read: Callable[[Source, Any], R]) -> R:
+    source = _plain(answer)
+    try:
+        match answer.status:
+            case 200:
+                return read(source, stub)
+            case 500:  # SOAP 1.1: a fault, which pyVmomi knows by its class
+                fault = SoapResponseDeserializer(stub).Deserialize(source, info.result)
+                answer.read()
+                if isinstance(fault, Exception):
+                    raise fault
+    except (EOFError, zlib.error) as cut:
+        raise HTTPException(f"answer cut off or spoilt: {cut}") from cut
+    raise HTTPException(f"{answer.status} {answer.reason}")
 
 
 def values(source: Source, streamed: Streamed[T]) -> list[T]:
@@ -119,3 +128,28 @@ def _headers(stub: Any) -> dict[str, str]:
         "Content-Type": "text/xml; charset=utf-8",
         "Accept-Encoding": "gzip",
     }
+
+
+def inside(element: Element | None, name: str) -> Element | None:
+    """The first child of this name."""
+    return element.find(VIM + name) if element is not None else None
+
+
+def said(element: Element | None, name: str) -> str:
+    """The text of the first child of this name."""
+    return (element.findtext(VIM + name) or "") if element is not None else ""
+
+
+def flag(element: Element | None, name: str) -> bool:
+    """A child that is true or false; vSphere API: false if left out."""
+    return BOOLEANS[(said(element, name) or "false").lower()]
+
+
+def type_of(element: Element) -> str:
+    """Which of several types an element is of; "" if it is of the only one."""
+    return local(element.get("{http://www.w3.org/2001/XMLSchema-instance}type"))
+
+
+def local(name: str | None) -> str:
+    """A name without its namespace."""
+    return (name or "").rpartition(":")[2]

@@ -1,0 +1,134 @@
+"""vCenter's property updates without an object per element: a page of plain ones, read from its XML.
+
+Law: an answer that holds anything but plain values and whole lists of devices is read by pyVmomi, from the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, fromstring
+
+from pyVmomi import vim, vmodl
+from pyVmomi.SoapAdapter import SoapResponseDeserializer
+from pyVmomi.VmomiSupport import GetWsdlType
+
+from isthmus.adapters.vcenter.nics import Card, card_in
+from isthmus.adapters.vcenter.stream import BOOLEANS, CHUNK, VIM, Source, called, flag, local, said, type_of
+
+_collector: Any = vmodl.query.PropertyCollector
+WAIT = _collector.WaitForUpdatesEx.info
+TEXTS = {"string", "VirtualMachinePowerState", "HostSystemConnectionState"}
+
+
+class Rich(Exception):
+    """More than this file reads: pyVmomi's turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One property of an object.  Here and below the names are those of vmodl.query.PropertyCollector."""
+
+    name: str
+    op: str
+    val: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectUpdate:
+    """What happened to one object."""
+
+    obj: Any
+    kind: str
+    changeSet: list[Change]  # noqa: N815
+    missingSet: tuple[()] = ()  # noqa: N815
+
+
+@dataclass(frozen=True, slots=True)
+class FilterUpdate:
+    """What one filter saw."""
+
+    objectSet: list[ObjectUpdate]  # noqa: N815
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSet:
+    """A page."""
+
+    version: str
+    truncated: bool
+    filterSet: list[FilterUpdate]  # noqa: N815
+
+
+def wait_for_updates(collector: Any, version: str, options: Any) -> Any:
+    """WaitForUpdatesEx: what changed since `version`, or None.  Faults leave as they came."""
+    return called(collector, WAIT, (version, options), updates)
+
+
+def updates(source: Source, stub: Any) -> Any:
+    """An answer of WaitForUpdatesEx."""
+    data = b"".join(iter(lambda: source.read(CHUNK), b""))
+    try:
+        return _told(fromstring(data), stub)
+    except (Rich, ParseError, KeyError, ValueError):
+        reading: Any = SoapResponseDeserializer(stub)
+        return reading.Deserialize(io.BytesIO(data), WAIT.result)
+
+
+def _told(envelope: Element, stub: Any) -> UpdateSet:
+    page = envelope.find(f"*/{VIM}WaitForUpdatesExResponse/{VIM}returnval")
+    if page is None:
+        raise Rich("no page")
+    filters = [
+        FilterUpdate([_update(update, stub) for update in found.findall(VIM + "objectSet")])
+        for found in page.findall(VIM + "filterSet")
+    ]
+    return UpdateSet(said(page, "version"), flag(page, "truncated"), filters)
+
+
+def _update(update: Element, stub: Any) -> ObjectUpdate:
+    managed: Any = None
+    kind = ""
+    changes: list[Change] = []
+    for part in update:
+        match part.tag.removeprefix(VIM):
+            case "obj":
+                managed = _managed(part, stub)
+            case "kind":
+                kind = part.text or ""
+            case "changeSet":
+                changes.append(Change(said(part, "name"), said(part, "op"), _value(part.find(VIM + "val"), stub)))
+            case other:  # a missingSet, whose faults pyVmomi knows
+                raise Rich(other)
+    return ObjectUpdate(managed, kind, changes)
+
+
+def _value(value: Element | None, stub: Any) -> Any:
+    if value is None:
+        return None
+    match type_of(value):
+        case text if text in TEXTS:
+            return value.text or ""
+        case "boolean":
+            return BOOLEANS[value.text or ""]
+        case "ManagedObjectReference":
+            return _managed(value, stub)
+        case "ArrayOfVirtualDevice":
+            return [found for found in map(_card, value) if found is not None]
+        case other:
+            raise Rich(other)
+
+
+def _card(device: Element) -> Card | None:
+    return card_in(device) if issubclass(_type(type_of(device)), vim.vm.device.VirtualEthernetCard) else None
+
+
+def _managed(reference: Element, stub: Any) -> Any:
+    return _type(local(reference.get("type")))(reference.text or "", stub)
+
+
+@cache
+def _type(name: str) -> Any:
+    return GetWsdlType("urn:vim25", name)
