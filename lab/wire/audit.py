@@ -40,9 +40,10 @@ def network_of(vcenter: VCenter, vm: Vm, nic: VmNic) -> str | None:
     match nic.backing:
         case DvBacking(dvs, group):
             found = vcenter.switches[dvs].port_groups[group]
-            if found.mark is None:
+            mark = found.mark or found.handed_back or found.lost
+            if mark is None:
                 return f"{FOREIGN} {found.name}"
-            return found.mark.network if found.mark.owner == OWNER else f"{FOREIGN} {found.mark.owner}'s {found.name}"
+            return mark.network if mark.owner == OWNER else f"{FOREIGN} {mark.owner}'s {found.name}"
         case NameBacking(name):
             switch = switch_of(vcenter, vm, nic)
             return None if switch is None else name

@@ -126,7 +126,7 @@ class SwitchTarget:
         group = self._group(key)
         if str(group.version) != version:
             raise Retry(f"port group {key}: ConcurrentAccess")
-        if group.mark is None:
+        if (held := group.mark or group.handed_back) is None or not _one_object(held, spec.mark):
             raise Refused(f"port group {key} does not carry our mark")
         group.mark = spec.mark
         _shape(group, spec)
@@ -264,6 +264,7 @@ def _group_state(group: PortGroup) -> PortGroupState:
         group.forged_transmits,
         group.promiscuous,
         group.mac_learning,
+        group.handed_back if group.mark is None else None,
     )
 
 

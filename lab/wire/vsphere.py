@@ -43,6 +43,8 @@ class PortGroup:
     forged_transmits: bool = False
     promiscuous: bool = False
     handed_back: OwnerMark | None = None
+    lost: OwnerMark | None = None
+    """The mark that a hand has wiped off: nobody can see it, but whose NICs they are has not changed."""
     mac_learning: bool = False
     settings: dict[str, str] = field(default_factory=lambda: {"teaming": "loadbalance_srcid", "shaping": "off"})
 

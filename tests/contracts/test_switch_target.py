@@ -192,7 +192,8 @@ def test_a_disowned_port_group_loses_its_mark_and_nothing_else_and_is_not_ours_t
     red = made(world, RED)
     do(world, DisownPortGroup(world.dvs, red.key, RED.mark))
     theirs = seen(world).port_groups[red.key]
-    assert replace(theirs, mark=RED.mark, version=red.version) == red
+    assert replace(theirs, mark=RED.mark, handed_back=None, version=red.version) == red
+    assert theirs.handed_back == RED.mark
     assert theirs.mark is None
     assert outcomes(world, RemovePortGroup(world.dvs, red.key, RED.mark)) == [Outcome.REFUSED]
     assert outcomes(world, DisownPortGroup(world.dvs, red.key, RED.mark)) == [Outcome.REFUSED]
@@ -207,6 +208,20 @@ def test_a_port_group_that_was_handed_back_is_taken_up_again_as_it_is_by_its_own
     do(world, CreatePortGroup(world.dvs, renumbered))
     assert replace(group(world, "red"), version=red.version) == red, "its VNI is corrected later, as that of any other"
     do(world, RemovePortGroup(world.dvs, red.key, RED.mark))
+
+
+def test_a_port_group_that_was_handed_back_is_taken_up_again_by_its_key_whatever_it_is_called(
+    world: SwitchWorld,
+) -> None:
+    red = made(world, RED)
+    do(world, DisownPortGroup(world.dvs, red.key, RED.mark))
+    held = seen(world).port_groups[red.key]
+    stranger = replace(RED, mark=replace(RED.mark, owner="somebody else"))
+    another = replace(RED, mark=replace(RED.mark, network=NetworkId("another")))
+    for wrong in (stranger, another):
+        assert outcomes(world, AlterPortGroup(world.dvs, red.key, held.version, wrong)) == [Outcome.REFUSED]
+    do(world, AlterPortGroup(world.dvs, red.key, held.version, RED))
+    assert replace(group(world, "red"), version=red.version) == red
 
 
 def test_what_is_not_ours_is_neither_altered_nor_removed(world: SwitchWorld) -> None:

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from isthmus.model.observed import Access
-from isthmus.model.tags import Vid
-from tests.core.town import DVS, ESX2, Town
+import pytest
+
+from isthmus.core.design import OVSVAPP
+from isthmus.core.explain import Side, explain
+from isthmus.model.change import AlterPortGroup, CreatePortGroup
+from isthmus.model.intent import Network
+from isthmus.model.names import NetworkId, mac
+from isthmus.model.observed import Access, OwnerMark
+from isthmus.model.shard import Duty
+from isthmus.model.tags import Vid, Vni
+from tests.core.town import DVS, ESX1, ESX2, Town
 
 
-def unmarked(town: Town, name: str) -> None:
-    """Somebody cleared the description, or the port group was handed back."""
-    town.groups[f"pg-{name}"] = replace(town.groups[f"pg-{name}"], mark=None)
+def unmarked(town: Town, of: str, **changes: object) -> None:
+    """Somebody cleared the description."""
+    town.groups[f"pg-{of}"] = replace(town.groups[f"pg-{of}"], mark=None, **changes)  # type: ignore[arg-type]
+
+
+def handed_back(town: Town, of: str, **changes: object) -> None:
+    """The port group was released."""
+    unmarked(town, of, handed_back=town.groups[f"pg-{of}"].mark, **changes)
+
+
+def vnis(town: Town) -> set[int]:
+    """The VNIs that the first host serves."""
+    return {vni for _, vni in town.maps()}
 
 
 def two_networks() -> Town:
@@ -66,3 +84,115 @@ def test_a_nic_that_went_into_a_foreign_port_group_of_the_same_vid_has_left_the_
     )
     town.settle()
     assert int(vid) not in {found for found, _ in town.maps()}
+
+
+def test_a_network_that_is_not_wanted_any_more_is_not_served_whatever_became_of_its_mark() -> None:
+    for lose in (unmarked, handed_back):
+        town = two_networks()
+        lose(town, "red")
+        del town.networks[NetworkId("red")]
+        town.settle()
+        assert vnis(town) == {5002}, lose
+
+
+def test_another_network_that_got_the_vni_does_not_get_the_nics() -> None:
+    for lose in (unmarked, handed_back):
+        town = two_networks()
+        lose(town, "red")
+        town.networks.pop(NetworkId("red"))
+        town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5001), "green")
+        mark = OwnerMark("isthmus", NetworkId("green"), Vni(5001))
+        town.groups["pg-green"] = replace(town.groups["pg-blue"], key="pg-green", name="green", mark=mark)
+        town.vm("g", "green")
+        town.settle()
+        assert town.maps() == {(town.open_with("g"), 5001), (town.open_with("x"), 5002)}, lose
+
+
+def test_a_network_waits_for_a_vni_that_nics_of_another_still_use_in_a_port_group_that_was_handed_back() -> None:
+    town = two_networks()
+    town.duties = Duty.PORT_GROUPS
+    handed_back(town, "red")
+    town.networks.pop(NetworkId("red"))
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5001), "green")
+    thought = town.think()
+    assert not any(isinstance(change.action, CreatePortGroup) for change in thought.plan.changes)
+    assert any("still has its VNI 5001" in unmet.reason for unmet in thought.unmet)
+    for vm in ("a", "b"):
+        del town.ports[vm]
+    assert any(isinstance(change.action, CreatePortGroup) for change in town.think().plan.changes)
+
+
+def test_somebody_elses_port_group_with_the_same_vid_and_nic_is_nobody_of_ours() -> None:
+    theirs = OwnerMark("another installation", NetworkId("red"), Vni(5001))
+    for changes in (
+        {"mark": theirs},
+        {"mark": None, "handed_back": theirs},
+        {"mark": None, "unjudged": True},
+        {"mark": None, "name": "made by hand"},
+        {"mark": None, "vlan": Access(Vid(900))},
+        {"mark": None, "blocked": False},
+        {"mark": None, "block_override": False},
+        {"mark": None, "is_uplink": True},
+    ):
+        town = two_networks()
+        town.groups["pg-red"] = replace(town.groups["pg-red"], **changes)  # type: ignore[arg-type]
+        town.settle()
+        assert vnis(town) == {5002}, changes
+
+
+@pytest.mark.parametrize("what", ["another mac", "a vid the nve never gave it", "a closed port", "an nve that lost it"])
+def test_only_what_the_nve_serves_to_this_very_nic_now_is_served_on(what: str) -> None:
+    town = two_networks()
+    vid = town.open_with("a")
+    match what:
+        case "another mac":
+            town.nic("a", mac=mac("00:50:56:ff:ff:ff"))
+        case "a vid the nve never gave it":
+            town.tag("a", 109 if vid != 109 else 108, blocked=False)
+        case "a closed port":
+            town.tag("a", vid, blocked=True)
+        case _:
+            town.flows[ESX1].clear()
+    unmarked(town, "red")
+    town.settle()
+    assert vnis(town) == {5002}
+
+
+def test_nics_of_the_old_port_group_and_of_a_new_one_of_the_network_hear_each_other() -> None:
+    town = two_networks()
+    handed_back(town, "red", name="red-old")
+    mark = OwnerMark("isthmus", NetworkId("red"), Vni(5001))
+    town.groups["pg-new"] = replace(town.groups["pg-blue"], key="pg-new", name="red", mark=mark)
+    town.vm("n", "new")
+    town.settle()
+    assert {vid for vid, vni in town.maps() if vni == 5001} == {town.open_with("n"), town.open_with("a")}
+    assert town.open_with("n") != town.open_with("a"), "a tag in a port group that is not ours was given away"
+
+
+def test_a_port_group_that_was_handed_back_is_taken_up_again_under_whatever_name() -> None:
+    town = two_networks()
+    town.duties = Duty.PORT_GROUPS
+    handed_back(town, "red", name="red-old")
+    [change] = town.think().plan.changes
+    assert isinstance(change.action, AlterPortGroup)
+    town.make(change)
+    assert town.settle() == 0
+    assert town.groups["pg-red"].mark == OwnerMark("isthmus", NetworkId("red"), Vni(5001))
+
+
+def test_a_nic_elsewhere_in_a_port_group_that_lost_its_mark_is_still_reached() -> None:
+    town = two_networks()
+    before = dict(town.flows[ESX1])
+    unmarked(town, "red")
+    town.settle()
+    assert town.flows[ESX1] == before, "b is on the other host, and served there"
+
+
+def test_why_a_nic_waits_names_the_port_group_that_lost_its_mark() -> None:
+    town = two_networks()
+    unmarked(town, "red")
+    town.move("a", ESX2)
+    reports, _ = explain(OVSVAPP, *town.seen(ESX2))
+    [report] = [report for report in reports if report.nic.vm == "a"]
+    assert (report.wired, report.behind) == (False, Side.VCENTER)
+    assert "pg-red carries no mark" in report.why

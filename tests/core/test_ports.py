@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+from isthmus.core.design import OVSVAPP
+from isthmus.core.explain import Side, explain
 from isthmus.model.intent import Port
 from isthmus.model.inventory import Move
 from isthmus.model.names import NetworkId, NicId, PortId, VmId
-from isthmus.model.observed import TargetId
+from isthmus.model.observed import PortGroupState, TargetId, Trunk
 from isthmus.model.scope import HostScope
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
@@ -203,3 +205,22 @@ def test_a_listed_network_wires_only_the_ports_that_agree_in_vm_mac_and_network(
     town.listed[PortId("p")] = replace(town.listed[PortId("p")], admin_up=False)
     town.settle()
     assert town.open_with("a") is None
+
+
+def test_a_trunk_that_does_not_carry_a_vid_in_use_is_said_and_is_why_a_nic_has_no_network() -> None:
+    town = Town().network("red").vm("a", "red")
+    town.settle()
+    vid = town.open_with("a")
+    assert vid is not None
+    trunk = PortGroupState("pg-trunk", "trunk", Trunk(VidSet.of(range(1, 4095))), False, "0", forged_transmits=True)
+    town.groups["pg-trunk"] = trunk
+    assert not town.think().unmet
+    narrow = replace(trunk, vlan=Trunk(VidSet.of(range(1, vid))))
+    town.groups["pg-trunk"] = narrow
+    town.groups["pg-uplinks"] = replace(trunk, key="pg-uplinks", is_uplink=True)
+    [unmet] = town.think().unmet
+    assert f"carries VID {vid}" in unmet.reason
+    [report], _ = explain(OVSVAPP, *town.seen())
+    assert (report.wired, report.behind) == (False, Side.VCENTER)
+    town.groups["pg-second"] = replace(trunk, key="pg-second")
+    assert not town.think().unmet

@@ -102,6 +102,10 @@ class Town:
 
     def think(self, host: HostId = ESX1) -> Reconciled:
         """Think the shard of a host through."""
+        return reconcile(OVSVAPP, *self.seen(host))
+
+    def seen(self, host: HostId = ESX1) -> tuple[World, Observed, VidPool, float]:
+        """What the shard of a host goes by."""
         target = TargetId("ovs", host)
         shard = Shard(host, HostScope(host, DVS), (DVS,), frozenset({host}), {host: target}, self.duties)
         inventory = Inventory(HOSTS, {DVS: Dvs(DVS, "tenant", 1600, frozenset(HOSTS))}, dict(self.nics), self.moves)
@@ -112,7 +116,7 @@ class Town:
         }
         for gone in self.unknown & mirrors.keys():
             mirrors[gone] = Unknown("unplugged", mirrors[gone])  # type: ignore[arg-type]
-        return reconcile(OVSVAPP, world, Observed(mirrors), self.pool, 0.0)
+        return world, Observed(mirrors), self.pool, 0.0
 
     def make(self, change: Change, host: HostId = ESX1) -> None:
         """Make one change."""
@@ -129,6 +133,7 @@ class Town:
                 self.groups[key] = PortGroupState(key, spec.name, NoVlan(), True, "0", spec.mark, True, True)
             case AlterPortGroup(_, key, _, spec):
                 mended = {"vlan": NoVlan(), "blocked": True, "vlan_override": True, "block_override": True}
+                mended["handed_back"] = None  # type: ignore[assignment]
                 self.groups[key] = replace(self.groups[key], mark=spec.mark, **mended)  # type: ignore[arg-type]
             case RemovePortGroup(_, key, _):
                 del self.groups[key]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from isthmus.app.hands import Policy
+from isthmus.core.design import Design
 from isthmus.model.change import Hand
+from isthmus.model.names import NetworkId
 from isthmus.model.observed import Access
 from isthmus.model.tags import Vid
-from tests.faults.trial import Trial, with_many_seeds
+from tests.core.properties.setting import HOSTS
+from tests.faults.trial import Trial, where_ports_are_tagged, with_many_seeds
 
 LEAVING = [Policy.REPORT, Policy.ADOPT]
 
@@ -219,4 +222,60 @@ def test_a_free_vid_written_by_hand_is_taken_over(seed: int) -> None:
     trial.touch(trial.port(victim))
     trial.rest()
     assert trial.port(victim).vlan == Access(Vid(free))
+    trial.end()
+
+
+def lose_mark(trial: Trial, network: str) -> None:
+    """Somebody has cleared the description of a network's port group."""
+    for group in trial.lab.groups_of_ours():
+        if group.mark is not None and group.mark.network == network:
+            group.lost, group.mark = group.mark, None
+            group.version += 1
+    trial.lab.vcenter.changed(None)
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_vms_whose_port_group_lost_its_mark_go_on_where_they_are_until_it_is_back(design: Design, seed: int) -> None:
+    trial = Trial(seed, design, distributed=bool(seed % 2))
+    names = trial.furnish("red", "blue", vms=6)
+    red, (group,) = names[::2], [group for group in trial.lab.groups_of_ours() if group.name == "red"]
+    lose_mark(trial, "red")
+    for _ in range(3):
+        trial.run(trial.dice.choice((1, 70)))
+        assert all(trial.lab.hears(a, frame_from=b) for a in red for b in red if a != b)
+        blue = trial.dice.choice(names[1::2])
+        trial.lab.vcenter.move(trial.lab.vm(blue).id, trial.elsewhere(blue))
+        if trial.dice.random() < 0.3:
+            trial.restart()
+    group.mark, group.lost = group.lost, None
+    group.version += 1
+    trial.lab.vcenter.changed(None)
+    trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_the_next_network_with_the_vni_of_a_deleted_one_never_meets_its_vms_though_the_mark_was_lost(
+    design: Design, seed: int
+) -> None:
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue", vms=6)
+    lose_mark(trial, "red")
+    trial.run(trial.dice.choice((0, 5)))
+    vni = trial.lab.intent.networks[NetworkId("red")].vni
+    trial.lab.intent.remove_network("red")
+    trial.lab.intent.add_network("green", vni=int(vni))
+    for number, host in enumerate(HOSTS):
+        trial.run(trial.dice.choice((1, 5)))
+        trial.boot(f"green{number}", host, "green")
+    trial.run(70)
+    for name in names[::2]:
+        trial.lab.vcenter.destroy(trial.lab.vm(name).id)
+    trial.rest()
+    (group,) = [
+        group for switch in trial.lab.vcenter.switches.values() for group in switch.port_groups.values() if group.lost
+    ]
+    del trial.lab.vcenter.switches[next(iter(trial.lab.vcenter.switches))].port_groups[group.key]
     trial.end()

@@ -86,6 +86,7 @@ class Trial:
         self.laws = Laws(Setting(design, pool, distributed), self.lab)
         self.meter = Meter(trials=1)
         self.written = 0
+        self.events = 0
         self.heed = True
         """Whether the world is judged after each write.  (Costly: every NIC speaks to every other.)"""
         self.by_hand = by_hand or {}
@@ -126,6 +127,7 @@ class Trial:
         loop = Loop(keepers, sight, clock, Timing(resync=60, jitter=0.2), dice=Random(self.dice.random()))
 
         def wake(hosts: frozenset[HostId] | None) -> None:
+            self.events += 1
             self.wake_heard(lambda: (intent.woken(), inventory.woken(), loop.wake(hosts))[-1])
 
         self.lab.vcenter.watch(wake)

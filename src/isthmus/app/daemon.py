@@ -26,7 +26,7 @@ from isthmus.model.faults import Refused
 log = logging.getLogger("isthmus")
 STUCK = 600.0
 """Seconds after which a round under way is no progress any more, and systemd is no longer told that all is well."""
-LEAVE = 1.2
+LEAVE = 1.0
 """Seconds given to writes under way at the end: two are promised for all."""
 
 

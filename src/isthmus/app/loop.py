@@ -18,6 +18,7 @@ from isthmus.app.observing import Clock, Sight
 from isthmus.app.openings import Openings
 from isthmus.app.standing import Standing, Word
 from isthmus.app.text import plain
+from isthmus.core.flows import forget_made
 from isthmus.model.change import Action, Outcome, Result
 from isthmus.model.names import HostId
 
@@ -34,6 +35,8 @@ class Timing:
     again: float = 1.0
     """Soon: there was more to do than one round does, or the round ended in a bug."""
     longest: float = 60.0
+    forget: float = 3600.0
+    """Seconds after which flows are made anew, so that memory follows what there is and not what there was."""
     together: int = 8
     """Shards kept at the same time."""
 
@@ -91,6 +94,7 @@ class Loop:
         self.seats = {keeper.name: Seat(keeper, clock()) for keeper in keepers}
         self.openings = Openings()
         self._resync_at = clock()
+        self._forget_at = clock() + timing.forget
         sight.late = self.wake
         for seat in self.seats.values():
             seat.keeper.charge.intent.late = seat.keeper.charge.inventory.late = self.wake
@@ -167,6 +171,9 @@ class Loop:
             if now >= self._resync_at:
                 self._resync_at = now + self._timing.resync * (1 + self._timing.jitter * self._dice.uniform(-1, 1))
                 self.wake()
+            if now >= self._forget_at:
+                self._forget_at = now + self._timing.forget
+                forget_made()
             idle = [seat for seat in self.seats.values() if seat.running_since is None and seat.due <= now]
             if not idle:
                 return None

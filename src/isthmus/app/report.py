@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from isthmus.app.keeper import Pass
 from isthmus.core.design import Design
@@ -144,7 +145,8 @@ def strangers(seen: Seen, wanted: str) -> list[Row]:
 
 def _means(wanted: str, nic: Nic) -> bool:
     names = (str(nic.id), nic.vm_name, f"{nic.vm_name}/{nic.label}", f"{nic.vm_name} {nic.label}")
-    return wanted in names or wanted.lower() in (nic.mac, nic.id.vm)
+    # vCenter's API escapes "/", "\\" and "%" in names, and people copy them from there.
+    return wanted in names or unquote(wanted) in names or wanted.lower() in (nic.mac, nic.id.vm)
 
 
 def _served(last: Pass, nic: Nic) -> bool:

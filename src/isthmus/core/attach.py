@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from isthmus.model.change import Unmet
 from isthmus.model.intent import Intent, Network, Port
@@ -19,7 +20,11 @@ from isthmus.model.place import DvPort
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A NIC that belongs to a network.  `live` says that it should carry traffic now."""
+    """A NIC that belongs to a network.  `live` says that it should carry traffic now.
+
+    `presumed`: its port group carries no mark any more, and was this network's as far as can be told: the NIC may be
+    served as it is, and nothing of it is written.
+    """
 
     nic: Nic
     port: PortId
@@ -27,6 +32,7 @@ class Attachment:
     macs: tuple[Mac, ...]
     addresses: tuple[str, ...]
     live: bool
+    presumed: bool = False
 
     @property
     def place(self) -> DvPort | None:
@@ -52,8 +58,16 @@ def implied_port(nic: NicId, network: NetworkId) -> PortId:
     return PortId(f"{nic}@{network}")
 
 
-def attach(intent: Intent, inventory: Inventory, marks: Mapping[tuple[DvsId, str], OwnerMark]) -> Attachments:
-    """Attach every NIC in a port group of ours (`marks`: by switch and key), or that names one of a standard switch."""
+def attach(
+    intent: Intent,
+    inventory: Inventory,
+    marks: Mapping[tuple[DvsId, str], OwnerMark],
+    presumed: Mapping[tuple[DvsId, str], OwnerMark] = MappingProxyType({}),
+) -> Attachments:
+    """Attach every NIC in a port group of ours, or that names one of a standard switch.
+
+    `marks` are those of our port groups, by switch and key; `presumed` the marks of those that lost theirs.
+    """
     listed: dict[tuple[VmId, Mac], list[Port]] = defaultdict(list)
     for port in intent.ports.values():
         listed[port.vm, port.mac].append(port)
@@ -63,18 +77,18 @@ def attach(intent: Intent, inventory: Inventory, marks: Mapping[tuple[DvsId, str
     for nic in inventory.nics.values():
         network = _network_of(nic, intent, marks)
         if network is None:
+            lost = _lost_network(nic, intent, presumed)
+            if lost is not None and (attachment := _joined(nic, lost, listed)) is not None:
+                found.append(replace(attachment, presumed=True))
             continue
         if (nic.id.vm, nic.mac) in twins:
             unmet.append(Unmet(str(nic.id), f"two NICs of one VM identity carry MAC {nic.mac}: none is wired"))
             continue
-        ports = [port for port in listed.get((nic.id.vm, nic.mac), ()) if port.network == network.id]
-        if ports:
-            found.append(_as_listed(nic, ports[0], network))
-        elif network.ports_listed:
+        attachment = _joined(nic, network, listed)
+        if attachment is None:
             unmet.append(Unmet(str(nic.id), _stranger(nic, network, listed)))
         else:
-            implied = implied_port(nic.id, network.id)
-            found.append(Attachment(nic, implied, network, (nic.mac,), (), nic.powered_on and nic.connected))
+            found.append(attachment)
     return _indexed(found, unmet)
 
 
@@ -89,6 +103,24 @@ def _network_of(nic: Nic, intent: Intent, marks: Mapping[tuple[DvsId, str], Owne
     if nic.network_name is not None:
         return intent.networks.get(NetworkId(nic.network_name))
     return None
+
+
+def _lost_network(nic: Nic, intent: Intent, presumed: Mapping[tuple[DvsId, str], OwnerMark]) -> Network | None:
+    """The network that a NIC's port group was of before it lost its mark, if that is wanted, and with the same VNI."""
+    mark = presumed.get((nic.dvs, nic.port_group)) if nic.dvs is not None and nic.port_group is not None else None
+    network = intent.networks.get(mark.network) if mark else None
+    return network if network is not None and mark is not None and network.vni == mark.vni else None
+
+
+def _joined(nic: Nic, network: Network, listed: Mapping[tuple[VmId, Mac], list[Port]]) -> Attachment | None:
+    """The NIC in this network, as its port; None if the network lists its ports and none of them is this NIC."""
+    ports = [port for port in listed.get((nic.id.vm, nic.mac), ()) if port.network == network.id]
+    if ports:
+        return _as_listed(nic, ports[0], network)
+    if network.ports_listed:
+        return None
+    live = nic.powered_on and nic.connected
+    return Attachment(nic, implied_port(nic.id, network.id), network, (nic.mac,), (), live)
 
 
 def _as_listed(nic: Nic, port: Port, network: Network) -> Attachment:

@@ -9,7 +9,7 @@ from isthmus.core.attach import Attachment
 from isthmus.core.view import View
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, NetworkId
-from isthmus.model.observed import DvPortState, SwitchMirror
+from isthmus.model.observed import DvPortState, OwnerMark, SwitchMirror
 from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
 from isthmus.model.scope import Domain, HostScope, NetworkSubject, PortSubject, Subject
 
@@ -43,8 +43,17 @@ def subject_at(view: View, dvs: DvsId, network: Network) -> NetworkSubject:
 
 def vni_holder(view: View, network: Network) -> NetworkId | None:
     """Another network whose port group still carries this one's VNI: until it is gone the two would be one."""
-    held = (mark.network for mark in view.marks.values() if mark.vni == network.vni and mark.network != network.id)
-    return next(held, None)
+    held = [*view.marks.values(), *_handed_back_in_use(view)]
+    return next((mark.network for mark in held if mark.vni == network.vni and mark.network != network.id), None)
+
+
+def _handed_back_in_use(view: View) -> Iterator[OwnerMark]:
+    """What was released and not taken up again works on as it was, as long as NICs are plugged in."""
+    for mirror in view.switches.values():
+        for key, group in mirror.port_groups.items():
+            mark = group.handed_back
+            if mark is not None and mark.owner == view.shard.owner and plugged_in(mirror, key):
+                yield mark
 
 
 def plugged_in(mirror: SwitchMirror, key: str) -> int:
@@ -70,7 +79,7 @@ def _of_dv_ports(view: View) -> Iterator[Claim]:
             continue
         for attachment in view.attachments.by_host.get(host, ()):
             place = attachment.place
-            if not attachment.live or place is None or place.dvs not in view.shard.switches:
+            if attachment.presumed or not attachment.live or place is None or place.dvs not in view.shard.switches:
                 continue
             if port_state(view, attachment) is None:
                 continue

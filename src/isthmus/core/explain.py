@@ -16,6 +16,7 @@ from isthmus.core.plan_ports import PortPlan, Step, live_at, ports_of
 from isthmus.core.plan_tagged_groups import live_groups
 from isthmus.core.realize import realize
 from isthmus.core.reconcile import settled
+from isthmus.core.trunks import unheard
 from isthmus.core.view import View, look, switch_target
 from isthmus.core.worn import unseen, worn
 from isthmus.model.change import Unmet
@@ -91,6 +92,8 @@ def _behind(
         return Side.NOBODY, "the NIC is disconnected"
     if not attachment.live:
         return Side.INTENT, "the port is administratively down"
+    if attachment.presumed:
+        return Side.VCENTER, f"port group {nic.port_group} carries no mark of ours any more: it is left as it is"
     if port is None:
         if port_state(view, attachment) is None:
             return Side.INVENTORY, "vCenter has not given it a DV port, or still names another holder"
@@ -118,6 +121,8 @@ def _step_behind(view: View, port: PortPlan, diff: NveDiff) -> tuple[Side, str]:
             return Side.VCENTER, f"VID {port.wanted} is claimed by another subject at the same time"
         case _ if _lacks(diff, port.subject):
             return Side.NVE, f"{diff.target} lacks {_lacks(diff, port.subject)} entries of {port.subject}"
+        case _ if port.worn is not None and (why := unheard(view, port.worn)):
+            return Side.VCENTER, why
     return Side.NOBODY, ""
 
 

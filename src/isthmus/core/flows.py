@@ -127,7 +127,7 @@ def _tun_flows(segment: Segment) -> Iterator[Flow]:
             yield _flooded(vni, vid, segment.flood)
 
 
-# Flows of the same meaning are made once: for all hosts, and for all rounds while they are asked for.
+# Flows of the same meaning are made once, for all hosts and rounds that ask for them, until they are forgotten.
 
 
 @lru_cache(maxsize=1 << 17)
@@ -201,3 +201,9 @@ def _unicast(vni: Vni, vid: Vid, mac: str, vteps: tuple[str, ...], moving: bool)
 @lru_cache(maxsize=1 << 16)
 def _to(vni: Vni, vtep: str) -> tuple[FlowAction, ...]:
     return Tunnel(vni, vtep), TO_VXLAN
+
+
+def forget_made() -> None:
+    """Make every flow anew when it is asked for again: those of VMs that are gone take room for nothing."""
+    for maker in (_speaker, _answered, _neighbour, _joined, _inward, _flooded, _unicast, _to):
+        maker.cache_clear()

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from isthmus.core.claims import group_of, plugged_in
 from isthmus.core.draft import Draft
-from isthmus.core.port_groups import changed_by_hand, drift, group_name, mark_for, networks, remove_group, vni_is_taken
-from isthmus.core.view import View, switch_target
+from isthmus.core.port_groups import changed_by_hand, drift, mark_for, networks, remove_group, vni_is_taken
+from isthmus.core.view import View, name_of, switch_target
 from isthmus.model.change import AlterPortGroup, CreatePortGroup, Gate, Hand, PortGroupSpec, SetDvPort
+from isthmus.model.intent import Network
 from isthmus.model.names import DvsId
+from isthmus.model.observed import PortGroupState
 
 
 def plan_gated_groups(view: View, draft: Draft) -> None:
@@ -21,10 +23,15 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
             continue
         for network in networks(view):
             key = group_of(view, dvs, network)
-            spec = PortGroupSpec(group_name(view, network), mark_for(view, dvs, key, network, draft))
+            spec = PortGroupSpec(name_of(network, view.names), mark_for(view, dvs, key, network, draft))
             if key is None and vni_is_taken(view, network, draft):
                 continue
-            if key is None:
+            former = _handed_back(view, dvs, network) if key is None else None
+            if former is not None and former.handed_back is not None:  # a changed VNI is corrected in the next pass
+                again = PortGroupSpec(former.name, former.handed_back)
+                reason = f"network {network.id} has this port group, which was handed back"
+                draft.add(target, AlterPortGroup(dvs, former.key, former.version, again), reason)
+            elif key is None:
                 draft.add(target, CreatePortGroup(dvs, spec), f"network {network.id} has no port group here")
             else:
                 _mend(view, dvs, key, spec, draft)
@@ -37,6 +44,19 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
             if (dvs, state.port_group) in view.marks and not state.connected and (state.vlan_own or state.blocked_own):
                 write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None)
                 draft.add(target, write, "nobody holds this port any more")
+
+
+def _handed_back(view: View, dvs: DvsId, network: Network) -> PortGroupState | None:
+    """The port group that was this network's until it was handed back: the busiest, if there are several."""
+    mirror = view.switches[dvs]
+    former = [
+        group
+        for group in mirror.port_groups.values()
+        if group.mark is None
+        and (was := group.handed_back) is not None
+        and (was.owner, was.network) == (view.shard.owner, network.id)
+    ]
+    return min(former, key=lambda group: (-plugged_in(mirror, group.key), group.key), default=None)
 
 
 def _unwanted(view: View, dvs: DvsId) -> Iterator[str]:

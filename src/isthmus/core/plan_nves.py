@@ -106,17 +106,15 @@ def forget(
     diff: NveDiff,
     closing: Mapping[Subject, Collection[int]],
     draft: Draft,
-    kept: frozenset[Subject] = frozenset(),
 ) -> None:
     """Remove what is no longer wanted, after the changes (`closing`, by subject) that close what wears it.
 
-    While the intent is only remembered, what it still wants follows its VMs, and only the rest waits.  Nothing is
-    forgotten of what is `kept`.
+    While the intent is only remembered, what it still wants follows its VMs, and only the rest waits.
     """
     if not diff.ready:
         return
     for key in sorted(diff.surplus, key=str):
-        if key not in diff.forgotten and key not in kept and (view.world.intent.fresh or _is_wanted(view, key)):
+        if key not in diff.forgotten and (view.world.intent.fresh or _is_wanted(view, key)):
             _forget(diff, key, closing.get(key, ()) if key is not None else (), draft)
 
 

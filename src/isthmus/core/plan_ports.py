@@ -9,7 +9,7 @@ on the same host holds already, known to the NVE, opens in one write.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,6 +20,7 @@ from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
+from isthmus.core.trunks import unheard
 from isthmus.core.view import View, switch_target
 from isthmus.core.worn import subject_of
 from isthmus.model.change import Gate, Hand, SetDvPort
@@ -69,9 +70,8 @@ def plan_ports(view: View, allocation: Allocation, draft: Draft) -> None:
     by_host: defaultdict[HostId, list[PortPlan]] = defaultdict(list)
     for port in ports_of(view, allocation):
         by_host[port.host].append(port)
-    unmarked = _unmarked(view)
     for host in sorted(view.shard.hosts):
-        _plan_host(view, allocation, where, host, by_host.get(host, []), unmarked.get(host, []), draft)
+        _plan_host(view, allocation, where, host, by_host.get(host, []), draft)
 
 
 def _plan_host(
@@ -80,7 +80,6 @@ def _plan_host(
     where: Whereabouts,
     host: HostId,
     ports: list[PortPlan],
-    unmarked: list[_Unmarked],
     draft: Draft,
 ) -> None:
     target = view.shard.nves.get(host)
@@ -89,6 +88,10 @@ def _plan_host(
             draft.cannot(host, "no NVE is configured for this host: its ports stay closed")
         return
     live = live_at(view, allocation, where, host, ports)
+    _say_lost(view, host, draft)
+    for vid in sorted({item.vid for item in live}):
+        if why := unheard(view, vid):
+            draft.cannot(host, why)
     diff = compare(view, target, realize(view, where, host, live), draft)
     if target not in view.known:
         draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
@@ -101,45 +104,17 @@ def _plan_host(
     changing = _open(ports, diff, allocation, view, draft)
     for subject, numbers in changing.items():
         closing[subject].extend(numbers)
-    forget(view, diff, closing, draft, kept=_stranded(diff, unmarked, draft))
+    forget(view, diff, closing, draft)
     if view.world.intent.fresh:
         _bare(ports, diff, closing, draft)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unmarked:
-    """An open DV port with a VID of its own, in a port group without our mark."""
-
-    state: DvPortState
-    vid: Vid
-    nic: Nic
-
-
-def _unmarked(view: View) -> Mapping[HostId, list[_Unmarked]]:
-    """By host: what looks like a port of ours whose port group lost its mark."""
-    found: defaultdict[HostId, list[_Unmarked]] = defaultdict(list)
-    for dvs in view.shard.switches:
-        mirror = view.switches.get(dvs)
-        for state in mirror.ports.values() if mirror else ():
-            if (dvs, state.port_group) in view.marks or state.blocked or state.nic is None or not state.vlan_own:
-                continue
-            nic = view.world.inventory.nics.get(state.nic)
-            if nic is not None and nic.host is not None and isinstance(state.vlan, Access):
-                found[nic.host].append(_Unmarked(state, state.vlan.vid, nic))
-    return found
-
-
-def _stranded(diff: NveDiff, unmarked: Iterable[_Unmarked], draft: Draft) -> frozenset[Subject]:
-    """What the NVE must not forget: open ports wear it whose port group lost its mark, by hand or handed back."""
-    kept: set[Subject] = set()
-    for port in unmarked:
-        for vid, subject in diff.maps:
-            served = any(_serves(entry, port.vid, port.nic) for entry in diff.surplus.get(subject, ()))
-            if vid == port.vid and served:
-                kept.add(subject)
-                reason = "no longer carries our mark, and NICs in it are open: they are served as they are"
-                draft.cannot(f"port group {port.state.port_group}", reason)
-    return frozenset(kept)
+def _say_lost(view: View, host: HostId, draft: Draft) -> None:
+    """Say which port groups of NICs here lost their mark."""
+    groups = {a.nic.port_group for a in view.attachments.by_host.get(host, ()) if a.presumed}
+    for group in sorted(key for key in groups if key is not None):
+        reason = "carries no mark of ours any more: what was open in it is served as it is, as long as it stays there"
+        draft.cannot(f"port group {group}", reason)
 
 
 def _serves(entry: NveEntry, vid: Vid | None, nic: Nic) -> bool:
@@ -234,7 +209,23 @@ def live_at(
     view: View, allocation: Allocation, where: Whereabouts, host: HostId, ports: Iterable[PortPlan]
 ) -> list[Live]:
     """The VIDs that the NVE of `host` should know, given its ports."""
-    return [*_live(ports), *_expected(view, allocation, where, host)]
+    return [*_live(ports), *_expected(view, allocation, where, host), *_stranded(view, host)]
+
+
+def _stranded(view: View, host: HostId) -> Iterator[Live]:
+    """Open ports whose port group lost its mark, by hand or handed back, as far as the NVE serves this very NIC now.
+
+    That it does is the proof, beside what the port group looks like, that the tag was given by us and to it.
+    """
+    for attachment in view.attachments.by_host.get(host, ()):
+        state = port_state(view, attachment) if attachment.presumed and attachment.live else None
+        if state is None or state.blocked or not state.vlan_own or not isinstance(state.vlan, Access):
+            continue
+        mirror = view.nves.get(view.shard.nves[host]) if host in view.shard.nves else None
+        vid, vni = state.vlan.vid, attachment.network.vni
+        entries = mirror.entries.values() if mirror is not None else ()
+        if any(_serves(entry, vid, attachment.nic) and entry.vni == vni for entry in entries):
+            yield Live(attachment.network, vid, attachment)
 
 
 def _live(ports: Iterable[PortPlan]) -> Iterator[Live]:

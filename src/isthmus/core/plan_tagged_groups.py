@@ -13,10 +13,10 @@ from isthmus.core.allocate import Allocation
 from isthmus.core.claims import group_of, plugged_in, subject_at, wanted_group
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
-from isthmus.core.port_groups import drift, group_name, mark_for, networks, remove_group, vni_is_taken
+from isthmus.core.port_groups import drift, mark_for, networks, remove_group, vni_is_taken
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
-from isthmus.core.view import View, standard_switch_target, switch_target
+from isthmus.core.view import View, name_of, standard_switch_target, switch_target
 from isthmus.core.worn import carried_by
 from isthmus.model.change import (
     AddHostPortGroup,
@@ -144,7 +144,7 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     if vid is None:
         return  # the allocation says why
     key = group_of(view, dvs, network)
-    spec = PortGroupSpec(group_name(view, network), mark_for(view, dvs, key, network, draft), vid)
+    spec = PortGroupSpec(name_of(network, view.names), mark_for(view, dvs, key, network, draft), vid)
     if key is None and vni_is_taken(view, network, draft):
         return
     if key is None:

@@ -16,14 +16,6 @@ def networks(view: View) -> list[Network]:
     return sorted(view.world.intent.networks.values(), key=lambda network: network.id)
 
 
-def group_name(view: View, network: Network) -> str:
-    """What people see: the network's name, with its id if another network has the same.  Never an identity."""
-    if not network.name:
-        return network.id
-    shared = view.names[network.name] > 1
-    return f"{network.name} ({network.id})" if shared else network.name
-
-
 def mark_for(view: View, dvs: DvsId, key: str | None, network: Network, draft: Draft) -> OwnerMark:
     """The mark that the network's port group should carry; the one it has while its new VNI is still another's."""
     wanted = OwnerMark(view.shard.owner, network.id, network.vni)
@@ -77,7 +69,9 @@ def remove_group(view: View, dvs: DvsId, key: str, after: tuple[int, ...], draft
     mark = view.marks[dvs, key]
     in_use = plugged_in(view.switches[dvs], key)
     if in_use:
-        draft.cannot(f"port group {key}", f"network {mark.network} is not wanted, but {in_use} NICs are plugged in")
+        wanted = mark.network in view.world.intent.networks
+        why = f"network {mark.network} has another port group" if wanted else f"network {mark.network} is not wanted"
+        draft.cannot(f"port group {key}", f"{why}, but {in_use} NICs are plugged in")
     elif not view.world.intent.fresh:
         draft.cannot(f"port group {key}", "not wanted any more, but the intent is only remembered")
     else:

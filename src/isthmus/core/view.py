@@ -10,16 +10,20 @@ from isthmus.core.attach import Attachments, attach
 from isthmus.core.design import Design
 from isthmus.core.readback import bindings_of
 from isthmus.core.segments import Whereabouts
+from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
 from isthmus.model.observed import (
+    NoVlan,
     NveMirror,
     Observed,
     OwnerMark,
+    PortGroupState,
     StandardSwitchMirror,
     SwitchMirror,
     TargetId,
     Unknown,
 )
+from isthmus.model.place import PlaceKind
 from isthmus.model.scope import Domain, HostScope, Subject, SwitchScope
 from isthmus.model.shard import Shard, VidPool, World
 from isthmus.model.tags import Vid
@@ -53,6 +57,8 @@ class View:
     attachments: Attachments = field(default_factory=lambda: Attachments((), {}, {}, {}))
     groups: Mapping[tuple[DvsId, NetworkId], tuple[str, ...]] = field(default_factory=dict)
     """The keys of our port groups by switch and network."""
+    presumed: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)
+    """The marks of port groups that carry none any more, as far as can be told."""
     names: Mapping[str, int] = field(default_factory=dict)
     """How many networks have a name."""
 
@@ -116,7 +122,9 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
     groups: dict[tuple[DvsId, NetworkId], tuple[str, ...]] = {}
     for (dvs, key), mark in sorted(marks.items()):
         groups[dvs, mark.network] = (*groups.get((dvs, mark.network), ()), key)
-    attachments = attach(world.intent, world.inventory, marks)
+    names = Counter(network.name for network in world.intent.networks.values())
+    presumed = _presumed(design, world, switches, names)
+    attachments = attach(world.intent, world.inventory, marks, presumed)
     return View(
         design,
         world,
@@ -130,8 +138,44 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         marks,
         attachments,
         groups,
-        Counter(network.name for network in world.intent.networks.values()),
+        presumed,
+        names,
     )
+
+
+def _presumed(
+    design: Design, world: World, switches: Mapping[DvsId, SwitchMirror], names: Mapping[str, int]
+) -> dict[tuple[DvsId, str], OwnerMark]:
+    """Whose the port groups were that look like ours and carry no mark: as handed back, else as their name says.
+
+    A name proves nothing.  It is only asked what a NIC may keep that its NVE serves already.
+    """
+    if design.place is not PlaceKind.DV_PORT:
+        return {}
+    named = {
+        name_of(network, names): OwnerMark(world.shard.owner, network.id, network.vni)
+        for network in world.intent.networks.values()
+    }
+    found: dict[tuple[DvsId, str], OwnerMark] = {}
+    for dvs, mirror in switches.items():
+        for key, group in mirror.port_groups.items():
+            if group.mark is not None or group.unjudged or group.is_uplink or not _looks_like_ours(group):
+                continue
+            mark = group.handed_back or named.get(group.name)
+            if mark is not None and mark.owner == world.shard.owner:
+                found[dvs, key] = mark
+    return found
+
+
+def _looks_like_ours(group: PortGroupState) -> bool:
+    return group.blocked and group.vlan == NoVlan() and group.vlan_override and group.block_override
+
+
+def name_of(network: Network, names: Mapping[str, int]) -> str:
+    """What people see: the network's name, with its id if another network has the same.  Never an identity."""
+    if not network.name:
+        return network.id
+    return f"{network.name} ({network.id})" if names[network.name] > 1 else network.name
 
 
 def _closed(design: Design, world: World, pool: VidPool) -> VidPool:

@@ -63,7 +63,10 @@ class OwnerMark:
 
 @dataclass(frozen=True, slots=True)
 class PortGroupState:
-    """A port group of a distributed switch as vCenter holds it.  `mark` is None for what is not ours."""
+    """A port group of a distributed switch as vCenter holds it.  `mark` is None for what is not ours.
+
+    `handed_back` is the mark that it had until it was released; `unjudged` says that it carries one of a newer isthmus.
+    """
 
     key: str
     name: str
@@ -79,6 +82,8 @@ class PortGroupState:
     forged_transmits: bool = False
     promiscuous: bool = False
     mac_learning: bool = False
+    handed_back: OwnerMark | None = None
+    unjudged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from isthmus.adapters.ovs import text
 from isthmus.adapters.ovs.openflow import OpenFlow
 from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.adapters.ovs.target import OvsTarget, steps
@@ -52,6 +54,16 @@ def test_both_at_once() -> None:
 def test_a_bridge_with_nothing_to_change_is_not_spoken_to() -> None:
     assert ordered(Learn((INT,))) == [(Bridge.INT, ["add"])]
     assert ordered() == []
+
+
+def test_what_was_learnt_for_a_network_goes_with_what_it_was_learnt_by_and_last_of_all() -> None:
+    gone = Flow(Bridge.INT, 1, 2, Match(), vni=Vni(5000))
+    assert ordered(Forget((gone, replace(gone, priority=3)))) == [
+        (Bridge.INT, ["delete_strict", "delete_strict"]),
+        (Bridge.TUN, ["delete"]),
+    ]
+    [_, (_, [learnt])] = steps([Change(0, OVS, Forget((gone,)), "test")])
+    assert learnt == f"delete {text.render_learnt(Vni(5000))}"
 
 
 def test_an_entry_of_another_kind_of_nve_is_a_bug() -> None:

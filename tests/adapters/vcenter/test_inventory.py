@@ -61,6 +61,26 @@ def nic(bench: Bench, vm: str) -> Nic | None:
     return next((nic for nic in read(bench).nics.values() if nic.vm_name == vm), None)
 
 
+def test_after_trouble_the_first_answer_is_believed_and_no_whole_wait_for_news(bench: Bench) -> None:
+    vcenter = bench.again(wait=300.0)
+
+    def troubled() -> bool:
+        try:
+            vcenter.inventory.read()
+        except Retry:
+            return True
+        return False
+
+    try:
+        vcenter.inventory.watch(lambda hosts: None)
+        vcenter.inventory.read()
+        vcenter.inventory._session.sever()  # as a hang does that ends
+        assert eventually(troubled)
+        assert eventually(lambda: not troubled()), "it was asked again, but for a change, and there is none"
+    finally:
+        vcenter.close()
+
+
 def test_the_whole_is_read_without_a_watch(bench: Bench) -> None:
     inventory = read(bench)
     assert {host.name for host in inventory.hosts.values()} == {"esx1", "esx2", "esx3"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import OwnerMark
 from isthmus.model.tags import Vni
-from lab.vcenter import NotBuilt, Simulator, Topology
+from lab.vcenter import Hang, NotBuilt, Simulator, Topology
 from tests.adapters.vcenter.bench import Bench, settings_of
 
 sim = pytest.mark.sim
@@ -46,6 +47,43 @@ def refusal(settings: VcenterSettings) -> str:
         read(settings)
     assert "vCenter" in str(caught.value) or "thumbprint" in str(caught.value) or "ca_file" in str(caught.value)
     return str(caught.value)
+
+
+def test_who_leaves_does_not_wait_for_a_vcenter_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        settings = VcenterSettings(f"https://127.0.0.1:{port}/sdk", "u", lambda: "p", insecure=True, timeout=90)
+        session, faults = Session(settings), []
+
+        def enter() -> None:
+            try:
+                session.call(lambda content: content)
+            except Retry as fault:
+                faults.append(fault)
+
+        entering = threading.Thread(target=enter, daemon=True)
+        entering.start()
+        held, _ = silent.accept()
+        leaving = threading.Thread(target=session.close, daemon=True)
+        leaving.start()
+        leaving.join(45)
+        entering.join(45)
+        held.close()
+        assert not leaving.is_alive()
+        assert not entering.is_alive()
+        assert len(faults) == 1
+
+
+@sim
+def test_a_log_out_that_is_not_answered_is_not_waited_for(simulator: Simulator) -> None:
+    session = Session(settings_of(simulator, timeout=90))
+    session.call(lambda content: content)
+    rule = simulator.faults.add(Hang(), method="Logout")
+    leaving = threading.Thread(target=session.close, daemon=True)
+    leaving.start()
+    leaving.join(45)
+    simulator.faults.release(rule)
+    assert not leaving.is_alive()
 
 
 @sim

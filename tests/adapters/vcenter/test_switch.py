@@ -218,10 +218,12 @@ def test_a_mark_of_a_newer_release_is_left_alone(bench: Bench, switch: Switch) -
 
 
 def test_a_name_held_by_another_switch_is_refused_with_its_holder(bench: Bench, switch: Switch) -> None:
-    key = bench.operator.make_port_group("uplink", "shared name", 7)
-    [result] = apply(switch, CreatePortGroup(dvs(switch), spec("shared name")))
-    assert result.outcome is Outcome.REFUSED
-    assert key in result.detail
+    marked = marks.encoded(spec("its mark").mark)
+    for name, description in (("shared name", ""), ("its mark", marked), ("its old mark", marks.HANDED_BACK + marked)):
+        key = bench.operator.make_port_group("uplink", name, 7, description)
+        [result] = apply(switch, CreatePortGroup(dvs(switch), spec(name)))
+        assert result.outcome is Outcome.REFUSED, description
+        assert key in result.detail
 
 
 HOSTILE = {

@@ -164,9 +164,10 @@ class Laws:
         return [domain for dvs in switches for domain in self._domains(dvs, HostId(place))]
 
     def _subject(self, group: PortGroup, nic: NicId | None = None) -> str:
-        if group.mark is None or group.mark.owner != OWNER:
+        mark = group.mark or group.handed_back or group.lost
+        if mark is None or mark.owner != OWNER:
             return group.name
-        return f"NIC {nic}" if self.setting.design.nve.knows_ports else f"VNI {int(group.mark.vni)}"
+        return f"NIC {nic}" if self.setting.design.nve.knows_ports else f"VNI {int(mark.vni)}"
 
     def _wanted_network(self, vm: Vm, nic: VmNic) -> str | None:
         """The network that a NIC should speak on now, None if none."""

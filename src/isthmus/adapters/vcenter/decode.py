@@ -7,7 +7,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from isthmus.adapters.vcenter.marks import decoded
+from isthmus.adapters.vcenter.marks import decoded, handed_back, newer_schema
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.model.observed import Access, NoVlan, PortGroupState, PrivateVlan, Trunk, VlanSpec
 from isthmus.model.tags import ALL_VIDS, MAX_VID, MIN_VID, NO_VIDS, Vid, VidRange, VidSet
@@ -72,6 +72,8 @@ def port_group(config: Any, name: str | None, uplink_keys: frozenset[str] = froz
         forged_transmits=_either(mac and mac.forgedTransmits, security and security.forgedTransmits),
         promiscuous=_either(mac and mac.allowPromiscuous, security and security.allowPromiscuous),
         mac_learning=bool(learning and learning.enabled),
+        handed_back=handed_back(config.description),
+        unjudged=newer_schema(config.description) is not None,
     )
 
 

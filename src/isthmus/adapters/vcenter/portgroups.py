@@ -59,8 +59,8 @@ class PortGroups:
         return f"adopted {held.key}"
 
     def alter(self, action: AlterPortGroup) -> str:
-        """Bring back what we own of it, if it is still what the plan saw."""
-        group, config = self._ours(action.key, action.spec.mark)
+        """Bring back what we own of it, if it is still what the plan saw.  If handed back, it is taken up again."""
+        group, config = self._ours(action.key, action.spec.mark, or_handed_back=True)
         if config is None or config.configVersion != action.version:
             raise Retry(f"port group {action.key} changed since it was read")
         with faults_of(f"port group {action.key}"), accepted(f"port group {action.key}"):
@@ -94,12 +94,14 @@ class PortGroups:
             self._tasks.run(lambda _: group.ReconfigureDVPortgroup_Task(spec), "disown port group")
         return f"disowned {action.key}"
 
-    def _ours(self, key: str, mark: OwnerMark) -> tuple[Any, Any]:
+    def _ours(self, key: str, mark: OwnerMark, *, or_handed_back: bool = False) -> tuple[Any, Any]:
         # vSphere API: a port group's key is its managed object's id.
         group = self._session.object(PortGroup, key)
         config = self._config(group)
         if config is not None:
             held = marks.decoded(config.description)
+            if held is None and or_handed_back:
+                held = marks.handed_back(config.description)
             if held is None or not same_object(held, mark):
                 raise Refused(f"port group {key} is {whose(config.description)}: it is left alone")
         return group, config

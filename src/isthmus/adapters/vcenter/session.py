@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 POOL = 16  # HTTP connections kept open per session; more threads than tasks in flight never call at once
 SPELLING = "write it as https://vcenter.example.org[:port][/sdk]"
+FAREWELL = 1.0  # seconds given to a log-out
 IDLE = 600.0  # vCenter forgets sessions idle for 30 minutes (older: 15); ours is never idle for longer than this
 
 
@@ -154,17 +155,31 @@ class Session:
 
     def close(self) -> None:
         """Log out and hang up.  A vCenter that does not answer is not waited for: its session will expire."""
-        with self._lock:
-            content, was_in, self._logged_in, self._content = self._content, self._logged_in, False, None
-        if was_in and content is not None:
+        content = self._left()
+        if content is not None:
             try:
-                with faults_of(self.place):
+                with faults_of(self.place), self.waiting(min(0.0, FAREWELL - self.settings.timeout)):
                     content.sessionManager.Logout()
             except Exception as fault:
                 log.info("%s: no log-out: %s", self.place, fault)
         self.sever()
         if self._stub is not None:
             self._stub.DropConnections()
+
+    def _left(self) -> Any:
+        """Be logged out as far as we are concerned.  Gives what to say so with; None if there is nobody to tell."""
+        # Who is logging in holds the lock until there is an answer.  Cut off, it has one at once.
+        free = self._lock.acquire(timeout=0.2)
+        if not free:
+            self.sever()
+            free = self._lock.acquire(timeout=FAREWELL)
+        if not free:
+            return None
+        try:
+            content, was_in, self._logged_in, self._content = self._content, self._logged_in, False, None
+        finally:
+            self._lock.release()
+        return content if was_in else None
 
     def _entered(self) -> tuple[Any, int]:
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable
-from http.client import HTTPSConnection
+from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 
 from isthmus.model.faults import Refused
@@ -21,9 +21,19 @@ class PinnedConnection(HTTPSConnection):
     """
 
     def __init__(
-        self, host: str, port: int, *, pin: str | None, place: str, patience: Callable[[], float], **rest: Any
+        self,
+        host: str,
+        port: int,
+        *,
+        context: ssl.SSLContext,
+        timeout: float,
+        pin: str | None,
+        place: str,
+        patience: Callable[[], float],
+        **rest: Any,
     ) -> None:
-        super().__init__(host, port, **rest)
+        super().__init__(host, port, context=context, timeout=timeout, **rest)
+        self._trust, self._made_within = context, timeout
         self._pin, self._place, self._patience = normal_thumbprint(pin) if pin else None, place, patience
 
     def request(self, *what: Any, **rest: Any) -> None:
@@ -33,10 +43,15 @@ class PinnedConnection(HTTPSConnection):
         super().request(*what, **rest)
 
     def connect(self) -> None:
-        super().connect()
+        self.timeout = min(self._made_within, self._patience())
+        HTTPConnection.connect(self)
+        # The handshake is a step of its own, so that who waits in it can be cut off.
+        sock = self._trust.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = sock
+        sock.do_handshake()
         if self._pin is None:
             return
-        seen = hashlib.sha256(self.sock.getpeercert(True) or b"").hexdigest()
+        seen = hashlib.sha256(sock.getpeercert(True) or b"").hexdigest()
         if seen != self._pin:
             self.close()
             raise Refused(
