@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import tracemalloc
+import sys
 
 import pytest
 
@@ -23,20 +23,18 @@ def test_a_hundred_thousand_events_leave_no_memory_behind(monkeypatch: pytest.Mo
     trial = Trial(7, OVSVAPP)
     trial.heed = False
     trial.furnish("red", "blue", vms=0)
-    sizes = []
-    tracemalloc.start()
+    blocks = []
     born = 0
     for _ in range(CHAPTERS):
         for _ in range(EVENTS // CHAPTERS // 50):
             born = fifty_events(trial, born)
         trial.run(4000)  # an hour of rest, after which only what there is should be left
         gc.collect()
-        sizes.append(tracemalloc.get_traced_memory()[0])
-    tracemalloc.stop()
+        blocks.append(sys.getallocatedblocks())
     assert trial.events >= EVENTS
     assert trial.written > EVENTS / 20
-    growth = (sizes[-1] - sizes[1]) / (EVENTS * (CHAPTERS - 2) / CHAPTERS)
-    assert growth < 2, f"{growth:.1f} bytes are kept per event: {sizes}"
+    growth = (blocks[-1] - blocks[1]) / (EVENTS * (CHAPTERS - 2) / CHAPTERS)
+    assert growth < 0.01, f"{growth:.3f} pieces of memory are kept per event: {blocks}"
     trial.heed = True
     trial.rest()
     trial.end()

@@ -5,6 +5,7 @@ Law: what is watched is read off the far sides alone; no thought of the core is 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,8 +58,9 @@ in_every_design = pytest.mark.parametrize("design", _params(DESIGNS.values()))
 where_ports_are_tagged = pytest.mark.parametrize(
     "design", _params(design for design in DESIGNS.values() if design.place is PlaceKind.DV_PORT)
 )
+SEEDS = int(os.environ.get("SEEDS", "3"))
 with_many_seeds = pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, SEEDS))]
 )
 
 

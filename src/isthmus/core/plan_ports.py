@@ -91,7 +91,7 @@ def _plan_host(
     _say_lost(view, host, draft)
     for vid in sorted({item.vid for item in live}):
         if why := unheard(view, vid):
-            draft.cannot(host, why)
+            draft.cannot(f"VID {int(vid)}", why)
     diff = compare(view, target, realize(view, where, host, live), draft)
     if target not in view.known:
         draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
