@@ -5,6 +5,7 @@ from __future__ import annotations
 from isthmus.core.design import Design
 from isthmus.model.change import Change, SetDvPort
 from isthmus.model.faults import Retry
+from lab.wire.faults import ALWAYS
 from tests.faults.trial import Killed, Trial, in_every_design, where_ports_are_tagged, with_many_seeds
 
 
@@ -148,29 +149,54 @@ def test_a_host_whose_ports_cannot_be_written_delays_no_other(design: Design, se
     trial.end()
 
 
-@in_every_design
+@where_ports_are_tagged
 @with_many_seeds
-def test_a_vcenter_that_throttles_is_asked_less_and_served_all_the_same(design: Design, seed: int) -> None:
+def test_a_vcenter_that_throttles_is_asked_ever_more_seldom_whatever_happens_meanwhile(
+    design: Design, seed: int
+) -> None:
     trial = Trial(seed, design)
     names = trial.furnish("red", "blue")
-    throttled = 0
+    refused: list[float] = []
 
     def throttle(change: Change) -> None:
-        nonlocal throttled
-        if change.target.kind in ("dvs", "vss") and trial.dice.random() < 0.8:
-            throttled += 1
+        if change.target.kind == "dvs":
+            refused.append(trial.lab.clock.now)
             raise Retry("503 Service Unavailable")
 
     trial.before_write = throttle
-    for _ in range(10):
-        name = trial.dice.choice(names)
-        trial.lab.vcenter.power(trial.lab.vm(name).id, trial.dice.random() < 0.5)
-        trial.lab.vcenter.move(trial.lab.vm(name).id, trial.elsewhere(name))
-        trial.run(60)
-    assert throttled < 600, f"{throttled} writes in 600 s at a vCenter that says it is too busy"
+    trial.lab.vcenter.power(trial.lab.vm(names[0]).id, False)  # to be closed, all the time
+    for _ in range(240):
+        name = trial.dice.choice(names[1:])
+        trial.lab.vcenter.power(trial.lab.vm(name).id, not trial.lab.vm(name).powered_on)
+        trial.run(0.5)
+    moments = sorted(set(refused))
+    assert 3 <= len(moments) <= 9, f"asked at {moments}"
     trial.before_write = lambda change: None
     trial.rest()
     trial.end()
+
+
+@in_every_design
+@with_many_seeds
+def test_while_one_source_fails_moves_are_followed_and_nothing_is_deleted(design: Design, seed: int) -> None:
+    for source in ("intent", "inventory"):
+        trial = Trial(seed, design)
+        names = trial.furnish("red", "blue")
+        groups = trial.lab.is_offered("blue", trial.lab.host("esx1"))
+        if source == "intent":
+            trial.lab.intent.faults.down = True
+            trial.lab.vcenter.move(trial.lab.vm(names[0]).id, trial.elsewhere(names[0]))
+        else:
+            trial.lab.vcenter.faults.fail("inventory", times=ALWAYS)
+        for name in names[1::2]:
+            trial.lab.vcenter.destroy(trial.lab.vm(name).id)
+        trial.lab.intent.remove_network("blue")
+        trial.run(trial.dice.choice((5, 300)))
+        assert trial.lab.is_offered("blue", trial.lab.host("esx1")) == groups, f"deleted without the {source}"
+        assert all(trial.lab.hears(a, frame_from=b) for a in names[::2] for b in names[::2] if a != b)
+        trial.rest()
+        assert not trial.lab.is_offered("blue", trial.lab.host("esx1"))
+        trial.end()
 
 
 @in_every_design

@@ -34,7 +34,7 @@ from isthmus.model.change import (
     SetDvPort,
 )
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.names import DvsId, HostId, NetworkId
+from isthmus.model.names import DvsId, HostId, NetworkId, VmId
 from isthmus.model.observed import Mirror, TargetId
 from isthmus.model.place import PlaceKind
 from isthmus.model.shard import VidPool
@@ -89,6 +89,8 @@ class Trial:
         self.meter = Meter(trials=1)
         self.written = 0
         self.events = 0
+        self.opened: list[VmId] = []
+        """The VMs whose ports were opened, one after the other."""
         self.heed = True
         """Whether the world is judged after each write.  (Costly: every NIC speaks to every other.)"""
         self.by_hand = by_hand or {}
@@ -234,6 +236,8 @@ class Trial:
             return
         match change.action:
             case SetDvPort(dvs=dvs, key=key, gate=Gate.OPEN):
+                if (nic := self.lab.vcenter.switches[dvs].ports[key].nic) is not None:
+                    self.opened.append(nic.vm)
                 self._check("ports_opened_before_their_nve_was_ready", self._opened, dvs, key)
             case RemovePortGroup() | RemoveHostPortGroup():
                 doubts = self.failing & {str(change.target), "intent", "inventory"}
