@@ -77,13 +77,13 @@ def mapped(entries: Mapping[NveKey, NveEntry]) -> set[tuple[Vid, Vni]]:
     """Which VIDs an appliance maps to which VNIs, read back from the flows it holds."""
     found: set[tuple[Vid, Vni]] = set()
     for flow in entries.values():
-        if not isinstance(flow, Flow) or flow.vni is None:
+        if not isinstance(flow, Flow) or (vni := flow.vni) is None:
             continue
-        if flow.match.vid is not None:
-            found.add((flow.match.vid, flow.vni))
+        if (vid := flow.match.vid) is not None:
+            found.add((vid, vni))
         for action in flow.actions:
             if isinstance(action, TAGGING):
-                found.add((action.vid, flow.vni))
+                found.add((action.vid, vni))
     return found
 
 

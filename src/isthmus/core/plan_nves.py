@@ -69,13 +69,16 @@ def compare(view: View, target: TargetId, wanted: Mapping[NveKey, NveEntry], dra
         return NveDiff(target, ready=False, maps=maps)
     missing: defaultdict[About, list[NveEntry]] = defaultdict(list)
     surplus: defaultdict[About, list[NveEntry]] = defaultdict(list)
+    entries, held_and_wanted = mirror.entries, 0
     for key, entry in wanted.items():
-        held = mirror.entries.get(key)
+        held = entries.get(key)
+        held_and_wanted += held is not None
         if held is not entry and held != entry:
             missing[about(entry)].append(entry)
-    for key, entry in mirror.entries.items():
-        if key not in wanted:
-            surplus[about(entry)].append(entry)
+    if held_and_wanted < len(entries):
+        for key, entry in entries.items():
+            if key not in wanted:
+                surplus[about(entry)].append(entry)
     return NveDiff(
         target,
         True,

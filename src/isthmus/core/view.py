@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isthmus.core.attach import Attachments, attach
@@ -21,6 +21,7 @@ from isthmus.model.observed import (
     StandardSwitchMirror,
     SwitchMirror,
     TargetId,
+    Trunk,
     Unknown,
 )
 from isthmus.model.place import PlaceKind
@@ -61,6 +62,8 @@ class View:
     """The marks of port groups that carry none any more, as far as can be told."""
     names: Mapping[str, int] = field(default_factory=dict)
     """How many networks have a name."""
+    trunks: tuple[PortGroupState, ...] = ()
+    """The trunk port groups of the shard's switches, uplinks left out: an appliance's NIC is in one of them."""
 
     @property
     def shard(self) -> Shard:
@@ -140,7 +143,15 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         groups,
         presumed,
         names,
+        tuple(_trunks(switches[dvs] for dvs in world.shard.switches if dvs in switches)),
     )
+
+
+def _trunks(switches: Iterable[SwitchMirror]) -> Iterator[PortGroupState]:
+    for mirror in switches:
+        for group in mirror.port_groups.values():
+            if isinstance(group.vlan, Trunk) and not group.is_uplink:
+                yield group
 
 
 def _presumed(
