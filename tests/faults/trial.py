@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,8 +90,8 @@ class Trial:
         self.meter = Meter(trials=1)
         self.written = 0
         self.events = 0
-        self.opened: list[VmId] = []
-        """The VMs whose ports were opened, one after the other."""
+        self.opened: deque[VmId] = deque(maxlen=100)
+        """The VMs whose ports were opened of late."""
         self.heed = True
         """Whether the world is judged after each write.  (Costly: every NIC speaks to every other.)"""
         self.by_hand = by_hand or {}
