@@ -30,6 +30,7 @@ BULK = vim.fault.DvsOperationBulkFault(
         vmodl.fault.HostNotReachable(),
         vmodl.fault.ManagedObjectNotFound(),
         vmodl.fault.RequestCanceled(),
+        vmodl.fault.SystemError(),
         BULK,
         TimeoutError("timed out"),
         ConnectionRefusedError(111, "refused"),

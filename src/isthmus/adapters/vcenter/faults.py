@@ -32,6 +32,7 @@ LATER = (
     vmodl.fault.HostCommunication,  # HostNotConnected, HostNotReachable
     vmodl.fault.ManagedObjectNotFound,
     vmodl.fault.RequestCanceled,
+    vmodl.fault.SystemError,  # an internal error of the server: shown, and asked again
 )
 DECIDE = (
     vim.fault.DvsNotAuthorized,
