@@ -32,6 +32,10 @@ class Admin:
     def close(self) -> None:
         Disconnect(self._si)
 
+    def log_in_again(self) -> None:
+        """After vCenter was away."""
+        self._si = self.login.connect()
+
     def end_other_sessions(self) -> None:
         """Everybody else is logged out, as after an operator's "terminate session"."""
         manager = self._si.RetrieveContent().sessionManager

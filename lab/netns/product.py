@@ -90,6 +90,10 @@ class Isthmus:
     def is_running(self, host: str) -> bool:
         return host in self._running and self._running[host].poll() is None
 
+    def pid(self, host: str) -> int:
+        """The number of its process."""
+        return self._running[host].pid
+
     def is_settled(self, host: str) -> bool:
         """Its process answers, and says that it has nothing to do."""
         if not self.is_running(host) or not self._path(host, "sock").exists():

@@ -13,6 +13,11 @@ from lab.netns.layout import Layout
 from lab.netns.state import WorldState
 from lab.netns.vcenter import Login
 from lab.vcenter import binary
+from lab.vcenter.control import Control
+from lab.vcenter.events import Events
+from lab.vcenter.faults import Faults
+from lab.vcenter.hosts import Hosts
+from lab.vcenter.sessions import Sessions
 
 USER = "administrator@vsphere.local"
 PATIENCE = 60.0
@@ -25,7 +30,7 @@ def start_simulator(state: WorldState, layout: Layout) -> Login:
     topology = state.write("topology", layout.topology().render())
     ready_file, log = directory / "vcenter.ready", directory / "vcenter.log"
     command = [str(binary()), f"-topology={topology}", f"-user={USER}", f"-ca-file={ca_file}"]
-    command += [f"-scratch={directory}", f"-migrate-ms={layout.migration_ms}"]
+    command += [f"-scratch={directory}", f"-migrate-ms={layout.migration_ms}", f"-control={controls_of(state)}"]
     secret = {"ISTHMUS_VCENTER_PASSWORD": password}
     # Its first line on standard output says where it serves.
     started = state.processes.start("vcenter", command, log, secret, answers=ready_file)
@@ -38,6 +43,30 @@ def start_simulator(state: WorldState, layout: Layout) -> Login:
     state.write("login", asdict(login))
     (directory / "password").write_text(password)
     return login
+
+
+def controls_of(state: WorldState) -> Path:
+    """The socket on which the simulator lets itself be spoilt."""
+    return state.directory / "vcenter.sock"
+
+
+class Meddling:
+    """What is done to the vCenter behind its clients' backs."""
+
+    def __init__(self, state: WorldState) -> None:
+        self._control = Control(controls_of(state))
+        self.faults = Faults(self._control)
+        self.sessions = Sessions(self._control)
+        self.events = Events(self._control)
+        self.hosts = Hosts(self._control)
+
+    def leave(self) -> None:
+        """The vCenter goes away while its hosts go on."""
+        self._control.do("vcenter.leave", proxied=False, retryAfter=0)
+
+    def come_back(self) -> None:
+        """It serves again; sessions and collectors are gone."""
+        self._control.do("vcenter.return")
 
 
 def _ready_line(path: Path) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from lab.netns.guest import Guest
 from lab.netns.layout import Layout
 from lab.netns.moves import Timing
 from lab.netns.ovs import OpenVswitch
-from lab.netns.simulator import start_simulator
+from lab.netns.simulator import Meddling, start_simulator
 from lab.netns.state import NotThere, WorldState
 from lab.netns.switches import far_end
 from lab.netns.vcenter import Login
@@ -57,6 +57,11 @@ class World:
     def switches(self) -> OpenVswitch:
         """The one Open vSwitch that acts out every distributed switch."""
         return switches_of(self.state)
+
+    @property
+    def meddling(self) -> Meddling:
+        """What may be done to the vCenter behind its clients' backs."""
+        return Meddling(self.state)
 
     @property
     def underlay(self) -> str:
