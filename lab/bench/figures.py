@@ -14,18 +14,21 @@ RESULTS = Path("build/bench.json")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value; `target` is an upper bound; `against` says what it was measured against."""
+    """One measured value; `against` says what it was measured against.
+
+    `target` is an upper bound; None for what is only told.
+    """
 
     name: str
     value: float
     unit: str
-    target: float
+    target: float | None
     against: str
 
     @property
     def met(self) -> bool:
         """Within its target."""
-        return self.value <= self.target
+        return self.target is None or self.value <= self.target
 
     def as_json(self) -> dict[str, object]:
         """As kept in build/bench.json."""
@@ -49,13 +52,21 @@ def seconds(work: Callable[[], object], runs: int = 5) -> float:
     return statistics.median(taken)
 
 
-def show(figures: Iterable[Figure]) -> None:
-    """Print the table and write build/bench.json."""
-    found = list(figures)
-    print(f"{'figure':62} {'value':>10}  {'target':>8}  against")
-    for figure in found:
-        mark = "" if figure.met else "  MISSED"
-        print(f"{figure.name:62} {figure.value:>8.3g} {figure.unit:<3}{figure.target:>6g}  {figure.against}{mark}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([figure.as_json() for figure in found], indent=1) + "\n")
-    print(f"written to {RESULTS}")
+def show(figures: Iterable[Figure], results: Path = RESULTS) -> None:
+    """Print the table, each figure as soon as it is measured, and write what it says to a file."""
+    found = []
+    print(f"{'figure':66} {'value':>10}  {'target':>8}  against")
+    for figure in figures:
+        found.append(figure)
+        print(row(figure), flush=True)
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps([figure.as_json() for figure in found], indent=1) + "\n")
+    missed = sum(not figure.met for figure in found)
+    print(f"{len(found)} figures, {missed} of them missed; written to {results}")
+
+
+def row(figure: Figure) -> str:
+    """A line of the table."""
+    mark = "" if figure.met else "  MISSED"
+    target = "-" if figure.target is None else f"{figure.target:g}"
+    return f"{figure.name:66} {figure.value:>8.3g} {figure.unit:<3}{target:>6}  {figure.against}{mark}"

@@ -6,6 +6,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -500,3 +501,28 @@ def test_a_target_that_stays_unknown_for_another_reason_is_not_told_of_as_known(
     small.clock.now += 61
     loop.step()
     assert any("no longer unknown: ovs:esx1" in record.message for record in caplog.records)
+
+
+def test_what_is_wrong_stays_shown_while_nothing_can_be_seen() -> None:
+    small, nve = Small(), Nve("esx1")
+    nve.observe_fault = Retry("no answer")
+    loop = small.loop(keeper := small.keeper("esx1", nve))
+    loop.step()
+    assert [(c.kind, c.about) for c in loop.seats["esx1"].conditions if c.kind == "unknown"] == [
+        ("unknown", "ovs:esx1")
+    ]
+
+    def nowhere(inventory: object) -> None:
+        raise Refused("the switch is gone")
+
+    keeper.charge = replace(keeper.charge, place=nowhere)  # type: ignore[arg-type]
+    loop.wake()
+    loop.step()
+    kinds = {c.kind for c in loop.seats["esx1"].conditions}
+    assert kinds >= {"waiting", "unknown"}
+    keeper.charge = replace(keeper.charge, place=small.keeper("esx1", nve).charge.place)
+    nve.observe_fault = None
+    small.clock.now += 120
+    loop.wake()
+    loop.step()
+    assert loop.seats["esx1"].conditions == {}

@@ -24,6 +24,8 @@ from isthmus.model.names import HostId
 
 log = logging.getLogger("isthmus")
 NEVER = float("inf")
+PASSING = ("fault", "waiting")
+"""Kinds of condition that hold for one round only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,10 @@ class Loop:
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
             self.openings.note(done, seat.woken_at, made_at)
-            self._note(seat, conditions_of(done, _refusals(seat.keeper), seat.keeper.named))
+            found = conditions_of(done, _refusals(seat.keeper), seat.keeper.named)
+            # A round that could not even be thought through says nothing against what was known before.
+            before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]
+            self._note(seat, (*found, *before))
             wait = self._wait(seat, done)
             if word is Word.RELEASED and done.settled:
                 seat.handed_back, seat.last, wait = True, None, NEVER
