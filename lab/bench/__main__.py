@@ -1,9 +1,30 @@
-"""`python -m lab.bench`: measure, print the table, write build/bench.json."""
+"""`python -m lab.bench [PART ...]`: measure, print the table, write build/bench.json."""
 
 from __future__ import annotations
 
-from lab.bench import core, flows
+import argparse
+import itertools
+
+from lab.bench import core, decoder, dvports, events, flows, moves
 from lab.bench.figures import show
 
+PARTS = {
+    "core": core.figures,
+    "decoder": decoder.figures,
+    "dvports": dvports.figures,
+    "events": events.figures,
+    "flows": flows.figures,
+    "moves": moves.figures,
+}
+
 if __name__ == "__main__":
-    show([*core.figures(), *flows.figures()])
+    parser = argparse.ArgumentParser(prog="python -m lab.bench", description=__doc__)
+    parser.add_argument(
+        "part",
+        nargs="*",
+        metavar="PART",
+        choices=[[], *PARTS],
+        help=f"{', '.join(PARTS)}; all of them if none is named",
+    )
+    asked = parser.parse_args().part or PARTS
+    show(itertools.chain.from_iterable(PARTS[part]() for part in asked))

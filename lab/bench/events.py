@@ -1,0 +1,171 @@
+"""What a single event costs, what one of many at once costs, and how soon a VM that comes up is in its network.
+
+Times are the simulator's own: from VmPoweredOnEvent to the last DvsPortReconfiguredEvent of the VM's port.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyVmomi import vim
+
+from lab.bench.dvports import NVES, first_start, furnished, vid_of
+from lab.bench.figures import Figure
+from lab.bench.inventories import Size, configure
+from lab.bench.keeping import Keeping
+from lab.bench.operator import Operator, all_finished, drained, finished, port_key
+from lab.bench.raw import Raw, switch_in, values
+from lab.vcenter import Simulator
+
+SIZE = Size(1000, 4)
+TIMES = 3
+BURST = 200
+BOOTS = 30
+E = vim.event
+
+
+def figures() -> Iterator[Figure]:
+    """On a switch with 1,000 ports, for a process that serves all of its four hosts."""
+    with furnished(SIZE) as (simulator, folder):
+        operator = Operator(simulator)
+        try:
+            floor = list(_boots(operator, _Floor(simulator), "floor"))
+            config, store = configure(folder / "one", simulator, SIZE, serve=SIZE.hosts), folder / "store"
+            first_start(config, store)
+            with Keeping(config, store) as kept:
+                kept.start()
+                kept.ask("settled")
+                kept.ask("quiet")
+                yield from _single(operator, kept)
+                yield from _burst(operator, kept)
+                yield from _latency(list(_boots(operator, kept, "kept")), floor)
+        finally:
+            operator.close()
+
+
+# --- calls and bytes ------------------------------------------------------------------------------------------
+
+
+def _single(operator: Operator, kept: Keeping) -> Iterator[Figure]:
+    """Each kind of event by itself, some times; the median of the calls."""
+    told: dict[str, list[dict[str, Any]]] = {}
+
+    def measured(what: str, do: Callable[[], object]) -> None:
+        kept.ask("reset")
+        do()
+        told.setdefault(what, []).append(kept.ask("quiet"))
+
+    for number in range(TIMES):
+        vms: list[Any] = []
+        measured("create", lambda: vms.append(operator.create(f"one-{number}", "esx0.lab", f"n{number}")))  # noqa: B023
+        [vm] = vms
+        measured("power-on", lambda: finished(vm.PowerOnVM_Task()))  # noqa: B023
+        measured("rename", lambda: finished(vm.Rename_Task(f"other-{number}")))  # noqa: B023
+        measured("vMotion", lambda: finished(operator.move(vm, "esx1.lab")))  # noqa: B023
+        measured("power-off", lambda: finished(vm.PowerOffVM_Task()))  # noqa: B023
+        measured("delete", lambda: finished(vm.Destroy_Task()))  # noqa: B023
+    for what, answers in told.items():
+        calls = statistics.median(sum(answer["calls"].values()) for answer in answers)
+        size = statistics.median(answer["bytes"] for answer in answers) / 1e6
+        polls = statistics.median(answer["long_polls"] for answer in answers)
+        rounds = f"{size:.2f} MB; and {polls:.0f} long polls; {SIZE.ports:,} ports, all {SIZE.hosts} hosts served"
+        yield Figure(f"vCenter calls for one VM's {what}", calls, "", 6, rounds)
+    for what in ("rename", "vMotion"):
+        writes = max(answer["vcenter_writes"] for answer in told[what])
+        yield Figure(f"vCenter writes for one VM's {what}", writes, "", 0, "its VID is the same on every host")
+
+
+def _burst(operator: Operator, kept: Keeping) -> Iterator[Figure]:
+    vms = operator.vms(BURST)
+    hosts = list(operator.hosts)
+    places = [vm.runtime.host.name for vm in vms]
+    kept.ask("reset")
+    all_finished(
+        [operator.move(vm, hosts[(hosts.index(place) + 1) % len(hosts)]) for vm, place in zip(vms, places, strict=True)]
+    )
+    told = kept.ask("settled", seconds=300) and kept.ask("quiet", seconds=300)
+    calls = sum(told["calls"].values())
+    most = ", ".join(f"{count} {name}" for name, count in sorted(told["calls"].items(), key=lambda x: -x[1])[:3])
+    against = f"{calls} calls ({most}), {told['vcenter_writes']} writes, {told['bytes'] / 1e6:.0f} MB"
+    yield Figure(f"vCenter calls per event, {BURST} vMotions at once", calls / BURST, "", 0.2, against)
+
+
+# --- how soon -------------------------------------------------------------------------------------------------
+
+
+def _latency(kept: list[float], floor: list[float]) -> Iterator[Figure]:
+    for name, share, target in (("p50", 50, 1.3), ("p99", 99, 2.0)):
+        mine, least = (statistics.quantiles(times, n=100, method="inclusive")[share - 1] for times in (kept, floor))
+        against = (
+            f"{mine * 1000:.0f} ms; a raw client that waits and writes: {least * 1000:.0f} ms; {BOOTS} VMs; {NVES}"
+        )
+        yield Figure(f"from power-on to an open port, {name}", mine / least, "x", target, against)
+
+
+def _boots(operator: Operator, kept: Any, name: str) -> Iterator[float]:
+    """Seconds from power-on until the port was open, VM by VM."""
+    collector = operator.events([E.VmPoweredOnEvent, E.DvsPortReconfiguredEvent])
+    ports: dict[str, str] = {}
+    kept.start()
+    for number in range(BOOTS):
+        host, network = f"esx{number % SIZE.hosts}.lab", f"n{number % SIZE.networks}"
+        vm = operator.create(f"{name}-{number}", host, network)
+        ports[vm._GetMoId()] = port_key(vm)
+        kept.ask("quiet")
+        finished(vm.PowerOnVM_Task())
+        kept.ask("quiet")
+    kept.ask("done")
+    came: dict[str, Any] = {}
+    opened: dict[str, Any] = {}
+    for event in drained(collector):
+        match event:
+            case E.VmPoweredOnEvent():
+                about: Any = event.vm
+                came[about.vm._GetMoId()] = event.createdTime
+            case E.DvsPortReconfiguredEvent():
+                opened |= dict.fromkeys(event.portKey, event.createdTime)
+    collector.DestroyCollector()
+    for moref, key in ports.items():
+        yield (opened[key] - came[moref]).total_seconds()
+
+
+class _Floor:
+    """A client that waits for VMs that run, and opens their port with a VID known beforehand."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._raw = Raw(simulator)
+        self._switch = switch_in(objects := self._raw.inventory())
+        self._groups = {found["obj"]: found.get("name", "") for found in map(values, objects)}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Read everything, then wait."""
+        self._thread.start()
+
+    def ask(self, what: str) -> None:
+        """Let it rest a moment, or end."""
+        time.sleep(0.25)
+        if what == "done":
+            self._stopping.set()
+            self._thread.join(5)
+            self._raw.close()
+
+    def _run(self) -> None:
+        self._raw.watch()
+        known: dict[str, dict[str, str]] = {}
+        version = ""
+        while not self._stopping.is_set():
+            version, changed = self._raw.updates(version, seconds=1)
+            for record in changed:
+                found = values(record)
+                before = known.setdefault(found["obj"], {})
+                ran, now = before.get("runtime.powerState"), found.get("runtime.powerState")
+                before |= found
+                if ran == "poweredOff" and now == "poweredOn":
+                    vid = vid_of(self._groups[before["portgroupKey"]])
+                    self._raw.write(self._switch, [(before["portKey"], vid)])
