@@ -161,8 +161,9 @@ def _growth(colds: dict[int, Cold]) -> Iterator[Figure]:
 
 def exponent(sizes: list[int], times: list[float]) -> float:
     """The power of the size that fits the times best."""
-    slope, _ = statistics.linear_regression([math.log(n) for n in sizes], [math.log(t) for t in times])
-    return float(slope)
+    fit = statistics.linear_regression([math.log(n) for n in sizes], [math.log(t) for t in times])
+    slope: float = fit.slope
+    return slope
 
 
 def _at_rest(config: Path, store: Path) -> Iterator[Figure]:

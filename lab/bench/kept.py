@@ -62,7 +62,7 @@ class Kept:
         self.meter.install()
         if store.exists():
             StoredNve.stored = pickle.loads(store.read_bytes())
-        wiring.OvsTarget = StoredNve  # type: ignore[attr-defined]
+        wiring.OvsTarget = StoredNve  # type: ignore[attr-defined,assignment]
         self.settings = load(config)
         tidy()
         self.empty = resident()

@@ -8,37 +8,18 @@ from isthmus.model.change import Gate, Hand, SetDvPort
 from isthmus.model.observed import Access, NoVlan
 from isthmus.model.shard import Duty
 from isthmus.model.tags import Vid
-from tests.core.town import ESX1, Town
+from tests.core.town import Town
 
 
 def undone(town: Town) -> list[Hand | None]:
     return [change.undoes for change in town.think().plan.changes]
 
 
-def test_opening_a_port_that_its_nve_serves_undoes_a_hand() -> None:
+def test_opening_a_port_that_wears_its_tag_may_undo_a_hand() -> None:
     town = Town().network("red").vm("a", "red").vm("b", "red")
     town.settle()
     town.tag("a", town.open_with("a"), blocked=True)
     assert undone(town) == [Hand.CLOSED_PORT]
-
-
-def test_opening_a_port_for_the_first_time_undoes_nothing() -> None:
-    town = Town().network("red").vm("a", "red")
-    assert set(undone(town)) == {None}  # the claim
-    for change in town.think().plan.changes:
-        town.make(change)
-    assert set(undone(town)) == {None}  # learnt and opened
-    town.settle()
-    town.vm("b", "red")
-    assert set(undone(town)) == {None}
-
-
-def test_a_port_whose_nve_lost_it_is_opened_as_for_the_first_time() -> None:
-    town = Town().network("red").vm("a", "red")
-    town.settle()
-    town.tag("a", town.open_with("a"), blocked=True)
-    town.flows[ESX1].clear()
-    assert Hand.CLOSED_PORT not in undone(town)
 
 
 def test_taking_anothers_tag_off_or_closing_what_should_be_closed_undoes_nothing_that_may_be_left() -> None:

@@ -17,7 +17,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from isthmus.app.backoff import Backoff
-from isthmus.app.hands import Policies
+from isthmus.app.hands import Policy
 from isthmus.app.keeper import Charge, Habits, Keeper, Placed
 from isthmus.app.loop import Loop, Timing
 from isthmus.app.observing import Sight
@@ -79,7 +79,7 @@ class Trial:
         pool: VidPool = LOOSE,
         *,
         distributed: bool = False,
-        by_hand: Policies | None = None,
+        by_hand: Policy = Policy.ENFORCE,
         habits: Habits = UNGUARDED,
         lab: Lab | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Trial:
         """The VMs whose ports were opened of late."""
         self.heed = True
         """Whether the world is judged after each write.  (Costly: every NIC speaks to every other.)"""
-        self.by_hand = by_hand or {}
+        self.by_hand = by_hand
         self.habits = habits
         self.lock = threading.RLock()
         self.before_write: Callable[[Change], None] = lambda change: None

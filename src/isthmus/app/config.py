@@ -143,13 +143,6 @@ class HostConfig(ApplianceConfig):
     reserved: Vids = NO_VIDS
 
 
-class ByHandConfig(Section):
-    """What to do about what another hand did to an object of ours, where it lets nobody into a network."""
-
-    port_groups: Policy = Policy.ENFORCE
-    closed_ports: Policy = Policy.ENFORCE
-
-
 class DeploymentConfig(Section):
     """One design on one distributed switch."""
 
@@ -164,7 +157,8 @@ class DeploymentConfig(Section):
     reuse: bool = False
     trunk_port_group: Text | None = None
     """For `check`: the port group of the appliances' trunk NICs.  Without it, any fitting trunk will do."""
-    by_hand: ByHandConfig = ByHandConfig()
+    by_hand: Policy = Policy.ENFORCE
+    """What to do about port groups of ours whose settings another hand changed."""
     appliance: ApplianceConfig = ApplianceConfig()
     host: Mapping[str, HostConfig] = Field(default_factory=dict)
 

@@ -6,7 +6,7 @@ doubles.  Only what joins nobody to a network is ever left: the core says which 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -15,7 +15,6 @@ from isthmus.model.change import (
     AlterPortGroup,
     Change,
     CreatePortGroup,
-    Gate,
     Hand,
     Outcome,
     RemovePortGroup,
@@ -25,14 +24,13 @@ from isthmus.model.change import (
 
 
 class Policy(Enum):
-    """What to do about what another hand did."""
+    """What to do about what another hand did to the settings of a port group."""
 
     ENFORCE = "enforce"  # put it right
     REPORT = "report"  # leave it and show it, until an operator says `apply --agree`
     ADOPT = "adopt"  # leave it, without a word
 
 
-Policies = Mapping[Hand, Policy]
 Gist = tuple[Hashable, Hashable]
 
 
@@ -61,7 +59,8 @@ class _Made:
 class Hands:
     """The memory of one shard."""
 
-    policies: Policies = field(default_factory=dict)
+    policy: Policy = Policy.ENFORCE
+    """What to do about the settings of a port group."""
     patience: int = 3
     first: float = 60.0
     """Seconds for which a contested object is left alone at first."""
@@ -96,14 +95,9 @@ class Hands:
             return None
         thing, gist = known
         made = self._made.get(thing)
-        if change.undoes is not None and not _closed_by_us(change.undoes, made):
-            match self.policies.get(change.undoes, Policy.ENFORCE):
-                case Policy.REPORT:
-                    return Left(change, "changed by another hand, and left so as configured (apply --agree undoes it)")
-                case Policy.ADOPT:
-                    return Left(change, "changed by another hand, and left so as configured", silent=True)
-                case Policy.ENFORCE:
-                    pass
+        if change.undoes is Hand.PORT_GROUP and self.policy is not Policy.ENFORCE:
+            reason = "changed by another hand, and left so as configured (apply --agree undoes it)"
+            return Left(change, reason, silent=self.policy is Policy.ADOPT)
         if made is None or made.gist != gist or not _may_be_left(change):
             return None
         if not made.noticed:
@@ -121,11 +115,6 @@ class Hands:
     def _wait(self, made: _Made) -> float:
         beyond = made.undone - self.patience
         return 0.0 if beyond < 0 else min(self.longest, self.first * 2 ** min(beyond, 30))
-
-
-def _closed_by_us(hand: Hand, made: _Made | None) -> bool:
-    """A port that this process itself claimed or closed is not closed by another hand."""
-    return hand is Hand.CLOSED_PORT and made is not None and made.gist[0] is not Gate.OPEN
 
 
 def _may_be_left(change: Change) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from isthmus.app.applying import carry_out
 from isthmus.app.backoff import Backoff
-from isthmus.app.hands import Hands, Left, Policies
+from isthmus.app.hands import Hands, Left, Policy
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Source, current_moves, in_force
 from isthmus.app.text import plain
@@ -56,8 +56,7 @@ class Charge:
     targets: Callable[[], tuple[Target, ...]]
     place: Callable[[Inventory], Placed]
     observe_only: bool = False
-    by_hand: Policies = field(default_factory=dict)
-    """What to do about what other hands did; ENFORCE where nothing is said."""
+    by_hand: Policy = Policy.ENFORCE
     released_after: frozenset[str] = frozenset()
     """The shards whose ports stand on this one's port groups: it can be released only when they are."""
     hosts_elsewhere: frozenset[str] = frozenset()

@@ -26,7 +26,6 @@ from isthmus.app.settings import Settings
 from isthmus.app.text import plain
 from isthmus.core.guard import Limits
 from isthmus.model.boundary import Target, Wake
-from isthmus.model.change import Hand
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
@@ -151,7 +150,7 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
     def charge(shard: str, place: Callable[[Inventory], Placed], targets: Callable[[], tuple[Target, ...]]) -> Charge:
         inventory = wiring.inventories[placing.vcenter]
         observe_only = deployment.observe_only
-        by_hand = {hand: getattr(deployment.by_hand, hand.value) for hand in Hand}
+        by_hand = deployment.by_hand
         return Charge(shard, deployment.design, wiring.intent, inventory, targets, place, observe_only, by_hand)
 
     charges = []

@@ -25,10 +25,11 @@ class Draft:
         *,
         guarded: bool = False,
         undoes: Hand | None = None,
+        asks: bool = False,
     ) -> int:
         """Add a change; the number to name it by."""
         number = len(self.changes)
-        self.changes.append(Change(number, target, action, reason, frozenset(after), guarded, undoes))
+        self.changes.append(Change(number, target, action, reason, frozenset(after), guarded, undoes, asks))
         return number
 
     def cannot(self, about: object, reason: str) -> None:

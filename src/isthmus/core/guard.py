@@ -23,11 +23,13 @@ def held_back(plan: Plan, limits: Limits, total: int) -> tuple[Plan, tuple[Chang
     """The plan that may be made now, and the changes that wait for an operator's word.
 
     `total` counts the objects (port groups and ports of ours) that the shard has.  All guarded changes are held or
-    none: a plan that wants too much is wrong as a whole, not in its last items.
+    none: a plan that wants too much is wrong as a whole, not in its last items.  What asks for a word always waits.
     """
-    guarded = [change.id for change in plan.changes if change.guarded]
-    if limits.allow(len(guarded), total):
+    asking = [change.id for change in plan.changes if change.asks]
+    guarded = [change.id for change in plan.changes if change.guarded and not change.asks]
+    held = asking if limits.allow(len(guarded), total) else [*asking, *guarded]
+    if not held:
         return plan, ()
-    allowed = plan.without(guarded)
+    allowed = plan.without(held)
     kept = {change.id for change in allowed.changes}
     return allowed, tuple(change for change in plan.changes if change.id not in kept)

@@ -296,25 +296,11 @@ def _open(
             reason,
             diff.learning(port.subject),
             guarded=port.step is Step.RETAG,
-            undoes=Hand.CLOSED_PORT if _closed_by_hand(port, diff) else None,
+            undoes=Hand.CLOSED_PORT if port.state.blocked and port.worn == port.wanted else None,
         )
         if port.step is Step.RETAG:
             retags[port.subject].append(number)
     return retags
-
-
-def _closed_by_hand(port: PortPlan, diff: NveDiff) -> bool:
-    """It wears its tag, its NVE serves the NIC behind it, and it is closed: isthmus never leaves it so.
-
-    Except between learning and opening, and between closing and forgetting: who made that very write knows.
-    """
-    missing = diff.missing.get(port.subject, ())
-    return (
-        port.state.blocked
-        and port.worn == port.wanted
-        and port.attachment is not None
-        and not any(_serves(entry, port.worn, port.attachment.nic) for entry in missing)
-    )
 
 
 def _bare(ports: Iterable[PortPlan], diff: NveDiff, closing: defaultdict[Subject, list[int]], draft: Draft) -> None:

@@ -140,10 +140,10 @@ class RemoveHostPortGroup:
 
 
 class Hand(Enum):
-    """What another hand has done to an object of ours, where isthmus itself would never have left it so."""
+    """What another hand may have done to an object of ours, where nobody is let into a network by it."""
 
-    PORT_GROUP = "port_groups"  # settings that we own are changed; none of it lets anybody into a network
-    CLOSED_PORT = "closed_ports"  # a DV port is closed that was open: its NVE knows its tag
+    PORT_GROUP = "port group"  # settings that we own are changed; none of it lets anybody into a network
+    CLOSED_PORT = "closed port"  # a DV port that wears its tag is closed, by a hand if not by us on the way to open it
 
 
 Action: TypeAlias = (
@@ -166,7 +166,8 @@ class Change:
     """One change to one target, to be made only when all those in `after` were made.
 
     `guarded` marks a delete or a retag of an open port that is not urgent for isolation: the guard may hold it back.
-    `undoes` names what another hand did, if that is all the change is for: it may be left as it is, if so configured.
+    `undoes` names what another hand may have done, if that is all the change is for: it may be left as it is.
+    `asks`: made only on an operator's word.
     """
 
     id: int
@@ -176,6 +177,7 @@ class Change:
     after: frozenset[int] = frozenset()
     guarded: bool = False
     undoes: Hand | None = None
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
