@@ -196,3 +196,17 @@ def test_why_a_nic_waits_names_the_port_group_that_lost_its_mark() -> None:
     [report] = [report for report in reports if report.nic.vm == "a"]
     assert (report.wired, report.behind) == (False, Side.VCENTER)
     assert "pg-red carries no mark" in report.why
+
+
+def test_a_second_network_of_the_same_name_takes_nothing_from_the_nics_of_the_first() -> None:
+    town = two_networks()
+    unmarked(town, "red")
+    town.networks[NetworkId("r2")] = Network(NetworkId("r2"), Vni(7001), "red")
+    town.settle()
+    assert vnis(town) == {5001, 5002}
+    mark = OwnerMark("isthmus", NetworkId("r2"), Vni(7001))
+    town.groups["pg-r2"] = replace(town.groups["pg-blue"], key="pg-r2", name="red (r2)", mark=mark)
+    town.vm("n", "r2")
+    town.settle()
+    assert vnis(town) == {5001, 5002, 7001}
+    assert not {vid for vid, vni in town.maps() if vni == 5001} & {vid for vid, vni in town.maps() if vni == 7001}

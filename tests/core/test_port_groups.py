@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from isthmus.core.guard import Limits, held_back
 from isthmus.model.change import CreatePortGroup
+from isthmus.model.intent import Network
 from isthmus.model.names import NetworkId
 from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
 from isthmus.model.shard import Duty
@@ -123,3 +125,51 @@ def test_a_vni_that_another_networks_port_group_still_carries_is_waited_for() ->
     town.nics.clear()
     town.settle()
     assert [group.mark and group.mark.network for group in town.groups.values()] == ["new"]
+
+
+def renumbered() -> Town:
+    """Red had VNI 5001 and has 6001 now, with a VM in it; green wants 5001."""
+    town = town_of_groups().vm("a", "red")
+    red = town.networks[NetworkId("red")]
+    town.networks[red.id] = replace(red, vni=Vni(6001))
+    town.settle()
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5001), "green")
+    return town
+
+
+def test_a_vni_that_a_network_gave_up_stays_its_own_as_long_as_nics_are_in_it() -> None:
+    town = renumbered()
+    mark = town.groups["pg-red"].mark
+    assert mark is not None
+    assert (mark.vni, mark.was) == (6001, (5001,))
+    thought = town.think()
+    assert any("was that of network red" in unmet.reason for unmet in thought.unmet)
+    assert [(change.asks, kind) for change, kind in zip(thought.plan.changes, kinds(thought), strict=True)] == [
+        (True, "AlterPortGroup")
+    ]
+    allowed, held = held_back(thought.plan, Limits(1000), 1000)
+    assert not allowed
+    assert len(held) == 1
+    town.ports.clear()
+    town.nics.clear()
+    town.settle()
+    assert {key: group.mark.vni for key, group in town.groups.items() if group.mark} == {
+        "pg-red": 6001,
+        "new-green": 5001,
+    }
+
+
+def test_an_operators_word_gives_a_former_vni_away() -> None:
+    town = renumbered()
+    town.settle()  # which makes what asks, too
+    assert town.groups["pg-red"].mark == OwnerMark("isthmus", NetworkId("red"), Vni(6001))
+    assert "new-green" in town.groups
+
+
+def test_a_network_may_take_its_former_vni_again_and_remembers_all_it_had() -> None:
+    town = town_of_groups().vm("a", "red")
+    red = town.networks[NetworkId("red")]
+    for vni in (6001, 7001, 6001):
+        town.networks[red.id] = replace(red, vni=Vni(vni))
+        town.settle()
+    assert town.groups["pg-red"].mark == OwnerMark("isthmus", red.id, Vni(6001), (Vni(5001), Vni(7001)))

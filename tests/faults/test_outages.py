@@ -5,6 +5,7 @@ from __future__ import annotations
 from isthmus.core.design import Design
 from isthmus.model.change import Change, SetDvPort
 from isthmus.model.faults import Retry
+from isthmus.model.names import NetworkId
 from lab.wire.faults import ALWAYS
 from tests.faults.trial import Killed, Trial, in_every_design, where_ports_are_tagged, with_many_seeds
 
@@ -214,4 +215,29 @@ def test_an_appliance_that_reboots_forgets_everything_and_is_told_again(design: 
         lost.faults.down = False
         trial.run(trial.dice.choice((1, 70)))
     trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_vni_that_one_network_gave_up_joins_nobody_to_the_next_though_an_appliance_does_not_know(
+    design: Design, seed: int
+) -> None:
+    trial = Trial(seed, design, distributed=bool(seed % 2))
+    trial.furnish("red", "blue", vms=6)
+    blind = trial.lab.nves[trial.dice.choice(sorted(trial.lab.nves))]
+    blind.faults.down = True
+    given_up = trial.lab.intent.networks[NetworkId("blue")].vni
+    trial.renumber("blue")
+    trial.run(trial.dice.choice((5, 100)))
+    trial.lab.intent.renumber("red", int(given_up))
+    trial.run(trial.dice.choice((5, 700)))
+    assert not trial.lab.leaks()
+    assert any("was that of network blue" in line for line in trial.conditions("unmet"))
+    trial.rest()
+    trial.laws.same = {f"VNI {int(given_up)}": "VNI 5003"}  # from now on it is red's, as its old one
+    trial.process.agree()  # now that every appliance has been told
+    trial.rest()
+    assert not trial.conditions("unmet")
+    assert {group.mark.network: group.mark.vni for group in trial.lab.groups_of_ours() if group.mark}["red"] == given_up
     trial.end()

@@ -8,7 +8,7 @@ from isthmus.core.allocate import Claim
 from isthmus.core.attach import Attachment
 from isthmus.core.view import View
 from isthmus.model.intent import Network
-from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.names import DvsId
 from isthmus.model.observed import DvPortState, OwnerMark, SwitchMirror
 from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
 from isthmus.model.scope import Domain, HostScope, NetworkSubject, PortSubject, Subject
@@ -41,10 +41,10 @@ def subject_at(view: View, dvs: DvsId, network: Network) -> NetworkSubject:
     return NetworkSubject(network.vni if key is None else view.marks[dvs, key].vni)
 
 
-def vni_holder(view: View, network: Network) -> NetworkId | None:
-    """Another network whose port group still carries this one's VNI: until it is gone the two would be one."""
-    held = [*view.marks.values(), *_handed_back_in_use(view)]
-    return next((mark.network for mark in held if mark.vni == network.vni and mark.network != network.id), None)
+def vni_holder(view: View, network: Network) -> OwnerMark | None:
+    """The mark of another network that has this one's VNI, or had it: until it is gone the two would be one."""
+    held = [mark for mark in (*view.marks.values(), *_handed_back_in_use(view)) if mark.network != network.id]
+    return next((mark for mark in held if network.vni in (mark.vni, *mark.was)), None)
 
 
 def _handed_back_in_use(view: View) -> Iterator[OwnerMark]:

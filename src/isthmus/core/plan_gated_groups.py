@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 from isthmus.core.claims import group_of, plugged_in
 from isthmus.core.draft import Draft
-from isthmus.core.port_groups import changed_by_hand, drift, mark_for, networks, remove_group, vni_is_taken
+from isthmus.core.port_groups import (
+    changed_by_hand,
+    drift,
+    give_vnis_away,
+    mark_for,
+    networks,
+    remove_group,
+    vni_is_taken,
+)
 from isthmus.core.view import View, name_of, switch_target
 from isthmus.model.change import AlterPortGroup, CreatePortGroup, Gate, Hand, PortGroupSpec, SetDvPort
 from isthmus.model.intent import Network
@@ -77,3 +85,5 @@ def _mend(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft: Draft) -
         reason = f"port group of {spec.mark.network}: {', '.join(wrong)}"
         undoes = Hand.PORT_GROUP if changed_by_hand(state, spec) else None
         draft.add(switch_target(dvs), action, reason, undoes=undoes)
+    else:
+        give_vnis_away(view, dvs, key, spec, draft)

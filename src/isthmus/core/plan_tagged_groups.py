@@ -13,7 +13,7 @@ from isthmus.core.allocate import Allocation
 from isthmus.core.claims import group_of, plugged_in, subject_at, wanted_group
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
-from isthmus.core.port_groups import drift, mark_for, networks, remove_group, vni_is_taken
+from isthmus.core.port_groups import drift, give_vnis_away, mark_for, networks, remove_group, vni_is_taken
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
 from isthmus.core.view import View, name_of, standard_switch_target, switch_target
@@ -152,7 +152,9 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
         return
     state = view.switches[dvs].port_groups[key]
     wrong = drift(state, spec)
-    if wrong:
+    if not wrong:
+        give_vnis_away(view, dvs, key, spec, draft)
+    else:
         action = AlterPortGroup(dvs, key, state.version, spec)
         # Off a VID that is another's it must at once; to leave its own for a better one can wait for an operator.
         worn = state.vlan.vid if isinstance(state.vlan, Access) else vid

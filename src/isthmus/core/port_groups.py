@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from isthmus.core.claims import plugged_in, vni_holder
 from isthmus.core.draft import Draft
 from isthmus.core.view import View, switch_target
-from isthmus.model.change import PortGroupSpec, RemovePortGroup
+from isthmus.model.change import AlterPortGroup, PortGroupSpec, RemovePortGroup
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId
 from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
@@ -17,19 +19,46 @@ def networks(view: View) -> list[Network]:
 
 
 def mark_for(view: View, dvs: DvsId, key: str | None, network: Network, draft: Draft) -> OwnerMark:
-    """The mark that the network's port group should carry; the one it has while its new VNI is still another's."""
+    """The mark that the network's port group should carry; the one it has while its new VNI is still another's.
+
+    A VNI that it had stays in the mark as long as NICs are plugged in: whether every appliance has let go of it, only
+    an operator knows.
+    """
     wanted = OwnerMark(view.shard.owner, network.id, network.vni)
     held = wanted if key is None else view.marks[dvs, key]
-    return held if held.vni != wanted.vni and vni_is_taken(view, network, draft) else wanted
+    if held.vni != wanted.vni and vni_is_taken(view, network, draft):
+        return held
+    if key is None or not plugged_in(view.switches[dvs], key):
+        return wanted
+    return replace(wanted, was=tuple(vni for vni in dict.fromkeys((*held.was, held.vni)) if vni != wanted.vni))
+
+
+def give_vnis_away(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft: Draft) -> None:
+    """Let other networks have the VNIs that this one had, if an operator says so."""
+    waiting = {n.vni for n in view.world.intent.networks.values() if n.id != spec.mark.network} & set(spec.mark.was)
+    if waiting:
+        kept = tuple(vni for vni in spec.mark.was if vni not in waiting)
+        action = AlterPortGroup(
+            dvs, key, view.switches[dvs].port_groups[key].version, replace(spec, mark=replace(spec.mark, was=kept))
+        )
+        said = ", ".join(str(int(vni)) for vni in sorted(waiting))
+        reason = (
+            f"another network waits for VNI {said}, which network {spec.mark.network} had: "
+            "agree when isthmus runs for every host with NICs of it, and has settled"
+        )
+        draft.add(switch_target(dvs), action, reason, asks=True)
 
 
 def vni_is_taken(view: View, network: Network, draft: Draft) -> bool:
     """Whether a port group of another network still carries the VNI, which is then said."""
     holder = vni_holder(view, network)
-    if holder is not None:
+    if holder is not None and holder.vni == network.vni:
+        reason = f"waits: a port group of network {holder.network} still has its VNI {int(network.vni)}"
+        draft.cannot(f"network {network.id}", reason)
+    elif holder is not None:
         reason = (
-            f"waits: a port group of network {holder} still has its VNI {int(network.vni)} "
-            "(two networks that are to swap their VNIs need a third VNI on the way)"
+            f"waits: VNI {int(network.vni)} was that of network {holder.network}, whose NICs an appliance without "
+            "isthmus may still serve with it; if there is none, apply --agree gives it away"
         )
         draft.cannot(f"network {network.id}", reason)
     return holder is not None
@@ -61,19 +90,21 @@ def changed_by_hand(state: PortGroupState, spec: PortGroupSpec) -> bool:
 
 
 def _said(mark: OwnerMark | None) -> str:
-    return "nothing" if mark is None else f"{mark.owner}'s network {mark.network}, VNI {int(mark.vni)}"
+    if mark is None:
+        return "nothing"
+    was = f" (it was {', '.join(str(int(vni)) for vni in mark.was)})" if mark.was else ""
+    return f"{mark.owner}'s network {mark.network}, VNI {int(mark.vni)}{was}"
 
 
 def remove_group(view: View, dvs: DvsId, key: str, after: tuple[int, ...], draft: Draft) -> None:
     """Remove a port group of ours that nobody wants, unless NICs are plugged in or the intent is only remembered."""
     mark = view.marks[dvs, key]
     in_use = plugged_in(view.switches[dvs], key)
+    wanted = mark.network in view.world.intent.networks
+    why = f"network {mark.network} has another port group" if wanted else f"network {mark.network} is not wanted"
     if in_use:
-        wanted = mark.network in view.world.intent.networks
-        why = f"network {mark.network} has another port group" if wanted else f"network {mark.network} is not wanted"
         draft.cannot(f"port group {key}", f"{why}, but {in_use} NICs are plugged in")
     elif not view.world.intent.fresh:
         draft.cannot(f"port group {key}", "not wanted any more, but the intent is only remembered")
     else:
-        reason = f"network {mark.network} is not wanted"
-        draft.add(switch_target(dvs), RemovePortGroup(dvs, key, mark), reason, after, guarded=True)
+        draft.add(switch_target(dvs), RemovePortGroup(dvs, key, mark), why, after, guarded=True)

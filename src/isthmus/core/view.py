@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from isthmus.core.segments import Whereabouts
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
 from isthmus.model.observed import (
+    Access,
     NoVlan,
     NveMirror,
     Observed,
@@ -25,9 +26,9 @@ from isthmus.model.observed import (
     Unknown,
 )
 from isthmus.model.place import PlaceKind
-from isthmus.model.scope import Domain, HostScope, Subject, SwitchScope
+from isthmus.model.scope import Domain, HostScope, NetworkSubject, Subject, SwitchScope
 from isthmus.model.shard import Shard, VidPool, World
-from isthmus.model.tags import Vid
+from isthmus.model.tags import Vid, Vni
 
 
 def switch_target(dvs: DvsId) -> TargetId:
@@ -126,7 +127,9 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
     for (dvs, key), mark in sorted(marks.items()):
         groups[dvs, mark.network] = (*groups.get((dvs, mark.network), ()), key)
     names = Counter(network.name for network in world.intent.networks.values())
-    presumed = _presumed(design, world, switches, names)
+    maps = {target: bindings_of(mirror) for target, mirror in nves.items()}
+    served = frozenset(found for mapped in maps.values() for found in mapped)
+    presumed = _presumed(design, world, switches, groups, served)
     attachments = attach(world.intent, world.inventory, marks, presumed)
     return View(
         design,
@@ -137,7 +140,7 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         nves,
         frozenset(known),
         unknown,
-        {target: bindings_of(mirror) for target, mirror in nves.items()},
+        maps,
         marks,
         attachments,
         groups,
@@ -155,27 +158,48 @@ def _trunks(switches: Iterable[SwitchMirror]) -> Iterator[PortGroupState]:
 
 
 def _presumed(
-    design: Design, world: World, switches: Mapping[DvsId, SwitchMirror], names: Mapping[str, int]
+    design: Design,
+    world: World,
+    switches: Mapping[DvsId, SwitchMirror],
+    groups: Mapping[tuple[DvsId, NetworkId], tuple[str, ...]],
+    served: frozenset[tuple[Vid, Subject]],
 ) -> dict[tuple[DvsId, str], OwnerMark]:
     """Whose the port groups were that look like ours and carry no mark: as handed back, else as their name says.
 
-    A name proves nothing.  It is only asked what a NIC may keep that its NVE serves already.
+    A name proves nothing.  It is only asked what a NIC may keep that its NVE serves already.  Where several networks
+    have the name it is one without a port group of its own here, whose VNI the NVEs map for a VID that is worn there.
     """
     if design.place is not PlaceKind.DV_PORT:
         return {}
-    named = {
-        name_of(network, names): OwnerMark(world.shard.owner, network.id, network.vni)
-        for network in world.intent.networks.values()
-    }
+    named: defaultdict[str, list[Network]] = defaultdict(list)
+    for network in world.intent.networks.values():
+        for name in {network.name or network.id, f"{network.name} ({network.id})"}:
+            named[name].append(network)
     found: dict[tuple[DvsId, str], OwnerMark] = {}
     for dvs, mirror in switches.items():
         for key, group in mirror.port_groups.items():
             if group.mark is not None or group.unjudged or group.is_uplink or not _looks_like_ours(group):
                 continue
-            mark = group.handed_back or named.get(group.name)
-            if mark is not None and mark.owner == world.shard.owner:
-                found[dvs, key] = mark
+            candidates = named.get(group.name, [])
+            if len(candidates) > 1:
+                vnis = _vnis_in(mirror, key, served)
+                candidates = [n for n in candidates if n.vni in vnis and (dvs, n.id) not in groups]
+            if group.handed_back is not None:
+                if group.handed_back.owner == world.shard.owner:
+                    found[dvs, key] = group.handed_back
+            elif len(candidates) == 1:
+                found[dvs, key] = OwnerMark(world.shard.owner, candidates[0].id, candidates[0].vni)
     return found
+
+
+def _vnis_in(mirror: SwitchMirror, key: str, served: frozenset[tuple[Vid, Subject]]) -> set[Vni]:
+    """The VNIs that NVEs map for the VIDs that open ports of a port group wear."""
+    vids = {
+        port.vlan.vid
+        for port in mirror.ports.values()
+        if port.port_group == key and not port.blocked and port.vlan_own and isinstance(port.vlan, Access)
+    }
+    return {subject.vni for vid, subject in served if vid in vids and isinstance(subject, NetworkSubject)}
 
 
 def _looks_like_ours(group: PortGroupState) -> bool:

@@ -53,11 +53,15 @@ VlanSpec: TypeAlias = NoVlan | Access | Trunk | PrivateVlan
 
 @dataclass(frozen=True, slots=True)
 class OwnerMark:
-    """Says that an object is ours: of which installation, for which network.  Kept in a port group's description."""
+    """Says that an object is ours: of which installation, for which network.  Kept in a port group's description.
+
+    `was` are VNIs that the network had before: an appliance whose process is down may still use them for its VMs.
+    """
 
     owner: str
     network: NetworkId
     vni: Vni
+    was: tuple[Vni, ...] = ()
     schema: int = 1
 
 

@@ -17,9 +17,12 @@ HOSTILE = st.text(max_size=60) | st.sampled_from(["", " ", "a b", "x\ny", "%2f",
 MARK = OwnerMark("isthmus", NetworkId("9d0c…"), Vni(5001))
 
 
-@given(HOSTILE, HOSTILE, st.integers(1, MAX_VNI), HOSTILE)
-def test_any_mark_reads_back_under_any_text(owner: str, network: str, vni: int, below: str) -> None:
-    mark = OwnerMark(owner, NetworkId(network), Vni(vni))
+VNI = st.builds(Vni, st.integers(1, MAX_VNI))
+
+
+@given(HOSTILE, HOSTILE, VNI, st.lists(VNI, max_size=3), HOSTILE)
+def test_any_mark_reads_back_under_any_text(owner: str, network: str, vni: Vni, was: list[Vni], below: str) -> None:
+    mark = OwnerMark(owner, NetworkId(network), vni, tuple(was))
     text = marks.described(mark, below)
     assert marks.decoded(text) == mark
     assert marks.first_line(text).isascii()
@@ -58,6 +61,8 @@ def test_a_mark_that_was_handed_back_is_no_mark_and_can_be_taken_up_again(owner:
         "isthmus/1 owner=a network=b vni=0",
         "isthmus/1 owner=a network=b vni=16777216",
         "isthmus/1 owner=a network=b vni=x",
+        "isthmus/1 owner=a network=b vni=5 was=x",
+        "isthmus/1 owner=a network=b vni=5 was=0",
         "isthmus/1 owner=%ff network=b vni=1",
         "isthmus/1 owner=a network=b vni=5 more=c",
         "isthmus/1owner=a network=b vni=5",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tracemalloc
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -100,6 +101,19 @@ def test_every_kind_of_vlan_reads_as_pyvmomi_reads_it(vlan: Any, inherited: bool
 def test_a_vlan_setting_of_a_kind_nobody_knows_is_not_taken_for_untagged() -> None:
     data = SMALL.replace(b"SwitchTrunkVlanSpec", b"SwitchQuantumVlanSpec")
     with pytest.raises(ValueError, match="QuantumVlanSpec"):
+        values(Drip(data, 1000), FETCH_DV_PORTS)
+
+
+def test_a_vlan_setting_without_its_kind_but_with_a_vlan_is_not_taken_for_untagged() -> None:
+    data = re.sub(rb'xsi:type="[^"]*TrunkVlanSpec"', b"", SMALL)
+    assert data != SMALL
+    with pytest.raises(ValueError, match="unknown type"):
+        values(Drip(data, 1000), FETCH_DV_PORTS)
+
+
+def test_values_in_a_foreign_namespace_make_no_shorter_list() -> None:
+    data = SMALL.replace(b"<returnval", b'<returnval xmlns="urn:vim26"')
+    with pytest.raises(HTTPException, match="foreign namespace"):
         values(Drip(data, 1000), FETCH_DV_PORTS)
 
 

@@ -109,7 +109,7 @@ def _vlan(vlan: Element | None) -> VlanSpec:
             return trunk((_number(piece, "start"), _number(piece, "end")) for piece in vlan.findall(VIM + "vlanId"))
         case "PvlanSpec":
             return PrivateVlan(Vid(_number(vlan, "pvlanId")))
-        case "VlanSpec" | "":
+        case "VlanSpec" | "" if all(part.tag == VIM + "inherited" for part in vlan):
             return NoVlan()
         case other:  # to take it for untagged would be a guess
             raise ValueError(f"a VLAN setting of unknown type {other!r}")

@@ -40,7 +40,8 @@ def handed_back(description: str | None) -> OwnerMark | None:
 
 def encoded(mark: OwnerMark) -> str:
     """The line that says so."""
-    return f"isthmus/{SCHEMA} owner={_quoted(mark.owner)} network={_quoted(mark.network)} vni={int(mark.vni)}"
+    was = f" was={','.join(str(int(vni)) for vni in mark.was)}" if mark.was else ""
+    return f"isthmus/{SCHEMA} owner={_quoted(mark.owner)} network={_quoted(mark.network)} vni={int(mark.vni)}{was}"
 
 
 def decoded(description: str | None) -> OwnerMark | None:
@@ -49,10 +50,11 @@ def decoded(description: str | None) -> OwnerMark | None:
     if found is None or int(found["schema"]) != SCHEMA:
         return None
     words = dict(word.partition("=")[::2] for word in found["words"].split())
-    if words.keys() != {"owner", "network", "vni"}:
+    if words.keys() - {"was"} != {"owner", "network", "vni"}:
         return None
     try:
-        return OwnerMark(_unquoted(words["owner"]), NetworkId(_unquoted(words["network"])), Vni(int(words["vni"])))
+        was = tuple(Vni(int(vni)) for vni in words.get("was", "").split(",") if vni)
+        return OwnerMark(_unquoted(words["owner"]), NetworkId(_unquoted(words["network"])), Vni(int(words["vni"])), was)
     except ValueError:
         return None
 

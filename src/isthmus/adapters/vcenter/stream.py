@@ -108,7 +108,10 @@ def _taken(response: Element, count: int, streamed: Streamed[T]) -> list[T]:
     """Read the first `count` children and forget them."""
     done = response[: max(0, count)]
     del response[: max(0, count)]
-    return [streamed.read(value) for value in done if value.tag == f"{VIM}returnval"]
+    values = [value for value in done if value.tag.endswith("returnval")]
+    if any(value.tag != f"{VIM}returnval" for value in values):  # to pass it over would make a shorter list
+        raise HTTPException(f"answer to {streamed.info.wsdlName} is in a foreign namespace")
+    return [streamed.read(value) for value in values]
 
 
 def _plain(answer: HTTPResponse) -> Source:

@@ -81,11 +81,15 @@ def _told(envelope: Element, stub: Any) -> UpdateSet:
     page = envelope.find(f"*/{VIM}WaitForUpdatesExResponse/{VIM}returnval")
     if page is None:
         raise Rich("no page")
-    filters = [
-        FilterUpdate([_update(update, stub) for update in found.findall(VIM + "objectSet")])
-        for found in page.findall(VIM + "filterSet")
-    ]
+    filters = [_filter(found, stub) for found in page.findall(VIM + "filterSet")]
     return UpdateSet(said(page, "version"), flag(page, "truncated"), filters)
+
+
+def _filter(found: Element, stub: Any) -> FilterUpdate:
+    parts = {part.tag.removeprefix(VIM) for part in found}
+    if parts - {"filter", "objectSet"}:  # a missingSet
+        raise Rich(str(parts))
+    return FilterUpdate([_update(update, stub) for update in found.findall(VIM + "objectSet")])
 
 
 def _update(update: Element, stub: Any) -> ObjectUpdate:
