@@ -137,7 +137,7 @@ def _start(config: Path, store: Path) -> Cold:
 
 def _median(colds: list[Cold]) -> Cold:
     def middle(name: str) -> float:
-        return statistics.median(getattr(cold, name) for cold in colds)
+        return float(statistics.median(getattr(cold, name) for cold in colds))
 
     return Cold(middle("wall"), middle("cpu"), int(middle("memory")), colds[-1].told)
 
@@ -162,8 +162,7 @@ def _growth(colds: dict[int, Cold]) -> Iterator[Figure]:
 def exponent(sizes: list[int], times: list[float]) -> float:
     """The power of the size that fits the times best."""
     fit = statistics.linear_regression([math.log(n) for n in sizes], [math.log(t) for t in times])
-    slope: float = fit.slope
-    return slope
+    return fit.slope
 
 
 def _at_rest(config: Path, store: Path) -> Iterator[Figure]:
