@@ -16,7 +16,7 @@ from lab.vcenter import binary
 from lab.vcenter.control import Control
 from lab.vcenter.events import Events
 from lab.vcenter.faults import Faults
-from lab.vcenter.hosts import Hosts
+from lab.vcenter.hosts import Hosts, Vms
 from lab.vcenter.sessions import Sessions
 
 USER = "administrator@vsphere.local"
@@ -58,7 +58,7 @@ class Meddling:
         self.faults = Faults(self._control)
         self.sessions = Sessions(self._control)
         self.events = Events(self._control)
-        self.hosts = Hosts(self._control)
+        self.hosts, self.vms = Hosts(self._control), Vms(self._control)
 
     def leave(self) -> None:
         """The vCenter goes away while its hosts go on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections import defaultdict
@@ -50,8 +51,19 @@ def furnished(stage: Stage, places: Mapping[str, tuple[str, Network, int]]) -> N
 
 
 def settled(stage: Stage, patience: float = 60.0) -> bool:
-    """The process says that it has nothing to do, and it is the truth of this moment."""
+    """The process says that all is as it is wanted."""
     return until(lambda: stage.isthmus.is_settled(ALL), patience) is not None
+
+
+def at_rest(stage: Stage) -> bool:
+    """The process has looked at everything and has nothing to do, though it may have something to complain of."""
+    if not stage.isthmus.is_running(ALL):
+        return False
+    told = stage.isthmus.ask(ALL, "show", "--json")
+    status = json.loads(told.stdout) if told.returncode == 0 else {"daemon": False}
+    return status.get("daemon", True) and all(
+        shard["state"] not in ("starting", "waiting") and not shard["pending"] for shard in status["shards"]
+    )
 
 
 @dataclass(slots=True)
