@@ -28,13 +28,15 @@ def mark_for(view: View, dvs: DvsId, key: str | None, network: Network, draft: D
     held = wanted if key is None else view.marks[dvs, key]
     if held.vni != wanted.vni and vni_is_taken(view, network, draft):
         return held
-    if key is None or not plugged_in(view.switches[dvs], key):
+    if held == wanted or key is None or not plugged_in(view.switches[dvs], key):
         return wanted
     return replace(wanted, was=tuple(vni for vni in dict.fromkeys((*held.was, held.vni)) if vni != wanted.vni))
 
 
 def give_vnis_away(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft: Draft) -> None:
     """Let other networks have the VNIs that this one had, if an operator says so."""
+    if not spec.mark.was:
+        return
     waiting = {n.vni for n in view.world.intent.networks.values() if n.id != spec.mark.network} & set(spec.mark.was)
     if waiting:
         kept = tuple(vni for vni in spec.mark.was if vni not in waiting)
