@@ -109,28 +109,37 @@ def _latency(kept: list[float], floor: list[float]) -> Iterator[Figure]:
 def _boots(operator: Operator, kept: Any, name: str) -> Iterator[float]:
     """Seconds from power-on until the port was open, VM by VM."""
     collector = operator.events([E.VmPoweredOnEvent, E.DvsPortReconfiguredEvent])
-    ports: dict[str, str] = {}
     kept.start()
+    kept.ask("quiet")
     for number in range(BOOTS):
         host, network = f"esx{number % SIZE.hosts}.lab", f"n{number % SIZE.networks}"
         vm = operator.create(f"{name}-{number}", host, network)
-        ports[vm._GetMoId()] = port_key(vm)
+        key = port_key(vm)
         kept.ask("quiet")
+        drained(collector)
         finished(vm.PowerOnVM_Task())
-        kept.ask("quiet")
+        yield _opened(collector, key, lambda: kept.ask("quiet"))
     kept.ask("done")
-    came: dict[str, Any] = {}
-    opened: dict[str, Any] = {}
-    for event in drained(collector):
-        match event:
-            case E.VmPoweredOnEvent():
-                about: Any = event.vm
-                came[about.vm._GetMoId()] = event.createdTime
-            case E.DvsPortReconfiguredEvent():
-                opened |= dict.fromkeys(event.portKey, event.createdTime)
     collector.DestroyCollector()
-    for moref, key in ports.items():
-        yield (opened[key] - came[moref]).total_seconds()
+
+
+def _opened(collector: Any, key: str, rest: Callable[[], object]) -> float:
+    """Seconds from the only power-on to the last write of this port, once nobody writes any more."""
+    came: Any = None
+    opened: Any = None
+    end = time.monotonic() + 30
+    while opened is None and time.monotonic() < end:
+        rest()
+        for event in drained(collector):
+            match event:
+                case E.VmPoweredOnEvent():
+                    came = event.createdTime
+                case E.DvsPortReconfiguredEvent() if key in event.portKey:
+                    opened = event.createdTime
+    if came is None or opened is None:
+        raise RuntimeError(f"port {key} was not opened")
+    seconds: float = (opened - came).total_seconds()
+    return seconds
 
 
 class _Floor:
@@ -158,14 +167,15 @@ class _Floor:
     def _run(self) -> None:
         self._raw.watch()
         known: dict[str, dict[str, str]] = {}
-        version = ""
+        version, truncated = "", False
         while not self._stopping.is_set():
-            version, changed = self._raw.updates(version, seconds=1)
+            all_told = version != "" and not truncated
+            version, truncated, changed = self._raw.updates(version, seconds=1)
             for record in changed:
                 found = values(record)
                 before = known.setdefault(found["obj"], {})
-                ran, now = before.get("runtime.powerState"), found.get("runtime.powerState")
+                comes_up = before.get("runtime.powerState") != found.get("runtime.powerState") == "poweredOn"
                 before |= found
-                if ran == "poweredOff" and now == "poweredOn":
+                if all_told and comes_up:
                     vid = vid_of(self._groups[before["portgroupKey"]])
                     self._raw.write(self._switch, [(before["portKey"], vid)])

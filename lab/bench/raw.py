@@ -135,13 +135,13 @@ class Raw:
         arguments = f"{spec}<partialUpdates>false</partialUpdates>"
         self.text("CreateFilter", "PropertyCollector", self.collector, arguments)
 
-    def updates(self, version: str, seconds: int) -> tuple[str, list[Texts]]:
-        """The next version and what changed; the same version if nothing did."""
+    def updates(self, version: str, seconds: int) -> tuple[str, bool, list[Texts]]:
+        """The next version, whether there is more, and what changed; the same version if nothing did."""
         arguments = f"<version>{version}</version><options><maxWaitSeconds>{seconds}</maxWaitSeconds></options>"
         answer = self.call("WaitForUpdatesEx", "PropertyCollector", self.collector, arguments)
         found = texts(answer, OBJECT, "objectSet")
-        versions = [text for name, text in found[0] + found[-1] if name == "version"]
-        return (versions[-1] if versions else version), found[1:]
+        about = dict(pair for pair in found[0] + found[-1] if pair[0] in ("version", "truncated"))
+        return about.get("version", version), about.get("truncated") == "true", found[1:]
 
 
 def values(record: Texts) -> dict[str, str]:
