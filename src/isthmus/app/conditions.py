@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from isthmus.app import describing
 from isthmus.app.keeper import Round
-from isthmus.model.change import Outcome
+from isthmus.model.change import Change, Outcome
 from isthmus.model.observed import TargetId, Unknown
 
 
@@ -50,7 +50,7 @@ def _conditions(
     for warning in last.thought.warnings:
         yield Condition("warning", "shard", warning)
     for change in last.held:
-        yield Condition("held", f"{named(change.target)}: {describing.action(change.action)}", "waits for --agree")
+        yield Condition("held", f"{named(change.target)}: {describing.action(change.action)}", _held(change))
     for left in last.left:
         if not left.silent:
             yield Condition(
@@ -63,3 +63,7 @@ def _conditions(
     for act, result in failed.items():
         if act not in done_since:
             yield Condition("failed", f"{named(result.change.target)}: {describing.action(act)}", result.detail)
+
+
+def _held(change: Change) -> str:
+    return f"waits for apply --agree: {change.reason}"
