@@ -130,7 +130,9 @@ class Hostd:
         outdated = self.wires.outdated(self.inventory)
         if outdated:
             # A NIC that got another MAC keeps its identity: it goes here and comes back with the next cable.
-            self._apply(_without(self.inventory, {cable.nic for cable in outdated}), places)
+            # One that has come meanwhile has no cable yet.
+            new = {nic.id for nic in plugged(self.inventory)} - self.wires.cables.keys()
+            self._apply(_without(self.inventory, new | {cable.nic for cable in outdated}), places)
             self.wires.remove(outdated)
         self.wires.remove_machines(self.inventory)
 
