@@ -41,8 +41,8 @@ def figures() -> Iterator[Figure]:
                 kept.ask("settled")
                 kept.ask("quiet")
                 yield from _single(operator, kept)
-                yield from _burst(operator, kept)
                 yield from _latency(list(_boots(operator, kept, "kept")), floor)
+                yield from _bursts(operator, kept)
         finally:
             operator.close()
 
@@ -79,19 +79,31 @@ def _single(operator: Operator, kept: Keeping) -> Iterator[Figure]:
         yield Figure(f"vCenter writes for one VM's {what}", writes, "", 0, "its VID is the same on every host")
 
 
-def _burst(operator: Operator, kept: Keeping) -> Iterator[Figure]:
+def _bursts(operator: Operator, kept: Keeping) -> Iterator[Figure]:
+    """Many at once: moves, which need no write, and power-offs, which need two for each port."""
     vms = operator.vms(BURST)
     hosts = list(operator.hosts)
     places = [vm.runtime.host.name for vm in vms]
+
+    def move_all() -> list[Any]:
+        return [
+            operator.move(vm, hosts[(hosts.index(place) + 1) % len(hosts)])
+            for vm, place in zip(vms, places, strict=True)
+        ]
+
+    yield _burst("vMotions", move_all, kept)
+    yield _burst("power-offs", lambda: [vm.PowerOffVM_Task() for vm in vms], kept)
+
+
+def _burst(what: str, begin: Callable[[], list[Any]], kept: Keeping) -> Figure:
     kept.ask("reset")
-    all_finished(
-        [operator.move(vm, hosts[(hosts.index(place) + 1) % len(hosts)]) for vm, place in zip(vms, places, strict=True)]
-    )
-    told = kept.ask("settled", seconds=300) and kept.ask("quiet", seconds=300)
+    all_finished(begin())
+    kept.ask("settled", seconds=300)
+    told = kept.ask("quiet", seconds=300)
     calls = sum(told["calls"].values())
     most = ", ".join(f"{count} {name}" for name, count in sorted(told["calls"].items(), key=lambda x: -x[1])[:3])
     against = f"{calls} calls ({most}), {told['vcenter_writes']} writes, {told['bytes'] / 1e6:.0f} MB"
-    yield Figure(f"vCenter calls per event, {BURST} vMotions at once", calls / BURST, "", 0.2, against)
+    return Figure(f"vCenter calls per event, {BURST} {what} at once", calls / BURST, "", 0.2, against)
 
 
 # --- how soon -------------------------------------------------------------------------------------------------
