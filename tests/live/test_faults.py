@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -49,6 +50,8 @@ PLACES = {
 }
 TENANTS = {name: network for name, (_, network, _) in PLACES.items()}
 LAB_SESSIONS: set[str] = set()
+NUMBERS = itertools.count(20)
+"""Of addresses: a VM that takes another's is not found until its peers forget the other's MAC."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def stage(machine: None) -> Iterator[Stage]:
         try:
             yield set_up
         finally:
-            print(set_up.isthmus.log(ALL)[-6000:])
+            print(set_up.isthmus.log(ALL)[-6000:], made.state.tail("hostd.log"))
 
 
 @contextlib.contextmanager
@@ -99,16 +102,16 @@ def test_sessions_that_end_again_and_again_in_every_way_delete_nothing_and_delay
         assert deletes() == 0
         assert ping.stop().lost == 0
     assert until(lambda: right_everywhere(stage, [*PLACES, "s0", "s1", "s2", "s3"]), 30) is not None
-    assert stage.isthmus.log(ALL).count(" close") == 0
+    assert ": close" not in stage.isthmus.log(ALL)
     gone(stage, "s0", "s1", "s2", "s3")
 
 
 def test_what_happens_while_vcenter_is_away_is_survived_or_followed_after(stage: Stage) -> None:
     """Away for three times the longest back-off: an appliance's switch restarts, HA restarts a VM elsewhere."""
-    made, appliance = stage.world, stage.world.appliance(ESX1)
-    stage.boot("h", ESX1, RED, 9)
+    made, appliance, number = stage.world, stage.world.appliance(ESX1), next(NUMBERS)
+    stage.boot("h", ESX1, RED, number)
     assert until(lambda: is_open(stage, "h")) is not None
-    assert stage.guest("c").reaches("10.0.0.9", 15)
+    assert stage.guest("c").reaches(f"10.0.0.{number}", 15)
     with company(stage, TENANTS):
         ping = stage.guest("c").keep_pinging("10.0.0.4", interval=0.02)
         other = stage.guest("d").keep_pinging("10.0.0.3", interval=0.02)
@@ -129,7 +132,7 @@ def test_what_happens_while_vcenter_is_away_is_survived_or_followed_after(stage:
         made.meddling.come_back()
         made.admin.log_in_again()
         assert until(lambda: right_everywhere(stage, [*PLACES, "h"]), 30) is not None
-        assert stage.guest("c").reaches("10.0.0.9", 15)
+        assert stage.guest("c").reaches(f"10.0.0.{number}", 15)
         assert [ping.stop().lost, other.stop().lost] == [0, 0]
     gone(stage, "h")
     assert settled(stage)
@@ -190,9 +193,9 @@ def test_whatever_becomes_of_the_events_everybody_is_where_they_belong_within_a_
     stage: Stage, spoil: Callable[[Meddling], None]
 ) -> None:
     admin, meddling = stage.world.admin, stage.world.meddling
-    here = [*PLACES, "e", "f"]
-    stage.boot("e", ESX1, RED, 8)
-    stage.boot("f", ESX2, BLUE, 8)
+    here, number = [*PLACES, "e", "f"], next(NUMBERS)
+    stage.boot("e", ESX1, RED, number)
+    stage.boot("f", ESX2, BLUE, number)
     assert until(lambda: right_everywhere(stage, here)) is not None
     spoil(meddling)
     try:
@@ -202,11 +205,12 @@ def test_whatever_becomes_of_the_events_everybody_is_where_they_belong_within_a_
             admin.migrate("e", ESX3)
             meddling.vms.appear("f", ESX1)
             admin.power_on("f")
-            stage.boot("g", ESX3, BLUE, 9)
+            stage.boot("g", ESX3, BLUE, next(NUMBERS))
             took = until(lambda: right_everywhere(stage, [*here, "g"]), QUICK["resync"] * 1.2 + 4)
             assert took is not None
-            assert stage.guest("c").reaches("10.0.0.8", 5)
-            assert stage.guest("g").reaches("10.0.0.8", 5)
+            # The lab itself, which acts out moves by their events, may be wrong about a VM for ten seconds.
+            assert stage.guest("c").reaches(f"10.0.0.{number}", 15)
+            assert stage.guest("g").reaches(f"10.0.0.{number}", 15)
     finally:
         meddling.events.resume()
         meddling.events.burst_filter(limit=0)
@@ -225,11 +229,11 @@ def test_a_port_that_another_vm_gets_while_it_is_being_opened_is_open_to_its_own
         for write in (0, 1):  # the claim, then the open
             first, second = f"first{write}", f"second{write}"
             rule = faults.add(Hang(), method="ReconfigureDVPort_Task", skip=write, count=1)
-            stage.boot(first, ESX1, green, 8)
+            stage.boot(first, ESX1, green, next(NUMBERS))
             assert until(lambda rule=rule: faults.struck(rule) == 1) is not None
             key = admin.dv_port(first)[1].key
             gone(stage, first)
-            stage.boot(second, ESX2, green, 9)
+            stage.boot(second, ESX2, green, next(NUMBERS))
             tenants.joined_by(second, green)
             assert admin.dv_port(second)[1].key == key
             faults.clear(rule)
@@ -254,13 +258,13 @@ HOSTILE = {
 
 
 def test_no_name_that_a_vm_takes_changes_anything_or_breaks_a_line(stage: Stage) -> None:
-    admin = stage.world.admin
-    stage.boot("n", ESX1, RED, 8)
+    admin, number = stage.world.admin, next(NUMBERS)
+    stage.boot("n", ESX1, RED, number)
     assert until(lambda: right_everywhere(stage, [*PLACES, "n"])) is not None
     assert settled(stage)
     vm = admin.vm("n")
     log = len(stage.isthmus.log(ALL))
-    ping = stage.guest("c").keep_pinging("10.0.0.8", interval=0.02)
+    ping = stage.guest("c").keep_pinging(f"10.0.0.{number}", interval=0.02)
     with counted(stage, "ReconfigureDVPort_Task") as writes:
         for name in HOSTILE.values():
             admin.wait(vm.Rename_Task(name))

@@ -51,7 +51,7 @@ def stage(machine: None) -> Iterator[Stage]:
         try:
             yield set_up
         finally:
-            print(set_up.isthmus.log(ALL)[-6000:])
+            print(set_up.isthmus.log(ALL)[-6000:], made.state.tail("hostd.log"))
 
 
 def killed_at_each_write(stage: Stage, deed: Callable[[], object], done: Callable[[], bool], *, after: bool) -> int:
@@ -247,5 +247,6 @@ def test_an_appliance_that_lost_everything_is_built_anew_and_the_others_go_on_me
         assert ping.stop().lost == 0
     assert settled(stage)
     assert sorted(appliance.own_bridges) == sorted(own)
-    assert until(lambda: flows(stage) == held, 30) is not None
+    until(lambda: flows(stage) == held, 10)
+    assert flows(stage) == held
     made.admin.destroy("d")
