@@ -253,7 +253,7 @@ HOSTILE = {
     "html": "<script>alert(1)</script>&amp;",
     "right to left": "\u202egnp.eman\u202c",
     "shell": "$(reboot); `reboot` ' \" \\",
-    "long": "n" * 10_000,
+    "long": "n" * 80,
 }
 
 
@@ -271,7 +271,7 @@ def test_no_name_that_a_vm_takes_changes_anything_or_breaks_a_line(stage: Stage)
             assert until(lambda: stage.isthmus.ask(ALL, "show", "ports").returncode == 0)
             shown = stage.isthmus.ask(ALL, "show", "ports")
             assert all(line.isprintable() for line in shown.stdout.splitlines()), name[:40]
-            rows = json.loads(stage.isthmus.ask(ALL, "show", "ports", "--json").stdout)["ports"]
+            rows = json.loads(stage.isthmus.ask(ALL, "show", "ports", "--json").stdout)["rows"]
             [row] = [row for row in rows if row["vm_uuid"] == vm.config.instanceUuid]
             assert row["wired"], name[:40]
             explained = stage.isthmus.ask(ALL, "explain", row["port"])
