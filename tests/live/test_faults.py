@@ -106,6 +106,7 @@ def test_sessions_that_end_again_and_again_in_every_way_delete_nothing_and_delay
     gone(stage, "s0", "s1", "s2", "s3")
 
 
+@pytest.mark.live_long
 def test_what_happens_while_vcenter_is_away_is_survived_or_followed_after(stage: Stage) -> None:
     """Away for three times the longest back-off: an appliance's switch restarts, HA restarts a VM elsewhere."""
     made, appliance, number = stage.world, stage.world.appliance(ESX1), next(NUMBERS)
@@ -257,6 +258,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.live_long
 def test_no_name_that_a_vm_takes_changes_anything_or_breaks_a_line(stage: Stage) -> None:
     admin, number = stage.world.admin, next(NUMBERS)
     stage.boot("n", ESX1, RED, number)
