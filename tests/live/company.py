@@ -34,6 +34,7 @@ class OneProcess(Isthmus):
     def _config(self, host: str, reserved: str) -> Mapping[str, Any]:
         config = dict(Isthmus._config(self, host, reserved))
         deployment = {**config["deployment"][DEPLOYMENT], "serve": "all"}
+        deployment["appliance"] = {**deployment["appliance"], "timeout": 2.0}
         vcenter = {name: {**table, "timeout": 5.0, "task_timeout": 20.0} for name, table in config["vcenter"].items()}
         return {**config, "deployment": {DEPLOYMENT: deployment}, "vcenter": vcenter, "loop": QUICK}
 

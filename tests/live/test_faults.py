@@ -121,6 +121,7 @@ def test_what_happens_while_vcenter_is_away_is_survived_or_followed_after(stage:
         made.meddling.leave()
         os.kill(int((appliance.ovs.rundir / "ovs-vswitchd.pid").read_text()), signal.SIGKILL)
         made.meddling.vms.appear("h", ESX3)
+        stage.isthmus.want(RED, BLUE, Network("green", 7003))
         appliance.ovs.start_vswitchd(made.state.processes)
         subprocess.run(
             ["ip", "-n", appliance.namespace, "addr", "replace", str(appliance.vtep), "dev", "br-phy"], check=True
@@ -132,10 +133,14 @@ def test_what_happens_while_vcenter_is_away_is_survived_or_followed_after(stage:
         assert "unreachable" in stage.isthmus.ask(ALL, "show").stdout
         made.meddling.come_back()
         made.admin.log_in_again()
+        assert made.admin.port_group_names() >= {"red", "blue"}
         assert until(lambda: right_everywhere(stage, [*PLACES, "h"]), 30) is not None
+        assert until(lambda: "green" in made.admin.port_group_names(), 30) is not None
         assert stage.guest("c").reaches(f"10.0.0.{number}", 15)
         assert [ping.stop().lost, other.stop().lost] == [0, 0]
     gone(stage, "h")
+    stage.isthmus.want(RED, BLUE)
+    assert until(lambda: "green" not in made.admin.port_group_names(), 15) is not None
     assert settled(stage)
 
 

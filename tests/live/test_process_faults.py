@@ -157,11 +157,11 @@ def test_killed_while_an_appliance_hangs_the_vm_is_opened_only_once_its_network_
         os.kill(vswitchd, signal.SIGSTOP)
         try:
             boot(stage, "h", ESX1, green, 9, tenants)
-            time.sleep(2)
+            time.sleep(3)  # the appliance has been given up by then
             assert not is_open(stage, "h")
             stage.isthmus.kill(ALL)
             stage.isthmus.restart(ALL)
-            time.sleep(2)
+            time.sleep(3)  # the appliance has been given up by then
             assert not is_open(stage, "h")
         finally:
             os.kill(vswitchd, signal.SIGCONT)
