@@ -59,7 +59,7 @@ in_every_design = pytest.mark.parametrize("design", _params(DESIGNS.values()))
 where_ports_are_tagged = pytest.mark.parametrize(
     "design", _params(design for design in DESIGNS.values() if design.place is PlaceKind.DV_PORT)
 )
-SEEDS = int(os.environ.get("SEEDS", "3"))
+SEEDS = int(os.environ.get("SEEDS", "2"))
 with_many_seeds = pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, SEEDS))]
 )
