@@ -342,3 +342,35 @@ def test_64_vms_that_move_at_once_are_served_before_they_arrive_without_a_write_
     for task in [vms[name].Destroy_Task() for name in names]:
         admin.wait(task)
     assert settled(stage)
+
+
+@pytest.mark.live_long
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a port that was never written has the same version for the next VM, and vCenter compares nothing else: "
+    "such a write is mended by the round that follows it",
+)
+def test_a_first_write_that_vcenter_carries_out_late_does_not_open_the_port_for_the_next_vm(stage: Stage) -> None:
+    """Where the network is known on the host already, a port is opened by its first write."""
+    admin, faults = stage.world.admin, stage.world.meddling.faults
+    rule = faults.add(Hang(), method="ReconfigureDVPort_Task", count=1)
+    try:
+        stage.boot("former", ESX1, RED, next(NUMBERS))
+        assert until(lambda: faults.struck(rule) == 1) is not None
+        key = admin.dv_port("former")[1].key
+        gone(stage, "former")
+        admin.create_vm("latter", ESX2, ["red"])
+        assert admin.dv_port("latter")[1].key == key
+        os.kill(stage.isthmus.pid(ALL), signal.SIGSTOP)
+        faults.clear(rule)
+        time.sleep(0.5)
+        opened = is_open(stage, "latter")
+        os.kill(stage.isthmus.pid(ALL), signal.SIGCONT)
+        if until(lambda: not is_open(stage, "latter"), 10) is None:
+            raise RuntimeError("it was not even mended")
+        assert not opened
+    finally:
+        os.kill(stage.isthmus.pid(ALL), signal.SIGCONT)
+        faults.clear()
+        gone(stage, "latter")
