@@ -6,9 +6,10 @@ A NIC is in a network because its port group carries our mark for that network; 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from isthmus.model.change import Unmet
 from isthmus.model.intent import Intent, Network, Port
@@ -18,21 +19,39 @@ from isthmus.model.observed import OwnerMark
 from isthmus.model.place import DvPort
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A NIC that belongs to a network.  `live` says that it should carry traffic now.
+class Attachment(NamedTuple):  # a round makes one for every NIC of a site, and asks most of them nothing
+    """A NIC that belongs to a network, as the port `listed` if the intent has one for it.
 
     `presumed`: its port group carries no mark any more, and was this network's as far as can be told: the NIC may be
     served as it is, and nothing of it is written.
     """
 
     nic: Nic
-    port: PortId
     network: Network
-    macs: tuple[Mac, ...]
-    addresses: tuple[str, ...]
-    live: bool
+    listed: Port | None = None
     presumed: bool = False
+
+    @property
+    def port(self) -> PortId:
+        """The port it is."""
+        return implied_port(self.nic.id, self.network.id) if self.listed is None else self.listed.id
+
+    @property
+    def macs(self) -> tuple[Mac, ...]:
+        """What it may send from: its own MAC first, then those of allowed pairs."""
+        if self.listed is None or not self.listed.allowed_pairs:
+            return (self.nic.mac,)
+        return tuple(dict.fromkeys((self.nic.mac, *(pair.mac for pair in self.listed.allowed_pairs))))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its known IP addresses."""
+        return () if self.listed is None else self.listed.addresses
+
+    @property
+    def live(self) -> bool:
+        """It should carry traffic now."""
+        return self.nic.powered_on and self.nic.connected and (self.listed is None or self.listed.admin_up)
 
     @property
     def place(self) -> DvPort | None:
@@ -44,13 +63,17 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Attachments:
-    """All attachments, by network and by host, and the NICs that could not be joined."""
+    """All attachments, by NIC, by network and by host, and the NICs that could not be joined."""
 
-    all: tuple[Attachment, ...]
-    by_network: Mapping[NetworkId, tuple[Attachment, ...]]
-    by_host: Mapping[HostId, tuple[Attachment, ...]]
-    by_vm: Mapping[VmId, tuple[Attachment, ...]]
+    by_nic: Mapping[NicId, Attachment]
+    by_network: Mapping[NetworkId, Sequence[Attachment]]
+    by_host: Mapping[HostId, Sequence[Attachment]]
     unmet: tuple[Unmet, ...] = ()
+
+
+Marks: TypeAlias = Mapping[tuple[DvsId, str], OwnerMark]
+"""The marks of port groups, by switch and key."""
+_Listed: TypeAlias = Mapping[tuple[VmId, Mac], Sequence[Port]]
 
 
 def implied_port(nic: NicId, network: NetworkId) -> PortId:
@@ -58,106 +81,97 @@ def implied_port(nic: NicId, network: NetworkId) -> PortId:
     return PortId(f"{nic}@{network}")
 
 
-def attach(
-    intent: Intent,
-    inventory: Inventory,
-    marks: Mapping[tuple[DvsId, str], OwnerMark],
-    presumed: Mapping[tuple[DvsId, str], OwnerMark] = MappingProxyType({}),
-) -> Attachments:
+def attach(intent: Intent, inventory: Inventory, marks: Marks, presumed: Marks = MappingProxyType({})) -> Attachments:
     """Attach every NIC in a port group of ours, or that names one of a standard switch.
 
-    `marks` are those of our port groups, by switch and key; `presumed` the marks of those that lost theirs.
+    `marks` are those of our port groups; `presumed` the marks of those that lost theirs.
     """
-    listed: dict[tuple[VmId, Mac], list[Port]] = defaultdict(list)
+    listed: defaultdict[tuple[VmId, Mac], list[Port]] = defaultdict(list)
     for port in intent.ports.values():
         listed[port.vm, port.mac].append(port)
     twins = _twins(inventory.nics.values(), listed)
+    carried, lost = _carried(marks, intent), _lost(presumed, intent)
     found: list[Attachment] = []
     unmet: list[Unmet] = []
     for nic in inventory.nics.values():
-        network = _network_of(nic, intent, marks)
+        network = _network_of(nic, carried, intent)
         if network is None:
-            lost = _lost_network(nic, intent, presumed)
-            if lost is not None and (attachment := _joined(nic, lost, listed)) is not None:
-                found.append(replace(attachment, presumed=True))
-            continue
-        if (nic.id.vm, nic.mac) in twins:
+            former = lost.get((nic.dvs, nic.port_group)) if lost else None
+            if former is not None and (attachment := _joined(nic, former, listed)) is not None:
+                found.append(attachment._replace(presumed=True))
+        elif twins and (nic.id.vm, nic.mac) in twins:
             unmet.append(Unmet(str(nic.id), f"two NICs of one VM identity carry MAC {nic.mac}: none is wired"))
-            continue
-        attachment = _joined(nic, network, listed)
-        if attachment is None:
-            unmet.append(Unmet(str(nic.id), _stranger(nic, network, listed)))
-        else:
+        elif (attachment := _joined(nic, network, listed)) is not None:
             found.append(attachment)
+        else:
+            unmet.append(Unmet(str(nic.id), _stranger(nic, network, listed)))
     return _indexed(found, unmet)
 
 
-def _network_of(nic: Nic, intent: Intent, marks: Mapping[tuple[DvsId, str], OwnerMark]) -> Network | None:
+def _carried(marks: Marks, intent: Intent) -> dict[tuple[DvsId | None, str | None], Network]:
+    """The wanted network that each port group of ours carries.
+
+    The mark rules until it is rewritten, so that all hosts change the VNI with it and none before.
+    """
+    return {
+        group: network if network.vni == mark.vni else replace(network, vni=mark.vni)
+        for group, mark in marks.items()
+        if (network := intent.networks.get(mark.network)) is not None
+    }
+
+
+def _lost(presumed: Marks, intent: Intent) -> dict[tuple[DvsId | None, str | None], Network]:
+    """The network that each port group was of before it lost its mark, if that is wanted, and with the same VNI."""
+    return {
+        group: network
+        for group, mark in presumed.items()
+        if (network := intent.networks.get(mark.network)) is not None and network.vni == mark.vni
+    }
+
+
+def _network_of(
+    nic: Nic, carried: Mapping[tuple[DvsId | None, str | None], Network], intent: Intent
+) -> Network | None:
     if nic.dvs is not None and nic.port_group is not None:
-        mark = marks.get((nic.dvs, nic.port_group))
-        network = intent.networks.get(mark.network) if mark else None
-        if network is None or mark is None or network.vni == mark.vni:
-            return network
-        # The mark rules until it is rewritten, so that all hosts change the VNI with it and none before.
-        return replace(network, vni=mark.vni)
-    if nic.network_name is not None:
-        return intent.networks.get(NetworkId(nic.network_name))
-    return None
+        return carried.get((nic.dvs, nic.port_group))
+    return intent.networks.get(NetworkId(nic.network_name)) if nic.network_name is not None else None
 
 
-def _lost_network(nic: Nic, intent: Intent, presumed: Mapping[tuple[DvsId, str], OwnerMark]) -> Network | None:
-    """The network that a NIC's port group was of before it lost its mark, if that is wanted, and with the same VNI."""
-    mark = presumed.get((nic.dvs, nic.port_group)) if nic.dvs is not None and nic.port_group is not None else None
-    network = intent.networks.get(mark.network) if mark else None
-    return network if network is not None and mark is not None and network.vni == mark.vni else None
-
-
-def _joined(nic: Nic, network: Network, listed: Mapping[tuple[VmId, Mac], list[Port]]) -> Attachment | None:
+def _joined(nic: Nic, network: Network, listed: _Listed) -> Attachment | None:
     """The NIC in this network, as its port; None if the network lists its ports and none of them is this NIC."""
-    ports = [port for port in listed.get((nic.id.vm, nic.mac), ()) if port.network == network.id]
-    if ports:
-        return _as_listed(nic, ports[0], network)
-    if network.ports_listed:
-        return None
-    live = nic.powered_on and nic.connected
-    return Attachment(nic, implied_port(nic.id, network.id), network, (nic.mac,), (), live)
+    if listed:
+        for port in listed.get((nic.id.vm, nic.mac), ()):
+            if port.network == network.id:
+                return Attachment(nic, network, port)
+    return None if network.ports_listed else Attachment(nic, network)
 
 
-def _as_listed(nic: Nic, port: Port, network: Network) -> Attachment:
-    macs = tuple(dict.fromkeys((nic.mac, *(pair.mac for pair in port.allowed_pairs))))
-    live = nic.powered_on and nic.connected and port.admin_up
-    return Attachment(nic, port.id, network, macs, port.addresses, live)
-
-
-def _twins(nics: Iterable[Nic], listed: Mapping[tuple[VmId, Mac], list[Port]]) -> set[tuple[VmId, Mac]]:
+def _twins(nics: Iterable[Nic], listed: _Listed) -> set[tuple[VmId, Mac]]:
     """Listed (VM, MAC) pairs that more than one NIC of the same network answers to."""
-    seen: dict[tuple[VmId, Mac, str | None], int] = defaultdict(int)
+    if not listed:
+        return set()
+    seen: defaultdict[tuple[VmId, Mac, str | None], int] = defaultdict(int)
     for nic in nics:
         if (nic.id.vm, nic.mac) in listed:
             seen[nic.id.vm, nic.mac, nic.port_group or nic.network_name] += 1
     return {(vm, mac) for (vm, mac, _), count in seen.items() if count > 1}
 
 
-def _stranger(nic: Nic, network: Network, listed: Mapping[tuple[VmId, Mac], list[Port]]) -> str:
+def _stranger(nic: Nic, network: Network, listed: _Listed) -> str:
     elsewhere = [str(port.network) for port in listed.get((nic.id.vm, nic.mac), ())]
     if elsewhere:
         return f"its port belongs to network {', '.join(elsewhere)}, but it is plugged into that of {network.id}"
     return f"no port of network {network.id} has this VM and MAC {nic.mac}"
 
 
-def _indexed(found: list[Attachment], unmet: list[Unmet]) -> Attachments:
-    by_network: dict[NetworkId, list[Attachment]] = defaultdict(list)
-    by_host: dict[HostId, list[Attachment]] = defaultdict(list)
-    by_vm: dict[VmId, list[Attachment]] = defaultdict(list)
+def _indexed(found: Iterable[Attachment], unmet: Iterable[Unmet]) -> Attachments:
+    by_nic: dict[NicId, Attachment] = {}
+    by_network: defaultdict[NetworkId, list[Attachment]] = defaultdict(list)
+    by_host: defaultdict[HostId, list[Attachment]] = defaultdict(list)
     for attachment in found:
+        nic = attachment.nic
+        by_nic[nic.id] = attachment
         by_network[attachment.network.id].append(attachment)
-        by_vm[attachment.nic.id.vm].append(attachment)
-        if attachment.nic.host is not None:
-            by_host[attachment.nic.host].append(attachment)
-    return Attachments(
-        tuple(found),
-        {key: tuple(group) for key, group in by_network.items()},
-        {key: tuple(group) for key, group in by_host.items()},
-        {key: tuple(group) for key, group in by_vm.items()},
-        tuple(unmet),
-    )
+        if nic.host is not None:
+            by_host[nic.host].append(attachment)
+    return Attachments(by_nic, dict(by_network), dict(by_host), tuple(unmet))

@@ -138,7 +138,7 @@ def _tagged(view: View, allocation: Allocation) -> Iterator[PortReport]:
         compare(view, target, realize(view, where, place, live), Draft()) for place, target in view.shard.nves.items()
     ]
     refused = {unmet.about: unmet.reason for unmet in allocation.unmet}
-    for attachment in view.attachments.all:
+    for attachment in view.attachments.by_nic.values():
         host = attachment.nic.host
         if host is None or host not in view.shard.hosts:
             continue

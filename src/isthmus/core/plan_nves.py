@@ -127,7 +127,7 @@ def _is_wanted(view: View, key: About) -> bool:
         case NetworkSubject(vni):
             return any(network.vni == vni for network in view.world.intent.networks.values())
         case PortSubject(port):
-            return any(attachment.port == port for attachment in view.attachments.all)
+            return any(attachment.port == port for attachment in view.attachments.by_nic.values())
         case _:
             return False
 

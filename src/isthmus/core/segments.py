@@ -91,10 +91,13 @@ class Whereabouts:
 
     def __init__(self, intent: Intent, inventory: Inventory, attachments: Attachments) -> None:
         self._hosts = inventory.hosts
-        self._attachments = attachments
+        self._attachments = attachments.by_network
         self._destinations: dict[VmId, set[HostId]] = {}
         for move in inventory.moves:
             self._destinations.setdefault(VmId(move.vm), set()).add(move.to)
+        self._moving: defaultdict[str, list[Attachment]] = defaultdict(list)
+        for attachment in attachments.by_nic.values() if self._destinations else ():
+            self._moving[attachment.nic.id.vm].append(attachment)
         self._peers: dict[NetworkId, list[Peer]] = {}
         for peer in intent.peers:
             self._peers.setdefault(peer.network, []).append(peer)
@@ -104,7 +107,7 @@ class Whereabouts:
         """Attachments of VMs that are announced for `host` and not there yet."""
         for vm, destinations in self._destinations.items():
             if host in destinations:
-                for attachment in self._attachments.by_vm.get(vm, ()):
+                for attachment in self._moving.get(vm, ()):
                     if attachment.nic.host != host and attachment.live:
                         yield attachment
 
@@ -135,7 +138,7 @@ class Whereabouts:
         )
 
     def _of(self, network: NetworkId) -> Iterator[_Member]:
-        for attachment in self._attachments.by_network.get(network, ()):
+        for attachment in self._attachments.get(network, ()):
             if attachment.live:
                 home = attachment.nic.host
                 moving = self._destinations.get(attachment.nic.id.vm)

@@ -56,7 +56,7 @@ class View:
     maps: Mapping[TargetId, frozenset[tuple[Vid, Subject]]] = field(default_factory=dict)
     """What each NVE maps, as far as it was ever read."""
     marks: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)
-    attachments: Attachments = field(default_factory=lambda: Attachments((), {}, {}, {}))
+    attachments: Attachments = field(default_factory=lambda: Attachments({}, {}, {}))
     groups: Mapping[tuple[DvsId, NetworkId], tuple[str, ...]] = field(default_factory=dict)
     """The keys of our port groups by switch and network."""
     presumed: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)

@@ -51,9 +51,9 @@ def port_of(view: View, mark: OwnerMark, port: DvPortState) -> PortId:
     """The port that a DV port in a port group of ours belongs to: of its NIC in that network, else one of its own."""
     if port.nic is None:
         return PortId(f"dv-port {port.key}")
-    for attachment in view.attachments.by_vm.get(port.nic.vm, ()):
-        if attachment.nic.id == port.nic and attachment.network.id == mark.network:
-            return attachment.port
+    attachment = view.attachments.by_nic.get(port.nic)
+    if attachment is not None and attachment.network.id == mark.network:
+        return attachment.port
     return implied_port(port.nic, mark.network)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 NetworkId = NewType("NetworkId", str)
 """Neutron network, Contrail virtual network, or the id given in an intent file."""
@@ -23,8 +22,7 @@ Mac = NewType("Mac", str)
 """An Ethernet address in lower case with colons; `mac()` makes one."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class NicId:
+class NicId(NamedTuple):  # looked up by the hundred thousand, for which a dataclass hashes and compares too slowly
     """A VM's network adapter: the VM and its device key."""
 
     vm: VmId
