@@ -7,10 +7,10 @@ from isthmus.core.explain import Side, explain
 from isthmus.model.intent import Port
 from isthmus.model.inventory import Move
 from isthmus.model.names import NetworkId, NicId, PortId, VmId
-from isthmus.model.observed import PortGroupState, TargetId, Trunk
+from isthmus.model.observed import Access, PortGroupState, TargetId, Trunk
 from isthmus.model.scope import HostScope
 from isthmus.model.shard import VidPool
-from isthmus.model.tags import VidSet
+from isthmus.model.tags import Vid, VidSet
 from tests.core.town import DVS, ESX1, ESX2, SWITCH, Town, gates, kinds
 
 
@@ -131,6 +131,15 @@ def test_a_tag_that_belongs_to_another_network_ends_at_once() -> None:
     town.settle()
     assert town.open_with("a") == stolen
     assert town.open_with("b") == own
+
+
+def test_a_vid_that_two_networks_wear_elsewhere_is_of_the_one_with_more_ports_and_opens_for_neither() -> None:
+    town = Town().network("red").network("blue").vm("x", "blue")
+    for name, network in (("a", "red"), ("b", "blue"), ("c", "blue")):
+        town.vm(name, network, ESX2).tag(name, 105, blocked=False)
+    town.settle()
+    assert town.ports["x"].vlan == Access(Vid(105))
+    assert town.ports["x"].blocked
 
 
 def test_a_port_open_without_a_tag_is_closed_or_tagged_in_the_first_write() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from isthmus.model.change import Unmet
 from isthmus.model.place import Place
@@ -30,9 +30,11 @@ class Hold(IntEnum):
     OPEN = 3  # an open place wears it
 
 
-@dataclass(frozen=True, slots=True)
-class Worn:
-    """Somebody is seen wearing `vid`: a place, or an NVE that still maps it (place None)."""
+class Worn(NamedTuple):  # tens of thousands in a round
+    """Somebody is seen wearing `vid`: a place, or an NVE that still maps it (place None).
+
+    A port group as the place of DV ports stands for `times` ports of it that nothing more needs to be known of.
+    """
 
     domain: Domain
     scope: Scope | None
@@ -40,6 +42,7 @@ class Worn:
     subject: Subject
     hold: Hold
     place: Place | None = None
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,39 +72,43 @@ CONTESTED = ForeignSubject("several subjects at once")
 Owners: TypeAlias = Mapping[tuple[Domain, Vid], Subject]
 
 
-def owners_of(worn: Iterable[Worn]) -> dict[tuple[Domain, Vid], Subject]:
-    """Who a VID belongs to in each domain.
+def _by_tag(worn: Iterable[Worn]) -> dict[tuple[Domain, Vid], list[Worn]]:
+    """Who is seen wearing each VID in each domain."""
+    found: defaultdict[tuple[Domain, Vid], list[Worn]] = defaultdict(list)
+    for wear in worn:
+        found[wear.domain, wear.vid].append(wear)
+    return found
+
+
+def _owner(wears: Sequence[Worn]) -> Subject:
+    """Who a VID belongs to in a domain, of those who are seen wearing it there.
 
     Where two subjects are seen wearing one VID the firmer hold keeps it; closed claims that meet yield both, since two
     writers that each see only the other's claim could not agree on a winner.
     """
-    seen: dict[tuple[Domain, Vid], dict[Subject, list[int]]] = {}
-    for wear in worn:
-        seen.setdefault((wear.domain, wear.vid), {}).setdefault(wear.subject, []).append(wear.hold)
-    return {key: _owner(subjects) for key, subjects in seen.items()}
-
-
-def _owner(subjects: Mapping[Subject, Sequence[int]]) -> Subject:
-    if len(subjects) == 1:
-        return next(iter(subjects))
-    foreign = [subject for subject in subjects if isinstance(subject, ForeignSubject)]
+    if _agree(wears):
+        return wears[0].subject
+    foreign = [wear.subject for wear in wears if isinstance(wear.subject, ForeignSubject)]
     if foreign:
         return foreign[0]
-    firmest = max(max(holds) for holds in subjects.values())
+    firmest = max(wear.hold for wear in wears)
     if firmest == Hold.CLAIMED:
         return CONTESTED
-    contenders = [subject for subject, holds in subjects.items() if max(holds) == firmest]
-    return min(contenders, key=lambda s: (Hold.KNOWN not in subjects[s], -len(subjects[s]), str(s)))
+    many: Counter[Subject] = Counter()
+    for wear in wears:
+        many[wear.subject] += wear.times
+    known = {wear.subject for wear in wears if wear.hold == Hold.KNOWN}
+    contenders = {wear.subject for wear in wears if wear.hold == firmest}
+    return min(contenders, key=lambda s: (s not in known, -many[s], str(s)))
 
 
-def contested(worn: Iterable[Worn]) -> frozenset[tuple[Domain, Vid]]:
-    """The VIDs that places of more than one subject wear in a domain."""
-    first: dict[tuple[Domain, Vid], Subject] = {}
-    return frozenset(
-        (wear.domain, wear.vid)
-        for wear in worn
-        if wear.place is not None and first.setdefault((wear.domain, wear.vid), wear.subject) != wear.subject
-    )
+def _is_contested(wears: Sequence[Worn]) -> bool:
+    """Places of more than one subject wear the VID."""
+    return not _agree(wears) and not _agree([wear for wear in wears if wear.place is not None])
+
+
+def _agree(wears: Sequence[Worn]) -> bool:
+    return all(wear.subject == wears[0].subject for wear in wears)
 
 
 def allocate(
@@ -112,39 +119,74 @@ def allocate(
     `unseen` names, by domain, an NVE that was never read: any VID that nobody is seen wearing may be known there.
     """
     worn = tuple(worn)
-    state = _State(pool, dict(owners_of(worn)), worn, unseen)
+    by_tag = _by_tag(worn)
+    state = _State(pool, {tag: _owner(wears) for tag, wears in by_tag.items()}, worn, unseen)
     bindings: dict[Place, Vid] = {}
     unmet: list[Unmet] = []
     # Places that wear something valid go first, so that no newcomer can take what is worn.
+    kept: list[tuple[Claim, Vid]] = []
     pending: list[Claim] = []
     for claim in claims:
-        kept = state.kept(claim)
-        if kept is None:
+        vid = state.kept(claim)
+        if vid is None:
             pending.append(claim)
         else:
-            bindings[claim.place] = kept
-            state.give(claim, kept)
+            kept.append((claim, vid))
+            bindings[claim.place] = vid
+            state.give(claim, vid)
+    siblings = _Siblings.of(worn, kept) if pending else _Siblings()
     for claim in sorted(pending, key=lambda c: (str(c.subject), str(c.scope), str(c.place))):
-        found = state.found(claim)
+        found = state.found(claim, siblings)
         if isinstance(found, str):
             unmet.append(Unmet(str(claim.place), found))
         else:
             bindings[claim.place] = found
             state.give(claim, found)
-    return Allocation(bindings, tuple(unmet), state.owners, contested(worn), tuple(state.warnings()))
+            siblings.note(claim, found)
+    contested = frozenset(tag for tag, wears in by_tag.items() if _is_contested(wears))
+    return Allocation(bindings, tuple(unmet), state.owners, contested, tuple(state.warnings()))
+
+
+@dataclass(slots=True)
+class _Siblings:
+    """The VIDs that each subject has, by scope and by domain: what a place without one takes first."""
+
+    in_scope: defaultdict[tuple[Scope, Subject], set[Vid]] = field(default_factory=lambda: defaultdict(set))
+    in_domain: defaultdict[tuple[Domain, Subject], set[Vid]] = field(default_factory=lambda: defaultdict(set))
+
+    @classmethod
+    def of(cls, worn: Iterable[Worn], kept: Iterable[tuple[Claim, Vid]]) -> _Siblings:
+        """What is seen worn, and what was kept."""
+        siblings = cls()
+        for wear in worn:
+            if wear.scope is not None:
+                siblings.in_scope[wear.scope, wear.subject].add(wear.vid)
+            siblings.in_domain[wear.domain, wear.subject].add(wear.vid)
+        for claim, vid in kept:
+            siblings.note(claim, vid)
+        return siblings
+
+    def note(self, claim: Claim, vid: Vid) -> None:
+        """The claim has `vid` now."""
+        self.in_scope[claim.scope, claim.subject].add(vid)
+        for domain in claim.domains:
+            self.in_domain[domain, claim.subject].add(vid)
+
+    def near(self, claim: Claim) -> Iterable[Vid]:
+        """Those in the claim's scope, then those elsewhere in its domains."""
+        yield from sorted(self.in_scope.get((claim.scope, claim.subject), ()))
+        yield from sorted({vid for d in claim.domains for vid in self.in_domain.get((d, claim.subject), ())})
 
 
 @dataclass(slots=True)
 class _State:
-    """The allocation under way: who owns what, and what each subject wears where."""
+    """The allocation under way: who owns what, and what each place wears."""
 
     pool: VidPool
     owners: dict[tuple[Domain, Vid], Subject]
     worn: tuple[Worn, ...]
     unseen: Mapping[Domain, str]
     at_place: dict[Place, Vid] = field(default_factory=dict)
-    in_scope: defaultdict[tuple[Scope, Subject], set[Vid]] = field(default_factory=lambda: defaultdict(set))
-    in_domain: defaultdict[tuple[Domain, Subject], set[Vid]] = field(default_factory=lambda: defaultdict(set))
     known: set[tuple[Scope | None, Vid, Subject]] = field(default_factory=set)
     taken: Counter[Domain] = field(default_factory=Counter)
     domains: set[Domain] = field(default_factory=set)
@@ -155,15 +197,9 @@ class _State:
                 self.at_place[wear.place] = wear.vid
             if wear.hold is Hold.KNOWN:
                 self.known.add((wear.scope, wear.vid, wear.subject))
-            self._note(wear.scope, wear.domain, wear.vid, wear.subject)
         for domain, vid in self.owners:
             if vid in self.pool.ranges:
                 self.taken[domain] += 1
-
-    def _note(self, scope: Scope | None, domain: Domain, vid: Vid, subject: Subject) -> None:
-        if scope is not None:
-            self.in_scope[scope, subject].add(vid)
-        self.in_domain[domain, subject].add(vid)
 
     def _mine(self, claim: Claim, vid: Vid) -> bool:
         """Nobody else owns `vid` anywhere the claim must be unique, and it is not reserved in its scope."""
@@ -181,15 +217,13 @@ class _State:
             return vid
         return None
 
-    def found(self, claim: Claim) -> Vid | str:
+    def found(self, claim: Claim, siblings: _Siblings) -> Vid | str:
         """A VID for the claim, or the reason why there is none."""
         if claim.assigned is not None:
             if self._mine(claim, claim.assigned):
                 return self._doubt(claim, claim.assigned) or claim.assigned
             return f"VID {int(claim.assigned)} is assigned to it but still worn by {self._owner(claim, claim.assigned)}"
-        near = sorted(self.in_scope.get((claim.scope, claim.subject), ()))
-        far = sorted({v for d in claim.domains for v in self.in_domain.get((d, claim.subject), ())})
-        for vid in (*near, *far):
+        for vid in siblings.near(claim):
             if self.pool.offers(claim.scope, vid) and self._mine(claim, vid):
                 return vid
         return self._doubt(claim) or self._searched(claim)
@@ -235,7 +269,6 @@ class _State:
                 self.owners[domain, vid] = claim.subject
                 if vid in self.pool.ranges:
                     self.taken[domain] += 1
-            self._note(claim.scope, domain, vid, claim.subject)
 
     def warnings(self) -> Iterable[str]:
         """One line per domain of which 80 % or more is taken."""

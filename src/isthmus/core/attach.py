@@ -129,9 +129,7 @@ def _lost(presumed: Marks, intent: Intent) -> dict[tuple[DvsId | None, str | Non
     }
 
 
-def _network_of(
-    nic: Nic, carried: Mapping[tuple[DvsId | None, str | None], Network], intent: Intent
-) -> Network | None:
+def _network_of(nic: Nic, carried: Mapping[tuple[DvsId | None, str | None], Network], intent: Intent) -> Network | None:
     if nic.dvs is not None and nic.port_group is not None:
         return carried.get((nic.dvs, nic.port_group))
     return intent.networks.get(NetworkId(nic.network_name)) if nic.network_name is not None else None

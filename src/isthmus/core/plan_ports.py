@@ -22,13 +22,13 @@ from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
 from isthmus.core.trunks import unheard
 from isthmus.core.view import View, switch_target
-from isthmus.core.worn import subject_of
+from isthmus.core.worn import host_of, subject_of
 from isthmus.model.change import Gate, Hand, SetDvPort
 from isthmus.model.flow import Flow, FlowPort, Match
 from isthmus.model.inventory import Nic
 from isthmus.model.names import DvsId, HostId, NicId
 from isthmus.model.nve import NveEntry, Plug
-from isthmus.model.observed import Access, DvPortState
+from isthmus.model.observed import Access, DvPortState, OwnerMark
 from isthmus.model.place import DvPort
 from isthmus.model.scope import Domain, Subject
 from isthmus.model.tags import Vid
@@ -131,31 +131,40 @@ def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
     """Every DV port in a port group of ours that a NIC on a host of this shard holds."""
     inventory = view.world.inventory
     wanted = {a.nic.id: a for host in view.shard.hosts for a in view.attachments.by_host.get(host, ())}
-    holders = _holders(view)
+    here = list(_here(view))
+    holders = _holders(view, here)
+    for dvs, state, mark in here:
+        if state.nic is None:
+            continue
+        nic = inventory.nics.get(state.nic)
+        host = nic.host if nic is not None else state.host
+        if host is None:
+            continue
+        attachment = wanted.get(state.nic)
+        if attachment is not None and port_state(view, attachment) is not state:
+            continue  # inventory and switch disagree about who holds the port: wait until they are of one mind
+        vid = allocation.bindings.get(DvPort(dvs, state.key, state.cookie))
+        subject = subject_of(view, mark, state)
+        worn = state.vlan.vid if isinstance(state.vlan, Access) and state.vlan_own else None
+        domain = view.domain(dvs, host)
+        step = _step(state, worn, vid, subject, host, domain, allocation, holders)
+        yield PortPlan(dvs, state, host, subject, worn, vid, step, attachment, _why(view, attachment, state.nic))
+
+
+def _here(view: View) -> Iterator[tuple[DvsId, DvPortState, OwnerMark]]:
+    """The ports on hosts of this shard that are in a port group of ours, with its mark."""
     for dvs in view.shard.switches:
         mirror = view.switches.get(dvs)
-        if mirror is None:
-            continue
-        for state in mirror.ports.values():
-            mark = view.marks.get((dvs, state.port_group))
-            if mark is None or state.nic is None:
-                continue
-            nic = inventory.nics.get(state.nic)
-            host = nic.host if nic is not None else state.host
-            if host is None or host not in view.shard.hosts:
-                continue
-            attachment = wanted.get(state.nic)
-            if attachment is not None and port_state(view, attachment) is not state:
-                continue  # inventory and switch disagree about who holds the port: wait until they are of one mind
-            vid = allocation.bindings.get(DvPort(dvs, state.key, state.cookie))
-            subject = subject_of(view, mark, state)
-            worn = state.vlan.vid if isinstance(state.vlan, Access) and state.vlan_own else None
-            domain = view.domain(dvs, host)
-            step = _step(state, worn, vid, subject, host, domain, allocation, holders)
-            yield PortPlan(dvs, state, host, subject, worn, vid, step, attachment, _why(view, attachment, state.nic))
+        for state in mirror.ports.values() if mirror is not None else ():
+            if host_of(view, state) in view.shard.hosts:
+                mark = view.marks.get((dvs, state.port_group))
+                if mark is not None:
+                    yield dvs, state, mark
 
 
-def _holders(view: View) -> frozenset[tuple[HostId, Vid, Subject]]:
+def _holders(
+    view: View, here: Iterable[tuple[DvsId, DvPortState, OwnerMark]]
+) -> frozenset[tuple[HostId, Vid, Subject]]:
     """VIDs that open ports of a host wear and its NVE knows: another port of the subject may open with them at once."""
     found: set[tuple[HostId, Vid, Subject]] = set()
     for host in view.shard.hosts:
@@ -163,13 +172,10 @@ def _holders(view: View) -> frozenset[tuple[HostId, Vid, Subject]]:
         if target is not None and target in view.known:
             found |= {(host, vid, subject) for vid, subject in view.maps.get(target, ())}
     worn: set[tuple[HostId, Vid, Subject]] = set()
-    for dvs in view.shard.switches:
-        mirror_of_switch = view.switches.get(dvs)
-        for state in mirror_of_switch.ports.values() if mirror_of_switch else ():
-            mark = view.marks.get((dvs, state.port_group))
-            nic = view.world.inventory.nics.get(state.nic) if state.nic else None
-            if mark and nic and nic.host and isinstance(state.vlan, Access) and not state.blocked:
-                worn.add((nic.host, state.vlan.vid, subject_of(view, mark, state)))
+    for _, state, mark in here:
+        nic = view.world.inventory.nics.get(state.nic) if state.nic else None
+        if nic and nic.host and isinstance(state.vlan, Access) and not state.blocked:
+            worn.add((nic.host, state.vlan.vid, subject_of(view, mark, state)))
     return frozenset(found & worn)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from isthmus.core.allocate import Hold, Worn
 from isthmus.core.attach import implied_port
 from isthmus.core.view import View
 from isthmus.model.intent import Network
-from isthmus.model.names import DvsId, HostId, NetworkId, PortId
+from isthmus.model.names import DvsId, HostId, NetworkId, PortId, VmId
 from isthmus.model.observed import Access, DvPortState, OwnerMark, PortGroupState, PrivateVlan, SwitchMirror
 from isthmus.model.place import DvPort, DvPortGroup, HostPortGroup, PlaceKind
 from isthmus.model.scope import (
@@ -21,6 +23,9 @@ from isthmus.model.scope import (
     Subject,
 )
 from isthmus.model.tags import Vid
+
+_Alike: TypeAlias = tuple[str, Vid, bool, HostId | None]
+"""Port group, VID, whether it is closed, and the host where a domain ends with it."""
 
 
 def worn(view: View) -> list[Worn]:
@@ -65,27 +70,47 @@ def subject_of(view: View, mark: OwnerMark, port: DvPortState) -> Subject:
 
 
 def _dv_ports(view: View) -> Iterator[Worn]:
-    arriving = {(move.vm, move.to) for move in view.world.inventory.moves} if view.pool.reuse else set()
+    announced: defaultdict[VmId, set[HostId]] = defaultdict(set)
+    for move in view.world.inventory.moves if view.pool.reuse else ():
+        announced[VmId(move.vm)].add(move.to)
     for dvs, mirror in view.switches.items():
         yield from _foreign_groups(view, dvs, mirror)
-        for port in mirror.ports.values():
-            mark = view.marks.get((dvs, port.port_group))
-            vid = _vid(port)
-            if vid is None:
-                continue
-            if mark is None:
-                yield from _foreign(view, dvs, vid, f"port {port.key} of port group {port.port_group}")
-                continue
-            host = _host(view, port)
-            subject = subject_of(view, mark, port)
-            hold = Hold.CLAIMED if port.blocked else Hold.OPEN
-            place = DvPort(dvs, port.key, port.cookie)
-            scope = None if host is None else HostScope(host, dvs)
-            yield Worn(view.domain(dvs, host), scope, vid, subject, hold, place)
-            if port.nic is not None:
-                for vm, to in arriving:
-                    if vm == port.nic.vm and to != host:
-                        yield Worn(HostScope(to, dvs), HostScope(to, dvs), vid, subject, Hold.KNOWN)
+        yield from _ports_of(view, dvs, mirror, announced)
+
+
+def _ports_of(
+    view: View, dvs: DvsId, mirror: SwitchMirror, announced: Mapping[VmId, Iterable[HostId]]
+) -> Iterator[Worn]:
+    """What the ports of a switch wear.  Where a VID is a network's, those on other hosts are only counted."""
+    counts = not view.design.nve.knows_ports
+    elsewhere: defaultdict[_Alike, int] = defaultdict(int)
+    for port in mirror.ports.values():
+        vid = _vid(port)
+        if vid is None:
+            continue
+        mark = view.marks.get((dvs, port.port_group))
+        if mark is None:
+            yield from _foreign(view, dvs, vid, f"port {port.key} of port group {port.port_group}")
+            continue
+        host = host_of(view, port)
+        if announced and port.nic is not None:
+            for to in announced.get(port.nic.vm, ()):
+                if to != host:
+                    there = HostScope(to, dvs)
+                    yield Worn(there, there, vid, subject_of(view, mark, port), Hold.KNOWN)
+        if counts and host not in view.shard.hosts:
+            elsewhere[port.port_group, vid, port.blocked, host if view.pool.reuse else None] += 1
+            continue
+        place = DvPort(dvs, port.key, port.cookie)
+        scope = None if host is None else HostScope(host, dvs)
+        yield Worn(view.domain(dvs, host), scope, vid, subject_of(view, mark, port), _hold(port.blocked), place)
+    for (group, vid, blocked, host), times in elsewhere.items():
+        subject, place_of_all = NetworkSubject(view.marks[dvs, group].vni), DvPortGroup(dvs, group)
+        yield Worn(view.domain(dvs, host), None, vid, subject, _hold(blocked), place_of_all, times)
+
+
+def _hold(blocked: bool) -> Hold:
+    return Hold.CLAIMED if blocked else Hold.OPEN
 
 
 def _vid(port: DvPortState) -> Vid | None:
@@ -96,7 +121,7 @@ def _vid(port: DvPortState) -> Vid | None:
             return None
 
 
-def _host(view: View, port: DvPortState) -> HostId | None:
+def host_of(view: View, port: DvPortState) -> HostId | None:
     """The host a DV port is on: of its NIC as the inventory sees it, else as the port says."""
     if port.nic is not None:
         nic = view.world.inventory.nics.get(port.nic)
