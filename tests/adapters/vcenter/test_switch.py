@@ -282,7 +282,7 @@ def test_a_read_of_an_unchanged_switch_reads_no_settings_again(bench: Bench, swi
     assert calls == ["RetrievePropertiesEx", "FetchPorts"]  # FetchDVPorts, as pyVmomi calls it
 
 
-def test_one_port_is_opened_with_six_calls_beside_the_waiting(bench: Bench, switch: Switch) -> None:
+def test_one_port_is_opened_with_four_calls_beside_the_waiting(bench: Bench, switch: Switch) -> None:
     port = ports(switch)[0]
     session: Any = switch._session
     calls = calls_of(session)
@@ -291,8 +291,8 @@ def test_one_port_is_opened_with_six_calls_beside_the_waiting(bench: Bench, swit
     calls.clear()
     apply(switch, opened(ports(switch)[0], 102))
     again = [name for name in calls if name != "WaitForUpdatesEx"]
-    assert len(first) <= 6, first
-    assert len(again) <= 7, again  # with the observation of the second round
+    assert len(first) <= 7, first  # with what waits for tasks, made once
+    assert len(again) <= 6, again  # with the observation of the second round
 
 
 def test_the_other_switch_is_never_touched(bench: Bench, switch: Switch) -> None:

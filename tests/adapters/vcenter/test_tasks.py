@@ -27,8 +27,14 @@ class SlowVcenter:
     def raw(self, start: Any) -> Any:
         return start(self)
 
-    def call(self, _: Any) -> Any:
+    def call(self, work: Any) -> Any:
+        return work(SimpleNamespace(propertyCollector=self, viewManager=self))
+
+    def CreatePropertyCollector(self) -> Any:  # noqa: N802 (vSphere's name, as those below)
         return self
+
+    def CreateListView(self, _: Any) -> Any:  # noqa: N802
+        return vim.view.ListView("list-1", SimpleNamespace(InvokeMethod=lambda *_: []))
 
     def start(self, _: Any) -> Any:
         with self._changed:
@@ -37,10 +43,10 @@ class SlowVcenter:
             self._changed.notify_all()
         return vim.Task("task-1", None)
 
-    def CreateFilter(self, *_: Any) -> Any:  # noqa: N802 (vSphere's name)
+    def CreateFilter(self, *_: Any) -> Any:  # noqa: N802
         return SimpleNamespace(DestroyPropertyFilter=lambda: None)
 
-    def WaitForUpdatesEx(self, *_: Any) -> Any:  # noqa: N802 (vSphere's name)
+    def WaitForUpdatesEx(self, *_: Any) -> Any:  # noqa: N802
         with self._changed:
             self._changed.wait_for(lambda: self.most > 8, BOTH)
             self.running -= 1

@@ -27,7 +27,7 @@ class Tasks:
         self._session = session
         self._clock = clock
         self._slots = threading.BoundedSemaphore(limit)
-        self._idle: list[tuple[int, Any]] = []  # (epoch, collector): a collector dies with its session
+        self._idle: list[_Watcher] = []  # each dies with its session
 
     def run(self, start: Callable[[Any], Any], what: str) -> Any:
         """Start a task with `start(content)` and return its result.  Faults of the task or its start rise as they came.
@@ -45,55 +45,77 @@ class Tasks:
     def _finished(self, task: Any, deadline: float, what: str) -> dict[str, Any]:
         with faults_of(f"{self._session.place}: {what}"):
             while True:
-                epoch, collector = self._collector()
+                watcher = self._watcher()
                 try:
-                    info = self._awaited(collector, task, deadline)
+                    info = self._awaited(watcher, task, deadline)
                 except SessionLost:  # the task outlives the session that started it
-                    self._session.lost(epoch)
+                    self._session.lost(watcher.epoch)
                     continue
-                self._idle.append((epoch, collector))
+                self._idle.append(watcher)
                 return info
 
-    def _awaited(self, collector: Any, task: Any, deadline: float) -> dict[str, Any]:
-        paths = ["info.state", "info.error", "info.result"]
-        spec = Collector.FilterSpec(
-            objectSet=[Collector.ObjectSpec(obj=task)], propSet=[Collector.PropertySpec(type=vim.Task, pathSet=paths)]
-        )
-        watched = collector.CreateFilter(spec, False)
+    def _awaited(self, watcher: _Watcher, task: Any, deadline: float) -> dict[str, Any]:
+        watcher.look_at(task)
         known: dict[str, Any] = {}
-        version = ""
         while known.get("info.state") not in (vim.TaskInfo.State.success, vim.TaskInfo.State.error):
             left = deadline - self._clock()
             if left <= 0:
-                watched.DestroyPropertyFilter()
+                self._idle.append(watcher)
                 raise Retry(
                     f"{self._session.place}: a task was not finished after {self._session.settings.task_timeout:.0f} s"
                 )
-            patience = int(max(1, min(POLL, left, self._session.settings.timeout / 2)))
-            news = collector.WaitForUpdatesEx(version, Collector.WaitOptions(maxWaitSeconds=patience))
-            if news is not None:
-                version = news.version
-                known.update(_changes(news))
-        watched.DestroyPropertyFilter()
+            known.update(watcher.wait(int(max(1, min(POLL, left, self._session.settings.timeout / 2)))))
         return known
 
-    def _collector(self) -> tuple[int, Any]:
+    def _watcher(self) -> _Watcher:
         while self._idle:
             try:
-                epoch, collector = self._idle.pop()
+                watcher = self._idle.pop()
             except IndexError:  # another thread was quicker
                 break
-            if epoch == self._session.epoch:
-                return epoch, collector
-        collector = self._session.call(lambda content: content.propertyCollector.CreatePropertyCollector())
-        return self._session.epoch, collector
+            if watcher.epoch == self._session.epoch:
+                return watcher
+        return self._session.call(lambda content: _Watcher(content, self._session.epoch))
 
 
-def _changes(news: Any) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    for filter_update in news.filterSet:
-        for update in filter_update.objectSet:
-            for missing in update.missingSet:  # an expired session answers with everything missing
-                raise missing.fault
-            changed.update({change.name: change.val for change in update.changeSet})
-    return changed
+class _Watcher:
+    """A collector with one filter, on a list that holds one task at a time: a call for each task but the waiting."""
+
+    def __init__(self, content: Any, epoch: int) -> None:
+        self.epoch = epoch
+        self._collector = content.propertyCollector.CreatePropertyCollector()
+        self._list = content.viewManager.CreateListView([])
+        self._task: Any = None
+        self._version = ""
+        walk = Collector.TraversalSpec(type=vim.view.ListView, path="view", skip=False)
+        paths = ["info.state", "info.error", "info.result"]
+        spec = Collector.FilterSpec(
+            objectSet=[Collector.ObjectSpec(obj=self._list, skip=True, selectSet=[walk])],
+            propSet=[Collector.PropertySpec(type=vim.Task, pathSet=paths)],
+        )
+        self._collector.CreateFilter(spec, False)
+
+    def look_at(self, task: Any) -> None:
+        """Hear of this task from now on, and no more of the last one."""
+        last, self._task = [self._task] if self._task is not None else [], task
+        if self._list.ModifyListView([task], last):  # what it could not find
+            raise vmodl.fault.ManagedObjectNotFound(obj=task)
+
+    def wait(self, seconds: int) -> dict[str, Any]:
+        """What the task says next, within so many seconds."""
+        news = self._collector.WaitForUpdatesEx(self._version, Collector.WaitOptions(maxWaitSeconds=seconds))
+        if news is None:
+            return {}
+        self._version = news.version
+        return self._changes(news)
+
+    def _changes(self, news: Any) -> dict[str, Any]:
+        changed: dict[str, Any] = {}
+        for filter_update in news.filterSet:
+            for update in filter_update.objectSet:
+                if update.obj != self._task:
+                    continue  # the leave of an earlier one
+                for missing in update.missingSet:  # an expired session answers with everything missing
+                    raise missing.fault
+                changed.update({change.name: change.val for change in update.changeSet})
+        return changed
