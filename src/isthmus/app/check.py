@@ -14,7 +14,6 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Dvs, Inventory
 from isthmus.model.observed import SwitchMirror, Trunk
-from isthmus.model.tags import VidSet
 
 
 class Level(Enum):
@@ -103,7 +102,7 @@ def _deployment(
 def _switch(wiring: Wiring, place: str, deployment: DeploymentConfig, dvs: Dvs, mtu: int) -> Iterator[Finding]:
     """The switch, its uplinks, its MTU, what we may do there, and the appliances' trunk."""
     vcenter = wiring.vcenters[wiring.config.vcenter_of(deployment)]
-    vids = VidSet.of(vid for vid in deployment.vids if vid not in deployment.reserved)
+    vids = deployment.vids - deployment.reserved
     general = vcenter.preflight(dvs.id, vids=vids, mtu=mtu)
     for found in general:
         yield Finding(

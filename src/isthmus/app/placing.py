@@ -17,7 +17,7 @@ from isthmus.model.names import HostId
 from isthmus.model.observed import TargetId
 from isthmus.model.scope import HostScope, Scope
 from isthmus.model.shard import Duty, Shard, VidPool
-from isthmus.model.tags import NO_VIDS, VidSet
+from isthmus.model.tags import NO_VIDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Placing:
 
     def _must_be_closed(self, dvs: Dvs) -> None:
         """Nothing is written while the uplinks carry our VIDs: on a wire they would meet those of another host."""
-        ours = VidSet.of(vid for vid in self.deployment.vids if vid not in self.deployment.reserved)
+        ours = self.deployment.vids - self.deployment.reserved
         carried = (dvs.uplink_vids or NO_VIDS) & ours
         if carried and self.deployment.design.nve.on_each_host:
             raise Refused(

@@ -95,6 +95,12 @@ class VidSet:
             if max(a.first, b.first) <= min(a.last, b.last)
         )
 
+    def __sub__(self, other: VidSet) -> VidSet:
+        firsts = [MIN_VID, *(piece.last + 1 for piece in other.ranges)]
+        lasts = [*(piece.first - 1 for piece in other.ranges), MAX_VID]
+        gaps = (VidRange(Vid(a), Vid(b)) for a, b in zip(firsts, lasts, strict=True) if a <= b)
+        return self & VidSet(tuple(gaps))
+
     def __str__(self) -> str:
         return ",".join(map(str, self.ranges)) or "none"
 

@@ -68,8 +68,7 @@ def trunk_port_group(mirror: SwitchMirror, switch: Dvs, name: str, vids: VidSet)
     carried = group.vlan.vids if isinstance(group.vlan, Trunk) else None
     if carried is None:
         findings.append(Finding(place, f"its VLAN is {_vlan(group)}, not a trunk", f"set VLAN trunking for {vids}"))
-    elif carried & vids != vids:
-        missing = VidSet.of([vid for vid in vids if vid not in carried])
+    elif missing := vids - carried:
         findings.append(Finding(place, f"its trunk lacks VIDs {missing} of the pool", f"add {missing} to the trunk"))
     if group.blocked:
         findings.append(Finding(place, "its ports are blocked", "unblock it"))
