@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
@@ -36,10 +36,11 @@ from isthmus.model.change import (
 )
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import DvsId, HostId, NetworkId, VmId
-from isthmus.model.observed import Mirror, TargetId
+from isthmus.model.observed import DvPortState, Mirror, SwitchMirror, TargetId
 from isthmus.model.place import PlaceKind
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
+from lab.wire.switch import SwitchTarget
 from lab.wire.vsphere import DvBacking, Port, Vm
 from lab.wire.world import Lab, two_racks
 from tests.core.properties.laws import Laws
@@ -63,6 +64,9 @@ SEEDS = int(os.environ.get("SEEDS", "2"))
 with_many_seeds = pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, SEEDS))]
 )
+
+
+CLAIMED = "a look at everything is due"
 
 
 class Killed(BaseException):
@@ -101,6 +105,8 @@ class Trial:
         self.wake_heard: Callable[[Callable[[], None]], None] = lambda wake: wake()
         """What becomes of an event: heard at once, unless told otherwise."""
         self.failing: set[str] = set()
+        self.told: set[str] = set()
+        """Ports whose last change by another hand every process was told of."""
         self.processes = [self.start()]
 
     # --- processes ------------------------------------------------------------------------------------------------
@@ -110,15 +116,21 @@ class Trial:
         """The first process."""
         return self.processes[0]
 
-    def start(self) -> Loop:
-        """Another process: it remembers nothing."""
+    def start(self, shards: Iterable[str] | None = None) -> Loop:
+        """Another process, for all shards or some: it remembers nothing."""
         clock = self._now
         sight = Sight(clock, Backoff(1, 60))
         intent = Source("intent", self._noting("intent", self.lab.intent.read), clock, Backoff(1, 60))
         inventory = Source("inventory", self._noting("inventory", self.lab.inventory.read), clock, Backoff(1, 60))
         keepers = []
-        for plain in self.lab.loops.values():
-            targets = tuple(Watched(target, self) for target in plain.targets.values())
+        watched: dict[TargetId, Watched] = {}
+        for name, plain in self.lab.loops.items():
+            if shards is not None and name not in shards:
+                continue
+            for target in plain.targets.values():
+                kind = WatchedSwitch if isinstance(target, SwitchTarget) else Watched
+                watched.setdefault(target.id, kind(target, self))
+            targets = tuple(watched[target] for target in plain.targets)
             charge = Charge(
                 plain.shard.name,
                 self.lab.design,
@@ -212,8 +224,9 @@ class Trial:
         return self.lab.vcenter.switches[backing.dvs].ports[backing.port_key]
 
     def touch(self, port: Port) -> None:
-        """A hand has written to a port."""
+        """A hand has written to a port, and vCenter tells of it."""
         port.version += 1
+        self.told.add(f"{port.key} {port.version}")
         self.lab.vcenter.changed(None)
 
     def is_open(self, name: str) -> bool:
@@ -308,7 +321,7 @@ class Trial:
         return self.lab.clock.now
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watched:
     """A target whose reads and writes are watched, one at a time."""
 
@@ -335,3 +348,46 @@ class Watched:
             (result,) = self.inner.apply([change])
             self.trial.wrote(change, result)
         return result
+
+
+@dataclass
+class WatchedSwitch(Watched):
+    """A switch whose every change of a port that is not a NIC's coming or going was folded with others and not told."""
+
+    last: SwitchMirror | None = None
+    written: set[str] = field(default_factory=set)
+    """Ports that this process wrote since it looked last."""
+
+    def observe(self) -> Mirror:
+        self.written, self.last = set(), None
+        mirror = super().observe()
+        assert isinstance(mirror, SwitchMirror)
+        self.last = mirror
+        return mirror
+
+    def refresh(self) -> Mirror:
+        """What the adapter does: a look at what was told of, and at everything after a claim or another port group."""
+        last, written = self.last, self.written
+        mirror = self.observe()
+        assert isinstance(mirror, SwitchMirror)
+        if last is None or CLAIMED in written or mirror.port_groups != last.port_groups:
+            return mirror
+        self.last = replace(mirror, ports={
+            key: last.ports[key] if key not in written and self._untold(last.ports.get(key), port) else port
+            for key, port in mirror.ports.items()
+        })  # fmt: skip
+        return self.last
+
+    def _untold(self, last: DvPortState | None, now: DvPortState) -> bool:
+        if last is None or f"{now.key} {now.version}" in self.trial.told:
+            return False
+        return (last.nic, last.host, last.cookie, last.connected) == (now.nic, now.host, now.cookie, now.connected)
+
+    def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+        results = super().apply(changes)
+        for change in changes:
+            action = change.action
+            self.written.add(action.key if isinstance(action, SetDvPort) else CLAIMED)
+            if isinstance(action, SetDvPort) and action.gate is Gate.CLAIM:
+                self.written.add(CLAIMED)
+        return results

@@ -7,6 +7,7 @@ observe targets -> read sources -> reconcile -> hold back -> apply ---+
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -15,19 +16,33 @@ from isthmus.app.applying import carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.hands import Hands, Left, Policy
 from isthmus.app.observing import Clock, Sight
-from isthmus.app.reading import Source, current_moves, in_force
+from isthmus.app.reading import Answer, Source, current_moves, in_force
 from isthmus.app.text import plain
 from isthmus.core.design import Design
 from isthmus.core.guard import Limits, held_back
 from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
 from isthmus.model.boundary import Target
-from isthmus.model.change import Action, Change, Outcome, Plan, Reconciled, Result
+from isthmus.model.change import (
+    Action,
+    AlterPortGroup,
+    Change,
+    CreatePortGroup,
+    Gate,
+    Outcome,
+    Plan,
+    Reconciled,
+    Result,
+    SetDvPort,
+)
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
-from isthmus.model.observed import Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.observed import Access, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import Shard, VidPool, World
+
+THINKING = threading.Lock()
+"""Held by whose turn it is: thinking is pure Python, so that two at once would only both be late."""
 
 
 class Think(Protocol):
@@ -193,10 +208,19 @@ class Keeper:
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
 
-    def _look_and_think(self, since: int, *, agreed: bool, think: Think) -> Pass:
+    def _look_and_think(self, since: int, *, agreed: bool, think: Think, everything: bool = False) -> Pass:
         self._targets = self.charge.targets()
-        observed = self._sight.observe(self._targets, since)
+        observed = self._sight.observe(self._targets, since, everything=everything)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
+        with THINKING:
+            found = self._think_of(observed, intent, inventory, agreed=agreed, think=think)
+        if not everything and any(_tags_unclaimed(change, observed) for change in found.plan.changes):
+            return self._look_and_think(since, agreed=agreed, think=think, everything=True)
+        return found
+
+    def _think_of(
+        self, observed: Observed, intent: Answer[Intent], inventory: Answer[Inventory], *, agreed: bool, think: Think
+    ) -> Pass:
         placed = self.charge.place(inventory.value)
         self._names = _names(placed.inventory)
         now = self._clock()
@@ -249,6 +273,18 @@ class Keeper:
                 self._backoff.failed(target, now)
             elif Outcome.DONE in seen:
                 self._backoff.succeeded(target)
+
+
+def _tags_unclaimed(change: Change, observed: Observed) -> bool:
+    """A tag is given without being claimed first, so whatever else wears it must have been seen."""
+    mirror, action = observed.targets[change.target], change.action
+    match action:
+        case SetDvPort(gate=Gate.OPEN) if isinstance(mirror, SwitchMirror) and action.key in mirror.ports:
+            port = mirror.ports[action.key]
+            return not port.blocked and not (isinstance(port.vlan, Access) and port.vlan.vid == action.vid)
+        case CreatePortGroup() | AlterPortGroup():
+            return action.spec.vid is not None
+    return False
 
 
 def _names(inventory: Inventory) -> dict[TargetId, str]:

@@ -114,6 +114,7 @@ class Loop:
 
     def agree(self, shard: str | None = None) -> None:
         """An operator's word to the guard, for the next round of one shard or all."""
+        self._sight.look_at_everything()
         tick = self._sight.tick()
         with self._changed:
             for name, seat in self.seats.items():
@@ -172,6 +173,7 @@ class Loop:
             now = self._clock()
             if now >= self._resync_at:
                 self._resync_at = now + self._timing.resync * (1 + self._timing.jitter * self._dice.uniform(-1, 1))
+                self._sight.look_at_everything()
                 self.wake()
             if now >= self._forget_at:
                 self._forget_at = now + self._timing.forget

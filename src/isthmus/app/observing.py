@@ -1,7 +1,8 @@
 """What is, as seen by all shards of this process: each target read once for all who need it, whole or Unknown.
 
 Ticks order things without a clock.  A mirror serves a round if its reading began at or after the tick the round
-was woken by, and nothing of ours was written to the target since.
+was woken by, and nothing of ours was written to the target since.  A target that tells what changed is asked for
+that alone, until the timer or an operator wants a look at everything.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from isthmus.app.asking import PATIENCE, Asking, no_answer
 from isthmus.app.backoff import Backoff
 from isthmus.app.parallel import in_parallel
-from isthmus.model.boundary import Target
+from isthmus.model.boundary import Target, Telling
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.observed import Mirror, Observed, TargetId, Unknown
 
@@ -28,6 +29,8 @@ class _Seen:
     lock: threading.Lock = field(default_factory=threading.Lock)
     mirror: Mirror | None = None
     begun: int = -1
+    all_begun: int = -1
+    """When the last reading of everything began; -1 if the last reading of any kind failed."""
     stale: bool = True
     seen_at: float | None = None
     reason: str = ""
@@ -61,19 +64,24 @@ class Sight:
         self._ticks = itertools.count()
         self._lock = threading.Lock()
         self._seen: dict[TargetId, _Seen] = {}
+        self._all_from = 0
 
     def tick(self) -> int:
         """A moment later than every earlier one."""
         return next(self._ticks)
 
-    def observe(self, targets: Iterable[Target], since: int) -> Observed:
-        """All these targets, in parallel, each read at or after the tick `since`.
+    def look_at_everything(self) -> None:
+        """The next observation of each target is of all it holds, whatever it tells to have changed."""
+        self._all_from = self.tick()
+
+    def observe(self, targets: Iterable[Target], since: int, *, everything: bool = False) -> Observed:
+        """All these targets, in parallel, each read at or after the tick `since`, or with `everything` read whole then.
 
         A target that does not answer in time is Unknown for now.  Raises Refused if one refuses to be looked at: who
         may not see a part of a shard must not write the others.
         """
         chosen = list(targets)
-        looks = in_parallel([lambda target=target: self._look(target, since) for target in chosen])  # type: ignore[misc]
+        looks = in_parallel([lambda target=target: self._look(target, since, everything) for target in chosen])  # type: ignore[misc]
         self._refuse(chosen)
         return Observed({target.id: look for target, look in zip(chosen, looks, strict=True)})
 
@@ -107,18 +115,19 @@ class Sight:
         with self._lock:
             return self._seen.setdefault(target, _Seen())
 
-    def _look(self, target: Target, since: int) -> Mirror | Unknown[Mirror]:
+    def _look(self, target: Target, since: int, everything: bool) -> Mirror | Unknown[Mirror]:
         entry = self._entry(target.id)
         while True:
             with entry.lock:
-                fresh = not entry.stale and entry.begun >= since and not entry.reason
+                begun = entry.all_begun if everything else entry.begun
+                fresh = not entry.stale and begun >= since and not entry.reason
                 if entry.mirror is not None and fresh and entry.reading is None:
                     return entry.mirror
                 mine = entry.reading is None
                 if entry.reading is None:
                     if self._backoff.waiting(target.id, self._clock()):
                         return Unknown(entry.reason, entry.mirror)
-                    entry.reading = self._asking(target, entry)
+                    entry.reading = self._asking(target, entry, everything)
                 reading, known = entry.reading, entry.mirror is not None
                 # One that answers whole, if slowly, is waited for.
                 patience = max(self._patience, 2 * entry.took) if known else None
@@ -137,9 +146,12 @@ class Sight:
                 entry.reason = no_answer(self._patience)
             return Unknown(entry.reason or no_answer(self._patience), entry.mirror)
 
-    def _asking(self, target: Target, entry: _Seen) -> Asking[Mirror]:
+    def _asking(self, target: Target, entry: _Seen, everything: bool) -> Asking[Mirror]:
         begun, began = self.tick(), self._clock()
         entry.stale = False  # a write during the reading makes it stale again
+        read, of_all = target.observe, True
+        if isinstance(target, Telling) and entry.all_begun >= self._all_from and not everything:
+            read, of_all = target.refresh, False
 
         def ended(reading: Asking[Mirror]) -> None:
             now = self._clock()
@@ -148,15 +160,17 @@ class Sight:
                 if reading.answer is not None:
                     entry.mirror, entry.begun, entry.seen_at, entry.took = reading.answer, begun, now, now - began
                     entry.reason, entry.refused = "", False
+                    entry.all_begun = begun if of_all else entry.all_begun
                     self._backoff.succeeded(target.id)
                 elif reading.fault is not None and _expected(reading.fault):
                     entry.reason = str(reading.fault) or type(reading.fault).__name__
                     entry.refused = isinstance(reading.fault, Refused)
+                    entry.all_begun = -1
                     self._backoff.failed(target.id, now)
                 else:
                     entry.stale = True
 
-        return Asking(target.observe, ended, self._came_late)
+        return Asking(read, ended, self._came_late)
 
     def _came_late(self) -> None:
         self.late()

@@ -6,7 +6,7 @@ A contract suite (tests/contracts) runs on both kinds, so that they cannot drift
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from isthmus.model.change import Change, Result
 from isthmus.model.intent import Intent
@@ -32,6 +32,18 @@ class Target(Protocol):
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Make these changes, none of which depends on another of them; one Result each, in the same order."""
+        ...
+
+
+@runtime_checkable
+class Telling(Target, Protocol):
+    """A target so large that it is worth reading only what it told to have changed."""
+
+    def refresh(self) -> Mirror:
+        """All it holds; what it did not tell to have changed may be as old as the last `observe`.
+
+        Never older than a write that `apply` confirmed, nor, after a claim, than that claim.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +38,8 @@ class Vcenter:
         self.session = Session(settings, clock=clock)
         self._tasks = Tasks(self.session, clock=clock)
         self.inventory = LiveInventory(settings, clock=clock, only_hosts=only_hosts, idle_work=self.session.keep_alive)
-        self._switches: dict[str, Switch] = {}
+        self._switches: dict[str, Switch] = {}  # by uuid: a name may go to another
+        self._looking = threading.Lock()
 
     @property
     def instance(self) -> str:
@@ -46,11 +48,13 @@ class Vcenter:
 
     def switch(self, name_or_uuid: str) -> Switch:
         """The distributed switch of this name or uuid.  Raises Refused, with the names there are, if there is none."""
-        dvs, found = find_switch(self.session, name_or_uuid)
-        uuid = str(found["uuid"])
-        if uuid not in self._switches:
-            self._switches[uuid] = Switch(self.session, self._tasks, self.inventory, dvs, uuid)
-        return self._switches[uuid]
+        with self._looking:  # who asks at the same time waits for one answer
+            if name_or_uuid not in self._switches:
+                dvs, found = find_switch(self.session, name_or_uuid)
+                uuid = str(found["uuid"])
+                made = Switch(self.session, self._tasks, self.inventory, dvs, uuid)
+                return self._switches.setdefault(uuid, made)
+            return self._switches[name_or_uuid]
 
     def preflight(self, switch: str, *, vids: VidSet, mtu: int = 0, trunk: str | None = None) -> list[Finding]:
         """What keeps a design from standing on this tenant switch: `trunk` names the appliances' port group.

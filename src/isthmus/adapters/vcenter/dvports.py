@@ -1,4 +1,4 @@
-"""DV ports: read by criteria, written in one batch, read back.
+"""DV ports: read by criteria, all or by key, written in one batch, read back.
 
 Law: a port is written only for the NIC and the state that the plan saw; what is reported done was read back.
 """
@@ -13,6 +13,7 @@ from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter.faults import meaning, said
 from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, FetchedPort
+from isthmus.adapters.vcenter.seen import SeenPorts
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import Tasks
 from isthmus.model.change import Change, Gate, Outcome, Result, SetDvPort
@@ -31,19 +32,27 @@ class DvPorts:
     def __init__(self, session: Session, tasks: Tasks, dvs: Any, decode: Decode) -> None:
         self._session, self._tasks, self._dvs, self._decode = session, tasks, dvs, decode
         self._written: dict[str, DvPortState] = {}  # what we left behind, under the version that the plan knew
+        self.seen = SeenPorts()
 
-    def fetch(self) -> list[FetchedPort]:
-        """All ports that are connected or override something, as vCenter gives them.
+    def read_all(self, ready: Callable[[], object]) -> None:
+        """See all ports that are connected or override something; `ready` comes before they are put in our words.
 
         Free ports are read too, since no criterion asks for overrides; static groups keep few of them.
         """
-        ports = self._fetched(vim.dvs.PortCriteria(nsxPort=False))
-        return [port for port in ports if port.connected or port.vlan_own or port.blocked_own]
+        begun = self.seen.begin()
+        fetched = self._fetched(vim.dvs.PortCriteria(nsxPort=False))
+        ready()
+        self.seen.all(begun, {port.key: self._decode(port) for port in fetched if _matters(port)})
 
-    def read(self, keys: Iterable[str]) -> dict[str, DvPortState]:
-        """The ports with these keys, as far as they exist."""
-        ports = self._fetched(vim.dvs.PortCriteria(portKey=list(keys)))
-        return {port.key: self._decode(port) for port in ports}
+    def read(self, keys: Iterable[str], ready: Callable[[], object] = lambda: None) -> dict[str, DvPortState]:
+        """See the ports with these keys, and return them as far as they exist."""
+        asked = list(keys)
+        begun = self.seen.begin()
+        fetched = self._fetched(vim.dvs.PortCriteria(portKey=asked))
+        ready()
+        ports = {port.key: self._decode(port) for port in fetched}
+        self.seen.some(begun, asked, {port.key: ports[port.key] for port in fetched if _matters(port)})
+        return ports
 
     def _fetched(self, criteria: Any) -> list[FetchedPort]:
         return self._session.call(lambda _: FETCH_DV_PORTS.ask(self._dvs, criteria))
@@ -109,6 +118,10 @@ class DvPorts:
                 text = f"port {action.key} changed since it was read: it holds {state(port)}"
                 judged.append(Result(change, Outcome.RETRY, text))
         return right, judged
+
+
+def _matters(port: FetchedPort) -> bool:
+    return port.connected or port.vlan_own or port.blocked_own
 
 
 def _same(port: DvPortState, known: DvPortState | None, version: str) -> bool:

@@ -38,6 +38,11 @@ class Vm:
         """The port groups its NICs are in."""
         return {one.port_group for one in self.cards.values() if one.port_group}
 
+    @property
+    def ports(self) -> set[tuple[str, str]]:
+        """The DV ports its NICs hold: (uuid of the switch, port key)."""
+        return {(one.dvs, one.port_key) for one in self.cards.values() if one.dvs and one.port_key}
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:

@@ -144,7 +144,10 @@ class Feed:
             self._groups.pop(moref, None)
         else:
             self._groups[moref] = {**(before or {}), **{change.name: change.val for change in changes}}
-        return self._groups.get(moref) != before
+        if self._groups.get(moref) == before:
+            return False
+        self.mirror.told.everything()
+        return True
 
     def _change_cluster(self, moref: str, changes: Any) -> None:
         if changes is None:

@@ -9,9 +9,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyVmomi import vmodl
 
@@ -22,6 +22,7 @@ from isthmus.adapters.vcenter.moves import Moves, ports_of
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.nics import Unclear
 from isthmus.adapters.vcenter.session import Session, VcenterSettings
+from isthmus.adapters.vcenter.told import Told
 from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.inventory import Host, Inventory, Move, Nic
@@ -30,7 +31,10 @@ from isthmus.model.names import ClusterId, HostId, NicId
 log = logging.getLogger(__name__)
 FIRST_DELAY, LAST_DELAY, REFUSED_DELAY = 1.0, 60.0, 300.0  # a wrong password, tried often, locks the account
 EVENTS_AGAIN = 300.0
+HEAD_START = 0.02  # seconds for the hosts where something happened: somebody waits for it there
 CATCH_UP = 5  # answers taken by a reader without a thread, where changes never pause
+Place: TypeAlias = tuple[Told, int]
+"""A moment in what vCenter told of changes."""
 LOST: Any = (SessionLost, vmodl.query.InvalidCollectorVersion, vmodl.fault.ManagedObjectNotFound, Unclear)
 
 
@@ -124,6 +128,22 @@ class LiveInventory:
             mirror = self._mirror()
             return {ClusterId(f"{mirror.instance}/{moref}"): plain(name) for moref, name in mirror.clusters.items()}
 
+    def place(self) -> Place | None:
+        """Where vCenter's telling of changes stands, for `told_since`; None while nothing is told."""
+        with self._state:
+            if self._thread is None or not self._current or self._trouble is not None or self._served is None:
+                return None
+            told = self._served.mirror.told
+            return told, told.count
+
+    def told_since(self, place: Place, switch: str) -> tuple[Place | None, Set[str] | None]:
+        """Where it stands now, and the keys of this switch's (uuid) ports that may have changed; None: all may have."""
+        now = self.place()
+        if now is None or now[0] is not place[0]:
+            return now, None
+        with self._state:
+            return now, self._mirror().changed_ports(place[1], switch)
+
     def _mirror(self) -> Mirror:
         if self._served is None:
             raise Retry(f"{self._settings.place}: its inventory was not read yet")
@@ -182,11 +202,17 @@ class LiveInventory:
             return
         with self._state:
             mirror = self._mirror()
-            morefs = news.hosts | (mirror.hosts_in(news.groups) if news.hosts else set())
-            hosts = None if news.everywhere else frozenset(map(mirror.host_id, morefs))
-        if hosts is None or hosts:
-            for wake in self._wakes:
-                wake(hosts)
+            here = frozenset(map(mirror.host_id, news.hosts))
+            peers = frozenset(map(mirror.host_id, mirror.hosts_in(news.groups))) if news.hosts else here
+        for wake in self._wakes:
+            if news.everywhere:
+                wake(None)
+                continue
+            if here:
+                wake(here)
+            if others := peers - here:
+                self._stop.wait(HEAD_START if here else 0.0)
+                wake(others)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -270,9 +296,11 @@ class LiveInventory:
                         # Its peers send to both hosts while it moves.
                         news.groups |= feed.mirror.groups_of(event.vm.vm._GetMoId())
                 for switch, keys in ports_of(events).items():
-                    news.hosts |= feed.mirror.hosts_at(switch, keys)
+                    news.hosts |= feed.mirror.change_ports(switch, keys)
         except SessionLost:
             raise
         except vmodl.MethodFault as fault:
             log.warning("%s: its events stopped and are begun anew: %s", self._settings.place, said(fault))
             feed.events = None
+            with self._state:
+                feed.mirror.told.everything()

@@ -6,13 +6,14 @@ Law: what is half known (no host yet, no MAC yet, no instance UUID, a template) 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
 from isthmus.adapters.vcenter.decode import vlan_spec, worn
 from isthmus.adapters.vcenter.facts import Switch, Vm, changed_switch, changed_vm
 from isthmus.adapters.vcenter.naming import plain
+from isthmus.adapters.vcenter.told import Told
 from isthmus.model.inventory import Dvs, Host, Nic
 from isthmus.model.names import ClusterId, DvsId, HostId, NicId, VmId
 from isthmus.model.tags import NO_VIDS, VidSet
@@ -28,6 +29,7 @@ class Mirror:
     def __init__(self, instance: str) -> None:
         self.instance = instance
         self.generation = 0
+        self.told = Told()
         self.vms: dict[str, Vm] = {}
         self.switches: dict[str, Switch] = {}
         self.clusters: dict[str, str] = {}
@@ -54,8 +56,11 @@ class Mirror:
         if after == before:
             return set(), set()
         self.generation += 1
-        if replace(after, name=before.name) == before or not (before.whole or after.whole):
-            return set(), set()  # a new name is no news to the network, nor is what cannot be wired yet
+        if replace(after, name=before.name) == before:
+            return set(), set()  # a new name is no news to the network
+        self.told.ports(before.ports | after.ports)
+        if not (before.whole or after.whole):
+            return set(), set()  # nor is what cannot be wired yet
         return {host for host in (before.host, after.host) if host}, before.groups | after.groups
 
     def change_host(self, moref: str, changes: Iterable[Any] | None) -> Touched:
@@ -80,6 +85,7 @@ class Mirror:
         if self.switches.get(moref) == before:
             return False
         self.generation += 1
+        self.told.everything()
         return True
 
     def learn_uplinks(self, settings: Mapping[str, Any]) -> bool:
@@ -152,15 +158,22 @@ class Mirror:
             {vm.host for vm in self.vms.values() if vm.host and not groups.isdisjoint(vm.groups)} if groups else set()
         )
 
-    def hosts_at(self, switch: str, keys: set[str]) -> Touched:
-        """Hosts of the NICs that hold these ports of the switch with this moref."""
+    def change_ports(self, switch: str, keys: set[str]) -> Touched:
+        """Ports of the switch with this moref changed; the hosts of the NICs that hold them."""
         known = self.switches.get(switch)
+        if known is not None:
+            self.told.ports((known.uuid, key) for key in keys)
         return {
             vm.host
             for vm in self.vms.values()
             for one in vm.cards.values()
             if vm.host and known and one.dvs == known.uuid and one.port_key in keys
         }
+
+    def changed_ports(self, since: int, switch: str) -> Set[str] | None:
+        """What `told` says of a switch's (uuid) ports."""
+        self._owner_of()
+        return self.told.since(since, switch)
 
     def _owner_of(self) -> dict[str, str]:
         """Instance UUID -> VM.  Of several VMs with one UUID the oldest owns it; the others are not wired."""
@@ -173,6 +186,8 @@ class Mirror:
                     doubles.add(f"{moref} (instance UUID {uuid} is {owners[uuid]}'s)")
             for double in sorted(doubles - self._doubles):
                 log.warning("%s: VM left unwired until it has an instance UUID of its own: %s", self.instance, double)
+            if doubles != self._doubles:  # a port may be another VM's NIC's now
+                self.told.everything()
             self._owners, self._doubles, self._owners_at = owners, frozenset(doubles), self.generation
         return self._owners
 

@@ -58,8 +58,11 @@ class EventReader:
         self.collector.SetCollectorPageSize(PAGE_SIZE)
 
     def drain(self) -> Iterable[Any]:
-        """The events since the last call, in order."""
-        while events := self.collector.ReadNextEvents(READ_SIZE):
+        """The events since the last call, in order.  What is left unread by a short page comes with the next event."""
+        more = True
+        while more:
+            events = self.collector.ReadNextEvents(READ_SIZE)
+            more = len(events) >= READ_SIZE
             yield from events
 
 

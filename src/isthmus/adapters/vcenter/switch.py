@@ -15,7 +15,7 @@ from isthmus.adapters.vcenter import decode, marks
 from isthmus.adapters.vcenter.dvports import DvPorts, Write
 from isthmus.adapters.vcenter.faults import faults_of
 from isthmus.adapters.vcenter.fetched import FetchedPort, dv_port
-from isthmus.adapters.vcenter.inventory import LiveInventory
+from isthmus.adapters.vcenter.inventory import LiveInventory, Place
 from isthmus.adapters.vcenter.portgroups import PortGroups
 from isthmus.adapters.vcenter.reading import Properties, properties, properties_with
 from isthmus.adapters.vcenter.session import Session
@@ -25,6 +25,7 @@ from isthmus.model.change import (
     Change,
     CreatePortGroup,
     DisownPortGroup,
+    Gate,
     Outcome,
     RemovePortGroup,
     Result,
@@ -37,6 +38,7 @@ from isthmus.model.observed import DvPortState, PortGroupState, SwitchMirror, Ta
 log = logging.getLogger(__name__)
 PortGroup = vim.dvs.DistributedVirtualPortgroup
 Work: TypeAlias = Callable[[], list[Result]]
+FEW = 200  # ports that are always worth reading by key
 READS = 3  # a port group made between the reading of groups and of ports makes a second look necessary
 
 
@@ -50,21 +52,53 @@ class Switch:
         self._ports = DvPorts(session, tasks, dvs, self._decoded)
         self._lock = threading.Lock()  # guards what follows
         self._known: dict[tuple[str, str, str], PortGroupState] = {}  # (key, name, version) never changes its content
-        self._seen: Mapping[str, DvPortState] = {}
+        self._last: SwitchMirror | None = None
+        self._place: Place | None = None  # where in what vCenter tells it was
+        self._look_around = True  # what we did calls for a look at everything
 
     def observe(self) -> SwitchMirror:
         """Its port groups and ports, read now.  Raises Retry if they could not be read whole."""
         with faults_of(f"{self._session.place} switch {self.id.name}"):
             for _ in range(READS):
-                groups = self._session.call(self._read_groups)
-                fetched = self._ports.fetch()
-                self._inventory.read()  # brings the mirror, which knows the NICs, up to the ports
-                ports = {port.key: port for port in map(self._decoded, fetched)}
-                if all(port.port_group in groups for port in ports.values()):
-                    with self._lock:
-                        self._seen = ports
-                    return SwitchMirror(DvsId(self.id.name), groups, ports)
+                with self._lock:
+                    self._look_around = False
+                try:
+                    place = self._inventory.place()
+                    groups = self._session.call(self._read_groups)
+                    self._ports.read_all(self._inventory.read)  # the mirror, which knows the NICs, is up to the ports
+                except BaseException:
+                    self._look_around = True
+                    raise
+                if (mirror := self._mirror(groups, place)) is not None:
+                    return mirror
         raise Retry(f"switch {self.id.name}: its port groups change faster than they can be read")
+
+    def refresh(self) -> SwitchMirror:
+        """The same, where only what vCenter told to have changed is read now; all of it, if it cannot tell.
+
+        A claim of ours is followed by a look at everything: a rival's may not have been told yet.
+        """
+        with self._lock:
+            last, place, look_around = self._last, self._place, self._look_around
+        if last is None or place is None or look_around:
+            return self.observe()
+        now, keys = self._inventory.told_since(place, self.id.name)
+        if keys is None or len(keys) > max(FEW, len(last.ports) // 2):
+            return self.observe()
+        with faults_of(f"{self._session.place} switch {self.id.name}"):
+            if keys:
+                self._ports.read(sorted(keys), self._inventory.read)
+        return self._mirror(last.port_groups, now) or self.observe()
+
+    def _mirror(self, groups: Mapping[str, PortGroupState], place: Place | None) -> SwitchMirror | None:
+        """What was seen, unless a port is in a port group that was not."""
+        ports = self._ports.seen.now()
+        if not all(port.port_group in groups for port in ports.values()):
+            return None
+        mirror = SwitchMirror(DvsId(self.id.name), groups, ports)
+        with self._lock:
+            self._last, self._place = mirror, place
+        return mirror
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Make these changes: each port group by itself, the ports of a host in one task, all at once."""
@@ -76,10 +110,12 @@ class Switch:
             else:
                 work.append(([change], lambda change=change: [self._group_change(change)]))  # type: ignore[misc]
         with self._lock:
-            seen = self._seen
+            seen = self._last.ports if self._last is not None else {}
         for writes in by_host.values():
             work.append(([change for change, _ in writes], lambda writes=writes: self._ports.write(writes, seen)))  # type: ignore[misc]
         done = {result.change.id: result for results in self._all(work) for result in results}
+        if any(_calls_for_a_look_around(change) for change in changes):
+            self._look_around = True
         return [done[change.id] for change in changes]
 
     def privileges_held(self, content: Any, asked: Sequence[str]) -> list[str]:
@@ -151,6 +187,10 @@ class Switch:
         with self._lock:
             self._known = known
         return states
+
+
+def _calls_for_a_look_around(change: Change) -> bool:
+    return not isinstance(change.action, SetDvPort) or change.action.gate is Gate.CLAIM
 
 
 def _state(read: Properties, found: Properties, uplinks: frozenset[str]) -> PortGroupState:

@@ -1,0 +1,55 @@
+"""The DV ports of a switch as last read: all of them at some moment, and some of them again since.
+
+Law: what was read later is never overwritten by what was read before, whichever answer comes first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+
+from isthmus.model.observed import DvPortState
+
+
+class SeenPorts:
+    """Threads may share it.  `begin` a read before it is asked, and hand its answer in under that number."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._base = 0
+        self._ports: dict[str, DvPortState] = {}
+        self._again: dict[str, int] = {}  # read by key after the read of all began, and when that read began
+
+    def begin(self) -> int:
+        """A read begins."""
+        with self._lock:
+            self._begun += 1
+            return self._begun
+
+    def all(self, begun: int, ports: Mapping[str, DvPortState]) -> None:
+        """These are all ports there are."""
+        with self._lock:
+            if begun < self._base:
+                return
+            later = {key: when for key, when in self._again.items() if when > begun}
+            kept = {key: self._ports[key] for key in later if key in self._ports}
+            self._ports = {key: port for key, port in ports.items() if key not in later} | kept
+            self._base, self._again = begun, later
+
+    def some(self, begun: int, asked: Iterable[str], ports: Mapping[str, DvPortState]) -> None:
+        """These are what there is of the ports that were asked for."""
+        with self._lock:
+            for key in asked:
+                if begun < max(self._base, self._again.get(key, 0)):
+                    continue
+                self._again[key] = begun
+                if key in ports:
+                    self._ports[key] = ports[key]
+                else:
+                    self._ports.pop(key, None)
+
+    def now(self) -> dict[str, DvPortState]:
+        """A copy."""
+        with self._lock:
+            return dict(self._ports)

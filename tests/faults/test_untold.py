@@ -1,0 +1,85 @@
+"""What vCenter did not tell, since it folds like events into one, is found in time all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from isthmus.core.design import OVSVAPP
+from isthmus.model.names import NetworkId
+from isthmus.model.observed import Access
+from isthmus.model.scope import HostScope
+from isthmus.model.shard import VidPool
+from isthmus.model.tags import Vid, VidSet
+from tests.core.properties.setting import HOSTS, NETWORKS
+from tests.faults.trial import Trial, with_many_seeds
+
+ONE = VidPool(VidSet.of("100"))
+
+
+def rivals(seed: int, pool: VidPool) -> Trial:
+    """A process for each shard, with the networks red and blue."""
+    trial = Trial(seed, OVSVAPP, pool, distributed=True)
+    trial.processes = [trial.start([name]) for name in trial.lab.loops]
+    for name in ("red", "blue"):
+        trial.lab.intent.add_network(name, vni=NETWORKS[name])
+    trial.run(5)
+    return trial
+
+
+def others_look(trial: Trial, host: str) -> None:
+    """All but the process of a host look now."""
+    for loop in trial.processes:
+        if host not in loop.seats:
+            loop.wake()
+            loop.step()
+
+
+@with_many_seeds
+def test_a_rival_whose_tag_nobody_told_of_is_seen_before_a_port_opens(seed: int) -> None:
+    trial = rivals(seed, ONE)
+    here, there = trial.dice.sample(HOSTS, 2)
+    trial.boot("first", here, "red")
+    others_look(trial, here)  # and see it without a tag
+    trial.run(5)
+    assert trial.is_open("first")
+    trial.boot("second", there, "blue")
+    trial.run(300)
+    assert trial.is_open("first")
+    assert not trial.is_open("second"), "there is one tag for the two"
+    trial.rest()
+    trial.end()
+
+
+@with_many_seeds
+def test_an_open_port_takes_no_other_tag_that_a_rival_wears_untold(seed: int) -> None:
+    trial = rivals(seed, ONE)
+    here, there = trial.dice.sample(HOSTS, 2)
+    trial.boot("first", here, "red")
+    trial.run(70)
+    trial.lab.pool = VidPool(VidSet.of("100-101"))
+    trial.boot("second", there, "blue")
+    others_look(trial, there)
+    trial.run(5)
+    assert trial.port("second").vlan == Access(Vid(101))
+    (switch,) = trial.lab.vcenter.switches
+    red = trial.lab.intent.networks[NetworkId("red")]
+    scope = HostScope(trial.lab.host(here), switch)
+    trial.lab.intent.networks[red.id] = replace(red, assigned={scope: Vid(101)})
+    trial.lab.vcenter.changed(trial.lab.host(here))
+    trial.run(300)
+    assert trial.port("second").vlan == Access(Vid(101))
+    assert trial.port("first").vlan != Access(Vid(101))
+    trial.end()
+
+
+@with_many_seeds
+def test_a_tag_that_a_hand_changed_and_nobody_told_of_is_put_right_by_the_next_look_at_everything(seed: int) -> None:
+    trial = Trial(seed)
+    victim = trial.dice.choice(trial.furnish("red", "blue"))
+    tag = trial.port(victim).vlan
+    trial.port(victim).vlan = Access(Vid(149))
+    trial.port(victim).version += 1
+    trial.run(75)
+    assert trial.port(victim).vlan == tag
+    trial.rest()
+    trial.end()
