@@ -6,6 +6,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyVmomi import VmomiSupport, vim, vmodl
 
 from isthmus.adapters.vcenter.mirror import Mirror
@@ -54,15 +56,15 @@ def mirror_with(*updates: tuple[str, list[Any]]) -> Mirror:
 
 
 def test_a_vm_appears_only_when_it_is_whole_in_whatever_order_it_becomes_known() -> None:
-    whole = next(iter(mirror_with(("vm-1", facts())).nics()))
+    whole = next(iter(mirror_with(("vm-1", facts())).nics().values()))
     assert (whole.id, whole.mac, whole.host) == (NicId(VmId(U1), 4000), "00:50:56:aa:00:01", "vc/host-1")
     assert (whole.dvs, whole.port_group, whole.port_key, whole.cookie) == ("dvs-1", "dvportgroup-1", "17", 7)
     for order in permutations(facts(), 6):
         mirror = Mirror("vc")
         for one in order:
-            assert not list(mirror.nics()) or one.name in ("name", "runtime.powerState")
+            assert not list(mirror.nics().values()) or one.name in ("name", "runtime.powerState")
             mirror.change_vm("vm-1", [one])
-        assert list(mirror.nics()) == [whole]
+        assert list(mirror.nics().values()) == [whole]
 
 
 @pytest.mark.parametrize(
@@ -79,13 +81,13 @@ def test_a_template_and_a_nic_without_mac_are_left_out() -> None:
 
 def test_clones_with_one_instance_uuid_do_not_become_one_vm() -> None:
     mirror = mirror_with(("vm-20", facts(host="host-2")), ("vm-3", facts(host="host-1")))
-    assert [one.host for one in mirror.nics()] == ["vc/host-1"], "the oldest keeps it"
+    assert [one.host for one in mirror.nics().values()] == ["vc/host-1"], "the oldest keeps it"
     assert mirror.nic_of("vm-20", 4000) is None
     mirror.change_vm("vm-20", [change("config.instanceUuid", U2)])
-    assert {one.id.vm for one in mirror.nics()} == {U1, U2}
+    assert {one.id.vm for one in mirror.nics().values()} == {U1, U2}
     mirror.change_vm("vm-20", [change("config.instanceUuid", U1)])
     mirror.change_vm("vm-3", None)
-    assert [one.host for one in mirror.nics()] == ["vc/host-2"]
+    assert [one.host for one in mirror.nics().values()] == ["vc/host-2"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_clones_with_one_instance_uuid_do_not_become_one_vm() -> None:
 )
 def test_a_partial_update_changes_what_it_says(update: Any, expected: list[Any]) -> None:
     mirror = mirror_with(("vm-1", facts()), ("vm-1", [update]))
-    found = [(one.mac, one.port_key, one.cookie) for one in mirror.nics()]
+    found = [(one.mac, one.port_key, one.cookie) for one in mirror.nics().values()]
     assert len(found) == len(expected)
     assert expected in ([None, None], found)
 
@@ -122,7 +124,7 @@ def test_an_update_that_is_not_understood_is_not_skipped(path: str) -> None:
 def test_a_rename_wakes_nobody_and_a_move_wakes_both_hosts() -> None:
     mirror = mirror_with(("vm-1", facts()))
     assert mirror.change_vm("vm-1", [change("name", "other")]) == (set(), set())
-    assert next(mirror.nics()).vm_name == "other"
+    assert next(iter(mirror.nics().values())).vm_name == "other"
     hosts, groups = mirror.change_vm("vm-1", [change("runtime.host", vim.HostSystem("host-2", None))])
     assert (hosts, groups) == ({"host-1", "host-2"}, {"dvportgroup-1"})
     assert mirror.hosts_in(groups) == {"host-2"}
@@ -150,3 +152,40 @@ def test_uplinks_carry_their_trunk_only_where_a_host_has_a_physical_nic(wired: b
     [dvs] = mirror.dvses().values()
     assert (dvs.name, dvs.mtu, dvs.hosts) == ("d/", 9000, {"vc/host-1"})
     assert dvs.uplink_vids == (VidSet.of("1-200") if wired else None)
+
+
+VMS = st.sampled_from(["vm-2", "vm-3", "vm-20"])
+STEPS = st.lists(
+    st.tuples(VMS, st.none())
+    | st.tuples(VMS, st.tuples(st.sampled_from([U1, U2, None]), st.sampled_from(["host-1", "host-2"]), st.booleans())),
+    max_size=14,
+)
+"""A VM that goes, or one that becomes known or changes: instance UUID, host, template or not."""
+
+
+@given(STEPS)
+def test_after_any_history_the_nics_are_those_of_the_vms_there_are_and_what_was_handed_out_stays(steps: Any) -> None:
+    mirror, now = Mirror("vc", frozenset({"one"})), {}
+    mirror.change_host("host-1", [change("name", "one")])
+    handed_out = []
+    for moref, after in steps:
+        now.pop(moref, None)
+        if after is None:
+            mirror.change_vm(moref, None)
+        else:
+            uuid, host, template = after
+            now[moref] = [
+                *facts(uuid or "", host)[:1],
+                change("config.template", template),
+                *facts(uuid or "", host)[2:],
+            ]
+            mirror.change_vm(moref, now[moref])
+        nics = mirror.nics()
+        handed_out.append((nics, dict(nics)))
+    afresh = Mirror("vc", frozenset({"one"}))
+    for moref, changes in now.items():
+        afresh.change_vm(moref, changes)
+    afresh.change_host("host-1", [change("name", "one")])
+    assert mirror.nics() == afresh.nics()
+    assert all(nics == copy for nics, copy in handed_out)
+    assert all(bool(nic.vm_name) == (nic.host == "vc/host-1") for nic in mirror.nics().values())

@@ -6,7 +6,8 @@ Law: a property that is unset, not yet told or taken back is unknown; a change t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from sys import intern
 from typing import Any
 
 from isthmus.adapters.vcenter.nics import DEVICES, Card, Unclear, updated
@@ -26,7 +27,7 @@ class Vm:
     name: str = ""
     host: str | None = None
     powered_on: bool = False
-    cards: dict[int, Card] = field(default_factory=dict)
+    cards: tuple[Card, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -36,12 +37,12 @@ class Vm:
     @property
     def groups(self) -> set[str]:
         """The port groups its NICs are in."""
-        return {one.port_group for one in self.cards.values() if one.port_group}
+        return {one.port_group for one in self.cards if one.port_group}
 
     @property
     def ports(self) -> set[tuple[str, str]]:
         """The DV ports its NICs hold: (uuid of the switch, port key)."""
-        return {(one.dvs, one.port_key) for one in self.cards.values() if one.dvs and one.port_key}
+        return {(one.dvs, one.port_key) for one in self.cards if one.dvs and one.port_key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,12 @@ def changed_vm(vm: Vm, changes: Iterable[Any]) -> Vm:
             case "name":
                 vm = replace(vm, name=value or "")
             case "runtime.host":
-                vm = replace(vm, host=value._GetMoId() if value is not None else None)
+                vm = replace(vm, host=intern(value._GetMoId()) if value is not None else None)
             case "runtime.powerState":
                 # A suspended VM sends nothing, but holds its port and comes back to it.
                 vm = replace(vm, powered_on=value == "poweredOn")
             case "config" | "config.hardware" if value is None:
-                vm = replace(vm, cards={}) if path != "config" else replace(vm, cards={}, uuid=None, template=True)
+                vm = replace(vm, cards=()) if path != "config" else replace(vm, cards=(), uuid=None, template=True)
             case _ if path.startswith(DEVICES):
                 vm = replace(vm, cards=updated(vm.cards, path, change.op, change.val))
             case _:

@@ -49,9 +49,9 @@ class News:
 class Feed:
     """Filters on a collector of our own, and the mirror they fill."""
 
-    def __init__(self, content: Any, epoch: int) -> None:
+    def __init__(self, content: Any, epoch: int, only: frozenset[str] | None = None) -> None:
         self.epoch = epoch
-        self.mirror = Mirror(content.about.instanceUuid)
+        self.mirror = Mirror(content.about.instanceUuid, only)
         self.whole = False
         self.events: EventReader | None = None
         self._content = content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -54,9 +55,9 @@ def fetched_port(port: Element) -> FetchedPort:
     if not key:
         raise ValueError("a DV port without a key")
     return FetchedPort(
-        key=key,
-        port_group=said(port, "portgroupKey"),
-        version=said(config, "configVersion"),
+        key=intern(key),
+        port_group=intern(said(port, "portgroupKey")),
+        version=intern(said(config, "configVersion")),
         vlan=_vlan(vlan),
         vlan_own=_own(vlan),
         blocked=flag(blocked, "value"),

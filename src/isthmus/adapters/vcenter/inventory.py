@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -25,7 +25,7 @@ from isthmus.adapters.vcenter.session import Session, VcenterSettings
 from isthmus.adapters.vcenter.told import Told
 from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.inventory import Host, Inventory, Move, Nic
+from isthmus.model.inventory import Inventory, Move
 from isthmus.model.names import ClusterId, HostId, NicId
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class LiveInventory:
         if now is None or now[0] is not place[0]:
             return now, None
         with self._state:
-            return now, self._mirror().changed_ports(place[1], switch)
+            return now, place[0].since(place[1], switch)
 
     def _mirror(self) -> Mirror:
         if self._served is None:
@@ -152,21 +152,13 @@ class LiveInventory:
     def _inventory(self) -> Inventory:
         mirror = self._mirror()
         if self._snapshot is None or self._snapshot[:2] != (mirror, mirror.generation):
-            hosts = mirror.hosts()
-            nics = {nic.id: self._as_needed(nic, hosts) for nic in mirror.nics()}
-            self._snapshot = (mirror, mirror.generation, Inventory(hosts, mirror.dvses(), nics))
+            self._snapshot = (mirror, mirror.generation, Inventory(mirror.hosts(), mirror.dvses(), mirror.nics()))
         moves = (
             Move(vm, mirror.host_id(to), seen)
             for moref, (to, seen) in self._moves.pending().items()
             if (vm := mirror.vm_id(moref)) is not None
         )
         return replace(self._snapshot[2], moves=tuple(moves))
-
-    def _as_needed(self, nic: Nic, hosts: Mapping[HostId, Host]) -> Nic:
-        host = hosts.get(nic.host) if nic.host else None
-        if self._only is None or (host is not None and host.name in self._only):
-            return nic
-        return replace(nic, vm_name="", label="")
 
     # -- the thread ----------------------------------------------------------------------------------------------
 
@@ -265,7 +257,7 @@ class LiveInventory:
     def _current_feed(self) -> Feed:
         content = self._session.raw(lambda content: content)
         if self._feed is None or self._feed.epoch != self._session.epoch:
-            self._feed = Feed(content, self._session.epoch)
+            self._feed = Feed(content, self._session.epoch, self._only)
             self._events_tried = None
         if self._feed.events is None and (
             self._events_tried is None or self._clock() - self._events_tried >= EVENTS_AGAIN

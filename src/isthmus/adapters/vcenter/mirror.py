@@ -6,7 +6,7 @@ Law: what is half known (no host yet, no MAC yet, no instance UUID, a template) 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,22 +26,27 @@ Touched = set[str]
 class Mirror:
     """Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, only: frozenset[str] | None = None) -> None:
         self.instance = instance
         self.generation = 0
         self.told = Told()
         self.vms: dict[str, Vm] = {}
+        self._only = only  # the names of the hosts whose NICs are wanted with their names; None: all
+        self._nics: dict[NicId, Nic] = {}
+        self._lent = False  # somebody holds these NICs as they are: the next change makes others
         self.switches: dict[str, Switch] = {}
         self.clusters: dict[str, str] = {}
         self.uplink_vids: dict[str, VidSet] = {}
         self._hosts: dict[str, dict[str, Any]] = {}
-        self._owners: dict[str, str] = {}
-        self._owners_at = -1
-        self._doubles: frozenset[str] = frozenset()
+        self._ids: dict[str, HostId] = {}
+        self._owners: dict[str, str] = {}  # instance UUID -> VM
+        self._doubles: dict[str, set[str]] = {}  # instance UUID -> younger VMs that have it, too: they are not wired
 
     def host_id(self, moref: str) -> HostId:
         """The id of a host."""
-        return HostId(f"{self.instance}/{moref}")
+        if moref not in self._ids:
+            self._ids[moref] = HostId(f"{self.instance}/{moref}")
+        return self._ids[moref]
 
     # -- changes -------------------------------------------------------------------------------------------------
 
@@ -49,12 +54,17 @@ class Mirror:
         """Apply property changes of a VM (None: it is gone); the hosts and port groups that this concerns."""
         before = self.vms.get(moref, Vm())
         after = Vm() if changes is None else changed_vm(before, changes)
+        if after == before:
+            return set(), set()
+        self._take_nics(moref)
+        if (before.uuid if before.whole else None) != (after.uuid if after.whole else None):
+            self._lose_uuid(moref, before)
         if changes is None:
             self.vms.pop(moref, None)
         else:
             self.vms[moref] = after
-        if after == before:
-            return set(), set()
+        self._gain_uuid(moref, after)
+        self._give_nics(moref)
         self.generation += 1
         if replace(after, name=before.name) == before:
             return set(), set()  # a new name is no news to the network
@@ -72,6 +82,9 @@ class Mirror:
             self._hosts[moref] = {**(before or {}), **{change.name: change.val for change in changes}}
         if self._hosts.get(moref) == before:
             return set()
+        if self._only is not None and not self._only.isdisjoint({_name(before), _name(self._hosts.get(moref))}):
+            for vm in [vm for vm, known in self.vms.items() if known.host == moref]:
+                self._give_nics(vm)
         self.generation += 1
         return {moref}
 
@@ -114,38 +127,22 @@ class Mirror:
         """All distributed switches."""
         return {DvsId(switch.uuid): self._dvs(switch) for switch in self.switches.values() if switch.uuid}
 
-    def nics(self) -> Iterator[Nic]:
-        """The NICs of all VMs that are whole and own their instance UUID."""
-        for moref in self._owner_of().values():
-            vm = self.vms[moref]
-            for one in vm.cards.values():
-                if one.mac is not None and vm.host is not None and vm.uuid is not None:
-                    yield Nic(
-                        id=NicId(VmId(vm.uuid), one.key),
-                        mac=one.mac,
-                        host=self.host_id(vm.host),
-                        powered_on=vm.powered_on,
-                        dvs=DvsId(one.dvs) if one.dvs else None,
-                        port_group=one.port_group,
-                        port_key=one.port_key,
-                        cookie=one.cookie,
-                        connected=one.connected,
-                        network_name=one.network_name,
-                        vm_name=plain(vm.name),
-                        label=one.label,
-                    )
+    def nics(self) -> Mapping[NicId, Nic]:
+        """The NICs of all VMs that are whole and own their instance UUID, as they are now."""
+        self._lent = True
+        return self._nics
 
     def nic_of(self, moref: str, key: int) -> NicId | None:
         """The NIC with this device key of the VM with this moref."""
-        vm = self.vms.get(moref)
-        if vm is None or vm.uuid is None or self._owner_of().get(vm.uuid) != moref:
+        if (vm := self.vm_id(moref)) is None:
             return None
-        return NicId(VmId(vm.uuid), key)
+        known = self._nics.get(nic := NicId(vm, key))
+        return nic if known is None else known.id
 
     def vm_id(self, moref: str) -> VmId | None:
         """The instance UUID of a VM, if it is whole and owns it."""
         vm = self.vms.get(moref)
-        return VmId(vm.uuid) if vm and vm.uuid and self._owner_of().get(vm.uuid) == moref else None
+        return VmId(vm.uuid) if vm and vm.uuid and self._owners.get(vm.uuid) == moref else None
 
     def groups_of(self, vm: str) -> Touched:
         """The port groups that a VM is plugged into."""
@@ -154,9 +151,9 @@ class Mirror:
 
     def hosts_in(self, groups: set[str]) -> Touched:
         """Hosts with a NIC in one of these port groups: a change there concerns their reachability."""
-        return (
-            {vm.host for vm in self.vms.values() if vm.host and not groups.isdisjoint(vm.groups)} if groups else set()
-        )
+        if not groups:
+            return set()
+        return {vm.host for vm in self.vms.values() for one in vm.cards if vm.host and one.port_group in groups}
 
     def change_ports(self, switch: str, keys: set[str]) -> Touched:
         """Ports of the switch with this moref changed; the hosts of the NICs that hold them."""
@@ -166,30 +163,81 @@ class Mirror:
         return {
             vm.host
             for vm in self.vms.values()
-            for one in vm.cards.values()
+            for one in vm.cards
             if vm.host and known and one.dvs == known.uuid and one.port_key in keys
         }
 
-    def changed_ports(self, since: int, switch: str) -> Set[str] | None:
-        """What `told` says of a switch's (uuid) ports."""
-        self._owner_of()
-        return self.told.since(since, switch)
+    # -- whose an instance UUID is: of several VMs that have one the oldest owns it, the others are not wired --------
 
-    def _owner_of(self) -> dict[str, str]:
-        """Instance UUID -> VM.  Of several VMs with one UUID the oldest owns it; the others are not wired."""
-        if self._owners_at != self.generation:
-            owners: dict[str, str] = {}
-            doubles: set[str] = set()
-            for moref in sorted(self.vms, key=_age):
-                uuid = self.vms[moref].uuid
-                if uuid and self.vms[moref].whole and owners.setdefault(uuid, moref) != moref:
-                    doubles.add(f"{moref} (instance UUID {uuid} is {owners[uuid]}'s)")
-            for double in sorted(doubles - self._doubles):
-                log.warning("%s: VM left unwired until it has an instance UUID of its own: %s", self.instance, double)
-            if doubles != self._doubles:  # a port may be another VM's NIC's now
-                self.told.everything()
-            self._owners, self._doubles, self._owners_at = owners, frozenset(doubles), self.generation
-        return self._owners
+    def _gain_uuid(self, moref: str, vm: Vm) -> None:
+        if not vm.whole or vm.uuid is None:
+            return
+        holder = self._owners.setdefault(vm.uuid, moref)
+        if holder == moref or moref in self._doubles.get(vm.uuid, ()):
+            return
+        older, younger = sorted((holder, moref), key=_age)
+        text = "%s: VM left unwired until it has an instance UUID of its own: %s (instance UUID %s is %s's)"
+        log.warning(text, self.instance, younger, vm.uuid, older)
+        self._take_nics(holder)
+        self._doubles.setdefault(vm.uuid, set()).add(younger)
+        self._hand_uuid(vm.uuid, older)
+
+    def _lose_uuid(self, moref: str, vm: Vm) -> None:
+        if not vm.whole or vm.uuid is None:
+            return
+        doubles = self._doubles.get(vm.uuid, set())
+        if moref in doubles:
+            doubles.discard(moref)
+        elif doubles:
+            heir = min(doubles, key=_age)
+            doubles.discard(heir)
+            self._hand_uuid(vm.uuid, heir)
+        else:
+            self._owners.pop(vm.uuid, None)
+        if not doubles:
+            self._doubles.pop(vm.uuid, None)
+
+    def _hand_uuid(self, uuid: str, moref: str) -> None:
+        self._owners[uuid] = moref
+        self._give_nics(moref)
+        self.told.everything()  # a port may be another VM's NIC's now
+
+    # -- what is served: NICs change one by one, and never under who holds them --------------------------------------
+
+    def _take_nics(self, moref: str) -> None:
+        """Forget what is served of a VM."""
+        if (vm := self.vm_id(moref)) is not None:
+            for one in self.vms[moref].cards:
+                self._own_nics().pop(NicId(vm, one.key), None)
+
+    def _give_nics(self, moref: str) -> None:
+        """Serve a VM's NICs as they are now."""
+        if (owner := self.vm_id(moref)) is None:
+            return
+        vm = self.vms[moref]
+        named = self._only is None or _name(self._hosts.get(vm.host or "")) in self._only
+        for one in vm.cards:
+            if one.mac is not None and vm.host is not None:
+                nic = NicId(owner, one.key)
+                self._own_nics()[nic] = Nic(
+                    id=nic,
+                    mac=one.mac,
+                    host=self.host_id(vm.host),
+                    powered_on=vm.powered_on,
+                    dvs=DvsId(one.dvs) if one.dvs else None,
+                    port_group=one.port_group,
+                    port_key=one.port_key,
+                    cookie=one.cookie,
+                    connected=one.connected,
+                    network_name=one.network_name,
+                    vm_name=plain(vm.name) if named else "",
+                    label=one.label if named else "",
+                )
+
+    def _own_nics(self) -> dict[NicId, Nic]:
+        if self._lent:
+            self._nics, self._lent = dict(self._nics), False
+        return self._nics
 
     def _cluster(self, parent: Any) -> ClusterId | None:
         moref = parent._GetMoId() if parent is not None else None
@@ -207,6 +255,10 @@ class Mirror:
 
 def _carried(setting: Any) -> VidSet:
     return worn(vlan_spec(getattr(setting, "vlan", None)))
+
+
+def _name(host: Mapping[str, Any] | None) -> str:
+    return plain(host.get("name")) if host else ""
 
 
 def _age(moref: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from sys import intern
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -27,7 +28,7 @@ class Unclear(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One network adapter.  `mac` is None until vCenter has assigned one."""
+    """One network adapter.  `mac` is None until vCenter has assigned one.  What many share is kept once (`intern`)."""
 
     key: int
     mac: Mac | None = None
@@ -57,7 +58,7 @@ def card_in(device: Element) -> Card:
     bare = Card(
         key=int(said(device, "key")),
         connected=connectable is None or flag(connectable, "connected"),
-        label=said(inside(device, "deviceInfo"), "label"),
+        label=intern(said(inside(device, "deviceInfo"), "label")),
     )
     with_mac = _set_mac(bare, said(device, "macAddress"))
     match type_of(backing) if backing is not None else None:
@@ -67,38 +68,36 @@ def card_in(device: Element) -> Card:
             port = inside(backing, "port")
             return replace(
                 with_mac,
-                dvs=said(port, "switchUuid") or None,
-                port_group=said(port, "portgroupKey") or None,
-                port_key=said(port, "portKey") or None,
+                dvs=intern(said(port, "switchUuid")) or None,
+                port_group=intern(said(port, "portgroupKey")) or None,
+                port_key=intern(said(port, "portKey")) or None,
                 cookie=int(said(port, "connectionCookie") or 0) or None,
             )
         case "VirtualEthernetCardNetworkBackingInfo":
-            return replace(with_mac, network_name=said(backing, "deviceName") or None)
+            return replace(with_mac, network_name=intern(said(backing, "deviceName")) or None)
         case other:
             raise ValueError(other)
 
 
-def cards(devices: Any) -> dict[int, Card]:
-    """The network adapters among devices, by device key."""
-    return {found.key: found for found in map(card, devices or ()) if found is not None}
+def cards(devices: Any) -> tuple[Card, ...]:
+    """The network adapters among devices."""
+    return tuple(found for found in map(card, devices or ()) if found is not None)
 
 
-def updated(held: dict[int, Card], path: str, op: str, value: Any) -> dict[int, Card]:
+def updated(held: tuple[Card, ...], path: str, op: str, value: Any) -> tuple[Card, ...]:
     """The adapters after one property change below (or of) the device list."""
     if path == DEVICES:
-        return {} if op in ("remove", "indirectRemove") else cards(value)
+        return () if op in ("remove", "indirectRemove") else cards(value)
     found = ELEMENT.match(path)
     if found is None:
         raise Unclear(path)
     key, part = int(found["key"]), found["part"]
     if part is None:
-        rest = {other: one for other, one in held.items() if other != key}
+        rest = tuple(one for one in held if one.key != key)
         new = None if op in ("remove", "indirectRemove") else card(value)
-        return rest if new is None else {**rest, new.key: new}
-    if key not in held:  # a disk or another device
-        return held
-    removed = op in ("remove", "indirectRemove")
-    return {**held, key: _part(held[key], part, None if removed else value)}
+        return rest if new is None else (*rest, new)
+    removed = op in ("remove", "indirectRemove")  # the key may be a disk's or another device's, too
+    return tuple(_part(one, part, None if removed else value) if one.key == key else one for one in held)
 
 
 def _part(held: Card, part: str, value: Any) -> Card:
