@@ -63,13 +63,11 @@ def plugged_in(mirror: SwitchMirror, key: str) -> int:
 
 def port_state(view: View, attachment: Attachment) -> DvPortState | None:
     """The DV port an attachment holds, if vCenter agrees that it is this NIC's."""
-    place = attachment.place
-    if place is None or place.dvs not in view.switches:
+    nic = attachment.nic
+    if nic.dvs is None or nic.port_key is None or nic.dvs not in view.switches:
         return None
-    state = view.switches[place.dvs].ports.get(place.key)
-    if state is None or state.nic != attachment.nic.id or state.cookie != place.cookie:
-        return None
-    return state
+    state = view.switches[nic.dvs].ports.get(nic.port_key)
+    return state if state is not None and state.nic == nic.id and state.cookie == nic.cookie else None
 
 
 def _of_dv_ports(view: View) -> Iterator[Claim]:
@@ -77,20 +75,26 @@ def _of_dv_ports(view: View) -> Iterator[Claim]:
     for host in sorted(view.shard.hosts):
         if host not in view.shard.nves:
             continue
+        scopes = {dvs: HostScope(host, dvs) for dvs in view.shard.switches}
+        domains: dict[DvsId, Domain] = {dvs: view.domain(dvs, host) for dvs in scopes}
         for attachment in view.attachments.by_host.get(host, ()):
             place = attachment.place
-            if attachment.presumed or not attachment.live or place is None or place.dvs not in view.shard.switches:
+            if attachment.presumed or not attachment.live or place is None or place.dvs not in scopes:
                 continue
             if port_state(view, attachment) is None:
                 continue
-            domains: list[Domain] = [view.domain(place.dvs, host)]
+            scope, announced = scopes[place.dvs], set[HostScope]()
             if view.pool.reuse:  # where it is announced its VID must be free as well
                 if not destinations:
                     destinations = _destinations(view, place.dvs)
-                domains += sorted(destinations.get(attachment.nic.id.vm, set()) - {HostScope(host, place.dvs)})
-            scope = HostScope(host, place.dvs)
+                announced = destinations.get(attachment.nic.id.vm, set()) - {scope}
+            assigned = attachment.network.assigned
             yield Claim(
-                place, scope, _subject(view, attachment), tuple(domains), attachment.network.assigned.get(scope)
+                place,
+                scope,
+                _subject(view, attachment),
+                (domains[place.dvs], *sorted(announced)),
+                assigned.get(scope) if assigned else None,
             )
 
 

@@ -57,10 +57,11 @@ def _segments(view: View, where: Whereabouts, place: str, live: tuple[Live, ...]
         networks[item.network.id] = item.network
         vids[item.network.id].add(item.vid)
         if item.attachment is not None:
+            own, known = item.attachment.nic.mac, local[item.network.id]
             for mac in item.attachment.macs:
                 # Allowed pairs may name a MAC that another NIC owns (VRRP): the owner's VID stands.
-                if mac == item.attachment.nic.mac or mac not in local[item.network.id]:
-                    local[item.network.id][mac] = item.vid
+                if mac == own or mac not in known:
+                    known[mac] = item.vid
     for network_id, network in sorted(networks.items()):
         yield where.segment(network, vids[network_id], local[network_id], here, set(hosts))
 

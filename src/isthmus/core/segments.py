@@ -6,13 +6,13 @@ A segment is the seam itself: local VIDs on one side, a VNI and the VTEPs of its
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from isthmus.core.attach import Attachment, Attachments
 from isthmus.model.intent import Intent, Network, Peer
-from isthmus.model.inventory import Host, Inventory
+from isthmus.model.inventory import Inventory
 from isthmus.model.names import HostId, Mac, NetworkId, VmId
 from isthmus.model.tags import Vid
 
@@ -56,9 +56,9 @@ class _Members:
     """Those with known addresses."""
     remote: Mapping[Mac, tuple[str, ...]]
     flood: tuple[str, ...]
-    macs_at: Mapping[str, frozenset[Mac]]
+    macs_at: Mapping[str, Set[Mac]]
     """The MACs that have a VTEP among theirs."""
-    at: Mapping[HostId, tuple[_Member, ...]]
+    at: Mapping[HostId, Sequence[_Member]]
 
     @classmethod
     def of(cls, members: Iterable[_Member]) -> _Members:
@@ -71,8 +71,9 @@ class _Members:
             if member.addresses:
                 answering.append(member)
             for mac in member.macs:
-                known = remote.get(mac, ())
-                remote[mac] = (*known, *(v for v in member.vteps if v not in known)) if known else member.vteps
+                known = remote.setdefault(mac, member.vteps)
+                if known is not member.vteps:
+                    remote[mac] = (*known, *(v for v in member.vteps if v not in known))
             for vtep in member.vteps:
                 macs_at[vtep].update(member.macs)
             for host in member.hosts:
@@ -81,8 +82,8 @@ class _Members:
             tuple(answering),
             {mac: vteps for mac, vteps in sorted(remote.items()) if vteps},
             tuple(sorted(macs_at)),
-            {vtep: frozenset(macs) for vtep, macs in macs_at.items()},
-            {host: tuple(found) for host, found in at.items()},
+            macs_at,
+            at,
         )
 
 
@@ -102,6 +103,7 @@ class Whereabouts:
         for peer in intent.peers:
             self._peers.setdefault(peer.network, []).append(peer)
         self._members: dict[NetworkId, _Members] = {}
+        self._at: dict[tuple[HostId, ...], tuple[str, ...]] = {}
 
     def arriving(self, host: HostId) -> Iterable[Attachment]:
         """Attachments of VMs that are announced for `host` and not there yet."""
@@ -140,14 +142,13 @@ class Whereabouts:
     def _of(self, network: NetworkId) -> Iterator[_Member]:
         for attachment in self._attachments.get(network, ()):
             if attachment.live:
-                home = attachment.nic.host
-                moving = self._destinations.get(attachment.nic.id.vm)
-                hosts = () if home is None else (home,)
-                if moving:
-                    hosts = (*hosts, *sorted(host for host in moving if host != home))
-                vteps = tuple(dict.fromkeys(vtep for host in hosts if (vtep := self._vtep(host))))
-                addresses = tuple((address, attachment.nic.mac) for address in attachment.addresses)
-                yield _Member(vteps, attachment.macs, addresses, hosts, home is not None)
+                nic = attachment.nic
+                home = () if nic.host is None else (nic.host,)
+                moving = self._destinations.get(nic.id.vm, ())
+                hosts = (*home, *sorted(host for host in moving if host != nic.host)) if moving else home
+                known = attachment.addresses
+                addresses = tuple((address, nic.mac) for address in known) if known else ()
+                yield _Member(self._vteps(hosts), attachment.macs, addresses, hosts, bool(home))
         for peer in self._peers.get(network, ()):
             if peer.mac is None:
                 yield _Member((peer.vtep,), (), ())
@@ -155,9 +156,13 @@ class Whereabouts:
                 addresses = tuple((address, peer.mac) for address in peer.addresses)
                 yield _Member((peer.vtep,), (peer.mac,), addresses)
 
-    def _vtep(self, host: HostId) -> str | None:
-        found: Host | None = self._hosts.get(host)
-        return found.vtep if found else None
+    def _vteps(self, hosts: tuple[HostId, ...]) -> tuple[str, ...]:
+        """The VTEPs of these hosts, as far as they have any: looked up once per round."""
+        found = self._at.get(hosts)
+        if found is None:
+            known = (self._hosts[host].vtep for host in hosts if host in self._hosts)
+            found = self._at[hosts] = tuple(dict.fromkeys(vtep for vtep in known if vtep))
+        return found
 
 
 def _addresses(members: Iterable[_Member], here: frozenset[str], hosts: set[HostId]) -> Iterator[tuple[str, Mac]]:

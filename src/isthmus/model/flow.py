@@ -89,16 +89,14 @@ class PopVid:
     """Take the tag off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tunnel:
+class Tunnel(NamedTuple):  # compared by the million, as Output is; no other action is a tuple like either
     """Set VNI and remote VTEP (IP address) for a following Output(VXLAN)."""
 
     vni: Vni
     vtep: str
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """Send the frame as it is now out of a port; `back` sends it where it came from (OpenFlow IN_PORT).
 
     Only the side of the VMs is ever sent back to: TRUNK in br-int, PATCH in br-tun (split horizon).

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from isthmus.model.names import DvsId, HostId
 
@@ -34,8 +34,7 @@ class PlaceKind(Enum):
         return self is PlaceKind.DV_PORT
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DvPort:
+class DvPort(NamedTuple):  # one for each port and round, whose hash is asked for several times
     """A port of a distributed switch as held by one NIC: the cookie tells a re-used key from the old holder."""
 
     dvs: DvsId

@@ -1,16 +1,19 @@
-"""Where a VID is a name (its scope), what it names (its subject), and the two joined (a binding)."""
+"""Where a VID is a name (its scope), what it names (its subject), and the two joined (a binding).
+
+A round makes, hashes and compares those of single hosts, switches, networks and ports by the ten thousand, so these are
+tuples.  Where two kinds of tuple meet they differ in length or in the type of an item: none equals one of another kind.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from isthmus.model.names import ClusterId, DvsId, HostId, LeafId, PortId
 from isthmus.model.tags import Vid, Vni
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class HostScope:
+class HostScope(NamedTuple):
     """One switch of one ESXi host: a DVS by uuid, or a standard switch by name."""
 
     host: HostId
@@ -50,8 +53,7 @@ class FabricScope:
         return f"fabric {self.fabric}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SwitchScope:
+class SwitchScope(NamedTuple):
     """A whole distributed switch: the move domain of its DV ports, since a move carries an override along."""
 
     dvs: DvsId
@@ -65,8 +67,7 @@ Domain: TypeAlias = HostScope | ClusterScope | LeafScope | FabricScope | SwitchS
 """Where a VID has one subject at most."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class NetworkSubject:
+class NetworkSubject(NamedTuple):
     """A network, by the name the overlay knows it by."""
 
     vni: Vni
@@ -75,8 +76,7 @@ class NetworkSubject:
         return f"VNI {int(self.vni)}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PortSubject:
+class PortSubject(NamedTuple):
     """One port, where every VM NIC wears a tag of its own."""
 
     port: PortId
