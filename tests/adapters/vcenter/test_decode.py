@@ -10,6 +10,7 @@ from pyVmomi import vim
 
 from isthmus.adapters.vcenter import decode
 from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, dv_port
+from isthmus.adapters.vcenter.groups import group_config, port_group
 from isthmus.adapters.vcenter.stream import values
 from isthmus.model.names import HostId, NicId, VmId
 from isthmus.model.observed import Access, NoVlan, PrivateVlan, Trunk
@@ -43,7 +44,7 @@ def test_every_kind_of_vlan_is_read(vlan: Any, said: object) -> None:
 
 
 def group(**setting: Any) -> Any:
-    return decode.port_group(
+    config = group_config(
         vim.dvs.DistributedVirtualPortgroup.ConfigInfo(
             key="dvportgroup-1",
             name="a%2fb",
@@ -52,9 +53,9 @@ def group(**setting: Any) -> Any:
             configVersion="7",
             policy=Switch.VMwarePortgroupPolicy(vlanOverrideAllowed=True, blockOverrideAllowed=True),
             defaultPortConfig=VmwareSetting(**setting),
-        ),
-        None,
+        )
     )
+    return port_group(config, None)
 
 
 def test_a_port_group_is_read_with_its_name_as_people_know_it() -> None:
@@ -79,7 +80,7 @@ def test_the_newer_mac_policy_goes_before_the_older_security_policy() -> None:
 
 def test_a_setting_of_a_plain_switch_reads_as_untagged_and_open() -> None:
     config = vim.dvs.DistributedVirtualPortgroup.ConfigInfo(key="k", name="n", type="ephemeral")
-    read = decode.port_group(config, "n")
+    read = port_group(group_config(config), "n")
     assert (read.vlan, read.blocked, read.mark, read.early_binding) == (NoVlan(), False, None, False)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim, vmodl
 
+from isthmus.adapters.vcenter import reading
 from isthmus.adapters.vcenter.moves import Moves
 from isthmus.adapters.vcenter.reading import gone, properties, properties_with
 from isthmus.model.faults import Refused, Retry
@@ -75,8 +76,9 @@ def test_a_page_that_cannot_be_believed_spoils_the_whole() -> None:
         properties(server, [VM], {vim.VirtualMachine: ["name"]})
 
 
-def test_a_list_whose_owner_does_not_answer_is_unknown_not_empty() -> None:
+def test_a_list_whose_owner_does_not_answer_is_unknown_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     server: Any = Answering([])
+    monkeypatch.setattr(reading, "retrieve_properties", Answering.RetrievePropertiesEx)
     with pytest.raises(Retry):
         properties_with(server, VM, "network", {vim.VirtualMachine: ["name"]})
 

@@ -58,7 +58,7 @@ def fetched_port(port: Element) -> FetchedPort:
         key=intern(key),
         port_group=intern(said(port, "portgroupKey")),
         version=intern(said(config, "configVersion")),
-        vlan=_vlan(vlan),
+        vlan=vlan_in(vlan),
         vlan_own=_own(vlan),
         blocked=flag(blocked, "value"),
         blocked_own=_own(blocked),
@@ -100,7 +100,8 @@ def _nic(connectee: Element | None) -> tuple[str, int] | None:
     return entity.text or "", int(device)
 
 
-def _vlan(vlan: Element | None) -> VlanSpec:
+def vlan_in(vlan: Element | None) -> VlanSpec:
+    """A VLAN setting in XML; none means untagged.  Raises ValueError for one of an unknown kind."""
     if vlan is None:
         return NoVlan()
     match type_of(vlan).removeprefix(POLICY):

@@ -11,6 +11,7 @@ from pyVmomi import vim
 E = vim.event
 BEGINS: tuple[Any, ...] = (E.VmBeingHotMigratedEvent, E.VmBeingMigratedEvent, E.VmBeingRelocatedEvent)
 ENDS: tuple[Any, ...] = (E.VmMigratedEvent, E.VmFailedMigrateEvent, E.VmRelocatedEvent, E.VmRelocateFailedEvent)
+MOVES = (*BEGINS, *ENDS, E.DrsVmMigratedEvent)
 PORTS: tuple[Any, ...] = (E.DvsPortConnectedEvent, E.DvsPortDisconnectedEvent, E.DvsPortReconfiguredEvent)
 PAGE_SIZE = 10  # every update of latestPage carries a whole page, and it only wakes us
 READ_SIZE = 100  # below 1,000, where readers with few privileges get stuck (govmomi #3450)
@@ -50,15 +51,18 @@ class EventReader:
     """An event collector of one session: its latest page wakes, reading on from the last event drains."""
 
     def __init__(self, content: Any, server_time: Any, look_back: float) -> None:
-        # A start in the middle of a move still hears of it.  Only the server's clock is used.
-        since = E.EventFilterSpec.ByTime(beginTime=server_time - timedelta(seconds=look_back))
-        kinds = [_kind(kind) for kind in (*BEGINS, *ENDS, E.DrsVmMigratedEvent, *PORTS)]
-        spec = E.EventFilterSpec(eventTypeId=kinds, time=since)
+        # Only the server's clock is used.
+        spec = _filter((*MOVES, *PORTS), server_time)
         self.collector = content.eventManager.CreateCollectorForEvents(spec)
         self.collector.SetCollectorPageSize(PAGE_SIZE)
+        # A start in the middle of a move still hears of it.
+        past = content.eventManager.QueryEvents(_filter(MOVES, server_time - timedelta(seconds=look_back)))
+        self._past = sorted(past or (), key=lambda event: event.key)
 
     def drain(self) -> Iterable[Any]:
         """The events since the last call, in order.  What is left unread by a short page comes with the next event."""
+        yield from self._past
+        self._past = []
         more = True
         while more:
             events = self.collector.ReadNextEvents(READ_SIZE)
@@ -74,6 +78,11 @@ def ports_of(events: Iterable[Any]) -> dict[str, set[str]]:
             keys = [event.portKey] if isinstance(event.portKey, str) else event.portKey
             ports.setdefault(event.dvs.dvs._GetMoId(), set()).update(keys)
     return ports
+
+
+def _filter(kinds: Iterable[Any], since: Any) -> Any:
+    time = E.EventFilterSpec.ByTime(beginTime=since)
+    return E.EventFilterSpec(eventTypeId=[_kind(kind) for kind in kinds], time=time)
 
 
 def _kind(event: Any) -> str:

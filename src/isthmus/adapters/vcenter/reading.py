@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter.faults import SessionLost, ident
+from isthmus.adapters.vcenter.updates import continue_retrieving, retrieve_properties
 from isthmus.model.faults import Refused, Retry
 
 Collector = vmodl.query.PropertyCollector
@@ -20,20 +22,23 @@ Wanted = Mapping[Any, Sequence[str]]
 """Property paths by managed type."""
 
 
-def properties(content: Any, objects: Sequence[Any], wanted: Wanted) -> dict[Any, Properties]:
-    """These properties of these objects.  Objects that are gone are left out."""
+def properties(content: Any, objects: Sequence[Any], wanted: Wanted, *, lean: bool = False) -> dict[Any, Properties]:
+    """These properties of these objects.  Objects that are gone are left out.
+
+    `lean`: from the XML where that will do, so that the `config` of a port group may be a GroupConfig.
+    """
     if not objects:
         return {}
-    return _retrieved(content, [Collector.ObjectSpec(obj=managed) for managed in objects], wanted)
+    return _retrieved(content, [Collector.ObjectSpec(obj=managed) for managed in objects], wanted, lean=lean)
 
 
 def properties_with(content: Any, start: Any, path: str, wanted: Wanted) -> dict[Any, Properties]:
-    """These properties of `start` and of all objects that its property `path` lists.
+    """These properties, all of them plain, of `start` and of all objects that its property `path` lists.
 
     Raises Retry if `start` itself is not in the answer: then what it lists is not known.
     """
     walk = Collector.TraversalSpec(type=type(start), path=path, skip=False)
-    read = _retrieved(content, [Collector.ObjectSpec(obj=start, selectSet=[walk])], wanted)
+    read = _retrieved(content, [Collector.ObjectSpec(obj=start, selectSet=[walk])], wanted, lean=True)
     if start not in read:
         raise Retry(f"{ident(start)} is gone")
     return read
@@ -49,24 +54,26 @@ def all_of(content: Any, wanted: Wanted) -> dict[Any, Properties]:
         view.DestroyView()
 
 
-def _retrieved(content: Any, starts: Sequence[Any], wanted: Wanted) -> dict[Any, Properties]:
+def _retrieved(content: Any, starts: Sequence[Any], wanted: Wanted, *, lean: bool = False) -> dict[Any, Properties]:
     spec = Collector.FilterSpec(
         objectSet=list(starts),
         propSet=[Collector.PropertySpec(type=kind, pathSet=list(paths)) for kind, paths in wanted.items()],
         reportMissingObjectsInResults=True,
     )
     read: dict[Any, Properties] = {}
-    for found in _pages(content.propertyCollector, spec):
+    for found in _pages(content.propertyCollector, spec, lean=lean):
         if not gone(found.obj, found.missingSet):
             read[found.obj] = {change.name: change.val for change in found.propSet}
     return read
 
 
-def _pages(collector: Any, spec: Any) -> Iterator[Any]:
-    page = collector.RetrievePropertiesEx([spec], Collector.RetrieveOptions(maxObjects=PAGE))
+def _pages(collector: Any, spec: Any, *, lean: bool) -> Iterator[Any]:
+    first = partial(retrieve_properties, collector) if lean else collector.RetrievePropertiesEx
+    further = partial(continue_retrieving, collector) if lean else collector.ContinueRetrievePropertiesEx
+    page = first([spec], Collector.RetrieveOptions(maxObjects=PAGE))
     while page is not None:
         yield from page.objects
-        page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+        page = further(page.token) if page.token else None
 
 
 def gone(managed: Any, missing_set: Sequence[Any]) -> bool:

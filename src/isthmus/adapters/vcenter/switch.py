@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 from pyVmomi import vim
 
-from isthmus.adapters.vcenter import decode, marks
+from isthmus.adapters.vcenter import marks
 from isthmus.adapters.vcenter.dvports import DvPorts, Write
 from isthmus.adapters.vcenter.faults import faults_of
 from isthmus.adapters.vcenter.fetched import FetchedPort, dv_port
+from isthmus.adapters.vcenter.groups import group_config, port_group
 from isthmus.adapters.vcenter.inventory import LiveInventory, Place
 from isthmus.adapters.vcenter.portgroups import PortGroups
 from isthmus.adapters.vcenter.reading import Properties, properties, properties_with
@@ -172,7 +173,7 @@ class Switch:
         uplinks = frozenset(group._GetMoId() for group in switch.get("config.uplinkPortgroup") or ())
         base = str(switch.get("config.configVersion"))
         stale = [group for group, found in read.items() if _key(found, base) not in self._known]
-        configs = properties(content, stale, {PortGroup: ["config"]})
+        configs = properties(content, stale, {PortGroup: ["config"]}, lean=True)
         states: dict[str, PortGroupState] = {}
         known: dict[tuple[str, str, str], PortGroupState] = {}
         for group, found in read.items():
@@ -194,10 +195,10 @@ def _calls_for_a_look_around(change: Change) -> bool:
 
 
 def _state(read: Properties, found: Properties, uplinks: frozenset[str]) -> PortGroupState:
-    config = read["config"]
+    config = group_config(read["config"])
     if (newer := marks.newer_schema(config.description)) is not None:
         log.warning("port group %s carries a mark of schema %d: left to the newer isthmus", config.key, newer)
-    return decode.port_group(config, found.get("name"), uplinks)
+    return port_group(config, found.get("name"), uplinks)
 
 
 def _key(found: Properties, base: str) -> tuple[str, str, str]:

@@ -1,13 +1,15 @@
-"""vCenter's property updates without an object per element: a page of plain ones, read from its XML.
+"""vCenter's properties without an object per element: a page of plain ones, told or asked for, read from its XML.
 
-Law: an answer that holds anything but plain values and whole lists of devices is read by pyVmomi, from the same bytes.
+Law: an answer that holds anything but plain values, whole lists of devices and settings of port groups is read by
+pyVmomi, from the same bytes.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
@@ -15,11 +17,14 @@ from pyVmomi import vim, vmodl
 from pyVmomi.SoapAdapter import SoapResponseDeserializer
 from pyVmomi.VmomiSupport import GetWsdlType
 
+from isthmus.adapters.vcenter.groups import group_config_in
 from isthmus.adapters.vcenter.nics import Card, card_in
 from isthmus.adapters.vcenter.stream import BOOLEANS, CHUNK, VIM, Source, called, flag, local, said, type_of
 
 _collector: Any = vmodl.query.PropertyCollector
 WAIT = _collector.WaitForUpdatesEx.info
+RETRIEVE = _collector.RetrievePropertiesEx.info
+CONTINUE = _collector.ContinueRetrievePropertiesEx.info
 TEXTS = {"string", "VirtualMachinePowerState", "HostSystemConnectionState"}
 
 
@@ -62,6 +67,46 @@ class UpdateSet:
     filterSet: list[FilterUpdate]  # noqa: N815
 
 
+@dataclass(frozen=True, slots=True)
+class DynamicProperty:
+    """One property that was asked for."""
+
+    name: str
+    val: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectContent:
+    """What was asked for of one object."""
+
+    obj: Any
+    propSet: list[DynamicProperty]  # noqa: N815
+    missingSet: tuple[()] = ()  # noqa: N815
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveResult:
+    """A page of answers; `token` asks for the next."""
+
+    token: str | None
+    objects: list[ObjectContent]
+
+
+def retrieve_properties(collector: Any, specs: Any, options: Any) -> Any:
+    """RetrievePropertiesEx: the first page, or None if there is nothing.  Faults leave as they came."""
+    return called(collector, RETRIEVE, (specs, options), partial(fetched_page, info=RETRIEVE))
+
+
+def continue_retrieving(collector: Any, token: str) -> Any:
+    """ContinueRetrievePropertiesEx: the page after the one with this token."""
+    return called(collector, CONTINUE, (token,), partial(fetched_page, info=CONTINUE))
+
+
+def fetched_page(source: Source, stub: Any, info: Any) -> Any:
+    """An answer of either."""
+    return _read(source, stub, info=info, told=_retrieved)
+
+
 def wait_for_updates(collector: Any, version: str, options: Any) -> Any:
     """WaitForUpdatesEx: what changed since `version`, or None.  Faults leave as they came."""
     return called(collector, WAIT, (version, options), updates)
@@ -69,18 +114,43 @@ def wait_for_updates(collector: Any, version: str, options: Any) -> Any:
 
 def updates(source: Source, stub: Any) -> Any:
     """An answer of WaitForUpdatesEx."""
+    return _read(source, stub, info=WAIT, told=_told)
+
+
+def _read(source: Source, stub: Any, *, info: Any, told: Callable[[Element, Any], Any]) -> Any:
     data = b"".join(iter(lambda: source.read(CHUNK), b""))
     try:
-        return _told(fromstring(data), stub)
+        page = fromstring(data).find(f"*/{VIM}{info.wsdlName}Response/{VIM}returnval")
+        if page is None:
+            raise Rich("no page")
+        return told(page, stub)
     except (Rich, ParseError, KeyError, ValueError):
         reading: Any = SoapResponseDeserializer(stub)
-        return reading.Deserialize(io.BytesIO(data), WAIT.result)
+        return reading.Deserialize(io.BytesIO(data), info.result)
 
 
-def _told(envelope: Element, stub: Any) -> UpdateSet:
-    page = envelope.find(f"*/{VIM}WaitForUpdatesExResponse/{VIM}returnval")
-    if page is None:
-        raise Rich("no page")
+def _retrieved(page: Element, stub: Any) -> RetrieveResult:
+    if {part.tag for part in page} - {VIM + "token", VIM + "objects"}:
+        raise Rich("more than objects")
+    found = [_content(part, stub) for part in page.findall(VIM + "objects")]
+    return RetrieveResult(said(page, "token") or None, found)
+
+
+def _content(content: Element, stub: Any) -> ObjectContent:
+    managed: Any = None
+    properties: list[DynamicProperty] = []
+    for part in content:
+        match part.tag.removeprefix(VIM):
+            case "obj":
+                managed = _managed(part, stub)
+            case "propSet":
+                properties.append(DynamicProperty(said(part, "name"), _value(part.find(VIM + "val"), stub)))
+            case other:  # a missingSet, whose faults pyVmomi knows
+                raise Rich(other)
+    return ObjectContent(managed, properties)
+
+
+def _told(page: Element, stub: Any) -> UpdateSet:
     filters = [_filter(found, stub) for found in page.findall(VIM + "filterSet")]
     return UpdateSet(said(page, "version"), flag(page, "truncated"), filters)
 
@@ -121,6 +191,10 @@ def _value(value: Element | None, stub: Any) -> Any:
             return _managed(value, stub)
         case "ArrayOfVirtualDevice":
             return [found for found in map(_card, value) if found is not None]
+        case "ArrayOfManagedObjectReference":
+            return [_managed(one, stub) for one in value]
+        case "DVPortgroupConfigInfo":
+            return group_config_in(value)
         case other:
             raise Rich(other)
 

@@ -1,0 +1,117 @@
+"""A port group as we know it: out of pyVmomi's object or out of the XML, and then in our words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from isthmus.adapters.vcenter.decode import vlan_spec
+from isthmus.adapters.vcenter.fetched import vlan_in
+from isthmus.adapters.vcenter.marks import decoded, handed_back, newer_schema
+from isthmus.adapters.vcenter.naming import plain
+from isthmus.adapters.vcenter.stream import flag, inside, said
+from isthmus.model.observed import PortGroupState, VlanSpec
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """What is used of a DVPortgroupConfigInfo."""
+
+    key: str
+    name: str
+    version: str
+    description: str
+    type: str
+    uplink: bool
+    vlan: VlanSpec
+    blocked: bool
+    vlan_override: bool
+    block_override: bool
+    reset_at_disconnect: bool
+    forged_transmits: bool
+    promiscuous: bool
+    mac_learning: bool
+
+
+def group_config(config: Any) -> GroupConfig:
+    """A `config` as pyVmomi has it."""
+    if isinstance(config, GroupConfig):  # read from XML
+        return config
+    setting, policy = config.defaultPortConfig, config.policy
+    mac = getattr(setting, "macManagementPolicy", None)
+    security = getattr(setting, "securityPolicy", None)
+    learning = mac.macLearningPolicy if mac else None
+    return GroupConfig(
+        key=config.key,
+        name=config.name or "",
+        version=config.configVersion or "",
+        description=config.description or "",
+        type=config.type or "",
+        uplink=bool(config.uplink),
+        vlan=vlan_spec(getattr(setting, "vlan", None)),
+        blocked=_true(setting.blocked if setting else None),
+        vlan_override=bool(getattr(policy, "vlanOverrideAllowed", False)),
+        block_override=bool(policy and policy.blockOverrideAllowed),
+        reset_at_disconnect=bool(policy and policy.portConfigResetAtDisconnect),
+        # macManagementPolicy replaced securityPolicy in vSphere 6.7; either may be unset.
+        forged_transmits=_either(mac and mac.forgedTransmits, security and security.forgedTransmits),
+        promiscuous=_either(mac and mac.allowPromiscuous, security and security.allowPromiscuous),
+        mac_learning=bool(learning and learning.enabled),
+    )
+
+
+def group_config_in(config: Element) -> GroupConfig:
+    """A `config` in XML.  Raises ValueError or KeyError for what pyVmomi must judge."""
+    setting, policy = inside(config, "defaultPortConfig"), inside(config, "policy")
+    mac, security = inside(setting, "macManagementPolicy"), inside(setting, "securityPolicy")
+    return GroupConfig(
+        key=said(config, "key"),
+        name=said(config, "name"),
+        version=said(config, "configVersion"),
+        description=said(config, "description"),
+        type=said(config, "type"),
+        uplink=flag(config, "uplink"),
+        vlan=vlan_in(inside(setting, "vlan")),
+        blocked=flag(inside(setting, "blocked"), "value"),
+        vlan_override=flag(policy, "vlanOverrideAllowed"),
+        block_override=flag(policy, "blockOverrideAllowed"),
+        reset_at_disconnect=flag(policy, "portConfigResetAtDisconnect"),
+        forged_transmits=_either_in(mac, security, "forgedTransmits"),
+        promiscuous=_either_in(mac, security, "allowPromiscuous"),
+        mac_learning=flag(inside(mac, "macLearningPolicy"), "enabled"),
+    )
+
+
+def port_group(config: GroupConfig, name: str | None, uplink_keys: frozenset[str] = frozenset()) -> PortGroupState:
+    """A port group in our words."""
+    return PortGroupState(
+        key=config.key,
+        name=plain(name or config.name),
+        vlan=config.vlan,
+        blocked=config.blocked,
+        version=config.version,
+        mark=decoded(config.description),
+        vlan_override=config.vlan_override,
+        block_override=config.block_override,
+        reset_at_disconnect=config.reset_at_disconnect,
+        early_binding=config.type == "earlyBinding",
+        is_uplink=config.uplink or config.key in uplink_keys,
+        forged_transmits=config.forged_transmits,
+        promiscuous=config.promiscuous,
+        mac_learning=config.mac_learning,
+        handed_back=handed_back(config.description),
+        unjudged=newer_schema(config.description) is not None,
+    )
+
+
+def _true(policy: Any) -> bool:
+    return bool(policy is not None and policy.value)
+
+
+def _either(flag: bool | None, policy: Any) -> bool:
+    return bool(flag) if flag is not None else _true(policy)
+
+
+def _either_in(mac: Element | None, security: Element | None, name: str) -> bool:
+    return flag(mac, name) if inside(mac, name) is not None else flag(inside(security, name), "value")
