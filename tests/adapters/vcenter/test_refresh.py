@@ -147,3 +147,22 @@ def test_whatever_order_answers_come_in_a_port_is_as_the_read_that_began_last_fo
     for key in "ab":
         last = [moment for moment, asked in enumerate(reads) if asked == "all" or key in asked][-1:]
         assert seen.now().get(key) == (port(key, last[0]) if last else None)
+
+
+@pytest.mark.parametrize("kind", ["all", "some"])
+def test_a_port_that_we_changed_is_doubtful_until_a_read_that_began_afterwards(kind: str) -> None:
+    seen = SeenPorts()
+
+    def read(number: int) -> None:
+        found = {"a": port("a", number)}
+        if kind == "all":
+            seen.all(number, found)
+        else:
+            seen.some(number, found, found)
+
+    early = seen.begin()
+    seen.doubt(["a"])
+    read(early)
+    assert seen.doubtful == {"a"}
+    read(seen.begin())
+    assert seen.doubtful == set()

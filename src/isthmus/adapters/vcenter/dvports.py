@@ -1,6 +1,7 @@
-"""DV ports: read by criteria, all or by key, written in one batch, read back.
+"""DV ports: read by criteria, all or by key, and written in one batch.
 
-Law: a port is written only for the NIC and the state that the plan saw; what is reported done was read back.
+Law: a port is written only for the NIC and the state that the plan saw.  What is reported done vCenter confirmed, and
+the next look reads it; after any fault it is read back at once.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class DvPorts:
     def __init__(self, session: Session, tasks: Tasks, dvs: Any, decode: Decode) -> None:
         self._session, self._tasks, self._dvs, self._decode = session, tasks, dvs, decode
         self._written: dict[str, DvPortState] = {}  # what we left behind, under the version that the plan knew
+        self._before: dict[str, tuple[SetDvPort, DvPortState]] = {}  # confirmed writes, and their ports until then
         self.seen = SeenPorts()
 
     def read_all(self, ready: Callable[[], object]) -> None:
@@ -43,6 +45,9 @@ class DvPorts:
         fetched = self._fetched(vim.dvs.PortCriteria(nsxPort=False))
         ready()
         self.seen.all(begun, {port.key: self._decode(port) for port in fetched if _matters(port)})
+        there = {port.key for port in fetched}
+        self._written = {key: left for key, left in self._written.items() if key in there}
+        self._before = {key: before for key, before in self._before.items() if key in there}
 
     def read(self, keys: Iterable[str], ready: Callable[[], object] = lambda: None) -> dict[str, DvPortState]:
         """See the ports with these keys, and return them as far as they exist."""
@@ -68,6 +73,8 @@ class DvPorts:
             if not waiting:
                 return results
             fault = self._reconfigure(waiting, now)
+            if fault is None:
+                return results + self._confirmed(waiting, now)
             if not isinstance(fault, vim.fault.ConcurrentAccess):
                 break
         if len(waiting) > 1 and _refuses_the_whole(fault):
@@ -85,6 +92,13 @@ class DvPorts:
                 raise expected from fault
             return fault
         return None
+
+    def _confirmed(self, writes: Sequence[Write], before: Mapping[str, DvPortState]) -> list[Result]:
+        self.seen.doubt(action.key for _, action in writes)
+        for _, action in writes:
+            self._written[action.key] = _left_behind(action, before[action.key])
+            self._before[action.key] = action, before[action.key]
+        return [Result(change, Outcome.DONE) for change, _ in writes]
 
     def _read_back(self, writes: Sequence[Write], fault: BaseException | None) -> list[Result]:
         now = self.read(action.key for _, action in writes)
@@ -108,6 +122,9 @@ class DvPorts:
                 judged.append(Result(change, Outcome.RETRY, f"port {action.key} was taken over by another NIC"))
             elif again and holds(port, action):
                 judged.append(Result(change, Outcome.DONE))
+            elif self._before.pop(action.key, None) == (action, port):
+                text = f"port {action.key} holds {state(port)} after a write that vCenter called a success"
+                judged.append(Result(change, Outcome.RETRY, text))
             elif port.version == action.version or any(
                 # Only what is not ours (a name, a shaping policy) changed since, or it was we who changed it.
                 _same(port, known.get(action.key), action.version)
@@ -118,6 +135,21 @@ class DvPorts:
                 text = f"port {action.key} changed since it was read: it holds {state(port)}"
                 judged.append(Result(change, Outcome.RETRY, text))
         return right, judged
+
+
+def _left_behind(action: SetDvPort, port: DvPortState) -> DvPortState:
+    """The port after a write, as far as it is ours, under the version that the plan knew."""
+    if action.gate is Gate.BARE:
+        return replace(port, version=action.version, vlan_own=False, blocked_own=False)
+    vlan = port.vlan if action.vid is None else Access(action.vid)
+    return replace(
+        port,
+        version=action.version,
+        vlan=vlan,
+        vlan_own=action.vid is not None,
+        blocked=action.gate is not Gate.OPEN,
+        blocked_own=True,
+    )
 
 
 def _matters(port: FetchedPort) -> bool:

@@ -20,12 +20,24 @@ class SeenPorts:
         self._base = 0
         self._ports: dict[str, DvPortState] = {}
         self._again: dict[str, int] = {}  # read by key after the read of all began, and when that read began
+        self._doubtful: dict[str, int] = {}  # changed by ourselves after the reads that had begun until then
 
     def begin(self) -> int:
         """A read begins."""
         with self._lock:
             self._begun += 1
             return self._begun
+
+    def doubt(self, keys: Iterable[str]) -> None:
+        """These ports have changed: what is read of them counts only if the read begins from now on."""
+        with self._lock:
+            self._doubtful.update(dict.fromkeys(keys, self._begun))
+
+    @property
+    def doubtful(self) -> set[str]:
+        """The ports that changed since they were read."""
+        with self._lock:
+            return set(self._doubtful)
 
     def all(self, begun: int, ports: Mapping[str, DvPortState]) -> None:
         """These are all ports there are."""
@@ -36,6 +48,7 @@ class SeenPorts:
             kept = {key: self._ports[key] for key in later if key in self._ports}
             self._ports = {key: port for key, port in ports.items() if key not in later} | kept
             self._base, self._again = begun, later
+            self._doubtful = {key: when for key, when in self._doubtful.items() if when >= begun}
 
     def some(self, begun: int, asked: Iterable[str], ports: Mapping[str, DvPortState]) -> None:
         """These are what there is of the ports that were asked for."""
@@ -44,6 +57,8 @@ class SeenPorts:
                 if begun < max(self._base, self._again.get(key, 0)):
                     continue
                 self._again[key] = begun
+                if self._doubtful.get(key, begun) < begun:
+                    del self._doubtful[key]
                 if key in ports:
                     self._ports[key] = ports[key]
                 else:

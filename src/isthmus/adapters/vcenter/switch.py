@@ -83,8 +83,9 @@ class Switch:
             last, place, look_around = self._last, self._place, self._look_around
         if last is None or place is None or look_around:
             return self.observe()
-        now, keys = self._inventory.told_since(place, self.id.name)
-        if keys is None or len(keys) > max(FEW, len(last.ports) // 2):
+        now, told = self._inventory.told_since(place, self.id.name)
+        keys = self._ports.seen.doubtful | (told or set())
+        if told is None or len(keys) > max(FEW, len(last.ports) // 2):
             return self.observe()
         with faults_of(f"{self._session.place} switch {self.id.name}"):
             if keys:
