@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from isthmus.core.guard import Limits, held_back
+from isthmus.core.view import switch_target
 from isthmus.model.change import CreatePortGroup
 from isthmus.model.intent import Network
-from isthmus.model.names import NetworkId
+from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
 from isthmus.model.shard import Duty
 from isthmus.model.tags import Vid, Vni
@@ -125,6 +126,23 @@ def test_a_vni_that_another_networks_port_group_still_carries_is_waited_for() ->
     town.nics.clear()
     town.settle()
     assert [group.mark and group.mark.network for group in town.groups.values()] == ["new"]
+
+
+def test_while_another_switch_was_never_read_no_network_gets_a_vni_that_may_be_anothers_there() -> None:
+    town = town_of_groups().vm("a", "red")
+    town.never_read = {switch_target(DvsId("other"))}
+    assert not town.think().plan, "what it has already is its own"
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5002), "green")
+    red = town.networks[NetworkId("red")]
+    town.networks[red.id] = replace(red, vni=Vni(6001))
+    thought = town.think()
+    assert not thought.plan
+    assert [unmet.about for unmet in thought.unmet] == ["network green", "network red"]
+    assert all("dvs:other, which was never read" in unmet.reason for unmet in thought.unmet)
+    town.never_read.clear()
+    town.settle()
+    marks = {key: group.mark for key, group in town.groups.items()}
+    assert {key: mark and int(mark.vni) for key, mark in marks.items()} == {"pg-red": 6001, "new-green": 5002}
 
 
 def renumbered() -> Town:

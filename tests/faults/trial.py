@@ -79,12 +79,13 @@ class Trial:
         pool: VidPool = LOOSE,
         *,
         distributed: bool = False,
+        switch_per_cluster: bool = False,
         by_hand: Policy = Policy.ENFORCE,
         habits: Habits = UNGUARDED,
         lab: Lab | None = None,
     ) -> None:
         self.dice = Random(seed)
-        self.lab = lab or two_racks(design, pool, distributed=distributed)
+        self.lab = lab or two_racks(design, pool, distributed=distributed, switch_per_cluster=switch_per_cluster)
         self.lab.pool = pool
         self.laws = Laws(Setting(design, pool, distributed), self.lab)
         self.meter = Meter(trials=1)
@@ -110,14 +111,14 @@ class Trial:
         """The first process."""
         return self.processes[0]
 
-    def start(self) -> Loop:
-        """Another process: it remembers nothing."""
+    def start(self, *shards: str) -> Loop:
+        """Another process, of all shards or some: it remembers nothing."""
         clock = self._now
         sight = Sight(clock, Backoff(1, 60))
         intent = Source("intent", self._noting("intent", self.lab.intent.read), clock, Backoff(1, 60))
         inventory = Source("inventory", self._noting("inventory", self.lab.inventory.read), clock, Backoff(1, 60))
         keepers = []
-        for plain in self.lab.loops.values():
+        for plain in (self.lab.loops[name] for name in shards or self.lab.loops):
             targets = tuple(Watched(target, self) for target in plain.targets.values())
             charge = Charge(
                 plain.shard.name,
@@ -138,6 +139,14 @@ class Trial:
         self.lab.vcenter.watch(wake)
         self.lab.intent.watch(wake)
         return loop
+
+    def part(self) -> dict[str, Loop]:
+        """The process dies, and each shard gets one of its own.  Those not among `processes` are down."""
+        for loop in self.processes:
+            loop.stop()
+        parts = {name: self.start(name) for name in self.lab.loops}
+        self.processes = list(parts.values())
+        return parts
 
     def restart(self) -> None:
         """Every process dies and is started anew."""

@@ -261,7 +261,7 @@ def objects_of(world: World, observed: Observed) -> int:
     count = 0
     for mirror in observed.targets.values():
         seen = mirror.last if isinstance(mirror, Unknown) else mirror
-        if isinstance(seen, SwitchMirror):
+        if isinstance(seen, SwitchMirror) and seen.dvs in world.shard.switches:  # others are read, never written
             ours = {
                 key
                 for key, group in seen.port_groups.items()

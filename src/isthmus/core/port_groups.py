@@ -52,7 +52,7 @@ def give_vnis_away(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft:
 
 
 def vni_is_taken(view: View, network: Network, draft: Draft) -> bool:
-    """Whether a port group of another network still carries the VNI, which is then said."""
+    """Whether the VNI is, or may be, another network's on any switch, which is then said."""
     holder = vni_holder(view, network)
     if holder is not None and holder.vni == network.vni:
         reason = f"waits: a port group of network {holder.network} still has its VNI {int(network.vni)}"
@@ -63,7 +63,18 @@ def vni_is_taken(view: View, network: Network, draft: Draft) -> bool:
             "isthmus may still serve with it; if there is none, apply --agree gives it away"
         )
         draft.cannot(f"network {network.id}", reason)
+    elif never_read := _never_read(view):
+        where = ", ".join(never_read)
+        reason = f"waits: VNI {int(network.vni)} may be another network's on {where}, which was never read"
+        draft.cannot(f"network {network.id}", reason)
+        return True
     return holder is not None
+
+
+def _never_read(view: View) -> list[str]:
+    """The switches of which nobody can say what marks they hold."""
+    read = {switch_target(dvs) for dvs in view.switches}
+    return [str(target) for target in sorted(view.unknown) if target.kind == "dvs" and target not in read]
 
 
 def drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
