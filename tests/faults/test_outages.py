@@ -241,3 +241,31 @@ def test_a_vni_that_one_network_gave_up_joins_nobody_to_the_next_though_an_appli
     assert not trial.conditions("unmet")
     assert {group.mark.network: group.mark.vni for group in trial.lab.groups_of_ours() if group.mark}["red"] == given_up
     trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_word_given_in_the_moment_the_intent_changes_gives_no_vni_away(design: Design, seed: int) -> None:
+    trial = Trial(seed, design, distributed=True)
+    trial.furnish("red", "blue", vms=6)
+    parts = trial.part()
+    trial.run(5)
+    trial.processes = [process for name, process in parts.items() if name != "esx1"]
+    given_up = trial.lab.intent.networks[NetworkId("red")].vni
+    trial.renumber("red")
+    trial.lab.intent.renumber("blue", int(given_up))
+    parts["port groups"].agree()  # to what was shown a moment ago
+    trial.run(trial.dice.choice((5, 70)))
+    assert not trial.lab.leaks()
+    assert any("another network waits for VNI 5003, which network red had" in line for line in trial.conditions("held"))
+    trial.processes = list(parts.values())
+    trial.run(70)
+    trial.laws.same = {}
+    parts["port groups"].agree()  # now that it was shown, and every appliance has been told
+    with trial.unwatched():  # blue is known by its old VNI here and by its new one there for a moment
+        trial.run(70)
+    assert {group.mark.network: group.mark.vni for group in trial.lab.groups_of_ours() if group.mark}[
+        "blue"
+    ] == given_up
+    trial.rest()
+    trial.end()

@@ -18,7 +18,7 @@ from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Source, current_moves, in_force
 from isthmus.app.text import plain
 from isthmus.core.design import Design
-from isthmus.core.guard import Limits, held_back
+from isthmus.core.guard import Asked, Limits, held_back, not_asked
 from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
 from isthmus.model.boundary import Target
@@ -28,6 +28,8 @@ from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
 from isthmus.model.observed import Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import Shard, VidPool, World
+
+NOTHING: Asked = frozenset()
 
 
 class Think(Protocol):
@@ -110,6 +112,12 @@ class Round:
             and not any(isinstance(mirror, Unknown) for mirror in last.observed.targets.values())
         )
 
+    @property
+    def asked(self) -> Asked:
+        """What an operator is asked about now."""
+        held = self.last.held if self.last is not None else ()
+        return frozenset((change.target, change.action) for change in held if change.asks)
+
 
 class Keeper:
     """One shard's loop body, with what it must remember between rounds: back-off and refusals."""
@@ -138,14 +146,16 @@ class Keeper:
         *,
         write: bool = True,
         agreed: bool = False,
+        asked: Asked = NOTHING,
         release: bool = False,
         stopping: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
     ) -> Round:
         """One round.  `write` False looks and thinks only; `told` hears of each result.
 
-        `agreed` lifts the guard, and undoes what was left as another hand made it.  `release` hands the shard back
-        instead of keeping it.
+        `agreed` lifts the guard, and undoes what was left as another hand made it.  `asked` is what the operator had
+        been asked about when he agreed: that is made too, if it is still wanted now, and nothing else of its kind.
+        `release` hands the shard back instead of keeping it.
         """
         results: list[Result] = []
         last: Pass | None = None
@@ -153,11 +163,13 @@ class Keeper:
             self._hands.agree()
         for _ in range(self._habits.passes):
             try:
-                last = self._look_and_think(since, agreed=agreed, think=hand_back if release else self._think)
+                think = hand_back if release else self._think
+                last = self._look_and_think(since, agreed=agreed, asked=asked, think=think)
             except (Retry, Refused) as fault:
                 self._backoff.failed(self.name, self._clock())
                 return Round(None, tuple(results), str(fault))
             self._backoff.succeeded(self.name)
+            asked = NOTHING  # what this pass did may make others ask for the same again
             if not write or not last.plan or stopping():
                 break
             made = carry_out(last.plan, self._by_id(), self._sight.written, stopping)
@@ -193,7 +205,7 @@ class Keeper:
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
 
-    def _look_and_think(self, since: int, *, agreed: bool, think: Think) -> Pass:
+    def _look_and_think(self, since: int, *, agreed: bool, asked: Asked, think: Think) -> Pass:
         self._targets = self.charge.targets()
         observed = self._sight.observe(self._targets, since)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
@@ -207,7 +219,9 @@ class Keeper:
         held: tuple[Change, ...] = ()
         left = () if agreed else self._hands.left(plan.changes, now)
         self._left_until = min((until for item in left if (until := item.until) is not None), default=None)
-        if not agreed:
+        if agreed:
+            plan, held = not_asked(plan, asked)
+        else:
             plan = plan.without(item.change.id for item in left)
             plan, held = held_back(plan, self._habits.limits, objects_of(world, observed))
         return self._deferring(Pass(world, observed, placed.pool, now, thought, plan, held, left=left))
