@@ -69,9 +69,9 @@ def test_power_cycles_moves_and_reconnected_nics_are_no_hands(seed: int) -> None
 
 
 def drift(trial: Trial) -> None:
-    """Somebody has taken a permission off the red port group."""
+    """Somebody has let the ports of the red port group keep their settings when they are disconnected."""
     (group,) = [group for group in trial.lab.groups_of_ours() if group.name == "red"]
-    group.block_override = False
+    group.reset_at_disconnect = False
     group.version += 1
     trial.lab.vcenter.changed(None)
 
@@ -83,9 +83,28 @@ def test_settings_of_a_port_group_are_put_right_or_left_as_configured(policy: Po
     drift(trial)
     trial.run(100)
     (group,) = [group for group in trial.lab.groups_of_ours() if group.name == "red"]
-    assert group.block_override == (policy is Policy.ENFORCE)
+    assert group.reset_at_disconnect == (policy is Policy.ENFORCE)
     assert bool(trial.conditions("by hand")) == (policy is Policy.REPORT)
     trial.process.agree()
+    trial.rest()
+    trial.end()
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_a_permission_without_which_no_port_can_be_closed_is_given_back_at_once_every_time(policy: Policy) -> None:
+    trial = Trial(by_hand=policy)
+    victim = trial.furnish("red", "blue")[0]
+    for _ in range(6):
+        (group,) = [group for group in trial.lab.groups_of_ours() if group.name == "red"]
+        group.block_override = group.vlan_override = False
+        group.version += 1
+        trial.lab.vcenter.power(trial.lab.vm(victim).id, False)
+        trial.run(5)
+        assert group.block_override
+        assert group.vlan_override
+        assert not trial.is_open(victim)
+        trial.lab.vcenter.power(trial.lab.vm(victim).id, True)
+        trial.run(5)
     trial.rest()
     trial.end()
 

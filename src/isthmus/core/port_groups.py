@@ -98,8 +98,10 @@ def changed_by_hand(state: PortGroupState, spec: PortGroupSpec) -> bool:
     """Only another hand can have made it differ so, and nobody is let into a network by it: it may be left as it is.
 
     A tag is no such thing, nor is an open port group: without a VID the NICs in all of them would hear each other.
+    Nor is one without the override permissions: a port in it could not be closed.
     """
-    return state.mark == spec.mark and spec.gated and state.blocked
+    closable = state.blocked and state.block_override and state.vlan_override
+    return state.mark == spec.mark and spec.gated and closable
 
 
 def _said(mark: OwnerMark | None) -> str:
