@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from isthmus.app.applying import carry_out
+from isthmus.app.keeper import objects_of
 from isthmus.app.loop import Timing
 from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
-from isthmus.model.names import HostId
-from isthmus.model.observed import NveMirror, TargetId, Unknown
+from isthmus.model.names import DvsId, HostId
+from isthmus.model.observed import NveMirror, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
 from tests.app.far_sides import Nve, Small, entry, learn_all, wanting
+from tests.core.town import DVS, Town
 
 
 def test_a_shard_is_brought_to_what_is_wanted_and_then_rests() -> None:
@@ -228,6 +230,15 @@ def test_the_guard_holds_deletes_back_until_an_operator_agrees() -> None:
     loop.agree()
     loop.step()
     assert len(nve.vnis) == 100
+
+
+def test_the_guards_share_is_of_what_the_shard_has_on_its_own_switch() -> None:
+    town = Town().network("red").vm("a", "red")
+    world, observed, _, _ = town.seen()
+    mine = SwitchMirror(DVS, town.groups, town.ports)
+    other = replace(mine, dvs=DvsId("another"))
+    assert objects_of(world, observed) == 2
+    assert objects_of(world, Observed({**observed.targets, TargetId("dvs", "another"): other})) == 2
 
 
 def asking_for_each(design, world, observed, pool, now) -> Reconciled:  # type: ignore[no-untyped-def]

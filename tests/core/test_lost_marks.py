@@ -123,6 +123,25 @@ def test_a_network_waits_for_a_vni_that_nics_of_another_still_use_in_a_port_grou
     assert any(isinstance(change.action, CreatePortGroup) for change in town.think().plan.changes)
 
 
+def test_what_another_installation_handed_back_keeps_no_vni_from_our_networks() -> None:
+    town = two_networks()
+    town.duties = Duty.PORT_GROUPS
+    theirs = OwnerMark("another installation", NetworkId("red"), Vni(5001))
+    unmarked(town, "red", handed_back=theirs)
+    town.networks.pop(NetworkId("red"))
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5001), "green")
+    assert any(isinstance(change.action, CreatePortGroup) for change in town.think().plan.changes)
+
+
+def test_the_next_network_of_the_name_does_not_get_the_nics_if_its_vni_is_another() -> None:
+    town = two_networks()
+    unmarked(town, "red")
+    town.networks.pop(NetworkId("red"))
+    town.networks[NetworkId("r2")] = Network(NetworkId("r2"), Vni(7001), "red")
+    town.settle()
+    assert vnis(town) == {5002}
+
+
 def test_somebody_elses_port_group_with_the_same_vid_and_nic_is_nobody_of_ours() -> None:
     theirs = OwnerMark("another installation", NetworkId("red"), Vni(5001))
     for changes in (

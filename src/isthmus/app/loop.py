@@ -207,8 +207,8 @@ class Loop:
             self._note(seat, ())
             self._put_back(seat, NEVER)
             return
-        agreed, asked = seat.agreed, seat.asked
-        seat.agreed, seat.asked = False, frozenset()
+        with self._changed:
+            agreed, asked, seat.agreed = seat.agreed, seat.asked, False
         made_at: dict[Action, float] = {}
         silent = seat.keeper.charge.observe_only or word is Word.PAUSED
         try:
