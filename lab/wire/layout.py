@@ -40,16 +40,20 @@ class Layout:
     directory: Directory
 
 
-def lay_out(design: Design, vcenter: VCenter, *, distributed: bool = False) -> Layout:
+def lay_out(design: Design, vcenter: VCenter, *, distributed: bool = False, switch_per_cluster: bool = False) -> Layout:
     """Make the switches and NVEs that `design` stands on, for the hosts that are there.
 
     `distributed`: one shard per host, which sees and writes its own NVE only, and one for the port groups.
+    `switch_per_cluster`: as many deployments as clusters, each distributed over a switch of its own.
     """
     layout = Layout({}, {}, {}, {}, [], Directory())
     _make_nves(design, vcenter, layout)
     match design.place:
         case PlaceKind.HOST_PORT_GROUP:
             _on_standard_switches(vcenter, layout)
+        case PlaceKind.DV_PORT if switch_per_cluster:
+            for name, hosts in _by(vcenter, "cluster").items():
+                _as_a_deployment(name.rpartition("/")[2], hosts, vcenter, layout)
         case PlaceKind.DV_PORT:
             _on_one_switch(vcenter, layout, distributed=distributed)
         case PlaceKind.DV_PORT_GROUP:
@@ -96,6 +100,14 @@ def _on_one_switch(vcenter: VCenter, layout: Layout, *, distributed: bool) -> No
     layout.shards.append(Shard("port groups", None, (dvs,), frozenset(), {}, Duty.PORT_GROUPS))
     for host in hosts:
         layout.shards.append(_shard(host.name, HostScope(host.id, dvs), (dvs,), (host,), layout, Duty.TAGS))
+
+
+def _as_a_deployment(name: str, hosts: list[EsxHost], vcenter: VCenter, layout: Layout) -> None:
+    dvs = _tenant_switch(vcenter, layout, f"{TENANT}-{name}", hosts)
+    members = frozenset(host.id for host in hosts)
+    layout.shards.append(Shard(f"{name}/port-groups", None, (dvs,), members, {}, Duty.PORT_GROUPS))
+    for host in hosts:
+        layout.shards.append(_shard(f"{name}/{host.name}", HostScope(host.id, dvs), (dvs,), (host,), layout, Duty.TAGS))
 
 
 def _on_a_switch_per_scope(design: Design, vcenter: VCenter, layout: Layout) -> None:

@@ -55,7 +55,13 @@ class Lab:
     """The world."""
 
     def __init__(
-        self, design: Design, hosts: Sequence[HostSpec], pool: VidPool | None = None, *, distributed: bool = False
+        self,
+        design: Design,
+        hosts: Sequence[HostSpec],
+        pool: VidPool | None = None,
+        *,
+        distributed: bool = False,
+        switch_per_cluster: bool = False,
     ) -> None:
         self.design = design
         self.pool = pool or VidPool(VidSet.of("100-199"))
@@ -68,7 +74,7 @@ class Lab:
             key = spec.name if design.nve.on_each_host else spec.leaf
             vtep = vteps.setdefault(key, f"192.0.2.{index}")
             self.vcenter.add_host(spec.name, spec.cluster, vtep, spec.leaf)
-        layout = lay_out(design, self.vcenter, distributed=distributed)
+        layout = lay_out(design, self.vcenter, distributed=distributed, switch_per_cluster=switch_per_cluster)
         layout.directory.peers = lambda: [(int(vni), peer.vtep, peer.mac) for vni, peer in self._peers()]
         self.targets = layout.targets
         self.nves = layout.nves
@@ -78,7 +84,8 @@ class Lab:
         self._latest: NetworkId | None = None
 
     def _loop(self, shard: Shard) -> ShardLoop:
-        # Other switches are read, too: their port groups say of which network the NICs there are members.
+        # Other switches are read, too: their port groups say of which network the NICs there are members, and whose
+        # a VNI is.
         ids = [*(TargetId("dvs", dvs) for dvs in self.vcenter.switches), *shard.nves.values()]
         if isinstance(shard.scope, HostScope) and not shard.switches:
             ids.append(TargetId("vss", f"{shard.scope.host}/{shard.scope.switch}"))
@@ -242,7 +249,9 @@ def two_hosts(design: Design, pool: VidPool | None = None, *, distributed: bool 
     return Lab(design, (HostSpec("esx1"), HostSpec("esx2")), pool, distributed=distributed)
 
 
-def two_racks(design: Design, pool: VidPool | None = None, *, distributed: bool = False) -> Lab:
+def two_racks(
+    design: Design, pool: VidPool | None = None, *, distributed: bool = False, switch_per_cluster: bool = False
+) -> Lab:
     """esx1 and esx2 in one cluster below one leaf, esx3 in another cluster below another leaf."""
     hosts = (HostSpec("esx1"), HostSpec("esx2"), HostSpec("esx3", "c2", "leaf2"))
-    return Lab(design, hosts, pool, distributed=distributed)
+    return Lab(design, hosts, pool, distributed=distributed, switch_per_cluster=switch_per_cluster)

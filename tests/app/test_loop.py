@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from isthmus.app.applying import carry_out
+from isthmus.app.keeper import objects_of
 from isthmus.app.loop import Timing
 from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
-from isthmus.model.names import HostId
-from isthmus.model.observed import TargetId, Unknown
+from isthmus.model.names import DvsId, HostId
+from isthmus.model.observed import NveMirror, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
 from tests.app.far_sides import Nve, Small, entry, learn_all, wanting
+from tests.core.town import DVS, Town
 
 
 def test_a_shard_is_brought_to_what_is_wanted_and_then_rests() -> None:
@@ -228,6 +230,58 @@ def test_the_guard_holds_deletes_back_until_an_operator_agrees() -> None:
     loop.agree()
     loop.step()
     assert len(nve.vnis) == 100
+
+
+def test_the_guards_share_is_of_what_the_shard_has_on_its_own_switch() -> None:
+    town = Town().network("red").vm("a", "red")
+    world, observed, _, _ = town.seen()
+    mine = SwitchMirror(DVS, town.groups, town.ports)
+    other = replace(mine, dvs=DvsId("another"))
+    assert objects_of(world, observed) == 2
+    assert objects_of(world, Observed({**observed.targets, TargetId("dvs", "another"): other})) == 2
+
+
+def asking_for_each(design, world, observed, pool, now) -> Reconciled:  # type: ignore[no-untyped-def]
+    """Every network is learnt on an operator's word only."""
+    plan = learn_all(design, world, observed, pool, now).plan
+    return Reconciled(Plan(tuple(replace(change, asks=True) for change in plan.changes)))
+
+
+def test_an_operators_word_makes_what_was_shown_before_it_and_nothing_that_came_up_since() -> None:
+    small, nve = Small(think=asking_for_each), Nve("esx1")
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.agree()  # to nothing: no round has shown anything yet
+    loop.step()
+    assert nve.vnis == set()
+    assert {found.kind for found in loop.seats["esx1"].conditions} == {"held"}
+    small.intent.answer = wanting(5001, 5002)
+    loop.agree()  # the new intent comes in the same moment
+    loop.step()
+    assert nve.vnis == {5001}
+    loop.wake()
+    loop.step()
+    assert nve.vnis == {5001}, "a word is used up by the round after it"
+    loop.agree()
+    loop.step()
+    assert nve.vnis == {5001, 5002}
+
+
+class Forgetful(Nve):
+    """A far side where another hand undoes everything before anybody looks."""
+
+    def observe(self) -> NveMirror:
+        self.vnis.clear()
+        return super().observe()
+
+
+def test_an_operators_word_holds_for_the_first_pass_of_a_round_only() -> None:
+    small, nve = Small(think=asking_for_each), Forgetful("esx1")
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    loop.agree()
+    loop.step()
+    assert len(nve.batches) == 1
+    assert {found.kind for found in loop.seats["esx1"].conditions} == {"held"}
 
 
 def test_an_observe_only_shard_shows_what_it_would_do_and_writes_nothing() -> None:

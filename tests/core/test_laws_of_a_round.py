@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 from isthmus.core.flows import flows
-from isthmus.core.guard import Limits, held_back
+from isthmus.core.guard import Limits, held_back, not_asked
 from isthmus.core.reconcile import MOVE_DEADLINE
 from isthmus.core.segments import Segment
-from isthmus.model.change import Gate, SetDvPort
+from isthmus.model.change import AlterPortGroup, Change, Gate, Plan, PortGroupSpec, SetDvPort
 from isthmus.model.flow import FlowPort
 from isthmus.model.intent import AllowedPair, Network, Port
 from isthmus.model.inventory import Move
 from isthmus.model.names import NetworkId, NicId, PortId, VmId, mac
-from isthmus.model.observed import Access, DvPortState, NoVlan, PortGroupState
+from isthmus.model.observed import Access, DvPortState, NoVlan, OwnerMark, PortGroupState
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import Vid, VidSet, Vni
-from tests.core.town import ESX1, ESX2, Town, gates
+from tests.core.town import DVS, ESX1, ESX2, SWITCH, Town, gates
 
 
 def test_a_vid_that_a_port_of_a_foreign_port_group_wears_is_not_given_out_and_is_left_if_worn() -> None:
@@ -40,6 +40,28 @@ def test_a_port_whose_network_is_gone_is_closed_only_within_the_guards_limit() -
     assert not allowed
     assert set(held) == set(plan.changes), "what would follow a closing is held with it"
     assert held_back(plan, Limits(few=3, share=0.0), total=100) == (plan, ())
+
+
+def asking(number: int, *after: int, asks: bool = True, guarded: bool = False) -> Change:
+    """A change that waits for an operator's word, or one that does not."""
+    group = AlterPortGroup(DVS, f"pg-{number}", "0", PortGroupSpec("x", OwnerMark("isthmus", NetworkId("x"), Vni(7))))
+    return Change(number, SWITCH, group, "", frozenset(after), guarded, asks=asks)
+
+
+def test_what_asks_for_a_word_waits_whether_or_not_the_guard_holds_the_rest() -> None:
+    plan = Plan((asking(0), asking(1, 0, asks=False), asking(2, asks=False, guarded=True), asking(3, asks=False)))
+    for limits, held in ((Limits(1), {0, 1}), (Limits(0, 0.0), {0, 1, 2})):
+        allowed, waiting = held_back(plan, limits, total=1)
+        assert {change.id for change in waiting} == held
+        assert {change.id for change in allowed.changes} == {0, 1, 2, 3} - held
+
+
+def test_an_operators_word_is_no_answer_to_what_he_was_not_asked_about() -> None:
+    shown, later, other = asking(0), asking(1), asking(2, asks=False, guarded=True)
+    asked = frozenset({(shown.target, shown.action)})
+    allowed, held = not_asked(Plan((shown, later, other)), asked)
+    assert allowed.changes == (shown, other)
+    assert held == (later,)
 
 
 def test_a_powered_off_vms_port_is_closed_whatever_the_guard_says() -> None:

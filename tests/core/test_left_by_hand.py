@@ -34,14 +34,15 @@ def test_taking_anothers_tag_off_or_closing_what_should_be_closed_undoes_nothing
     assert [change.undoes for change in writes if change.action.gate is not Gate.OPEN] == [None] * len(writes)  # type: ignore[union-attr]
 
 
-def test_settings_of_a_closed_port_group_may_be_left_an_open_one_may_not() -> None:
+def test_settings_of_a_closed_port_group_may_be_left_unless_its_ports_could_not_be_closed() -> None:
     town = Town().network("red")
     town.duties = Duty.PORT_GROUPS
     closed = town.groups["pg-red"]
     for drifted, hand in (
         (replace(closed, vlan=Access(Vid(7))), Hand.PORT_GROUP),
-        (replace(closed, block_override=False), Hand.PORT_GROUP),
         (replace(closed, reset_at_disconnect=False), Hand.PORT_GROUP),
+        (replace(closed, block_override=False), None),
+        (replace(closed, vlan_override=False), None),
         (replace(closed, blocked=False), None),
         (replace(closed, blocked=False, vlan=Access(Vid(7))), None),
     ):

@@ -8,6 +8,7 @@ import pytest
 
 from isthmus.core.design import OVSVAPP
 from isthmus.core.explain import Side, explain
+from isthmus.core.view import look
 from isthmus.model.change import AlterPortGroup, CreatePortGroup
 from isthmus.model.intent import Network
 from isthmus.model.names import NetworkId, mac
@@ -122,6 +123,25 @@ def test_a_network_waits_for_a_vni_that_nics_of_another_still_use_in_a_port_grou
     assert any(isinstance(change.action, CreatePortGroup) for change in town.think().plan.changes)
 
 
+def test_what_another_installation_handed_back_keeps_no_vni_from_our_networks() -> None:
+    town = two_networks()
+    town.duties = Duty.PORT_GROUPS
+    theirs = OwnerMark("another installation", NetworkId("red"), Vni(5001))
+    unmarked(town, "red", handed_back=theirs)
+    town.networks.pop(NetworkId("red"))
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5001), "green")
+    assert any(isinstance(change.action, CreatePortGroup) for change in town.think().plan.changes)
+
+
+def test_the_next_network_of_the_name_does_not_get_the_nics_if_its_vni_is_another() -> None:
+    town = two_networks()
+    unmarked(town, "red")
+    town.networks.pop(NetworkId("red"))
+    town.networks[NetworkId("r2")] = Network(NetworkId("r2"), Vni(7001), "red")
+    town.settle()
+    assert vnis(town) == {5002}
+
+
 def test_somebody_elses_port_group_with_the_same_vid_and_nic_is_nobody_of_ours() -> None:
     theirs = OwnerMark("another installation", NetworkId("red"), Vni(5001))
     for changes in (
@@ -210,3 +230,74 @@ def test_a_second_network_of_the_same_name_takes_nothing_from_the_nics_of_the_fi
     town.settle()
     assert vnis(town) == {5001, 5002, 7001}
     assert not {vid for vid, vni in town.maps() if vni == 5001} & {vid for vid, vni in town.maps() if vni == 7001}
+
+
+def namesakes() -> Town:
+    """Two networks named "red", each with a port group of its own and a VM here; the first one's lost its mark."""
+    town = two_networks()
+    other = Network(NetworkId("r2"), Vni(7001), "red")
+    town.networks[other.id] = other
+    mark = OwnerMark("isthmus", other.id, other.vni)
+    town.groups["pg-r2"] = replace(town.groups["pg-blue"], key="pg-r2", name="red (r2)", mark=mark)
+    town.vm("n", "r2")
+    town.settle()
+    unmarked(town, "red")
+    return town
+
+
+def created(town: Town) -> list[str]:
+    return [str(c.action.spec.mark.network) for c in town.think().plan.changes if isinstance(c.action, CreatePortGroup)]
+
+
+def test_no_second_port_group_is_made_for_a_network_whose_own_lost_its_mark_though_a_name_is_free() -> None:
+    town = two_networks()
+    town.duties = Duty.PORT_GROUPS | Duty.TAGS
+    unmarked(town, "red")
+    town.networks[NetworkId("z")] = Network(NetworkId("z"), Vni(5777), "red")
+    assert created(town) == ["z"], "the NVE serves red's VMs in it with red's VNI"
+    assert any(u.about == "network red" and "put its description back" in u.reason for u in town.think().unmet)
+    town.settle()
+    assert vnis(town) == {5001, 5002}
+    for vm in "ab":
+        town.tag(vm, town.open_with(vm), blocked=True)
+    assert created(town) == ["red"], "nobody is in it who could lose anything"
+
+
+def test_who_writes_port_groups_and_sees_no_nve_makes_none_for_any_network_that_the_lost_one_may_be_of() -> None:
+    town = two_networks()
+    unmarked(town, "red")
+    town.networks[NetworkId("z")] = Network(NetworkId("z"), Vni(5777), "red")
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5778), "green")
+    town.duties = Duty.PORT_GROUPS
+    for host in town.flows:
+        town.flows[host].clear()
+    assert created(town) == ["green"]
+    assert [u.about for u in town.think().unmet if "put its description back" in u.reason] == [
+        "network red",
+        "network z",
+    ]
+
+
+def test_of_two_networks_of_one_name_it_is_the_one_that_the_nve_serves_though_that_has_a_port_group_already() -> None:
+    town = namesakes()
+    mark = OwnerMark("isthmus", NetworkId("red"), Vni(5001))
+    town.groups["pg-again"] = replace(town.groups["pg-blue"], key="pg-again", name="red (red)", mark=mark)
+    town.settle()
+    assert vnis(town) == {5001, 5002, 7001}
+    assert {vid for vid, vni in town.maps() if vni == 5001} == {town.open_with("a")}
+
+
+def test_of_two_networks_of_one_name_a_closed_port_or_one_with_anothers_vid_proves_neither() -> None:
+    for blocked, wearing in ((True, "a"), (False, "n"), (True, "n")):
+        town = namesakes()
+        town.tag("a", town.open_with(wearing), blocked=blocked)
+        assert not presumed(town)
+        town.settle()
+        assert vnis(town) == {5002, 7001}
+    assert presumed(namesakes()) == {"pg-red": "red"}
+
+
+def presumed(town: Town) -> dict[str, str]:
+    """The port groups without a mark and whose they are taken for."""
+    world, observed, pool, _ = town.seen()
+    return {key: mark.network for (_, key), mark in look(OVSVAPP, world, observed, pool).presumed.items()}

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from isthmus.core.guard import Limits, held_back
+from isthmus.core.view import switch_target
 from isthmus.model.change import CreatePortGroup
 from isthmus.model.intent import Network
-from isthmus.model.names import NetworkId
+from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
 from isthmus.model.shard import Duty
 from isthmus.model.tags import Vid, Vni
@@ -127,6 +128,23 @@ def test_a_vni_that_another_networks_port_group_still_carries_is_waited_for() ->
     assert [group.mark and group.mark.network for group in town.groups.values()] == ["new"]
 
 
+def test_while_another_switch_was_never_read_no_network_gets_a_vni_that_may_be_anothers_there() -> None:
+    town = town_of_groups().vm("a", "red")
+    town.never_read = {switch_target(DvsId("other"))}
+    assert not town.think().plan, "what it has already is its own"
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5002), "green")
+    red = town.networks[NetworkId("red")]
+    town.networks[red.id] = replace(red, vni=Vni(6001))
+    thought = town.think()
+    assert not thought.plan
+    assert [unmet.about for unmet in thought.unmet] == ["network green", "network red"]
+    assert all("dvs:other, which was never read" in unmet.reason for unmet in thought.unmet)
+    town.never_read.clear()
+    town.settle()
+    marks = {key: group.mark for key, group in town.groups.items()}
+    assert {key: mark and int(mark.vni) for key, mark in marks.items()} == {"pg-red": 6001, "new-green": 5002}
+
+
 def renumbered() -> Town:
     """Red had VNI 5001 and has 6001 now, with a VM in it; green wants 5001."""
     town = town_of_groups().vm("a", "red")
@@ -137,26 +155,68 @@ def renumbered() -> Town:
     return town
 
 
-def test_a_vni_that_a_network_gave_up_stays_its_own_as_long_as_nics_are_in_it() -> None:
+def test_a_vni_that_a_network_gave_up_stays_its_own_until_an_operator_gives_it_away() -> None:
     town = renumbered()
     mark = town.groups["pg-red"].mark
     assert mark is not None
     assert (mark.vni, mark.was) == (6001, (5001,))
-    thought = town.think()
-    assert any("was that of network red" in unmet.reason for unmet in thought.unmet)
-    assert [(change.asks, kind) for change, kind in zip(thought.plan.changes, kinds(thought), strict=True)] == [
-        (True, "AlterPortGroup")
-    ]
-    allowed, held = held_back(thought.plan, Limits(1000), 1000)
-    assert not allowed
-    assert len(held) == 1
+    for _ in range(2):
+        thought = town.think()
+        assert any("was that of network red" in unmet.reason for unmet in thought.unmet)
+        assert [(change.asks, kind) for change, kind in zip(thought.plan.changes, kinds(thought), strict=True)] == [
+            (True, "AlterPortGroup")
+        ]
+        allowed, held = held_back(thought.plan, Limits(1000), 1000)
+        assert not allowed
+        assert len(held) == 1
+        town.ports.clear()  # that the last NIC has left tells nothing of an appliance without isthmus
+        town.nics.clear()
+
+
+def test_a_network_that_never_had_a_nic_keeps_its_former_vni_too() -> None:
+    town = town_of_groups()
+    red = town.networks[NetworkId("red")]
+    town.networks[red.id] = replace(red, vni=Vni(6001))
+    town.settle()
+    assert town.groups["pg-red"].mark == OwnerMark("isthmus", red.id, Vni(6001), (Vni(5001),))
+
+
+def test_a_former_vni_is_free_when_the_port_group_has_gone() -> None:
+    town = renumbered()
+    town.networks.pop(NetworkId("red"))
+    [waits] = [unmet.reason for unmet in town.think().unmet if unmet.about == "network green"]
+    assert "network red, which is not wanted, but has a port group still" in waits
     town.ports.clear()
     town.nics.clear()
     town.settle()
-    assert {key: group.mark.vni for key, group in town.groups.items() if group.mark} == {
-        "pg-red": 6001,
-        "new-green": 5001,
-    }
+    assert {key: group.mark and int(group.mark.vni) for key, group in town.groups.items()} == {"new-green": 5001}
+
+
+def test_of_several_former_vnis_only_the_one_that_is_waited_for_is_given_away() -> None:
+    town = renumbered()
+    red = town.networks[NetworkId("red")]
+    town.networks.pop(NetworkId("green"))
+    town.networks[red.id] = replace(red, vni=Vni(7001))
+    town.settle()
+    town.networks[NetworkId("green")] = Network(NetworkId("green"), Vni(5001), "green")
+    [change] = town.think().plan.changes
+    assert "waits for VNI 5001, which network red had" in change.reason
+    town.make(change)
+    assert town.groups["pg-red"].mark == OwnerMark("isthmus", red.id, Vni(7001), (Vni(6001),))
+
+
+def test_networks_that_swap_vnis_wait_and_are_told_to_take_a_third_one_first() -> None:
+    town = town_of_groups().network("blue").network("white")
+    red, blue, white = (town.networks[NetworkId(name)] for name in ("red", "blue", "white"))
+    for ring in ((red, blue), (red, blue, white)):
+        town.networks = {red.id: red, blue.id: blue, white.id: white}
+        for each, following in zip(ring, (*ring[1:], ring[0]), strict=True):
+            town.networks[each.id] = replace(each, vni=following.vni)
+        thought = town.think()
+        assert not thought.plan, "a word could not make it safe either"
+        assert ["give one of them a third VNI" in unmet.reason for unmet in thought.unmet] == [True] * len(ring)
+    town.networks = {red.id: replace(red, vni=blue.vni), blue.id: replace(blue, vni=white.vni), white.id: white}
+    assert not any("third" in unmet.reason for unmet in town.think().unmet), "white stays: it is no ring"
 
 
 def test_an_operators_word_gives_a_former_vni_away() -> None:

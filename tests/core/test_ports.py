@@ -106,6 +106,20 @@ def test_an_intent_that_is_only_remembered_takes_nothing_away_but_still_wires() 
     assert town.open_with("a") is None
 
 
+def test_while_the_intent_is_only_remembered_no_tag_comes_off_a_closed_port_whose_nve_still_maps_it() -> None:
+    town = Town().network("red").vm("a", "red")
+    town.settle()
+    before = town.maps()
+    town.tag("a", town.open_with("a"), blocked=True)
+    town.networks.clear()
+    town.fresh = False
+    assert not town.think().plan
+    assert town.maps() == before
+    town.fresh = True
+    town.settle()
+    assert (town.maps(), town.ports["a"].vlan_own) == (set(), False)
+
+
 def test_two_writers_that_claimed_one_vid_at_once_never_both_open() -> None:
     town = Town().network("red").network("blue").vm("a", "red").vm("b", "blue", on=ESX2)
     town.tag("a", 105, blocked=True)
@@ -174,6 +188,17 @@ def test_the_destination_of_an_announced_move_knows_the_vm_before_it_arrives() -
     town.moves = ()  # it never came
     town.settle(ESX2)
     assert town.maps(ESX2) == set()
+
+
+def test_the_destination_of_an_announced_move_is_told_nothing_while_the_port_is_still_closed() -> None:
+    town = Town().network("red").vm("a", "red")
+    town.tag("a", 100, blocked=True)
+    town.moves = (Move("a", ESX2, 0.0),)
+    town.settle(ESX2)
+    assert town.maps(ESX2) == set()
+    town.settle(ESX1)
+    town.settle(ESX2)
+    assert town.maps(ESX2) == {(100, 5001)}
 
 
 def test_under_reuse_an_announced_move_is_first_given_a_vid_free_on_both_hosts() -> None:

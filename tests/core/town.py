@@ -62,6 +62,7 @@ class Town:
     moves: tuple[Move, ...] = ()
     flows: dict[HostId, dict[NveKey, NveEntry]] = field(default_factory=lambda: {ESX1: {}, ESX2: {}})
     unknown: set[TargetId] = field(default_factory=set)
+    never_read: set[TargetId] = field(default_factory=set)
     fresh: bool = True
     duties: Duty = Duty.TAGS
 
@@ -116,6 +117,8 @@ class Town:
         }
         for gone in self.unknown & mirrors.keys():
             mirrors[gone] = Unknown("unplugged", mirrors[gone])  # type: ignore[arg-type]
+        for unseen in self.never_read:
+            mirrors[unseen] = Unknown("no answer")
         return world, Observed(mirrors), self.pool, 0.0
 
     def make(self, change: Change, host: HostId = ESX1) -> None:

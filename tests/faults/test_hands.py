@@ -6,9 +6,10 @@ import pytest
 
 from isthmus.app.hands import Policy
 from isthmus.core.design import Design
+from isthmus.model.intent import Network
 from isthmus.model.names import NetworkId
 from isthmus.model.observed import Access
-from isthmus.model.tags import Vid
+from isthmus.model.tags import Vid, Vni
 from tests.core.properties.setting import HOSTS
 from tests.faults.trial import Trial, where_ports_are_tagged, with_many_seeds
 
@@ -68,9 +69,9 @@ def test_power_cycles_moves_and_reconnected_nics_are_no_hands(seed: int) -> None
 
 
 def drift(trial: Trial) -> None:
-    """Somebody has taken a permission off the red port group."""
+    """Somebody has let the ports of the red port group keep their settings when they are disconnected."""
     (group,) = [group for group in trial.lab.groups_of_ours() if group.name == "red"]
-    group.block_override = False
+    group.reset_at_disconnect = False
     group.version += 1
     trial.lab.vcenter.changed(None)
 
@@ -82,9 +83,28 @@ def test_settings_of_a_port_group_are_put_right_or_left_as_configured(policy: Po
     drift(trial)
     trial.run(100)
     (group,) = [group for group in trial.lab.groups_of_ours() if group.name == "red"]
-    assert group.block_override == (policy is Policy.ENFORCE)
+    assert group.reset_at_disconnect == (policy is Policy.ENFORCE)
     assert bool(trial.conditions("by hand")) == (policy is Policy.REPORT)
     trial.process.agree()
+    trial.rest()
+    trial.end()
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_a_permission_without_which_no_port_can_be_closed_is_given_back_at_once_every_time(policy: Policy) -> None:
+    trial = Trial(by_hand=policy)
+    victim = trial.furnish("red", "blue")[0]
+    for _ in range(6):
+        (group,) = [group for group in trial.lab.groups_of_ours() if group.name == "red"]
+        group.block_override = group.vlan_override = False
+        group.version += 1
+        trial.lab.vcenter.power(trial.lab.vm(victim).id, False)
+        trial.run(5)
+        assert group.block_override
+        assert group.vlan_override
+        assert not trial.is_open(victim)
+        trial.lab.vcenter.power(trial.lab.vm(victim).id, True)
+        trial.run(5)
     trial.rest()
     trial.end()
 
@@ -194,6 +214,30 @@ def test_vms_whose_port_group_lost_its_mark_go_on_where_they_are_until_it_is_bac
         trial.lab.vcenter.move(trial.lab.vm(blue).id, trial.elsewhere(blue))
         if trial.dice.random() < 0.3:
             trial.restart()
+    group.mark, group.lost = group.lost, None
+    group.version += 1
+    trial.lab.vcenter.changed(None)
+    trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_second_network_of_the_name_cuts_no_vm_off_whose_port_group_lost_its_mark(design: Design, seed: int) -> None:
+    trial = Trial(seed, design, distributed=True)
+    names = trial.furnish("red", "blue", vms=6)
+    red, (group,) = names[::2], [group for group in trial.lab.groups_of_ours() if group.name == "red"]
+    lose_mark(trial, "red")
+    trial.run(trial.dice.choice((0, 70)))
+    trial.lab.intent.networks[NetworkId("z")] = Network(NetworkId("z"), Vni(5777), "red")
+    trial.lab.vcenter.changed(None)
+    trial.run(70)
+    assert all(trial.lab.hears(a, frame_from=b) for a in red for b in red if a != b)
+    assert any("put its description back" in line for line in trial.conditions("unmet"))
+    if trial.dice.random() < 0.5:
+        trial.lab.intent.remove_network("z")
+        trial.run(200)
+        assert all(trial.lab.hears(a, frame_from=b) for a in red for b in red if a != b)
     group.mark, group.lost = group.lost, None
     group.version += 1
     trial.lab.vcenter.changed(None)

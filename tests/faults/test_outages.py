@@ -241,3 +241,95 @@ def test_a_vni_that_one_network_gave_up_joins_nobody_to_the_next_though_an_appli
     assert not trial.conditions("unmet")
     assert {group.mark.network: group.mark.vni for group in trial.lab.groups_of_ours() if group.mark}["red"] == given_up
     trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_word_given_in_the_moment_the_intent_changes_gives_no_vni_away(design: Design, seed: int) -> None:
+    trial = Trial(seed, design, distributed=True)
+    trial.furnish("red", "blue", vms=6)
+    parts = trial.part()
+    trial.run(5)
+    trial.processes = [process for name, process in parts.items() if name != "esx1"]
+    given_up = trial.lab.intent.networks[NetworkId("red")].vni
+    trial.renumber("red")
+    trial.lab.intent.renumber("blue", int(given_up))
+    parts["port groups"].agree()  # to what was shown a moment ago
+    trial.run(trial.dice.choice((5, 70)))
+    assert not trial.lab.leaks()
+    assert any("another network waits for VNI 5003, which network red had" in line for line in trial.conditions("held"))
+    trial.processes = list(parts.values())
+    trial.run(70)
+    trial.laws.same = {}
+    parts["port groups"].agree()  # now that it was shown, and every appliance has been told
+    with trial.unwatched():  # blue is known by its old VNI here and by its new one there for a moment
+        trial.run(70)
+    assert {group.mark.network: group.mark.vni for group in trial.lab.groups_of_ours() if group.mark}[
+        "blue"
+    ] == given_up
+    trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_vni_given_up_joins_nobody_to_the_next_though_the_last_vm_left_while_an_appliance_did_not_know(
+    design: Design, seed: int
+) -> None:
+    trial = Trial(seed, design, distributed=True)
+    trial.laws.a_vid_names_one_subject = lambda: None  # type: ignore[method-assign]  # frames judge: see decision 0007
+    trial.lab.intent.add_network("red", vni=5003)
+    trial.run(5)
+    for name, host in (("a", "esx1"), ("b", "esx2")):
+        trial.boot(name, host, "red")
+    trial.run(10)
+    parts = trial.part()
+    trial.run(5)
+    trial.processes = [process for name, process in parts.items() if name != "esx1"]
+    trial.renumber("red")
+    trial.run(5)
+    trial.lab.intent.add_network("green", vni=5003)
+    trial.run(trial.dice.choice((0, 5)))
+    for name in "ab":
+        trial.lab.vcenter.destroy(trial.lab.vm(name).id)
+    trial.run(70)
+    assert not trial.lab.is_offered("green", trial.lab.host("esx2"))
+    for name in ("c", "c2"):
+        trial.boot(name, "esx2", "red")
+    trial.run(5)
+    trial.lab.vcenter.move(trial.lab.vm("c").id, trial.lab.host("esx1"))
+    trial.run(5)
+    assert not trial.lab.leaks()
+    trial.processes = list(parts.values())
+    trial.run(70)
+    parts["port groups"].agree()
+    trial.run(70)
+    trial.boot("g", "esx2", "green")
+    trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_networks_swap_their_vnis_over_a_third_one_and_never_meet(design: Design, seed: int) -> None:
+    trial = Trial(seed, design, distributed=bool(seed % 2))
+    trial.furnish("red", "blue", vms=6)
+    trial.laws.a_vid_names_one_subject = lambda: None  # type: ignore[method-assign]
+    intent = trial.lab.intent
+    red, blue = (int(intent.networks[NetworkId(name)].vni) for name in ("red", "blue"))
+    intent.renumber("red", blue)
+    intent.renumber("blue", red)
+    trial.run(70)
+    assert len([line for line in trial.conditions("unmet") if "give one of them a third VNI" in line]) == 2
+    assert not trial.conditions("held")
+    intent.renumber("red", 7001)
+    for _ in range(2):
+        trial.run(70)
+        assert len(trial.conditions("held")) == 1
+        trial.process.agree()
+        trial.run(70)
+        intent.renumber("red", blue)
+    trial.rest()
+    marks = {group.mark.network: int(group.mark.vni) for group in trial.lab.groups_of_ours() if group.mark}
+    assert marks == {"red": blue, "blue": red}
+    trial.end()

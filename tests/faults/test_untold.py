@@ -19,7 +19,7 @@ ONE = VidPool(VidSet.of("100"))
 def rivals(seed: int, pool: VidPool) -> Trial:
     """A process for each shard, with the networks red and blue."""
     trial = Trial(seed, OVSVAPP, pool, distributed=True)
-    trial.processes = [trial.start([name]) for name in trial.lab.loops]
+    trial.processes = [trial.start(name) for name in trial.lab.loops]
     for name in ("red", "blue"):
         trial.lab.intent.add_network(name, vni=NETWORKS[name])
     trial.run(5)

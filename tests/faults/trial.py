@@ -83,12 +83,13 @@ class Trial:
         pool: VidPool = LOOSE,
         *,
         distributed: bool = False,
+        switch_per_cluster: bool = False,
         by_hand: Policy = Policy.ENFORCE,
         habits: Habits = UNGUARDED,
         lab: Lab | None = None,
     ) -> None:
         self.dice = Random(seed)
-        self.lab = lab or two_racks(design, pool, distributed=distributed)
+        self.lab = lab or two_racks(design, pool, distributed=distributed, switch_per_cluster=switch_per_cluster)
         self.lab.pool = pool
         self.laws = Laws(Setting(design, pool, distributed), self.lab)
         self.meter = Meter(trials=1)
@@ -116,17 +117,15 @@ class Trial:
         """The first process."""
         return self.processes[0]
 
-    def start(self, shards: Iterable[str] | None = None) -> Loop:
-        """Another process, for all shards or some: it remembers nothing."""
+    def start(self, *shards: str) -> Loop:
+        """Another process, of all shards or some: it remembers nothing."""
         clock = self._now
         sight = Sight(clock, Backoff(1, 60))
         intent = Source("intent", self._noting("intent", self.lab.intent.read), clock, Backoff(1, 60))
         inventory = Source("inventory", self._noting("inventory", self.lab.inventory.read), clock, Backoff(1, 60))
         keepers = []
         watched: dict[TargetId, Watched] = {}
-        for name, plain in self.lab.loops.items():
-            if shards is not None and name not in shards:
-                continue
+        for plain in (self.lab.loops[name] for name in shards or self.lab.loops):
             for target in plain.targets.values():
                 kind = WatchedSwitch if isinstance(target, SwitchTarget) else Watched
                 watched.setdefault(target.id, kind(target, self))
@@ -150,6 +149,14 @@ class Trial:
         self.lab.vcenter.watch(wake)
         self.lab.intent.watch(wake)
         return loop
+
+    def part(self) -> dict[str, Loop]:
+        """The process dies, and each shard gets one of its own.  Those not among `processes` are down."""
+        for loop in self.processes:
+            loop.stop()
+        parts = {name: self.start(name) for name in self.lab.loops}
+        self.processes = list(parts.values())
+        return parts
 
     def restart(self) -> None:
         """Every process dies and is started anew."""

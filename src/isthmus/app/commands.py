@@ -151,8 +151,10 @@ def _left(rounds: Rounds, standing: Standing) -> list[str]:
     for name, (keeper, done) in rounds.items():
         if done.last is None:
             continue
-        if done.last.held:
-            left.append(f"{name}: {len(done.last.held)} changes are held back by the guard; --agree makes them")
+        if asked := len(done.asked):
+            left.append(f"{name}: {asked} changes ask for a word: --agree, said to the running isthmus that shows them")
+        if guarded := len(done.last.held) - asked:
+            left.append(f"{name}: {guarded} changes are held back by the guard; --agree makes them")
         pending = [*done.last.plan.changes, *done.last.deferred]
         if pending and (word := standing.of(name)):
             left.append(f"{name}: is {word.value}: {len(pending)} changes not made")

@@ -19,7 +19,7 @@ from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Answer, Source, current_moves, in_force
 from isthmus.app.text import plain
 from isthmus.core.design import Design
-from isthmus.core.guard import Limits, held_back
+from isthmus.core.guard import Asked, Limits, held_back, not_asked
 from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
 from isthmus.model.boundary import Target
@@ -43,6 +43,7 @@ from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
 """Held by whose turn it is: thinking is pure Python, so that two at once would only both be late."""
+NOTHING: Asked = frozenset()
 
 
 class Think(Protocol):
@@ -125,6 +126,12 @@ class Round:
             and not any(isinstance(mirror, Unknown) for mirror in last.observed.targets.values())
         )
 
+    @property
+    def asked(self) -> Asked:
+        """What an operator is asked about now."""
+        held = self.last.held if self.last is not None else ()
+        return frozenset((change.target, change.action) for change in held if change.asks)
+
 
 class Keeper:
     """One shard's loop body, with what it must remember between rounds: back-off and refusals."""
@@ -153,14 +160,16 @@ class Keeper:
         *,
         write: bool = True,
         agreed: bool = False,
+        asked: Asked = NOTHING,
         release: bool = False,
         stopping: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
     ) -> Round:
         """One round.  `write` False looks and thinks only; `told` hears of each result.
 
-        `agreed` lifts the guard, and undoes what was left as another hand made it.  `release` hands the shard back
-        instead of keeping it.
+        `agreed` lifts the guard, and undoes what was left as another hand made it.  `asked` is what the operator had
+        been asked about when he agreed: that is made too, if it is still wanted now, and nothing else of its kind.
+        `release` hands the shard back instead of keeping it.
         """
         results: list[Result] = []
         last: Pass | None = None
@@ -168,11 +177,13 @@ class Keeper:
             self._hands.agree()
         for _ in range(self._habits.passes):
             try:
-                last = self._look_and_think(since, agreed=agreed, think=hand_back if release else self._think)
+                think = hand_back if release else self._think
+                last = self._look_and_think(since, agreed=agreed, asked=asked, think=think)
             except (Retry, Refused) as fault:
                 self._backoff.failed(self.name, self._clock())
                 return Round(None, tuple(results), str(fault))
             self._backoff.succeeded(self.name)
+            asked = NOTHING  # what this pass did may make others ask for the same again
             if not write or not last.plan or stopping():
                 break
             made = carry_out(last.plan, self._by_id(), self._sight.written, stopping)
@@ -208,18 +219,27 @@ class Keeper:
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
 
-    def _look_and_think(self, since: int, *, agreed: bool, think: Think, everything: bool = False) -> Pass:
+    def _look_and_think(
+        self, since: int, *, agreed: bool, asked: Asked, think: Think, everything: bool = False
+    ) -> Pass:
         self._targets = self.charge.targets()
         observed = self._sight.observe(self._targets, since, everything=everything)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
-            found = self._think_of(observed, intent, inventory, agreed=agreed, think=think)
+            found = self._think_of(observed, intent, inventory, agreed=agreed, asked=asked, think=think)
         if not everything and any(_tags_unclaimed(change, observed) for change in found.plan.changes):
-            return self._look_and_think(since, agreed=agreed, think=think, everything=True)
+            return self._look_and_think(since, agreed=agreed, asked=asked, think=think, everything=True)
         return found
 
     def _think_of(
-        self, observed: Observed, intent: Answer[Intent], inventory: Answer[Inventory], *, agreed: bool, think: Think
+        self,
+        observed: Observed,
+        intent: Answer[Intent],
+        inventory: Answer[Inventory],
+        *,
+        agreed: bool,
+        asked: Asked,
+        think: Think,
     ) -> Pass:
         placed = self.charge.place(inventory.value)
         self._names = _names(placed.inventory)
@@ -231,7 +251,9 @@ class Keeper:
         held: tuple[Change, ...] = ()
         left = () if agreed else self._hands.left(plan.changes, now)
         self._left_until = min((until for item in left if (until := item.until) is not None), default=None)
-        if not agreed:
+        if agreed:
+            plan, held = not_asked(plan, asked)
+        else:
             plan = plan.without(item.change.id for item in left)
             plan, held = held_back(plan, self._habits.limits, objects_of(world, observed))
         return self._deferring(Pass(world, observed, placed.pool, now, thought, plan, held, left=left))
@@ -297,7 +319,7 @@ def objects_of(world: World, observed: Observed) -> int:
     count = 0
     for mirror in observed.targets.values():
         seen = mirror.last if isinstance(mirror, Unknown) else mirror
-        if isinstance(seen, SwitchMirror):
+        if isinstance(seen, SwitchMirror) and seen.dvs in world.shard.switches:  # others are read, never written
             ours = {
                 key
                 for key, group in seen.port_groups.items()

@@ -19,6 +19,7 @@ from isthmus.app.openings import Openings
 from isthmus.app.standing import Standing, Word
 from isthmus.app.text import plain
 from isthmus.core.flows import forget_made
+from isthmus.core.guard import Asked
 from isthmus.model.change import Action, Outcome, Result
 from isthmus.model.names import HostId
 
@@ -52,6 +53,8 @@ class Seat:
     woken: int | None = None
     """The tick of the wake that made it due; None: it is due by itself, to try something again."""
     agreed: bool = False
+    asked: Asked = frozenset()
+    """What the operator had been asked about when he agreed."""
     running_since: float | None = None
     woken_at: float = 0.0
     bugs: int = 0
@@ -119,7 +122,7 @@ class Loop:
         with self._changed:
             for name, seat in self.seats.items():
                 if shard in (None, name):
-                    seat.agreed = True
+                    seat.agreed, seat.asked = True, seat.last.asked if seat.last else frozenset()
                     seat.wake(self._clock(), tick)
             self._changed.notify_all()
 
@@ -206,7 +209,8 @@ class Loop:
             self._note(seat, ())
             self._put_back(seat, NEVER)
             return
-        agreed, seat.agreed = seat.agreed, False
+        with self._changed:
+            agreed, asked, seat.agreed = seat.agreed, seat.asked, False
         made_at: dict[Action, float] = {}
         silent = seat.keeper.charge.observe_only or word is Word.PAUSED
         try:
@@ -214,6 +218,7 @@ class Loop:
                 since,
                 write=not silent,
                 agreed=agreed,
+                asked=asked,
                 release=word is Word.RELEASED,
                 stopping=self._stopping.is_set,
                 told=lambda result: self._told(seat, result, made_at),

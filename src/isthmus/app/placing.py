@@ -34,7 +34,7 @@ class Placing:
         return self.config.vcenter_of(self.deployment)
 
     def other_switches(self, inventory: Inventory) -> list[Dvs]:
-        """Where networks may have more members: their port groups say so.  These are read, never written."""
+        """Where networks may have more members, and VNIs: their port groups say so.  These are read, never written."""
         names = {
             other.dvs
             for name, other in self.config.deployment.items()

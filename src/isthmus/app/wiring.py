@@ -166,15 +166,15 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
 
 
 def _switches(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:
+    """The deployment's switch, and the others, which are only read: they say whose a VNI is, and who else is there."""
     inventory = wiring.inventories[placing.vcenter].read().value
-    return (wiring.switch(placing.vcenter, placing.dvs(inventory).id),)
+    dvses = (placing.dvs(inventory), *placing.other_switches(inventory))
+    return tuple(wiring.switch(placing.vcenter, dvs.id) for dvs in dvses)
 
 
 def _switches_and_nve(wiring: Wiring, placing: Placing, host: str) -> tuple[Target, ...]:
     inventory = wiring.inventories[placing.vcenter].read().value
-    dvses = (placing.dvs(inventory), *placing.other_switches(inventory))
-    switches = (wiring.switch(placing.vcenter, dvs.id) for dvs in dvses)
-    return (*switches, wiring.ovs(placing.deployment, placing.host(inventory, host)))
+    return (*_switches(wiring, placing), wiring.ovs(placing.deployment, placing.host(inventory, host)))
 
 
 def _only_hosts(config: Config, vcenter: str) -> frozenset[str] | None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from isthmus.model.change import Change, Plan
+from isthmus.model.change import Action, Change, Plan
+from isthmus.model.observed import TargetId
+
+Asked: TypeAlias = frozenset[tuple[TargetId, Action]]
+"""What an operator was asked about: changes that are made on his word only, each as it was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +33,15 @@ def held_back(plan: Plan, limits: Limits, total: int) -> tuple[Plan, tuple[Chang
     """
     asking = [change.id for change in plan.changes if change.asks]
     guarded = [change.id for change in plan.changes if change.guarded and not change.asks]
-    held = asking if limits.allow(len(guarded), total) else [*asking, *guarded]
-    if not held:
-        return plan, ()
+    return _split(plan, asking if limits.allow(len(guarded), total) else [*asking, *guarded])
+
+
+def not_asked(plan: Plan, asked: Asked) -> tuple[Plan, tuple[Change, ...]]:
+    """The same after an operator's word, which is no answer to what he was not asked about."""
+    return _split(plan, [c.id for c in plan.changes if c.asks and (c.target, c.action) not in asked])
+
+
+def _split(plan: Plan, held: Iterable[int]) -> tuple[Plan, tuple[Change, ...]]:
     allowed = plan.without(held)
     kept = {change.id for change in allowed.changes}
     return allowed, tuple(change for change in plan.changes if change.id not in kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from isthmus.core.claims import group_of, plugged_in
 from isthmus.core.draft import Draft
@@ -15,7 +15,7 @@ from isthmus.core.port_groups import (
     remove_group,
     vni_is_taken,
 )
-from isthmus.core.view import View, name_of, switch_target
+from isthmus.core.view import View, has_lost_its_mark, name_of, names_of, open_with_own_vids, switch_target
 from isthmus.model.change import AlterPortGroup, CreatePortGroup, Gate, Hand, PortGroupSpec, SetDvPort
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId
@@ -29,6 +29,7 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
         if target not in view.known:
             draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
             continue
+        lost = _lost(view, dvs)
         for network in networks(view):
             key = group_of(view, dvs, network)
             spec = PortGroupSpec(name_of(network, view.names), mark_for(view, dvs, key, network, draft))
@@ -39,6 +40,12 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
                 again = PortGroupSpec(former.name, former.handed_back)
                 reason = f"network {network.id} has this port group, which was handed back"
                 draft.add(target, AlterPortGroup(dvs, former.key, former.version, again), reason)
+            elif key is None and (own := _own_without_mark(view, dvs, network, lost)) is not None:
+                reason = (
+                    f"waits: port group {own.key} is called like it, has open ports and carries no mark of ours any "
+                    "more: put its description back, or give it another name, which cuts off what is plugged in"
+                )
+                draft.cannot(f"network {network.id}", reason)
             elif key is None:
                 draft.add(target, CreatePortGroup(dvs, spec), f"network {network.id} has no port group here")
             else:
@@ -65,6 +72,27 @@ def _handed_back(view: View, dvs: DvsId, network: Network) -> PortGroupState | N
         and (was.owner, was.network) == (view.shard.owner, network.id)
     ]
     return min(former, key=lambda group: (-plugged_in(mirror, group.key), group.key), default=None)
+
+
+def _lost(view: View, dvs: DvsId) -> dict[str, PortGroupState]:
+    """By name, the port groups that may be of a network without saying so, and have NICs that use it."""
+    mirror = view.switches[dvs]
+    return {
+        group.name: group
+        for key, group in mirror.port_groups.items()
+        if has_lost_its_mark(group) and group.handed_back is None and any(open_with_own_vids(mirror, key))
+    }
+
+
+def _own_without_mark(
+    view: View, dvs: DvsId, network: Network, lost: Mapping[str, PortGroupState]
+) -> PortGroupState | None:
+    """The port group among `lost` that may be this network's: beside a second one its NICs would be cut off."""
+    for name in names_of(network) & lost.keys():
+        presumed = view.presumed.get((dvs, lost[name].key))
+        if presumed is None or presumed.network == network.id:
+            return lost[name]
+    return None
 
 
 def _unwanted(view: View, dvs: DvsId) -> Iterator[str]:

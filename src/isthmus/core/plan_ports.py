@@ -18,16 +18,14 @@ from isthmus.core.attach import Attachment
 from isthmus.core.claims import port_state
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
+from isthmus.core.readback import serves
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
 from isthmus.core.trunks import unheard
 from isthmus.core.view import View, switch_target
 from isthmus.core.worn import host_of, subject_of
 from isthmus.model.change import Gate, Hand, SetDvPort
-from isthmus.model.flow import Flow, FlowPort, Match
-from isthmus.model.inventory import Nic
 from isthmus.model.names import DvsId, HostId, NicId
-from isthmus.model.nve import NveEntry, Plug
 from isthmus.model.observed import Access, DvPortState, OwnerMark
 from isthmus.model.place import DvPort
 from isthmus.model.scope import Domain, Subject
@@ -115,16 +113,6 @@ def _say_lost(view: View, host: HostId, draft: Draft) -> None:
     for group in sorted(key for key in groups if key is not None):
         reason = "carries no mark of ours any more: what was open in it is served as it is, as long as it stays there"
         draft.cannot(f"port group {group}", reason)
-
-
-def _serves(entry: NveEntry, vid: Vid | None, nic: Nic) -> bool:
-    """This entry lets this very NIC speak with the VID it wears."""
-    match entry:
-        case Flow(match=Match(in_port=FlowPort.TRUNK, vid=worn, src=nic.mac)):
-            return worn == vid
-        case Plug(vid=worn, nic=nic.id):
-            return worn == vid
-    return False
 
 
 def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
@@ -230,7 +218,7 @@ def _stranded(view: View, host: HostId) -> Iterator[Live]:
         mirror = view.nves.get(view.shard.nves[host]) if host in view.shard.nves else None
         vid, vni = state.vlan.vid, attachment.network.vni
         entries = mirror.entries.values() if mirror is not None else ()
-        if any(_serves(entry, vid, attachment.nic) and entry.vni == vni for entry in entries):
+        if any(serves(entry, vid, attachment.nic) and entry.vni == vni for entry in entries):
             yield Live(attachment.network, vid, attachment)
 
 

@@ -9,7 +9,7 @@ from isthmus.core.draft import Draft
 from isthmus.core.view import View, switch_target
 from isthmus.model.change import AlterPortGroup, PortGroupSpec, RemovePortGroup
 from isthmus.model.intent import Network
-from isthmus.model.names import DvsId
+from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
 
 
@@ -21,15 +21,12 @@ def networks(view: View) -> list[Network]:
 def mark_for(view: View, dvs: DvsId, key: str | None, network: Network, draft: Draft) -> OwnerMark:
     """The mark that the network's port group should carry; the one it has while its new VNI is still another's.
 
-    A VNI that it had stays in the mark as long as NICs are plugged in: whether every appliance has let go of it, only
-    an operator knows.
+    A VNI that it had stays in the mark, NICs or none: whether every appliance has let go of it, only an operator knows.
     """
     wanted = OwnerMark(view.shard.owner, network.id, network.vni)
     held = wanted if key is None else view.marks[dvs, key]
     if held.vni != wanted.vni and vni_is_taken(view, network, draft):
         return held
-    if held == wanted or key is None or not plugged_in(view.switches[dvs], key):
-        return wanted
     return replace(wanted, was=tuple(vni for vni in dict.fromkeys((*held.was, held.vni)) if vni != wanted.vni))
 
 
@@ -46,24 +43,50 @@ def give_vnis_away(view: View, dvs: DvsId, key: str, spec: PortGroupSpec, draft:
         said = ", ".join(str(int(vni)) for vni in sorted(waiting))
         reason = (
             f"another network waits for VNI {said}, which network {spec.mark.network} had: "
-            "agree when isthmus runs for every host with NICs of it, and has settled"
+            "agree when isthmus runs for every host, and has settled"
         )
         draft.add(switch_target(dvs), action, reason, asks=True)
 
 
 def vni_is_taken(view: View, network: Network, draft: Draft) -> bool:
-    """Whether a port group of another network still carries the VNI, which is then said."""
-    holder = vni_holder(view, network)
-    if holder is not None and holder.vni == network.vni:
-        reason = f"waits: a port group of network {holder.network} still has its VNI {int(network.vni)}"
-        draft.cannot(f"network {network.id}", reason)
-    elif holder is not None:
-        reason = (
-            f"waits: VNI {int(network.vni)} was that of network {holder.network}, whose NICs an appliance without "
-            "isthmus may still serve with it; if there is none, apply --agree gives it away"
-        )
-        draft.cannot(f"network {network.id}", reason)
-    return holder is not None
+    """Whether the VNI is, or may be, another network's on any switch, which is then said."""
+    reason = _why_taken(view, network)
+    if reason:
+        draft.cannot(f"network {network.id}", f"waits: {reason}")
+    return bool(reason)
+
+
+def _why_taken(view: View, network: Network) -> str:
+    vni, holder = int(network.vni), vni_holder(view, network)
+    if holder is None:
+        unread = ", ".join(_never_read(view))
+        return f"VNI {vni} may be another network's on {unread}, which was never read" if unread else ""
+    if holder.vni == network.vni:
+        remedy = ": they swap VNIs, so give one of them a third VNI first" if _in_a_ring(view, network) else ""
+        return f"a port group of network {holder.network} still has its VNI {vni}{remedy}"
+    if holder.network not in view.world.intent.networks:
+        return f"VNI {vni} was that of network {holder.network}, which is not wanted, but has a port group still"
+    return (
+        f"VNI {vni} was that of network {holder.network}, and an appliance without isthmus may still use it so; "
+        "if there is none, apply --agree gives it away"
+    )
+
+
+def _in_a_ring(view: View, network: Network) -> bool:
+    """Each waits for the VNI that the next one has, and the last for that of the first."""
+    seen: set[NetworkId] = set()
+    waiting: Network | None = network
+    while waiting is not None and waiting.id not in seen:
+        seen.add(waiting.id)
+        holder = vni_holder(view, waiting)
+        waiting = view.world.intent.networks.get(holder.network) if holder and holder.vni == waiting.vni else None
+    return waiting is not None and waiting.id == network.id
+
+
+def _never_read(view: View) -> list[str]:
+    """The switches of which nobody can say what marks they hold."""
+    read = {switch_target(dvs) for dvs in view.switches}
+    return [str(target) for target in sorted(view.unknown) if target.kind == "dvs" and target not in read]
 
 
 def drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
@@ -87,8 +110,10 @@ def changed_by_hand(state: PortGroupState, spec: PortGroupSpec) -> bool:
     """Only another hand can have made it differ so, and nobody is let into a network by it: it may be left as it is.
 
     A tag is no such thing, nor is an open port group: without a VID the NICs in all of them would hear each other.
+    Nor is one without the override permissions: a port in it could not be closed.
     """
-    return state.mark == spec.mark and spec.gated and state.blocked
+    closable = state.blocked and state.block_override and state.vlan_override
+    return state.mark == spec.mark and spec.gated and closable
 
 
 def _said(mark: OwnerMark | None) -> str:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from isthmus.core.attach import Attachments, attach
 from isthmus.core.design import Design
-from isthmus.core.readback import bindings_of
+from isthmus.core.readback import bindings_of, serves
 from isthmus.core.segments import Whereabouts
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
 from isthmus.model.observed import (
     Access,
+    DvPortState,
     NoVlan,
     NveMirror,
     Observed,
@@ -26,7 +27,7 @@ from isthmus.model.observed import (
     Unknown,
 )
 from isthmus.model.place import PlaceKind
-from isthmus.model.scope import Domain, HostScope, NetworkSubject, Subject, SwitchScope
+from isthmus.model.scope import Domain, HostScope, Subject, SwitchScope
 from isthmus.model.shard import Shard, VidPool, World
 from isthmus.model.tags import Vid, Vni
 
@@ -128,8 +129,7 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         groups[dvs, mark.network] = (*groups.get((dvs, mark.network), ()), key)
     names = Counter(network.name for network in world.intent.networks.values())
     maps = {target: bindings_of(mirror) for target, mirror in nves.items()}
-    served = frozenset(found for mapped in maps.values() for found in mapped)
-    presumed = _presumed(design, world, switches, groups, served)
+    presumed = _presumed(design, world, switches, nves)
     attachments = attach(world.intent, world.inventory, marks, presumed)
     return View(
         design,
@@ -161,29 +161,28 @@ def _presumed(
     design: Design,
     world: World,
     switches: Mapping[DvsId, SwitchMirror],
-    groups: Mapping[tuple[DvsId, NetworkId], tuple[str, ...]],
-    served: frozenset[tuple[Vid, Subject]],
+    nves: Mapping[TargetId, NveMirror],
 ) -> dict[tuple[DvsId, str], OwnerMark]:
     """Whose the port groups were that look like ours and carry no mark: as handed back, else as their name says.
 
     A name proves nothing.  It is only asked what a NIC may keep that its NVE serves already.  Where several networks
-    have the name it is one without a port group of its own here, whose VNI the NVEs map for a VID that is worn there.
+    have the name it is the one in which the NVEs serve NICs that are plugged in there.
     """
     if design.place is not PlaceKind.DV_PORT:
         return {}
     named: defaultdict[str, list[Network]] = defaultdict(list)
     for network in world.intent.networks.values():
-        for name in {network.name or network.id, f"{network.name} ({network.id})"}:
+        for name in names_of(network):
             named[name].append(network)
     found: dict[tuple[DvsId, str], OwnerMark] = {}
     for dvs, mirror in switches.items():
         for key, group in mirror.port_groups.items():
-            if group.mark is not None or group.unjudged or group.is_uplink or not _looks_like_ours(group):
+            if not has_lost_its_mark(group):
                 continue
             candidates = named.get(group.name, [])
             if len(candidates) > 1:
-                vnis = _vnis_in(mirror, key, served)
-                candidates = [n for n in candidates if n.vni in vnis and (dvs, n.id) not in groups]
+                vnis = _vnis_in(world, mirror, key, nves)
+                candidates = [network for network in candidates if network.vni in vnis]
             if group.handed_back is not None:
                 if group.handed_back.owner == world.shard.owner:
                     found[dvs, key] = group.handed_back
@@ -192,18 +191,34 @@ def _presumed(
     return found
 
 
-def _vnis_in(mirror: SwitchMirror, key: str, served: frozenset[tuple[Vid, Subject]]) -> set[Vni]:
-    """The VNIs that NVEs map for the VIDs that open ports of a port group wear."""
-    vids = {
-        port.vlan.vid
-        for port in mirror.ports.values()
-        if port.port_group == key and not port.blocked and port.vlan_own and isinstance(port.vlan, Access)
-    }
-    return {subject.vni for vid, subject in served if vid in vids and isinstance(subject, NetworkSubject)}
+def _vnis_in(world: World, mirror: SwitchMirror, key: str, nves: Mapping[TargetId, NveMirror]) -> set[Vni]:
+    """The VNIs in which the NVEs of this shard serve the NICs of a port group, with the VIDs that they wear."""
+    found: set[Vni] = set()
+    for port, vid in open_with_own_vids(mirror, key):
+        nic = world.inventory.nics.get(port.nic) if port.nic is not None else None
+        target = world.shard.nves.get(nic.host) if nic is not None and nic.host is not None else None
+        nve = nves.get(target) if target is not None else None
+        if nic is not None and nve is not None:
+            found |= {e.vni for e in nve.entries.values() if e.vni is not None and serves(e, vid, nic)}
+    return found
 
 
-def _looks_like_ours(group: PortGroupState) -> bool:
-    return group.blocked and group.vlan == NoVlan() and group.vlan_override and group.block_override
+def open_with_own_vids(mirror: SwitchMirror, key: str) -> Iterator[tuple[DvPortState, Vid]]:
+    """The ports of a port group that somebody opened and tagged one by one, as we do."""
+    for port in mirror.ports.values():
+        if port.port_group == key and not port.blocked and port.vlan_own and isinstance(port.vlan, Access):
+            yield port, port.vlan.vid
+
+
+def has_lost_its_mark(group: PortGroupState) -> bool:
+    """It is as ours are whose ports are tagged one by one, but does not say so: it may have lost its mark."""
+    closed = group.blocked and group.vlan == NoVlan() and group.vlan_override and group.block_override
+    return closed and group.mark is None and not group.unjudged and not group.is_uplink
+
+
+def names_of(network: Network) -> set[str]:
+    """What its port group may be called: see `name_of`."""
+    return {network.name or network.id, f"{network.name} ({network.id})"}
 
 
 def name_of(network: Network, names: Mapping[str, int]) -> str:

@@ -209,6 +209,6 @@ MUTANTS = [
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.mistake}-{m.setting.design.name}".replace(" ", "-"))
 def test_a_mutant_is_given_away(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.mutate(monkeypatch)
-    histories = mutant.told or partial(tell, chosen=settings_of("fixed", shrink=False, examples=300))
+    histories = mutant.told or partial(tell, chosen=settings_of("fixed", shrink=False, examples=1000))
     with pytest.raises(AssertionError):
         histories(mutant.setting)
