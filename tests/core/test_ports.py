@@ -63,6 +63,40 @@ def test_a_powered_off_vm_is_closed_before_the_nve_forgets_and_bared_after() -> 
     assert town.ports["a"].vlan_own is False
 
 
+def test_a_powered_off_vm_goes_bare_in_one_write_while_another_of_its_network_stays_on_the_host() -> None:
+    town = Town().network("red").vm("a", "red").vm("b", "red").vm("c", "red", on=ESX2)
+    town.settle()
+    tag = town.open_with("b")
+    town.nic("a", powered_on=False)
+    thought = town.think()
+    assert gates(thought) == [("a", "bare")]
+    town.settle()
+    assert (tag, 5001) in town.maps()
+    assert town.open_with("b") == tag
+    town.nic("b", powered_on=False)
+    assert gates(town.think()) == [("b", "close"), ("b", "bare")], "one on another host does not keep the tag here"
+
+
+def test_two_that_are_powered_off_at_once_do_not_keep_the_tag_for_each_other() -> None:
+    town = Town().network("red").vm("a", "red").vm("b", "red")
+    town.settle()
+    town.nic("a", powered_on=False)
+    town.nic("b", powered_on=False)
+    assert sorted(gates(town.think())) == [("a", "bare"), ("a", "close"), ("b", "bare"), ("b", "close")]
+
+
+def test_where_ports_are_listed_a_further_port_is_claimed_first_as_well() -> None:
+    town = Town().network("red")
+    town.networks[NetworkId("red")] = replace(town.networks[NetworkId("red")], ports_listed=True)
+    for name in ("a", "b"):
+        town.vm(name, "red")
+        nic = town.nics[NicId(VmId(name), 4000)]
+        town.listed[PortId(name)] = Port(PortId(name), NetworkId("red"), VmId(name), nic.mac)
+        assert gates(town.think()) == [(name, "claim")]
+        town.settle()
+    assert town.open_with("a") == town.open_with("b") is not None
+
+
 def test_with_the_nve_unknown_nothing_opens_and_no_tag_comes_off() -> None:
     town = Town().network("red").vm("a", "red").vm("b", "red")
     town.settle()

@@ -3,13 +3,14 @@
 Law: a tag is worn in vCenter before any NVE learns it, and until that NVE has forgotten it.  So a port comes up as
 claimed (closed, wearing its VID where every other allocator sees it), then, in a pass that sees no rival, the NVE
 learns and the port opens; it goes down as closed, forgotten, bare.  A port whose VID another port of the same subject
-on the same host holds already, known to the NVE, opens in one write.
+on the same host holds already, known to the NVE, opens in one write, and goes bare in one while that other stays.  But
+where only listed ports may speak none opens by its first write: carried out late, it could meet the port's next NIC.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -135,7 +136,8 @@ def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
         subject = subject_of(view, mark, state)
         worn = state.vlan.vid if isinstance(state.vlan, Access) and state.vlan_own else None
         domain = view.domain(dvs, host)
-        step = _step(state, worn, vid, subject, host, domain, allocation, holders)
+        held = (host, vid, subject) in holders and not (attachment is not None and attachment.network.ports_listed)
+        step = _step(state, worn, vid, subject, domain, allocation, held=held)
         yield PortPlan(dvs, state, host, subject, worn, vid, step, attachment, _why(view, attachment, state.nic))
 
 
@@ -172,22 +174,22 @@ def _step(
     worn: Vid | None,
     vid: Vid | None,
     subject: Subject,
-    host: HostId,
     domain: Domain,
     allocation: Allocation,
-    holders: frozenset[tuple[HostId, Vid, Subject]],
+    *,
+    held: bool,
 ) -> Step:
     if vid is None:
         return Step.CLOSE
     contested = (domain, vid) in allocation.contested
     if worn == vid:
         return Step.REST if not state.blocked or contested else Step.OPEN
-    held = (host, vid, subject) in holders and not contested
+    at_once = held and not contested
     if state.blocked:
-        return Step.OPEN if held else Step.CLAIM
+        return Step.OPEN if at_once else Step.CLAIM
     # Open, with another tag.  Its own subject's does no harm until the new one is ready; anything else ends at once.
     harmless = worn is not None and allocation.owners.get((domain, worn)) == subject
-    return Step.RETAG if held or harmless else Step.CLAIM
+    return Step.RETAG if at_once or harmless else Step.CLAIM
 
 
 def _why(view: View, attachment: Attachment | None, nic: NicId) -> str:
@@ -245,9 +247,10 @@ def _expected(view: View, allocation: Allocation, where: Whereabouts, host: Host
             yield Live(attachment.network, state.vlan.vid, attachment, expected=True)
 
 
-def _close(view: View, ports: Iterable[PortPlan], diff: NveDiff, draft: Draft) -> defaultdict[Subject, list[int]]:
+def _close(view: View, ports: Sequence[PortPlan], diff: NveDiff, draft: Draft) -> defaultdict[Subject, list[int]]:
     """End what must end: harmful tags at once, unwanted ports unless the intent is only remembered."""
     closing: defaultdict[Subject, list[int]] = defaultdict(list)
+    staying = {(port.subject, port.worn) for port in ports if port.step is Step.REST and not port.state.blocked}
     for port in ports:
         target = switch_target(port.dvs)
         if port.step is Step.CLAIM:
@@ -261,8 +264,9 @@ def _close(view: View, ports: Iterable[PortPlan], diff: NveDiff, draft: Draft) -
             if absent and not view.world.intent.fresh:
                 draft.cannot(f"port {port.state.key}", "not wanted any more, but the intent is only remembered")
                 continue
-            gone = port.worn is None or (diff.ready and (port.worn, port.subject) not in diff.maps)
-            gate, vid = (Gate.BARE, None) if gone else (Gate.CLOSE, port.worn)
+            mapped = (port.worn, port.subject) in diff.maps and (port.subject, port.worn) not in staying
+            keep = port.worn is not None and (mapped or not diff.ready)
+            gate, vid = (Gate.CLOSE, port.worn) if keep else (Gate.BARE, None)
             number = draft.add(target, port.write(gate, vid), port.refusal, guarded=absent)
             closing[port.subject].append(number)
     return closing

@@ -139,8 +139,8 @@ def _open_before_the_nve_knows(patch: pytest.MonkeyPatch) -> None:
 def _open_without_a_claim(patch: pytest.MonkeyPatch) -> None:
     step = plan_ports._step
 
-    def hasty(*args: object) -> plan_ports.Step:
-        found = step(*args)  # type: ignore[arg-type]
+    def hasty(*args: object, **named: object) -> plan_ports.Step:
+        found = step(*args, **named)  # type: ignore[arg-type]
         return plan_ports.Step.OPEN if found is plan_ports.Step.CLAIM else found
 
     patch.setattr(plan_ports, "_step", hasty)
