@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,13 @@ class Isthmus:
 
     # --- intent
 
-    def want(self, *networks: Network) -> None:
-        """From now on these networks, and no others."""
+    def want(self, *networks: Network, ports: Sequence[Mapping[str, str]] = ()) -> None:
+        """From now on these networks, and no others.  One that `ports` names has only the NICs that are named there."""
         self.networks = {network.name: network for network in networks}
         # JSON is YAML too.
         entries = [{"name": n.name, "vni": n.vni, "mtu": n.mtu} for n in networks]
         fresh = self.intent.with_suffix(".new")
-        fresh.write_text(json.dumps({"networks": entries}, indent=2))
+        fresh.write_text(json.dumps({"networks": entries, "ports": list(ports)}, indent=2))
         fresh.rename(self.intent)  # a reader finds the old file or the new one, never half of one
 
     @property
