@@ -51,7 +51,7 @@ def operator(vcenter: Simulator) -> Iterator[Operator]:
 
 def want(site: Site, **networks: str) -> None:
     """Networks by id, in this order; the file is whole at every moment."""
-    entries = [{"id": id, "name": name, "vni": 5000 + number} for number, (id, name) in enumerate(networks.items())]
+    entries = [{"id": id, "name": name, "vni": 5001 + number} for number, (id, name) in enumerate(networks.items())]
     draft = site.intent.with_suffix(".draft")
     draft.write_text(json.dumps({"networks": entries}))
     draft.replace(site.intent)
