@@ -41,9 +41,28 @@ rundir = "/run/esx2"
 """
 
 
+ONLY_READ = 'dvs = "dvs-b"\nserve = []\nport_groups = false'
+
+
 def test_a_shard_reads_the_switches_of_every_deployment_on_its_vcenter_and_writes_its_own(tmp_path: Path) -> None:
+    seen = reads_and_writes(tmp_path, TWO_DEPLOYMENTS)
+    assert seen == {
+        "a/port-groups": ({"a", "b"}, ("a",)),
+        "a/esx1": ({"a", "b"}, ("a",)),
+        "b/port-groups": ({"a", "b"}, ("b",)),
+        "b/esx2": ({"a", "b"}, ("b",)),
+    }
+
+
+def test_a_process_that_serves_nothing_of_a_deployment_reads_its_switch_all_the_same(tmp_path: Path) -> None:
+    seen = reads_and_writes(tmp_path, TWO_DEPLOYMENTS.replace('dvs = "dvs-b"', ONLY_READ))
+    assert seen == {"a/port-groups": ({"a", "b"}, ("a",)), "a/esx1": ({"a", "b"}, ("a",))}
+
+
+def reads_and_writes(tmp_path: Path, text: str) -> dict[str, tuple[set[str], tuple[str, ...]]]:
+    """By shard, the switches it reads and those it writes."""
     file = tmp_path / "isthmus.toml"
-    file.write_text(TWO_DEPLOYMENTS)
+    file.write_text(text)
     wiring = wire(load(file, {"P": "x"}), time.monotonic)
     hosts = {HostId(name): Host(HostId(name), name) for name in ("esx1", "esx2")}
     switches = {
@@ -56,16 +75,10 @@ def test_a_shard_reads_the_switches_of_every_deployment_on_its_vcenter_and_write
     wiring.inventories["vc"] = source
     for dvs in switches:
         wiring._switches[dvs] = cast(Any, SimpleNamespace(id=TargetId("dvs", dvs)))
-    seen = {
+    return {
         charge.name: (
             {target.id.name for target in charge.targets() if target.id.kind == "dvs"},
             charge.place(inventory).shard.switches,
         )
         for charge in wiring.charges
-    }
-    assert seen == {
-        "a/port-groups": ({"a", "b"}, ("a",)),
-        "a/esx1": ({"a", "b"}, ("a",)),
-        "b/port-groups": ({"a", "b"}, ("b",)),
-        "b/esx2": ({"a", "b"}, ("b",)),
     }

@@ -222,7 +222,8 @@ def _deployment_misfits(config: Config, name: str, deployment: DeploymentConfig)
             (*at, "reserved"),
             f"{deployment.reserved} covers all of vids {deployment.vids}: nothing is left to give out",
         )
-    if deployment.serve != "all" and not deployment.serve and not deployment.port_groups:
+    idle = not any(other.serve or other.port_groups for other in config.deployment.values())
+    if idle:  # one that is only read may stand beside others: its switch says whose a VNI is
         yield (*at, "serve"), "this process serves no host and writes no port groups: nothing is left to do"
     for host, times in ((host, deployment.served.count(host)) for host in dict.fromkeys(deployment.served)):
         if times > 1:
