@@ -291,6 +291,21 @@ def test_a_port_that_another_nic_took_over_is_left_alone_while_the_others_are_wr
     assert (port(world, staying).vlan, port(world, staying).blocked) == (Access(Vid(102)), False)
 
 
+@pytest.mark.parametrize("gate", [Gate.CLOSE, Gate.BARE])
+def test_a_port_that_another_nic_took_over_is_not_closed_for_the_one_before(world: SwitchWorld, gate: Gate) -> None:
+    red = made(world, RED).key
+    leaving = world.vm("a", "esx1", red)
+    do(world, write(world, port(world, leaving), Gate.OPEN, 101))
+    old = port(world, leaving)
+    world.remove_vm(leaving)
+    newcomer = world.vm("c", "esx1", red)
+    assert outcomes(world, write(world, old, gate, None if gate is Gate.BARE else 101)) == [Outcome.RETRY]
+    do(world, write(world, port(world, newcomer), Gate.OPEN, 102))
+    assert outcomes(world, write(world, old, gate, None if gate is Gate.BARE else 101)) == [Outcome.RETRY]
+    found = port(world, newcomer)
+    assert (found.key, found.vlan, found.blocked) == (old.key, Access(Vid(102)), False)
+
+
 def test_an_unknown_port_is_retried_and_harms_no_other(world: SwitchWorld) -> None:
     nic = world.vm("a", "esx1", made(world, RED).key)
     good = port(world, nic)

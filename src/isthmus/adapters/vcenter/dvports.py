@@ -1,12 +1,13 @@
 """DV ports: read by criteria, all or by key, and written in one batch.
 
-Law: a port is written only for the NIC and the state that the plan saw.  What is reported done vCenter confirmed, and
-the next look reads it; after any fault it is read back at once.
+Law: a port is written only for the NIC and the state that the plan saw: it is read before anything opens, and vCenter
+compares its version.  What is reported done vCenter confirmed, and the next look reads it; after any fault it is read
+back at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -67,7 +68,8 @@ class DvPorts:
         results: list[Result] = []
         waiting = list(writes)
         for attempt in range(ATTEMPTS):
-            now = self.read(action.key for _, action in waiting)
+            now = self._as_planned(waiting, seen) if attempt == 0 else {}
+            now = now or self.read(action.key for _, action in waiting)
             waiting, judged = self._still_right(waiting, now, seen, again=attempt > 0)
             results += judged
             if not waiting:
@@ -81,6 +83,12 @@ class DvPorts:
             half = len(waiting) // 2
             return results + self.write(waiting[:half], seen) + self.write(waiting[half:], seen)
         return results + self._read_back(waiting, fault)
+
+    def _as_planned(self, writes: Sequence[Write], seen: Mapping[str, DvPortState]) -> Mapping[str, DvPortState]:
+        """The ports as the plan saw them, if that will do: they are only closed, and not by a second write of ours."""
+        known = {action.key: seen[action.key] for _, action in writes if action.key in seen}
+        doubtful = self.seen.doubtful
+        return known if all(_only_closes(action, known.get(action.key), doubtful) for _, action in writes) else {}
 
     def _reconfigure(self, writes: Sequence[Write], now: Mapping[str, DvPortState]) -> BaseException | None:
         specs = [written_spec(action, now[action.key].version) for _, action in writes]
@@ -135,6 +143,11 @@ class DvPorts:
                 text = f"port {action.key} changed since it was read: it holds {state(port)}"
                 judged.append(Result(change, Outcome.RETRY, text))
         return right, judged
+
+
+def _only_closes(action: SetDvPort, port: DvPortState | None, doubtful: Set[str]) -> bool:
+    closes = action.gate in (Gate.CLOSE, Gate.BARE)
+    return closes and port is not None and port.version == action.version and action.key not in doubtful
 
 
 def _left_behind(action: SetDvPort, port: DvPortState) -> DvPortState:
