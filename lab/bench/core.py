@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from collections.abc import Iterator
 
+from isthmus.app.daemon import SELDOM
 from isthmus.model.names import HostId
 from lab.bench.figures import Figure, seconds
 from lab.bench.sites import Site
@@ -12,6 +14,7 @@ from lab.bench.sites import Site
 
 def figures() -> Iterator[Figure]:
     """The core alone, no far side: each beside a plain walk over the same mirrors, the least that any reading costs."""
+    gc.set_threshold(*SELDOM)  # as in `isthmus run`
     small = Site.of(hosts=4, ports=800, networks=100)
     yield _thought(small, list(small.hosts)[:1], "one host with 200 ports, 4 hosts on the switch", target=0.01)
     large = Site.of(hosts=1000, ports=50_000, networks=2000)

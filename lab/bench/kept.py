@@ -111,7 +111,7 @@ class Kept:
     def wake(self, _: Told) -> Told:
         """A round of every shard, as the timer begins one."""
         assert self.daemon is not None
-        self.daemon.loop.wake()
+        self.daemon.loop.look_at_everything()
         return {}
 
     def memory(self, _: Told) -> Told:

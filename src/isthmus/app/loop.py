@@ -5,6 +5,7 @@ Watches never act.  Wakes coalesce: however many come while a shard is being kep
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import threading
@@ -115,6 +116,11 @@ class Loop:
                     seat.wake(self._clock(), tick)
             self._changed.notify_all()
 
+    def look_at_everything(self) -> None:
+        """As the timer does it."""
+        self._sight.look_at_everything()
+        self.wake()
+
     def agree(self, shard: str | None = None) -> None:
         """An operator's word to the guard, for the next round of one shard or all."""
         self._sight.look_at_everything()
@@ -176,11 +182,11 @@ class Loop:
             now = self._clock()
             if now >= self._resync_at:
                 self._resync_at = now + self._timing.resync * (1 + self._timing.jitter * self._dice.uniform(-1, 1))
-                self._sight.look_at_everything()
-                self.wake()
+                self.look_at_everything()
             if now >= self._forget_at:
                 self._forget_at = now + self._timing.forget
                 forget_made()
+                gc.collect()  # what is left of faults, which hold what they met
             idle = [seat for seat in self.seats.values() if seat.running_since is None and seat.due <= now]
             if not idle:
                 return None

@@ -19,6 +19,7 @@ class SeenPorts:
         self._begun = 0
         self._base = 0
         self._ports: dict[str, DvPortState] = {}
+        self._lent = False  # somebody holds these ports as they are: the next change makes others
         self._again: dict[str, int] = {}  # read by key after the read of all began, and when that read began
         self._doubtful: dict[str, int] = {}  # changed by ourselves after the reads that had begun until then
 
@@ -46,7 +47,7 @@ class SeenPorts:
                 return
             later = {key: when for key, when in self._again.items() if when > begun}
             kept = {key: self._ports[key] for key in later if key in self._ports}
-            self._ports = {key: port for key, port in ports.items() if key not in later} | kept
+            self._ports, self._lent = {key: port for key, port in ports.items() if key not in later} | kept, False
             self._base, self._again = begun, later
             self._doubtful = {key: when for key, when in self._doubtful.items() if when >= begun}
 
@@ -59,12 +60,15 @@ class SeenPorts:
                 self._again[key] = begun
                 if self._doubtful.get(key, begun) < begun:
                     del self._doubtful[key]
+                if self._lent:
+                    self._ports, self._lent = dict(self._ports), False
                 if key in ports:
                     self._ports[key] = ports[key]
                 else:
                     self._ports.pop(key, None)
 
-    def now(self) -> dict[str, DvPortState]:
-        """A copy."""
+    def now(self) -> Mapping[str, DvPortState]:
+        """The ports as they are seen now, and stay in what is returned."""
         with self._lock:
-            return dict(self._ports)
+            self._lent = True
+            return self._ports
