@@ -38,6 +38,8 @@ class News:
     groups: set[str] = field(default_factory=set)
     everywhere: bool = False
     events: bool = False
+    page: list[Any] = field(default_factory=list)
+    """The latest events, if vCenter sent them along."""
     more: bool = False
 
     @property
@@ -137,6 +139,8 @@ class Feed:
                 self._change_cluster(moref, changes)
             case vim.event.EventHistoryCollector():
                 news.events = True
+                for change in changes or ():
+                    news.page = list(change.val or ())
 
     def _change_group(self, moref: str, changes: Any) -> bool:
         before = self._groups.get(moref)

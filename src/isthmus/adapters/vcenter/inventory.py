@@ -280,7 +280,7 @@ class LiveInventory:
         if feed.events is None:
             return
         try:
-            events = list(feed.events.drain())
+            events = feed.events.news(news.page)
             with self._state:
                 for event in events:
                     if hosts := self._moves.take(event):

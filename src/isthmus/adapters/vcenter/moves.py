@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ BEGINS: tuple[Any, ...] = (E.VmBeingHotMigratedEvent, E.VmBeingMigratedEvent, E.
 ENDS: tuple[Any, ...] = (E.VmMigratedEvent, E.VmFailedMigrateEvent, E.VmRelocatedEvent, E.VmRelocateFailedEvent)
 MOVES = (*BEGINS, *ENDS, E.DrsVmMigratedEvent)
 PORTS: tuple[Any, ...] = (E.DvsPortConnectedEvent, E.DvsPortDisconnectedEvent, E.DvsPortReconfiguredEvent)
-PAGE_SIZE = 10  # every update of latestPage carries a whole page, and it only wakes us
+PAGE_SIZE = 10  # every update of latestPage carries a whole page
 READ_SIZE = 100  # below 1,000, where readers with few privileges get stuck (govmomi #3450)
+REMEMBERED = 2_000  # keys of events that were heard
 
 
 class Moves:
@@ -48,7 +49,11 @@ class Moves:
 
 
 class EventReader:
-    """An event collector of one session: its latest page wakes, reading on from the last event drains."""
+    """An event collector of one session.
+
+    Its latest page, which vCenter sends when it changes, is enough while it reaches back to what was heard; beyond
+    that, and now and then, the events are read on from the last one that was read.
+    """
 
     def __init__(self, content: Any, server_time: Any, look_back: float) -> None:
         # Only the server's clock is used.
@@ -57,12 +62,26 @@ class EventReader:
         self.collector.SetCollectorPageSize(PAGE_SIZE)
         # A start in the middle of a move still hears of it.
         past = content.eventManager.QueryEvents(_filter(MOVES, server_time - timedelta(seconds=look_back)))
-        self._past = sorted(past or (), key=lambda event: event.key)
+        self._past = sorted(past or (), key=_key)
+        self._heard: dict[int, None] = {}  # keys, in the order they were heard
+        self._unread = 0  # events that were heard from pages, and are still before where reading goes on
 
-    def drain(self) -> Iterable[Any]:
-        """The events since the last call, in order.  What is left unread by a short page comes with the next event."""
-        yield from self._past
-        self._past = []
+    def news(self, page: Sequence[Any] = ()) -> list[Any]:
+        """The events that were not heard yet, given the latest page, if there is one: those before it are read."""
+        fresh = sorted((event for event in page if event.key not in self._heard), key=_key)
+        joined = len(fresh) < len(page) or len(page) < PAGE_SIZE
+        if fresh and joined and self._unread + len(fresh) < READ_SIZE:
+            self._unread += len(fresh)
+        else:
+            fresh, self._unread = [event for event in self._drained() if event.key not in self._heard], 0
+        found, self._past = [*self._past, *fresh], []
+        self._heard.update(dict.fromkeys(event.key for event in found))
+        for key in list(self._heard)[:-REMEMBERED]:
+            del self._heard[key]
+        return found
+
+    def _drained(self) -> Iterator[Any]:
+        """What is left unread by a short answer comes with the next event."""
         more = True
         while more:
             events = self.collector.ReadNextEvents(READ_SIZE)
@@ -83,6 +102,10 @@ def ports_of(events: Iterable[Any]) -> dict[str, set[str]]:
 def _filter(kinds: Iterable[Any], since: Any) -> Any:
     time = E.EventFilterSpec.ByTime(beginTime=since)
     return E.EventFilterSpec(eventTypeId=[_kind(kind) for kind in kinds], time=time)
+
+
+def _key(event: Any) -> int:
+    return int(event.key)
 
 
 def _kind(event: Any) -> str:
