@@ -150,3 +150,16 @@ def test_20_000_networks_fit_on_64_hosts_of_one_switch_under_reuse() -> None:
     seen: dict[tuple[object, int], object] = {}
     for c in claims:
         assert seen.setdefault((c.scope, allocation.bindings[c.place]), c.subject) == c.subject
+
+
+def test_of_two_that_wear_one_vid_openly_all_writers_choose_the_one_that_would_have_found_it_sooner() -> None:
+    """Where others allocate, too, what the own NVE knows would make each writer choose its own."""
+    ranges = VidSet.of("100-149")
+    finds = {vni: allocate([claim(1, vni=vni)], [], VidPool(ranges)).bindings[place(1)] for vni in range(5000, 5040)}
+    for vni, vid in finds.items():
+        stranger = next(other for other in finds if finds[other] != vid)
+        for order in ((vni, stranger), (stranger, vni)):
+            seen = [worn(int(vid), key=number, vni=which) for number, which in enumerate(order, 1)]
+            domain = seen[0].domain
+            chosen = allocate([], seen, VidPool(ranges), shared={domain}).owners[domain, vid]
+            assert chosen == seen[order.index(vni)].subject

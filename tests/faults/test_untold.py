@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from isthmus.core.design import OVSVAPP
+from isthmus.model.change import Change, Gate, SetDvPort
 from isthmus.model.names import NetworkId
 from isthmus.model.observed import Access
 from isthmus.model.scope import HostScope
@@ -73,13 +74,71 @@ def test_an_open_port_takes_no_other_tag_that_a_rival_wears_untold(seed: int) ->
 
 
 @with_many_seeds
+def test_the_claim_of_a_process_that_is_gone_is_no_reason_to_open(seed: int) -> None:
+    trial = rivals(seed, ONE)
+    here, there, away = trial.dice.sample(HOSTS, 3)
+    dead = next(loop for loop in trial.processes if here in loop.seats)
+    trial.boot("first", there, "blue")
+    others_look(trial, there)  # and see it without a tag
+    trial.run(2)
+    assert trial.is_open("first")
+
+    def die_after_the_claim(change: Change) -> None:
+        if isinstance(change.action, SetDvPort) and change.action.gate is Gate.CLAIM:
+            dead.stop()  # this write goes out, and nothing after it
+
+    trial.before_write = die_after_the_claim
+    trial.boot("second", here, "red")
+    dead.step()
+    trial.before_write = lambda change: None
+    trial.processes.remove(dead)
+    assert trial.port("second").vlan == trial.port("first").vlan, "claimed by whom nobody told that it is worn"
+    trial.lab.vcenter.move(trial.lab.vm("second").id, trial.lab.host(away))
+    trial.run(300)
+    assert trial.is_open("first")
+    assert not trial.is_open("second")
+    trial.end()
+
+
+@with_many_seeds
+def test_a_rival_that_opens_while_a_tag_is_given_without_a_claim_parts_from_it_for_good(seed: int) -> None:
+    trial = rivals(seed, ONE)
+    here, there = trial.dice.sample(HOSTS, 2)
+    trial.boot("first", here, "red")
+    trial.run(70)
+    trial.lab.pool = VidPool(VidSet.of("100-101"))
+    key, rival = trial.port("first").key, next(loop for loop in trial.processes if there in loop.seats)
+
+    def meanwhile(change: Change) -> None:
+        if isinstance(change.action, SetDvPort) and (change.action.key, change.action.vid) == (key, 101):
+            trial.before_write = lambda change: None
+            with trial.unwatched():
+                trial.boot("second", there, "blue")
+                for _ in range(3):
+                    rival.step()
+                    trial.lab.clock.advance(0.1)
+
+    trial.before_write = meanwhile
+    (switch,) = trial.lab.vcenter.switches
+    red = trial.lab.intent.networks[NetworkId("red")]
+    trial.lab.intent.networks[red.id] = replace(red, assigned={HostScope(trial.lab.host(here), switch): Vid(101)})
+    with trial.unwatched():
+        trial.lab.vcenter.changed(trial.lab.host(here))
+        trial.run(150)
+    assert trial.port("first").vlan != trial.port("second").vlan
+    trial.end()
+
+
+@with_many_seeds
 def test_a_tag_that_a_hand_changed_and_nobody_told_of_is_put_right_by_the_next_look_at_everything(seed: int) -> None:
     trial = Trial(seed)
-    victim = trial.dice.choice(trial.furnish("red", "blue"))
+    names = trial.furnish("red", "blue", vms=6)  # by turns
+    victim = trial.dice.choice(names)
     tag = trial.port(victim).vlan
-    trial.port(victim).vlan = Access(Vid(149))
-    trial.port(victim).version += 1
-    trial.run(75)
+    with trial.unwatched():
+        trial.port(victim).vlan = trial.port(names[names.index(victim) - 1]).vlan
+        trial.port(victim).version += 1
+        trial.run(75)
     assert trial.port(victim).vlan == tag
     trial.rest()
     trial.end()

@@ -385,6 +385,10 @@ class WatchedSwitch(Watched):
         })  # fmt: skip
         return self.last
 
+    def _was_open(self, key: str) -> bool:
+        port = self.last.ports.get(key) if self.last is not None else None
+        return port is not None and not port.blocked
+
     def _untold(self, last: DvPortState | None, now: DvPortState) -> bool:
         if last is None or f"{now.key} {now.version}" in self.trial.told:
             return False
@@ -395,6 +399,6 @@ class WatchedSwitch(Watched):
         for change in changes:
             action = change.action
             self.written.add(action.key if isinstance(action, SetDvPort) else CLAIMED)
-            if isinstance(action, SetDvPort) and action.gate is Gate.CLAIM:
+            if isinstance(action, SetDvPort) and (action.gate is Gate.CLAIM or self._was_open(action.key)):
                 self.written.add(CLAIMED)
         return results

@@ -227,7 +227,7 @@ class Keeper:
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, agreed=agreed, asked=asked, think=think)
-        if not everything and any(_tags_unclaimed(change, observed) for change in found.plan.changes):
+        if not everything and any(_opens_on_trust(change, observed) for change in found.plan.changes):
             return self._look_and_think(since, agreed=agreed, asked=asked, think=think, everything=True)
         return found
 
@@ -297,13 +297,17 @@ class Keeper:
                 self._backoff.succeeded(target)
 
 
-def _tags_unclaimed(change: Change, observed: Observed) -> bool:
-    """A tag is given without being claimed first, so whatever else wears it must have been seen."""
+def _opens_on_trust(change: Change, observed: Observed) -> bool:
+    """Something opens with a tag that may be another's by now, so whatever else wears it must have been seen.
+
+    A closed port may wear the claim of a process that is gone; an open one, or a port group, is not claimed first.
+    """
     mirror, action = observed.targets[change.target], change.action
     match action:
         case SetDvPort(gate=Gate.OPEN) if isinstance(mirror, SwitchMirror) and action.key in mirror.ports:
             port = mirror.ports[action.key]
-            return not port.blocked and not (isinstance(port.vlan, Access) and port.vlan.vid == action.vid)
+            wears_it = isinstance(port.vlan, Access) and port.vlan.vid == action.vid
+            return wears_it if port.blocked else not wears_it
         case CreatePortGroup() | AlterPortGroup():
             return action.spec.vid is not None
     return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from isthmus.model.change import Unmet
 from isthmus.model.place import Place
 from isthmus.model.scope import Domain, ForeignSubject, Scope, Subject
 from isthmus.model.shard import VidPool
-from isthmus.model.tags import Vid
+from isthmus.model.tags import Vid, VidSet
 
 
 class Hold(IntEnum):
@@ -80,11 +80,13 @@ def _by_tag(worn: Iterable[Worn]) -> dict[tuple[Domain, Vid], list[Worn]]:
     return found
 
 
-def _owner(wears: Sequence[Worn]) -> Subject:
+def _owner(wears: Sequence[Worn], ranges: VidSet, *, shared: bool) -> Subject:
     """Who a VID belongs to in a domain, of those who are seen wearing it there.
 
     Where two subjects are seen wearing one VID the firmer hold keeps it; closed claims that meet yield both, since two
-    writers that each see only the other's claim could not agree on a winner.
+    writers that each see only the other's claim could not agree on a winner.  Of two that are open all writers must
+    choose the same one: where there are others (`shared`), what our NVEs know does not count, which only we see, but
+    how soon each would have come to this VID in its own search: a VID that a hand wrote lies anywhere.
     """
     if _agree(wears):
         return wears[0].subject
@@ -94,12 +96,24 @@ def _owner(wears: Sequence[Worn]) -> Subject:
     firmest = max(wear.hold for wear in wears)
     if firmest == Hold.CLAIMED:
         return CONTESTED
+    known = {wear.subject for wear in wears if wear.hold == Hold.KNOWN and not shared}
     many: Counter[Subject] = Counter()
     for wear in wears:
-        many[wear.subject] += wear.times
-    known = {wear.subject for wear in wears if wear.hold == Hold.KNOWN}
+        many[wear.subject] += wear.times if wear.hold != Hold.KNOWN or not shared else 0
     contenders = {wear.subject for wear in wears if wear.hold == firmest}
-    return min(contenders, key=lambda s: (s not in known, -many[s], str(s)))
+    vid = wears[0].vid
+    return min(contenders, key=lambda s: (s not in known, -many[s], _steps(s, vid, ranges) if shared else 0, str(s)))
+
+
+def _steps(subject: Subject, vid: Vid, ranges: VidSet) -> int:
+    """After how many others a subject that looks for a VID comes to this one."""
+    before = sum(min(int(vid) - piece.first, len(VidSet((piece,)))) for piece in ranges.ranges if piece.first < vid)
+    return (before - _start(subject, len(ranges))) % len(ranges) if vid in ranges else 0
+
+
+def _start(subject: Subject, size: int) -> int:
+    """Where a subject begins to look: elsewhere than others, so that they seldom meet."""
+    return zlib.crc32(str(subject).encode()) * 2654435761 % 2**32 % size
 
 
 def _is_contested(wears: Sequence[Worn]) -> bool:
@@ -112,15 +126,21 @@ def _agree(wears: Sequence[Worn]) -> bool:
 
 
 def allocate(
-    claims: Iterable[Claim], worn: Iterable[Worn], pool: VidPool, unseen: Mapping[Domain, str] = MappingProxyType({})
+    claims: Iterable[Claim],
+    worn: Iterable[Worn],
+    pool: VidPool,
+    unseen: Mapping[Domain, str] = MappingProxyType({}),
+    shared: Set[Domain] = frozenset(),
 ) -> Allocation:
     """Meet each claim that can be met; a claim that cannot leaves all others as they are.
 
     `unseen` names, by domain, an NVE that was never read: any VID that nobody is seen wearing may be known there.
+    `shared` are the domains in which others allocate, too.
     """
     worn = tuple(worn)
     by_tag = _by_tag(worn)
-    state = _State(pool, {tag: _owner(wears) for tag, wears in by_tag.items()}, worn, unseen)
+    owners = {tag: _owner(wears, pool.ranges, shared=tag[0] in shared) for tag, wears in by_tag.items()}
+    state = _State(pool, owners, worn, unseen)
     bindings: dict[Place, Vid] = {}
     unmet: list[Unmet] = []
     # Places that wear something valid go first, so that no newcomer can take what is worn.
@@ -238,7 +258,7 @@ class _State:
     def _searched(self, claim: Claim) -> Vid | str:
         size = len(self.pool.ranges)
         if size and all(self.taken[domain] < size for domain in claim.domains):
-            start = zlib.crc32(str(claim.subject).encode()) * 2654435761 % 2**32 % size
+            start = _start(claim.subject, size)
             for step in range(size):
                 vid = self._nth((start + step) % size)
                 if self.pool.offers(claim.scope, vid) and all((d, vid) not in self.owners for d in claim.domains):

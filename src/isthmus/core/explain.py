@@ -18,7 +18,7 @@ from isthmus.core.realize import realize
 from isthmus.core.reconcile import settled
 from isthmus.core.trunks import unheard
 from isthmus.core.view import View, look, switch_target
-from isthmus.core.worn import unseen, worn
+from isthmus.core.worn import shared, unseen, worn
 from isthmus.model.change import Unmet
 from isthmus.model.names import HostId, NicId
 from isthmus.model.observed import Observed
@@ -60,7 +60,7 @@ def explain(
     """A report per NIC on the shard's hosts that belongs to a network, and the NICs that belong to none and why."""
     world, _ = settled(world, observed, now)
     view = look(design, world, observed, pool)
-    allocation = allocate(claims(view), worn(view), view.pool, unseen(view))
+    allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view))
     reports = tuple(_dv_ports(view, allocation) if design.place is PlaceKind.DV_PORT else _tagged(view, allocation))
     return reports, view.attachments.unmet
 

@@ -280,6 +280,8 @@ def _open(
     for port in ports:
         if port.step is Step.REST and port.state.blocked:
             draft.cannot(f"port {port.state.key}", f"VID {port.wanted} is claimed by several at once: looking again")
+        elif port.step is Step.REST and (view.domain(port.dvs, port.host), port.wanted) in allocation.contested:
+            draft.cannot(f"port {port.state.key}", f"VID {port.wanted} is worn by others, too, who must leave it")
         if port.step not in (Step.OPEN, Step.RETAG):
             continue
         if not diff.knows(port.subject):

@@ -12,7 +12,7 @@ from isthmus.core.plan_gated_groups import plan_gated_groups
 from isthmus.core.plan_ports import plan_ports
 from isthmus.core.plan_tagged_groups import plan_tagged_groups
 from isthmus.core.view import look
-from isthmus.core.worn import unseen, worn
+from isthmus.core.worn import shared, unseen, worn
 from isthmus.model.change import Reconciled, Unmet
 from isthmus.model.intent import Intent, Network
 from isthmus.model.names import NetworkId
@@ -35,7 +35,7 @@ def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, n
     draft = Draft(unmet=[*doubtful, *view.attachments.unmet])
     warnings: tuple[str, ...] = ()
     if Duty.TAGS in world.shard.duties:
-        allocation = allocate(claims(view), worn(view), view.pool, unseen(view))
+        allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view))
         draft.unmet.extend(allocation.unmet)
         warnings = allocation.warnings
     if design.place is PlaceKind.DV_PORT:

@@ -52,6 +52,18 @@ def unseen(view: View) -> dict[Domain, str]:
     return found
 
 
+def shared(view: View) -> frozenset[Domain]:
+    """The domains with hosts whose ports another shard tags: it sees what is worn, but not what our NVEs know."""
+    if view.design.place is not PlaceKind.DV_PORT or view.pool.reuse:
+        return frozenset()
+    switches = view.world.inventory.switches
+    return frozenset(
+        view.domain(dvs, None)
+        for dvs in view.shard.switches
+        if dvs in switches and not switches[dvs].hosts <= view.shard.hosts
+    )
+
+
 def port_of(view: View, mark: OwnerMark, port: DvPortState) -> PortId:
     """The port that a DV port in a port group of ours belongs to: of its NIC in that network, else one of its own."""
     if port.nic is None:

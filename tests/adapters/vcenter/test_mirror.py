@@ -189,3 +189,22 @@ def test_after_any_history_the_nics_are_those_of_the_vms_there_are_and_what_was_
     assert mirror.nics() == afresh.nics()
     assert all(nics == copy for nics, copy in handed_out)
     assert all(bool(nic.vm_name) == (nic.host == "vc/host-1") for nic in mirror.nics().values())
+
+
+def test_a_change_tells_of_the_port_a_nic_left_and_of_the_one_it_took() -> None:
+    mirror = mirror_with(("vm-1", facts()))
+    since = mirror.told.count
+    mirror.change_vm("vm-1", facts(devices=DEVICE_ARRAY([nic(port="18")])))
+    assert mirror.told.since(since, "dvs-1") == {"17", "18"}
+    since = mirror.told.count
+    mirror.change_vm("vm-1", [change("name", "other")])
+    assert mirror.told.since(since, "dvs-1") == set()
+    mirror.change_vm("vm-1", None)
+    assert mirror.told.since(since, "dvs-1") == {"18"}
+
+
+def test_another_owner_of_an_instance_uuid_tells_of_everything() -> None:
+    mirror = mirror_with(("vm-3", facts()), ("vm-20", facts(host="host-2")))
+    since = mirror.told.count
+    mirror.change_vm("vm-3", None)
+    assert mirror.told.since(since, "dvs-1") is None

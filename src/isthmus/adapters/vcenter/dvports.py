@@ -47,8 +47,8 @@ class DvPorts:
         ready()
         self.seen.all(begun, {port.key: self._decode(port) for port in fetched if _matters(port)})
         there = {port.key for port in fetched}
-        self._written = {key: left for key, left in self._written.items() if key in there}
-        self._before = {key: before for key, before in self._before.items() if key in there}
+        self._written = {key: left for key, left in list(self._written.items()) if key in there}
+        self._before = {key: before for key, before in list(self._before.items()) if key in there}
 
     def read(self, keys: Iterable[str], ready: Callable[[], object] = lambda: None) -> dict[str, DvPortState]:
         """See the ports with these keys, and return them as far as they exist."""

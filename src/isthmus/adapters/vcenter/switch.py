@@ -77,7 +77,7 @@ class Switch:
     def refresh(self) -> SwitchMirror:
         """The same, where only what vCenter told to have changed is read now; all of it, if it cannot tell.
 
-        A claim of ours is followed by a look at everything: a rival's may not have been told yet.
+        A tag of ours that is new on a port is followed by a look at everything: a rival's may not have been told yet.
         """
         with self._lock:
             last, place, look_around = self._last, self._place, self._look_around
@@ -116,7 +116,7 @@ class Switch:
         for writes in by_host.values():
             work.append(([change for change, _ in writes], lambda writes=writes: self._ports.write(writes, seen)))  # type: ignore[misc]
         done = {result.change.id: result for results in self._all(work) for result in results}
-        if any(_calls_for_a_look_around(change) for change in changes):
+        if any(_calls_for_a_look_around(change, seen) for change in changes):
             self._look_around = True
         return [done[change.id] for change in changes]
 
@@ -191,8 +191,13 @@ class Switch:
         return states
 
 
-def _calls_for_a_look_around(change: Change) -> bool:
-    return not isinstance(change.action, SetDvPort) or change.action.gate is Gate.CLAIM
+def _calls_for_a_look_around(change: Change, seen: Mapping[str, DvPortState]) -> bool:
+    """A rival may have given the same tag meanwhile, or the ports of a group are not as they were."""
+    if not isinstance(change.action, SetDvPort):
+        return True
+    port = seen.get(change.action.key)
+    retagged = change.action.gate is Gate.OPEN and port is not None and not port.blocked
+    return retagged or change.action.gate is Gate.CLAIM
 
 
 def _state(read: Properties, found: Properties, uplinks: frozenset[str]) -> PortGroupState:

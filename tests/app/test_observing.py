@@ -1,0 +1,94 @@
+"""What is looked at: what was told to have changed, and everything when that is not enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from isthmus.app.backoff import Backoff
+from isthmus.app.keeper import _opens_on_trust
+from isthmus.app.observing import Sight
+from isthmus.model.change import Action, AlterPortGroup, Change, CreatePortGroup, Gate, PortGroupSpec, SetDvPort
+from isthmus.model.faults import Retry
+from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.observed import Access, DvPortState, NoVlan, Observed, OwnerMark, SwitchMirror, TargetId
+from isthmus.model.tags import Vid, Vni
+
+DVS = DvsId("dvs")
+ID = TargetId("dvs", "dvs")
+
+
+@dataclass
+class Switch:
+    """A switch that tells what changed, and notes how it was looked at."""
+
+    id: TargetId = ID
+    looks: list[str] = field(default_factory=list)
+    broken: bool = False
+
+    def observe(self) -> SwitchMirror:
+        return self._look("everything")
+
+    def refresh(self) -> SwitchMirror:
+        return self._look("what was told")
+
+    def apply(self, changes: object) -> list[object]:
+        return []
+
+    def _look(self, at: str) -> SwitchMirror:
+        self.looks.append(at)
+        if self.broken:
+            raise Retry("down")
+        return SwitchMirror(DVS, {}, {})
+
+
+def test_everything_is_looked_at_first_on_the_timer_on_demand_and_after_a_failed_read() -> None:
+    now = [0.0]
+    switch, sight = Switch(), Sight(lambda: now[0], Backoff(1, 60))
+
+    def look(*, everything: bool = False) -> str:
+        now[0] += 100
+        sight.observe([switch], sight.tick(), everything=everything)  # type: ignore[list-item]
+        return switch.looks[-1]
+
+    assert [look(), look(), look()] == ["everything", "what was told", "what was told"]
+    sight.look_at_everything()
+    assert [look(), look()] == ["everything", "what was told"]
+    assert [look(everything=True), look()] == ["everything", "what was told"]
+    switch.broken = True
+    assert look() == "what was told"
+    switch.broken = False
+    assert [look(), look()] == ["everything", "what was told"]
+
+
+def spec(vid: int | None) -> PortGroupSpec:
+    return PortGroupSpec("red", OwnerMark("isthmus", NetworkId("red"), Vni(5001)), Vid(vid) if vid else None)
+
+
+def port(vid: int | None, *, blocked: bool) -> DvPortState:
+    return DvPortState("1", "g", "0", Access(Vid(vid)) if vid else NoVlan(), blocked, vlan_own=vid is not None)
+
+
+def write(gate: Gate, vid: int | None) -> SetDvPort:
+    return SetDvPort(DVS, "1", None, "0", gate, Vid(vid) if vid else None, None)
+
+
+@pytest.mark.parametrize(
+    ("action", "held", "so"),
+    [
+        (CreatePortGroup(DVS, spec(100)), port(None, blocked=True), True),
+        (AlterPortGroup(DVS, "g", "0", spec(100)), port(None, blocked=True), True),
+        (CreatePortGroup(DVS, spec(None)), port(None, blocked=True), False),
+        (write(Gate.OPEN, 100), port(100, blocked=True), True),
+        (write(Gate.OPEN, 100), port(101, blocked=False), True),
+        (write(Gate.OPEN, 100), port(None, blocked=True), False),  # beside one that is open with it
+        (write(Gate.CLAIM, 100), port(None, blocked=True), False),
+        (write(Gate.BARE, None), port(100, blocked=False), False),
+    ],
+)
+def test_what_opens_with_a_tag_that_may_be_anothers_by_now_needs_a_look_at_everything(
+    action: Action, held: DvPortState, so: bool
+) -> None:
+    observed = Observed({ID: SwitchMirror(DVS, {}, {"1": held})})
+    assert _opens_on_trust(Change(0, ID, action, "test"), observed) is so
