@@ -12,7 +12,8 @@ from pyVmomi import vim
 from isthmus.adapters.vcenter.seen import SeenPorts
 from isthmus.adapters.vcenter.switch import Switch
 from isthmus.adapters.vcenter.told import REMEMBERED, Told
-from isthmus.model.change import CreatePortGroup, Gate
+from isthmus.model.change import CreatePortGroup, Gate, Outcome
+from isthmus.model.faults import Retry
 from isthmus.model.observed import DvPortState, NoVlan
 from tests.adapters.vcenter.bench import Bench, eventually
 from tests.adapters.vcenter.test_switch import apply, calls_of, dvs, opened, ports, spec
@@ -84,6 +85,29 @@ def test_a_vm_that_is_gone_takes_its_port_along(bench: Bench, switch: Switch) ->
 def test_what_was_written_is_in_the_next_look(switch: Switch) -> None:
     port = ports(switch)[0]
     apply(switch, opened(port, 101))
+    assert not switch.refresh().ports[port.key].blocked
+
+
+@sim
+def test_a_write_of_which_nothing_more_was_heard_is_in_the_next_look(
+    switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ports(switch)[0]
+    inventory, tasks = switch._inventory, switch._ports._tasks
+    monkeypatch.setattr(inventory, "told_since", lambda place, uuid: (place, set()))  # nor is it told
+    run = tasks.run
+
+    def cut_off(start: Any, what: str) -> Any:
+        run(start, what)
+        monkeypatch.setattr(switch._ports, "_read_back", cut_off_too)
+        raise Retry("the connection broke")
+
+    def cut_off_too(*_: Any) -> Any:
+        raise Retry("the connection broke")
+
+    monkeypatch.setattr(tasks, "run", cut_off)
+    [result] = apply(switch, opened(port, 101))
+    assert result.outcome is Outcome.RETRY
     assert not switch.refresh().ports[port.key].blocked
 
 

@@ -99,10 +99,11 @@ class DvPorts:
             if isinstance(expected, Refused):
                 raise expected from fault
             return fault
+        finally:  # however it ended, it may have been carried out
+            self.seen.doubt(action.key for _, action in writes)
         return None
 
     def _confirmed(self, writes: Sequence[Write], before: Mapping[str, DvPortState]) -> list[Result]:
-        self.seen.doubt(action.key for _, action in writes)
         for _, action in writes:
             self._written[action.key] = _left_behind(action, before[action.key])
             self._before[action.key] = action, before[action.key]
