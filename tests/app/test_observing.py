@@ -26,6 +26,7 @@ class Switch:
     id: TargetId = ID
     looks: list[str] = field(default_factory=list)
     broken: bool = False
+    tells: bool = True
 
     def observe(self) -> SwitchMirror:
         return self._look("everything")
@@ -55,6 +56,10 @@ def test_everything_is_looked_at_first_on_the_timer_on_demand_and_after_a_failed
     assert [look(), look(), look()] == ["everything", "what was told", "what was told"]
     sight.look_at_everything()
     assert [look(), look()] == ["everything", "what was told"]
+    assert [look(everything=True), look()] == ["everything", "what was told"]
+    switch.tells = False
+    assert look() == "everything"
+    switch.tells = True
     assert [look(everything=True), look()] == ["everything", "what was told"]
     switch.broken = True
     assert look() == "what was told"

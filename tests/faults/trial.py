@@ -372,12 +372,17 @@ class WatchedSwitch(Watched):
         self.last = mirror
         return mirror
 
+    @property
+    def tells(self) -> bool:
+        """Not after a claim, nor after another port group."""
+        return self.last is not None and CLAIMED not in self.written
+
     def refresh(self) -> Mirror:
-        """What the adapter does: a look at what was told of, and at everything after a claim or another port group."""
+        """What the adapter does: a look at what was told of, and at everything if port groups changed."""
         last, written = self.last, self.written
         mirror = self.observe()
         assert isinstance(mirror, SwitchMirror)
-        if last is None or CLAIMED in written or mirror.port_groups != last.port_groups:
+        if last is None or mirror.port_groups != last.port_groups:
             return mirror
         self.last = replace(mirror, ports={
             key: last.ports[key] if key not in written and self._untold(last.ports.get(key), port) else port

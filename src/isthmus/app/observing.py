@@ -150,7 +150,7 @@ class Sight:
         begun, began = self.tick(), self._clock()
         entry.stale = False  # a write during the reading makes it stale again
         read, of_all = target.observe, True
-        if isinstance(target, Telling) and entry.all_begun >= self._all_from and not everything:
+        if isinstance(target, Telling) and entry.all_begun >= self._all_from and not everything and target.tells:
             read, of_all = target.refresh, False
 
         def ended(reading: Asking[Mirror]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from isthmus.model.change import Unmet
 from isthmus.model.place import Place
 from isthmus.model.scope import Domain, ForeignSubject, Scope, Subject
 from isthmus.model.shard import VidPool
-from isthmus.model.tags import Vid, VidSet
+from isthmus.model.tags import Vid
 
 
 class Hold(IntEnum):
@@ -68,6 +68,9 @@ class Allocation:
     warnings: tuple[str, ...] = ()
 
 
+CIRCLE = 4096  # all VIDs lie on a circle, scattered, so that those of a small pool do not lie side by side
+SCATTER = 2531  # odd, so that no two VIDs meet
+GATHER = pow(SCATTER, -1, CIRCLE)
 CONTESTED = ForeignSubject("several subjects at once")
 Owners: TypeAlias = Mapping[tuple[Domain, Vid], Subject]
 
@@ -80,7 +83,7 @@ def _by_tag(worn: Iterable[Worn]) -> dict[tuple[Domain, Vid], list[Worn]]:
     return found
 
 
-def _owner(wears: Sequence[Worn], ranges: VidSet, *, shared: bool) -> Subject:
+def _owner(wears: Sequence[Worn], *, shared: bool) -> Subject:
     """Who a VID belongs to in a domain, of those who are seen wearing it there.
 
     Where two subjects are seen wearing one VID the firmer hold keeps it; closed claims that meet yield both, since two
@@ -102,18 +105,23 @@ def _owner(wears: Sequence[Worn], ranges: VidSet, *, shared: bool) -> Subject:
         many[wear.subject] += wear.times if wear.hold != Hold.KNOWN or not shared else 0
     contenders = {wear.subject for wear in wears if wear.hold == firmest}
     vid = wears[0].vid
-    return min(contenders, key=lambda s: (s not in known, -many[s], _steps(s, vid, ranges) if shared else 0, str(s)))
+    return min(contenders, key=lambda s: (s not in known, -many[s], _steps(s, vid) if shared else 0, str(s)))
 
 
-def _steps(subject: Subject, vid: Vid, ranges: VidSet) -> int:
-    """After how many others a subject that looks for a VID comes to this one."""
-    before = sum(min(int(vid) - piece.first, len(VidSet((piece,)))) for piece in ranges.ranges if piece.first < vid)
-    return (before - _start(subject, len(ranges))) % len(ranges) if vid in ranges else 0
+def _steps(subject: Subject, vid: Vid) -> int:
+    """After how many others a subject that looks for a VID comes to this one, whatever the pool."""
+    return (vid * SCATTER - _start(subject)) % CIRCLE
 
 
-def _start(subject: Subject, size: int) -> int:
+def _search(subject: Subject) -> Iterator[int]:
+    """All numbers of 12 bits in the order in which a subject looks for a VID."""
+    start = _start(subject)
+    return ((start + step) * GATHER % CIRCLE for step in range(CIRCLE))
+
+
+def _start(subject: Subject) -> int:
     """Where a subject begins to look: elsewhere than others, so that they seldom meet."""
-    return zlib.crc32(str(subject).encode()) * 2654435761 % 2**32 % size
+    return zlib.crc32(str(subject).encode()) * 2654435761 % 2**32 % CIRCLE
 
 
 def _is_contested(wears: Sequence[Worn]) -> bool:
@@ -139,7 +147,7 @@ def allocate(
     """
     worn = tuple(worn)
     by_tag = _by_tag(worn)
-    owners = {tag: _owner(wears, pool.ranges, shared=tag[0] in shared) for tag, wears in by_tag.items()}
+    owners = {tag: _owner(wears, shared=tag[0] in shared) for tag, wears in by_tag.items()}
     state = _State(pool, owners, worn, unseen)
     bindings: dict[Place, Vid] = {}
     unmet: list[Unmet] = []
@@ -258,21 +266,12 @@ class _State:
     def _searched(self, claim: Claim) -> Vid | str:
         size = len(self.pool.ranges)
         if size and all(self.taken[domain] < size for domain in claim.domains):
-            start = _start(claim.subject, size)
-            for step in range(size):
-                vid = self._nth((start + step) % size)
-                if self.pool.offers(claim.scope, vid) and all((d, vid) not in self.owners for d in claim.domains):
-                    return vid
+            for number in _search(claim.subject):
+                offered = self.pool.offers(claim.scope, number)
+                if offered and all((domain, number) not in self.owners for domain in claim.domains):
+                    return Vid(number)
         free = " and ".join(f"{self.taken[domain]} worn in {domain}" for domain in claim.domains)
         return f"no VID left of {size} ({self.pool.ranges}): {free}, the others are reserved"
-
-    def _nth(self, index: int) -> Vid:
-        for piece in self.pool.ranges.ranges:
-            span = piece.last - piece.first + 1
-            if index < span:
-                return Vid(piece.first + index)
-            index -= span
-        raise IndexError(index)
 
     def _owner(self, claim: Claim, vid: Vid) -> str:
         for domain in claim.domains:

@@ -39,10 +39,15 @@ class Target(Protocol):
 class Telling(Target, Protocol):
     """A target so large that it is worth reading only what it told to have changed."""
 
+    @property
+    def tells(self) -> bool:
+        """Whether `refresh` will do now.  False after a claim, and while it is not sure that it was told everything."""
+        ...
+
     def refresh(self) -> Mirror:
         """All it holds; what it did not tell to have changed may be as old as the last `observe`.
 
-        Never older than a write that `apply` confirmed, nor, after a claim, than that claim.
+        Never older than a write that `apply` confirmed.
         """
         ...
 

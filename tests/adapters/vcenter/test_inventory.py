@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
@@ -312,3 +313,19 @@ def test_a_first_read_in_many_pages_is_not_shown_before_the_last(
         bench.vcenter.inventory.watch(Bell())
     inventory = read(bench)
     assert (len(inventory.hosts), len(inventory.switches), len(inventory.nics)) == (3, 2, 3)
+
+
+def test_events_that_break_off_half_read_are_begun_anew_and_everything_is_looked_at(bench: Bench, bell: Bell) -> None:
+    inventory: Any = bench.vcenter.inventory
+    inventory.read()
+    feed, half_read = inventory._feed, inventory._feed.events
+    before = feed.mirror.told.count
+
+    def cut_off(page: Any = ()) -> Any:
+        raise OSError("the connection broke")
+
+    half_read.news = cut_off
+    vm = bench.operator.named(vim.VirtualMachine, "a")
+    bench.operator.power(vm, on=False)
+    eventually(lambda: inventory._feed.events not in (None, half_read), 15)
+    assert inventory._feed is not feed or feed.mirror.told.since(before, "any") is None

@@ -276,11 +276,14 @@ class LiveInventory:
 
     def _hear(self, feed: Feed, news: News) -> None:
         """Take in the events that wait.  A collector that fails is made anew later; the inventory goes on."""
-        self._heard = self._clock()
         if feed.events is None:
+            self._heard = self._clock()
             return
+        page = news.page
+        if self._clock() - self._heard > self._settings.wait:
+            page, self._heard = [], self._clock()  # it is time to ask whether there are others
         try:
-            events = feed.events.news(news.page)
+            events = feed.events.news(page)
             with self._state:
                 for event in events:
                     if hosts := self._moves.take(event):
@@ -289,10 +292,11 @@ class LiveInventory:
                         news.groups |= feed.mirror.groups_of(event.vm.vm._GetMoId())
                 for switch, keys in ports_of(events).items():
                     news.hosts |= feed.mirror.change_ports(switch, keys)
-        except SessionLost:
-            raise
-        except vmodl.MethodFault as fault:
-            log.warning("%s: its events stopped and are begun anew: %s", self._settings.place, said(fault))
+        except Exception as fault:  # what was read before is not read again
             feed.events = None
             with self._state:
                 feed.mirror.told.everything()
+            if isinstance(fault, SessionLost) or not isinstance(fault, vmodl.MethodFault):
+                self._events_tried = None  # begun anew as soon as vCenter answers
+                raise
+            log.warning("%s: its events stopped and are begun anew: %s", self._settings.place, said(fault))

@@ -74,6 +74,12 @@ class Switch:
                     return mirror
         raise Retry(f"switch {self.id.name}: its port groups change faster than they can be read")
 
+    @property
+    def tells(self) -> bool:
+        """What changed since the last look, as far as anybody told us."""
+        with self._lock:
+            return self._last is not None and self._place is not None and not self._look_around
+
     def refresh(self) -> SwitchMirror:
         """The same, where only what vCenter told to have changed is read now; all of it, if it cannot tell.
 
