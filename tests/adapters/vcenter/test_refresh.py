@@ -89,6 +89,23 @@ def test_what_was_written_is_in_the_next_look(switch: Switch) -> None:
 
 
 @sim
+def test_what_a_hand_did_while_there_was_no_event_collector_is_seen_once_there_is_one(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory: Any = bench.vcenter.inventory
+    inventory._feed.events.collector.DestroyCollector()
+    vm = bench.operator.named(vim.VirtualMachine, "a")
+    bench.operator.power(vm, on=False)
+    eventually(lambda: inventory._feed.events is None)
+    switch.refresh()
+    port = ports(switch)[-1]
+    bench.operator.edit_port(bench.operator.switch("tenant"), port.key, vid=77)
+    monkeypatch.setattr("isthmus.adapters.vcenter.inventory.EVENTS_AGAIN", 0.0)
+    bench.operator.power(vm, on=True)
+    eventually(lambda: switch.refresh().ports[port.key].vlan_own)
+
+
+@sim
 def test_a_write_of_which_nothing_more_was_heard_is_in_the_next_look(
     switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -264,6 +264,8 @@ class LiveInventory:
         ):
             self._events_tried = self._clock()
             self._feed.read_events(self._session.server_time(), self._settings.move_deadline)
+            with self._state:  # what happened since the last ones
+                self._feed.mirror.told.everything()
         return self._feed
 
     def _serve(self, feed: Feed) -> bool:
