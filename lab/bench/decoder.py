@@ -11,8 +11,8 @@ from pyVmomi import vim, vmodl
 from pyVmomi.SoapAdapter import SoapResponseDeserializer
 
 from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS
+from isthmus.adapters.vcenter.pages import updates
 from isthmus.adapters.vcenter.stream import values as streamed
-from isthmus.adapters.vcenter.updates import updates
 from lab.bench.dvports import furnished
 from lab.bench.extract import OBJECT, PORT, texts
 from lab.bench.figures import Figure

@@ -11,7 +11,7 @@ from typing import Any
 from pyVmomi import SoapAdapter, VmomiSupport, vim
 from pyVmomi.SoapAdapter import SoapStubAdapter
 
-from isthmus.adapters.vcenter import decode
+from isthmus.adapters.vcenter import vlans
 from isthmus.adapters.vcenter.fetched import FetchedPort
 
 VERSION = "vim.version.v8_0_3_0"
@@ -68,7 +68,7 @@ def _told(port: Any) -> FetchedPort:
         key=port.key,
         port_group=port.portgroupKey or "",
         version=port.config.configVersion or "",
-        vlan=decode.vlan_spec(vlan),
+        vlan=vlans.vlan_spec(vlan),
         vlan_own=vlan is not None and not vlan.inherited,
         blocked=bool(blocked is not None and blocked.value),
         blocked_own=blocked is not None and not blocked.inherited,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from isthmus.adapters.vcenter import decode
+from isthmus.adapters.vcenter import vlans
 from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, dv_port
 from isthmus.adapters.vcenter.groups import group_config, port_group
 from isthmus.adapters.vcenter.stream import values
@@ -40,7 +40,7 @@ def trunk(*ranges: tuple[int, int]) -> Any:
     ],
 )
 def test_every_kind_of_vlan_is_read(vlan: Any, said: object) -> None:
-    assert decode.vlan_spec(vlan) == said
+    assert vlans.vlan_spec(vlan) == said
 
 
 def group(**setting: Any) -> Any:

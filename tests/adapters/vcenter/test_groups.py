@@ -10,12 +10,13 @@ from pyVmomi import SoapAdapter, VmomiSupport, vim
 from pyVmomi.SoapAdapter import SoapResponseDeserializer, SoapStubAdapter
 
 from isthmus.adapters.vcenter.groups import GroupConfig, group_config
+from isthmus.adapters.vcenter.pages import RETRIEVE, Rich, fetched_page
 from isthmus.adapters.vcenter.reading import properties
-from isthmus.adapters.vcenter.updates import RETRIEVE, Rich, fetched_page
 from isthmus.model.observed import PrivateVlan
 from isthmus.model.tags import Vid
 from tests.adapters.vcenter.answers import NAMESPACES, VERSION, answer
 from tests.adapters.vcenter.bench import Bench
+from tests.lab.vcenter.client import OPEN_POLICY, override_policy
 
 Switch = vim.dvs.VmwareDistributedVirtualSwitch
 Setting = Switch.VmwarePortConfigPolicy
@@ -24,19 +25,8 @@ STUB = SoapStubAdapter(host="vc", version=VERSION)
 ON, OFF = vim.BoolPolicy(value=True, inherited=False), vim.BoolPolicy(value=False, inherited=True)
 SECURITY = Switch.SecurityPolicy(forgedTransmits=ON, allowPromiscuous=ON)
 LEARNING = Switch.MacLearningPolicy(enabled=True, allowUnicastFlooding=True)
-MUST = (
-    "blockOverrideAllowed",
-    "shapingOverrideAllowed",
-    "vendorConfigOverrideAllowed",
-    "livePortMovingAllowed",
-    "portConfigResetAtDisconnect",
-    "vlanOverrideAllowed",
-    "uplinkTeamingOverrideAllowed",
-    "securityPolicyOverrideAllowed",
-)
-"""vSphere API: a policy says all of these."""
-NONE = Switch.VMwarePortgroupPolicy(**dict.fromkeys(MUST, False))
-FULL = Switch.VMwarePortgroupPolicy(**dict.fromkeys(MUST, True))
+NONE = override_policy()
+FULL = override_policy(**OPEN_POLICY)
 RANGES = [vim.NumericRange(start=0, end=0), vim.NumericRange(start=100, end=199)]
 VARIED: dict[str, dict[str, Any]] = {
     "bare": {},

@@ -16,8 +16,8 @@ from isthmus.adapters.vcenter import facts
 from isthmus.adapters.vcenter.faults import SessionLost
 from isthmus.adapters.vcenter.mirror import Mirror
 from isthmus.adapters.vcenter.moves import EventReader
+from isthmus.adapters.vcenter.pages import wait_for_updates
 from isthmus.adapters.vcenter.reading import gone, properties
-from isthmus.adapters.vcenter.updates import wait_for_updates
 
 log = logging.getLogger(__name__)
 Collector = vmodl.query.PropertyCollector

@@ -10,14 +10,10 @@ from xml.etree.ElementTree import Element
 
 from pyVmomi import vim
 
-from isthmus.adapters.vcenter.decode import trunk, vlan_id
-from isthmus.adapters.vcenter.stream import VIM, Streamed, flag, inside, local, said, type_of
+from isthmus.adapters.vcenter.stream import VIM, Streamed, flag, inside, local, said
+from isthmus.adapters.vcenter.vlans import vlan_in
 from isthmus.model.names import HostId, NicId
-from isthmus.model.observed import DvPortState, NoVlan, PrivateVlan, VlanSpec
-from isthmus.model.tags import Vid
-
-POLICY = "VmwareDistributedVirtualSwitch"
-
+from isthmus.model.observed import DvPortState, VlanSpec
 
 NicOf = Callable[[str, int], NicId | None]
 """The NIC with this device key of the VM with this moref; None while the VM is not known."""
@@ -100,26 +96,5 @@ def _nic(connectee: Element | None) -> tuple[str, int] | None:
     return entity.text or "", int(device)
 
 
-def vlan_in(vlan: Element | None) -> VlanSpec:
-    """A VLAN setting in XML; none means untagged.  Raises ValueError for one of an unknown kind."""
-    if vlan is None:
-        return NoVlan()
-    match type_of(vlan).removeprefix(POLICY):
-        case "VlanIdSpec":
-            return vlan_id(_number(vlan, "vlanId"))
-        case "TrunkVlanSpec":
-            return trunk((_number(piece, "start"), _number(piece, "end")) for piece in vlan.findall(VIM + "vlanId"))
-        case "PvlanSpec":
-            return PrivateVlan(Vid(_number(vlan, "pvlanId")))
-        case "VlanSpec" | "" if all(part.tag == VIM + "inherited" for part in vlan):
-            return NoVlan()
-        case other:  # to take it for untagged would be a guess
-            raise ValueError(f"a VLAN setting of unknown type {other!r}")
-
-
 def _own(policy: Element | None) -> bool:
     return policy is not None and not flag(policy, "inherited")
-
-
-def _number(element: Element, name: str) -> int:
-    return int(said(element, name) or 0)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from isthmus.adapters.vcenter.decode import vlan_spec
-from isthmus.adapters.vcenter.fetched import vlan_in
 from isthmus.adapters.vcenter.marks import decoded, handed_back, newer_schema
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.stream import flag, inside, said
+from isthmus.adapters.vcenter.vlans import vlan_in, vlan_spec
 from isthmus.model.observed import PortGroupState, VlanSpec
 
 

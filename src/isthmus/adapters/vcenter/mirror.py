@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from isthmus.adapters.vcenter.decode import vlan_spec, worn
 from isthmus.adapters.vcenter.facts import Switch, Vm, changed_switch, changed_vm
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.told import Told
+from isthmus.adapters.vcenter.vlans import vlan_spec, worn
 from isthmus.model.inventory import Dvs, Host, Nic
 from isthmus.model.names import ClusterId, DvsId, HostId, NicId, VmId
 from isthmus.model.tags import NO_VIDS, VidSet

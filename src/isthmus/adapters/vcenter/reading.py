@@ -9,7 +9,7 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter.faults import SessionLost, ident
-from isthmus.adapters.vcenter.updates import continue_retrieving, retrieve_properties
+from isthmus.adapters.vcenter.pages import continue_retrieving, retrieve_properties
 from isthmus.model.faults import Refused, Retry
 
 Collector = vmodl.query.PropertyCollector

@@ -68,7 +68,8 @@ class Switch:
                     groups = self._session.call(self._read_groups)
                     self._ports.read_all(self._inventory.read)  # the mirror, which knows the NICs, is up to the ports
                 except BaseException:
-                    self._look_around = True
+                    with self._lock:
+                        self._look_around = True
                     raise
                 if (mirror := self._mirror(groups, place)) is not None:
                     return mirror
@@ -123,7 +124,8 @@ class Switch:
             work.append(([change for change, _ in writes], lambda writes=writes: self._ports.write(writes, seen)))  # type: ignore[misc]
         done = {result.change.id: result for results in self._all(work) for result in results}
         if any(_calls_for_a_look_around(change, seen) for change in changes):
-            self._look_around = True
+            with self._lock:
+                self._look_around = True
         return [done[change.id] for change in changes]
 
     def privileges_held(self, content: Any, asked: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from pyVmomi.SoapAdapter import SoapResponseDeserializer, SoapStubAdapter
 
 from isthmus.adapters.vcenter import feed
 from isthmus.adapters.vcenter.nics import Card, cards
-from isthmus.adapters.vcenter.updates import WAIT, UpdateSet, updates
+from isthmus.adapters.vcenter.pages import WAIT, UpdateSet, updates
 from isthmus.model.faults import Retry
 from lab.vcenter import Fault
 from lab.vcenter.faults import Drop, Unavailable
@@ -187,7 +187,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
         pairs.append((updates(io.BytesIO(data), stub), theirs))
         return pairs[-1][0]
 
-    monkeypatch.setattr("isthmus.adapters.vcenter.updates.updates", both)
+    monkeypatch.setattr("isthmus.adapters.vcenter.pages.updates", both)
     return pairs
 
 

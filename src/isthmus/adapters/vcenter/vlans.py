@@ -1,14 +1,18 @@
-"""What vCenter says of VLANs as our words.  Pure: parses once, at the door, and tolerates what vCenter leaves out."""
+"""What vCenter says of VLANs, as pyVmomi's objects or in the XML, in our words; what it leaves out is untagged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from pyVmomi import vim
 
+from isthmus.adapters.vcenter.stream import VIM, said, type_of
 from isthmus.model.observed import Access, NoVlan, PrivateVlan, Trunk, VlanSpec
 from isthmus.model.tags import ALL_VIDS, MAX_VID, MIN_VID, NO_VIDS, Vid, VidRange, VidSet
+
+POLICY = "VmwareDistributedVirtualSwitch"
 
 
 def vlan_spec(vlan: Any) -> VlanSpec:
@@ -22,6 +26,23 @@ def vlan_spec(vlan: Any) -> VlanSpec:
             return vlan_id(vlan.vlanId)
         case _:
             return NoVlan()
+
+
+def vlan_in(vlan: Element | None) -> VlanSpec:
+    """A VLAN setting in XML; none means untagged.  Raises ValueError for one of an unknown kind."""
+    if vlan is None:
+        return NoVlan()
+    match type_of(vlan).removeprefix(POLICY):
+        case "VlanIdSpec":
+            return vlan_id(_number(vlan, "vlanId"))
+        case "TrunkVlanSpec":
+            return trunk((_number(piece, "start"), _number(piece, "end")) for piece in vlan.findall(VIM + "vlanId"))
+        case "PvlanSpec":
+            return PrivateVlan(Vid(_number(vlan, "pvlanId")))
+        case "VlanSpec" | "" if all(part.tag == VIM + "inherited" for part in vlan):
+            return NoVlan()
+        case other:  # to take it for untagged would be a guess
+            raise ValueError(f"a VLAN setting of unknown type {other!r}")
 
 
 def vlan_id(number: int) -> VlanSpec:
@@ -46,3 +67,7 @@ def worn(vlan: VlanSpec) -> VidSet:
             return vids
         case _:
             return NO_VIDS
+
+
+def _number(element: Element, name: str) -> int:
+    return int(said(element, name) or 0)
