@@ -329,3 +329,20 @@ def test_events_that_break_off_half_read_are_begun_anew_and_everything_is_looked
     bench.operator.power(vm, on=False)
     eventually(lambda: inventory._feed.events not in (None, half_read), 15)
     assert inventory._feed is not feed or feed.mirror.told.since(before, "any") is None
+
+
+def test_an_event_that_nobody_can_make_anything_of_costs_the_events_and_not_the_inventory(
+    bench: Bench, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory: Any = bench.vcenter.inventory
+    inventory.read()
+
+    def baffled(page: Any = ()) -> Any:
+        raise KeyError("strange")
+
+    inventory._feed.events.news = baffled
+    bench.operator.power(bench.operator.named(vim.VirtualMachine, "a"), on=False)
+    eventually(lambda: inventory._feed.events is None)
+    for nic in inventory.read().nics.values():
+        assert nic.powered_on == (nic.vm_name != "a")
+    assert inventory._trouble is None

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from pyVmomi import vmodl
 
-from isthmus.adapters.vcenter.faults import SessionLost, faults_of, said
+from isthmus.adapters.vcenter.faults import SessionLost, faults_of, meaning, said
 from isthmus.adapters.vcenter.feed import Feed, News
 from isthmus.adapters.vcenter.mirror import Mirror
 from isthmus.adapters.vcenter.moves import Moves, ports_of
@@ -298,7 +298,11 @@ class LiveInventory:
             feed.events = None
             with self._state:
                 feed.mirror.told.everything()
-            if isinstance(fault, SessionLost) or not isinstance(fault, vmodl.MethodFault):
+            text = "%s: its events stopped and are begun anew: %s"
+            if isinstance(fault, vmodl.MethodFault) and not isinstance(fault, SessionLost):
+                log.warning(text, self._settings.place, said(fault))
+            elif meaning(fault, self._settings.place) is None:  # a bug, which the same events would meet again at once
+                log.exception(text, self._settings.place, said(fault))
+            else:
                 self._events_tried = None  # begun anew as soon as vCenter answers
                 raise
-            log.warning("%s: its events stopped and are begun anew: %s", self._settings.place, said(fault))
