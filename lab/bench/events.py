@@ -80,7 +80,7 @@ def _single(operator: Operator, kept: Keeping) -> Iterator[Figure]:
 
 
 def _bursts(operator: Operator, kept: Keeping) -> Iterator[Figure]:
-    """Many at once: moves, which need no write, and power-offs, which need two for each port."""
+    """Many at once: moves, which need no write, and power-offs, which need one for most ports."""
     vms = operator.vms(BURST)
     hosts = list(operator.hosts)
     places = [vm.runtime.host.name for vm in vms]

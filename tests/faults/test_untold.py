@@ -35,6 +35,22 @@ def others_look(trial: Trial, host: str) -> None:
             loop.step()
 
 
+def first_with_a_choice(trial: Trial, here: str) -> None:
+    """A VM of red has the only tag there was, and now there are two."""
+    trial.boot("first", here, "red")
+    trial.run(70)
+    trial.lab.pool = VidPool(VidSet.of("100-101"))
+
+
+def assign(trial: Trial, here: str, vid: int) -> None:
+    """The SDN wants red to wear another tag on a host, and the process there hears of it."""
+    (switch,) = trial.lab.vcenter.switches
+    red = trial.lab.intent.networks[NetworkId("red")]
+    scope = HostScope(trial.lab.host(here), switch)
+    trial.lab.intent.networks[red.id] = replace(red, assigned={scope: Vid(vid)})
+    trial.lab.vcenter.changed(trial.lab.host(here))
+
+
 @with_many_seeds
 def test_a_rival_whose_tag_nobody_told_of_is_seen_before_a_port_opens(seed: int) -> None:
     trial = rivals(seed, ONE)
@@ -55,18 +71,12 @@ def test_a_rival_whose_tag_nobody_told_of_is_seen_before_a_port_opens(seed: int)
 def test_an_open_port_takes_no_other_tag_that_a_rival_wears_untold(seed: int) -> None:
     trial = rivals(seed, ONE)
     here, there = trial.dice.sample(HOSTS, 2)
-    trial.boot("first", here, "red")
-    trial.run(70)
-    trial.lab.pool = VidPool(VidSet.of("100-101"))
+    first_with_a_choice(trial, here)
     trial.boot("second", there, "blue")
     others_look(trial, there)
     trial.run(5)
     assert trial.port("second").vlan == Access(Vid(101))
-    (switch,) = trial.lab.vcenter.switches
-    red = trial.lab.intent.networks[NetworkId("red")]
-    scope = HostScope(trial.lab.host(here), switch)
-    trial.lab.intent.networks[red.id] = replace(red, assigned={scope: Vid(101)})
-    trial.lab.vcenter.changed(trial.lab.host(here))
+    assign(trial, here, 101)
     trial.run(300)
     assert trial.port("second").vlan == Access(Vid(101))
     assert trial.port("first").vlan != Access(Vid(101))
@@ -104,9 +114,7 @@ def test_the_claim_of_a_process_that_is_gone_is_no_reason_to_open(seed: int) -> 
 def test_a_rival_that_opens_while_a_tag_is_given_without_a_claim_parts_from_it_for_good(seed: int) -> None:
     trial = rivals(seed, ONE)
     here, there = trial.dice.sample(HOSTS, 2)
-    trial.boot("first", here, "red")
-    trial.run(70)
-    trial.lab.pool = VidPool(VidSet.of("100-101"))
+    first_with_a_choice(trial, here)
     key, rival = trial.port("first").key, next(loop for loop in trial.processes if there in loop.seats)
 
     def meanwhile(change: Change) -> None:
@@ -119,11 +127,8 @@ def test_a_rival_that_opens_while_a_tag_is_given_without_a_claim_parts_from_it_f
                     trial.lab.clock.advance(0.1)
 
     trial.before_write = meanwhile
-    (switch,) = trial.lab.vcenter.switches
-    red = trial.lab.intent.networks[NetworkId("red")]
-    trial.lab.intent.networks[red.id] = replace(red, assigned={HostScope(trial.lab.host(here), switch): Vid(101)})
     with trial.unwatched():
-        trial.lab.vcenter.changed(trial.lab.host(here))
+        assign(trial, here, 101)
         trial.run(150)
     assert trial.port("first").vlan != trial.port("second").vlan
     trial.end()
