@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter.faults import meaning, said
-from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, FetchedPort
+from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, FetchedPort, each_dv_port
 from isthmus.adapters.vcenter.seen import SeenPorts
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import Tasks
@@ -25,30 +25,57 @@ from isthmus.model.observed import Access, DvPortState
 VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
 Write: TypeAlias = tuple[Change, SetDvPort]
 Decode = Callable[[FetchedPort], DvPortState]
+Known = Callable[[FetchedPort], bool]
 ATTEMPTS = 3  # at a port that others keep changing at the same moment
 
 
 class DvPorts:
-    """Reads and writes the DV ports of one distributed switch."""
+    """Reads and writes the DV ports of one distributed switch.
 
-    def __init__(self, session: Session, tasks: Tasks, dvs: Any, decode: Decode) -> None:
-        self._session, self._tasks, self._dvs, self._decode = session, tasks, dvs, decode
+    `decode` puts a port in our words; `known` tells whether it can now, or only when the inventory has caught up.
+    """
+
+    def __init__(self, session: Session, tasks: Tasks, dvs: Any, decode: Decode, known: Known) -> None:
+        self._session, self._tasks, self._dvs, self._decode, self._known = session, tasks, dvs, decode, known
         self._written: dict[str, DvPortState] = {}  # what we left behind, under the version that the plan knew
         self._before: dict[str, tuple[SetDvPort, DvPortState]] = {}  # confirmed writes, and their ports until then
         self.seen = SeenPorts()
 
     def read_all(self, ready: Callable[[], object]) -> None:
-        """See all ports that are connected or override something; `ready` comes before they are put in our words.
+        """See all ports that are connected or override something; once `ready`, all of them can be put in our words.
 
         Free ports are read too, since no criterion asks for overrides; static groups keep few of them.
         """
         begun = self.seen.begin()
-        fetched = self._fetched(vim.dvs.PortCriteria(nsxPort=False))
+        ports, later, there = self._session.call(lambda _: self._taken_in())
         ready()
-        self.seen.all(begun, {port.key: self._decode(port) for port in fetched if _matters(port)})
-        there = {port.key for port in fetched}
+        self.seen.all(begun, ports | {port.key: self._decode(port) for port in later})
         self._written = {key: left for key, left in list(self._written.items()) if key in there}
         self._before = {key: before for key, before in list(self._before.items()) if key in there}
+
+    def _taken_in(self) -> tuple[dict[str, DvPortState], list[FetchedPort], set[str]]:
+        """All ports that matter, those among them that must wait, and which of those we wrote to exist.
+
+        As they arrive: kept aside until all are there, they leave half of the memory they took full of holes.
+        """
+        ports: dict[str, DvPortState] = {}
+        later: list[FetchedPort] = []
+        there: set[str] = set()
+        ours = self._written.keys() | self._before.keys()
+
+        def take(port: FetchedPort) -> None:
+            if port.key in ours:
+                there.add(port.key)
+            if not _matters(port):
+                return
+            if self._known(port):
+                state = self._decode(port)
+                ports[state.key] = state
+            else:
+                later.append(port)
+
+        each_dv_port(self._dvs, vim.dvs.PortCriteria(nsxPort=False), take)
+        return ports, later, there
 
     def read(self, keys: Iterable[str], ready: Callable[[], object] = lambda: None) -> dict[str, DvPortState]:
         """See the ports with these keys, and return them as far as they exist."""

@@ -51,9 +51,9 @@ def fetched_port(port: Element) -> FetchedPort:
     if not key:
         raise ValueError("a DV port without a key")
     return FetchedPort(
-        key=intern(key),
-        port_group=intern(said(port, "portgroupKey")),
-        version=intern(said(config, "configVersion")),
+        key=key,
+        port_group=said(port, "portgroupKey"),
+        version=said(config, "configVersion"),
         vlan=vlan_in(vlan),
         vlan_own=_own(vlan),
         blocked=flag(blocked, "value"),
@@ -69,15 +69,20 @@ _switch: Any = vim.DistributedVirtualSwitch
 FETCH_DV_PORTS = Streamed(_switch.FetchDVPorts.info, fetched_port)
 
 
+def each_dv_port(dvs: Any, criteria: Any, take: Callable[[FetchedPort], None]) -> None:
+    """Give `take` the ports one by one as they arrive.  What it was given counts only when this has ended well."""
+    Streamed(FETCH_DV_PORTS.info, lambda port: take(fetched_port(port))).ask(dvs, criteria)
+
+
 def dv_port(port: FetchedPort, nic_of: NicOf, host_of: HostOf, vm_host_of: VmHostOf | None = None) -> DvPortState:
     """A fetched port in our words."""
     host = host_of(port.host) if port.host else None
     if host is None and port.nic and vm_host_of is not None:
         host = vm_host_of(port.nic[0])
     return DvPortState(
-        key=port.key,
-        port_group=port.port_group,
-        version=port.version,
+        key=intern(port.key),
+        port_group=intern(port.port_group),
+        version=intern(port.version),
         vlan=port.vlan,
         blocked=port.blocked,
         vlan_own=port.vlan_own,

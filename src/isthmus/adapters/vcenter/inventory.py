@@ -109,6 +109,12 @@ class LiveInventory:
         with self._state:
             return self._mirror().nic_of(vm, key)
 
+    def knows(self, nic: tuple[str, int] | None) -> bool:
+        """Whether this VM (moref) and device key, if there is one, can be named before the next `read`."""
+        with self._state:
+            served = self._served
+            return served is not None and (nic is None or served.mirror.nic_of(*nic) is not None)
+
     def host_of(self, vm: str) -> HostId | None:
         """Where the VM with this moref runs, as far as the mirror knows."""
         with self._state:
@@ -272,6 +278,8 @@ class LiveInventory:
         """Answer from this feed's mirror from now on; True if that is news."""
         if self._served is feed and self._trouble is None:
             return False
+        if self._served is not feed:
+            feed.mirror.told.forget()  # the first reading told every port there is, before anybody kept a place in it
         self._served, self._trouble = feed, None
         self._state.notify_all()
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from sys import intern
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -28,7 +29,7 @@ class Unclear(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One network adapter.  `mac` is None until vCenter has assigned one.  What many share is kept once (`intern`)."""
+    """One network adapter.  `mac` is None until vCenter has assigned one.  What many share is kept once."""
 
     key: int
     mac: Mac | None = None
@@ -56,7 +57,7 @@ def card_in(device: Element) -> Card:
     """A network adapter in XML.  Raises ValueError for a backing that pyVmomi must judge."""
     connectable, backing = inside(device, "connectable"), inside(device, "backing")
     bare = Card(
-        key=int(said(device, "key")),
+        key=_key(said(device, "key")),
         connected=connectable is None or flag(connectable, "connected"),
         label=intern(said(inside(device, "deviceInfo"), "label")),
     )
@@ -77,6 +78,11 @@ def card_in(device: Element) -> Card:
             return replace(with_mac, network_name=intern(said(backing, "deviceName")) or None)
         case other:
             raise ValueError(other)
+
+
+@lru_cache(maxsize=256)  # most VMs have the same: 4000 and the next
+def _key(text: str) -> int:
+    return int(text)
 
 
 def cards(devices: Any) -> tuple[Card, ...]:

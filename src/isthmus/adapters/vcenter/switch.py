@@ -50,7 +50,7 @@ class Switch:
         self.id = TargetId("dvs", uuid)
         self._session, self._inventory, self._dvs = session, inventory, dvs
         self._groups = PortGroups(session, tasks, dvs)
-        self._ports = DvPorts(session, tasks, dvs, self._decoded)
+        self._ports = DvPorts(session, tasks, dvs, self._decoded, self._nameable)
         self._lock = threading.Lock()  # guards what follows
         self._known: dict[tuple[str, str, str], PortGroupState] = {}  # (key, name, version) never changes its content
         self._last: SwitchMirror | None = None
@@ -163,6 +163,10 @@ class Switch:
             case other:
                 raise TypeError(f"a distributed switch does not take {type(other).__name__}")
         return Result(change, Outcome.DONE, detail)
+
+    def _nameable(self, port: FetchedPort) -> bool:
+        """Whether it is known what holds this port before the inventory caught up.  Where a VM is changes too often."""
+        return self._inventory.knows(port.nic) and (port.nic is None or port.host is not None)
 
     def _decoded(self, port: FetchedPort) -> DvPortState:
         inventory = self._inventory

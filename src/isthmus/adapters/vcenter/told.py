@@ -33,6 +33,10 @@ class Told:
         self._changes.append(None)
         self.count += 1
 
+    def forget(self) -> None:
+        """What was told until now is of no use to anybody any more; who asks for it is told that anything changed."""
+        self._changes.clear()
+
     def since(self, count: int, switch: str) -> Set[str] | None:
         """The ports of a switch that changed after the first `count` changes; None: all may have."""
         missed = self.count - count

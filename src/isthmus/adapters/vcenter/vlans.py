@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -45,6 +46,7 @@ def vlan_in(vlan: Element | None) -> VlanSpec:
             raise ValueError(f"a VLAN setting of unknown type {other!r}")
 
 
+@cache  # thousands of ports wear the same few
 def vlan_id(number: int) -> VlanSpec:
     """What a single VLAN number means."""
     if number == 4095:
