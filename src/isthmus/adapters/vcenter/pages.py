@@ -1,4 +1,4 @@
-"""vCenter's properties without an object per element: a page of plain ones, told or asked for, read from its XML.
+"""vCenter's properties without an object per element: a page of plain ones, told or asked for, read as it arrives.
 
 Law: an answer that holds anything but plain values, whole lists of devices and settings of port groups is read by
 pyVmomi, from the same bytes.
@@ -7,11 +7,10 @@ pyVmomi, from the same bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
-from xml.etree.ElementTree import Element, ParseError, fromstring
+from typing import Any, Protocol
+from xml.etree.ElementTree import Element
 
 from pyVmomi import vim, vmodl
 from pyVmomi.SoapAdapter import SoapResponseDeserializer
@@ -19,7 +18,20 @@ from pyVmomi.VmomiSupport import GetWsdlType
 
 from isthmus.adapters.vcenter.groups import group_config_in
 from isthmus.adapters.vcenter.nics import Card, card_in
-from isthmus.adapters.vcenter.stream import BOOLEANS, CHUNK, VIM, Source, called, flag, local, said, type_of
+from isthmus.adapters.vcenter.stream import (
+    BOOLEANS,
+    CHUNK,
+    VIM,
+    Malformed,
+    Source,
+    called,
+    flag,
+    growing,
+    local,
+    ripe,
+    said,
+    type_of,
+)
 
 _collector: Any = vmodl.query.PropertyCollector
 WAIT = _collector.WaitForUpdatesEx.info
@@ -104,7 +116,7 @@ def continue_retrieving(collector: Any, token: str) -> Any:
 
 def fetched_page(source: Source, stub: Any, info: Any) -> Any:
     """An answer of either."""
-    return _read(source, stub, info=info, told=_retrieved)
+    return _read(source, stub, info, _Contents(stub))
 
 
 def wait_for_updates(collector: Any, version: str, options: Any) -> Any:
@@ -114,26 +126,99 @@ def wait_for_updates(collector: Any, version: str, options: Any) -> Any:
 
 def updates(source: Source, stub: Any) -> Any:
     """An answer of WaitForUpdatesEx."""
-    return _read(source, stub, info=WAIT, told=_told)
+    return _read(source, stub, WAIT, _Updates(stub))
 
 
-def _read(source: Source, stub: Any, *, info: Any, told: Callable[[Element, Any], Any]) -> Any:
-    data = b"".join(iter(lambda: source.read(CHUNK), b""))
+class _Page(Protocol):
+    """A page while it arrives."""
+
+    def take(self, page: Element, whole: bool) -> None:
+        """Read what is ripe of it.  Raises Rich, KeyError or ValueError for what only pyVmomi knows."""
+        ...
+
+    def read(self, page: Element) -> Any:
+        """What the whole page says."""
+        ...
+
+
+class _Kept:
+    """A source whose bytes can be read once more."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._chunks: list[bytes] = []
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._source.read(size)
+        self._chunks.append(chunk)
+        return chunk
+
+    def again(self) -> io.BytesIO:
+        """All of it."""
+        while self.read(CHUNK):
+            pass
+        return io.BytesIO(b"".join(self._chunks))
+
+
+def _read(source: Source, stub: Any, info: Any, reader: _Page) -> Any:
+    kept = _Kept(source)
     try:
-        page = fromstring(data).find(f"*/{VIM}{info.wsdlName}Response/{VIM}returnval")
+        for response, whole in growing(kept, info.wsdlName):
+            page = response.find(VIM + "returnval")
+            if page is not None:
+                reader.take(page, whole)
         if page is None:
             raise Rich("no page")
-        return told(page, stub)
-    except (Rich, ParseError, KeyError, ValueError):
+        return reader.read(page)
+    except (Rich, Malformed, KeyError, ValueError):
         reading: Any = SoapResponseDeserializer(stub)
-        return reading.Deserialize(io.BytesIO(data), info.result)
+        return reading.Deserialize(kept.again(), info.result)
 
 
-def _retrieved(page: Element, stub: Any) -> RetrieveResult:
-    if {part.tag for part in page} - {VIM + "token", VIM + "objects"}:
-        raise Rich("more than objects")
-    found = [_content(part, stub) for part in page.findall(VIM + "objects")]
-    return RetrieveResult(said(page, "token") or None, found)
+class _Contents:
+    """A page of RetrievePropertiesEx."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self._token: str | None = None
+        self._objects: list[ObjectContent] = []
+
+    def take(self, page: Element, whole: bool) -> None:
+        for part in ripe(page, whole):
+            match part.tag.removeprefix(VIM):
+                case "token":
+                    self._token = part.text or None
+                case "objects":
+                    self._objects.append(_content(part, self._stub))
+                case other:
+                    raise Rich(other)
+
+    def read(self, page: Element) -> RetrieveResult:
+        return RetrieveResult(self._token, self._objects)
+
+
+class _Updates:
+    """A page of WaitForUpdatesEx."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self._filters: list[FilterUpdate] = []
+
+    def take(self, page: Element, whole: bool) -> None:
+        for number, found in enumerate(page.findall(VIM + "filterSet")):
+            if number == len(self._filters):
+                self._filters.append(FilterUpdate([]))
+            for part in ripe(found, whole):
+                match part.tag.removeprefix(VIM):
+                    case "filter":
+                        pass  # which of ours it is does not matter
+                    case "objectSet":
+                        self._filters[number].objectSet.append(_update(part, self._stub))
+                    case other:  # a missingSet
+                        raise Rich(other)
+
+    def read(self, page: Element) -> UpdateSet:
+        return UpdateSet(said(page, "version"), flag(page, "truncated"), self._filters)
 
 
 def _content(content: Element, stub: Any) -> ObjectContent:
@@ -148,18 +233,6 @@ def _content(content: Element, stub: Any) -> ObjectContent:
             case other:  # a missingSet, whose faults pyVmomi knows
                 raise Rich(other)
     return ObjectContent(managed, properties)
-
-
-def _told(page: Element, stub: Any) -> UpdateSet:
-    filters = [_filter(found, stub) for found in page.findall(VIM + "filterSet")]
-    return UpdateSet(said(page, "version"), flag(page, "truncated"), filters)
-
-
-def _filter(found: Element, stub: Any) -> FilterUpdate:
-    parts = {part.tag.removeprefix(VIM) for part in found}
-    if parts - {"filter", "objectSet"}:  # a missingSet
-        raise Rich(str(parts))
-    return FilterUpdate([_update(update, stub) for update in found.findall(VIM + "objectSet")])
 
 
 def _update(update: Element, stub: Any) -> ObjectUpdate:

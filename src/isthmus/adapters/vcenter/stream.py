@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,6 +22,10 @@ R = TypeVar("R")
 VIM = "{urn:vim25}"
 CHUNK = 1 << 16
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Malformed(HTTPException):
+    """An answer that is cut off, no XML, or none to what was asked."""
 
 
 class Source(Protocol):
@@ -83,35 +87,46 @@ def _read(answer: HTTPResponse, info: Any, stub: Any, read: Callable[[Source, An
 
 def values(source: Source, streamed: Streamed[T]) -> list[T]:
     """What the method returned.  Raises HTTPException if the answer is not whole or not one of this method."""
-    asked = f"{VIM}{streamed.info.wsdlName}Response"
+    found: list[T] = []
+    for response, whole in growing(source, streamed.info.wsdlName):
+        done = ripe(response, whole)
+        returned = [value for value in done if value.tag.endswith("returnval")]
+        if any(value.tag != f"{VIM}returnval" for value in returned):  # to pass it over would make a shorter list
+            raise HTTPException(f"answer to {streamed.info.wsdlName} is in a foreign namespace")
+        found += map(streamed.read, returned)
+    return found
+
+
+def growing(source: Source, method: str) -> Iterator[tuple[Element, bool]]:
+    """The answer to a method each time more of it has come, and at last whole.  Raises Malformed.
+
+    Its reader takes away what is `ripe`, so that there is never much of it.
+    """
     pull: XMLPullParser[Any] = XMLPullParser(["start"])
     response: Element | None = None
-    found: list[T] = []
     try:
         while chunk := source.read(CHUNK):
             pull.feed(chunk)
             events: Any = pull.read_events()
             if response is None:
-                response = next((element for _, element in events if element.tag == asked), None)
+                response = next((element for _, element in events if element.tag == f"{VIM}{method}Response"), None)
             deque(events, maxlen=0)  # each would keep its element alive; an error among them rises
             if response is not None:
-                found += _taken(response, len(response) - 1, streamed)  # the last one may still be growing
+                yield response, False
         pull.close()
     except ParseError as cut:
-        raise HTTPException(f"answer cut off or no XML: {cut}") from cut
+        raise Malformed(f"answer cut off or no XML: {cut}") from cut
     if response is None:
-        raise HTTPException(f"answer is none to {streamed.info.wsdlName}")
-    return found + _taken(response, len(response), streamed)
+        raise Malformed(f"answer is none to {method}")
+    yield response, True
 
 
-def _taken(response: Element, count: int, streamed: Streamed[T]) -> list[T]:
-    """Read the first `count` children and forget them."""
-    done = response[: max(0, count)]
-    del response[: max(0, count)]
-    values = [value for value in done if value.tag.endswith("returnval")]
-    if any(value.tag != f"{VIM}returnval" for value in values):  # to pass it over would make a shorter list
-        raise HTTPException(f"answer to {streamed.info.wsdlName} is in a foreign namespace")
-    return [streamed.read(value) for value in values]
+def ripe(parent: Element, whole: bool) -> list[Element]:
+    """The children that have come to their end, which are forgotten here; the last one may still be growing."""
+    count = len(parent) if whole else max(0, len(parent) - 1)
+    done = parent[:count]
+    del parent[:count]
+    return done
 
 
 def _plain(answer: HTTPResponse) -> Source:
