@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 from lab.wire.clock import VirtualClock
 
 ALWAYS = -1
@@ -64,7 +64,7 @@ class Faults:
         self.clock.advance(self.latency.get(kind, self.latency.get("", 0.0)))
         if self.down:
             self.unanswered += 1
-            raise Retry(f"{self.name} is unreachable")
+            raise Unreachable(f"{self.name} is unreachable")
         fault = self._strike(kind)
         if fault and not fault.after_work:
             raise fault.error()

@@ -44,10 +44,8 @@ class WireNve:
             with self.faults.call(kind):
                 self._make(change)
                 self.writes += 1
-        except Retry as fault:
-            return Result(change, Outcome.RETRY, str(fault))
-        except Refused as fault:
-            return Result(change, Outcome.REFUSED, str(fault))
+        except (Retry, Refused) as fault:
+            return Result.failed(change, fault)
         return Result(change, Outcome.DONE)
 
     def _make(self, change: Change) -> None:

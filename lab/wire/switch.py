@@ -75,7 +75,7 @@ class SwitchTarget:
         """Make them one by one."""
         return [_result(change, self._faults_then(change.action)) for change in changes]
 
-    def _faults_then(self, action: Action) -> Exception | None:
+    def _faults_then(self, action: Action) -> Retry | Refused | None:
         kind = type(action).__name__
         try:
             with self._vcenter.faults.call(kind), self.faults.call(kind):
@@ -203,7 +203,7 @@ class StandardSwitchTarget:
         """Make them one by one: the calls are synchronous, and after a lost answer the outcome is unknown."""
         results = []
         for change in changes:
-            fault: Exception | None = None
+            fault: Retry | Refused | None = None
             try:
                 kind = type(change.action).__name__
                 with self._vcenter.faults.call(kind), self.faults.call(kind):
@@ -268,14 +268,8 @@ def _group_state(group: PortGroup) -> PortGroupState:
     )
 
 
-def _result(change: Change, fault: Exception | None) -> Result:
-    match fault:
-        case None:
-            return Result(change, Outcome.DONE)
-        case Refused():
-            return Result(change, Outcome.REFUSED, str(fault))
-        case _:
-            return Result(change, Outcome.RETRY, str(fault))
+def _result(change: Change, fault: Retry | Refused | None) -> Result:
+    return Result(change, Outcome.DONE) if fault is None else Result.failed(change, fault)
 
 
 def _one_object(held: OwnerMark, wanted: OwnerMark) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isthmus.core.design import Design
 from isthmus.model.change import Change, SetDvPort
-from isthmus.model.faults import Retry
+from isthmus.model.faults import Retry, Unreachable
 from isthmus.model.names import NetworkId
 from lab.wire.faults import ALWAYS
 from tests.faults.trial import Killed, Trial, in_every_design, where_ports_are_tagged, with_many_seeds
@@ -162,7 +162,7 @@ def test_a_vcenter_that_throttles_is_asked_ever_more_seldom_whatever_happens_mea
     def throttle(change: Change) -> None:
         if change.target.kind == "dvs":
             refused.append(trial.lab.clock.now)
-            raise Retry("503 Service Unavailable")
+            raise Unreachable("503 Service Unavailable")
 
     trial.before_write = throttle
     trial.lab.vcenter.power(trial.lab.vm(names[0]).id, False)  # to be closed, all the time

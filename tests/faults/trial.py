@@ -350,7 +350,7 @@ class Watched:
         try:
             self.trial.before_write(change)
         except Retry as fault:  # this write fails, as a bulk may fail for one host
-            return Result(change, Outcome.RETRY, str(fault))
+            return Result.failed(change, fault)
         with self.trial.lock:
             (result,) = self.inner.apply([change])
             self.trial.wrote(change, result)

@@ -82,10 +82,10 @@ def _begin(
 def _applied(target: Target, changes: list[Change]) -> Sequence[Result]:
     try:
         results = target.apply(changes)
-    except Retry as fault:
-        return [Result(change, Outcome.RETRY, str(fault)) for change in changes]
+    except Retry as fault:  # of none in particular
+        return [Result(change, Outcome.UNREACHABLE, str(fault)) for change in changes]
     except Refused as fault:
-        return [Result(change, Outcome.REFUSED, str(fault)) for change in changes]
+        return [Result.failed(change, fault) for change in changes]
     if [result.change.id for result in results] != [change.id for change in changes]:
         raise AssertionError(f"{target.id} answered {len(results)} results for {len(changes)} changes, or others")
     return results

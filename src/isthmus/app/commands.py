@@ -29,7 +29,7 @@ def plan(args: Namespace) -> int:
     with closing(wired(args)) as wiring:
         rounds = looked(wiring)
     pending = {
-        name: [*done.last.plan.changes, *done.last.held, *done.last.deferred]
+        name: [*done.last.plan.changes, *done.last.held, *(item.change for item in done.last.deferred)]
         for name, (_, done) in rounds.items()
         if done.last is not None
     }
@@ -155,17 +155,14 @@ def _left(rounds: Rounds, standing: Standing) -> list[str]:
             left.append(f"{name}: {asked} changes ask for a word: --agree, said to the running isthmus that shows them")
         if guarded := len(done.last.held) - asked:
             left.append(f"{name}: {guarded} changes are held back by the guard; --agree makes them")
-        pending = [*done.last.plan.changes, *done.last.deferred]
+        pending = [*((c, "") for c in done.last.plan.changes), *((d.change, d.reason) for d in done.last.deferred)]
         if pending and (word := standing.of(name)):
             left.append(f"{name}: is {word.value}: {len(pending)} changes not made")
         elif pending and keeper.charge.observe_only:
             left.append(f"{name}: is observe-only: {len(pending)} changes not made")
         elif pending:
-            whys = {result.change.action: result for result in done.results if result.outcome is not Outcome.DONE}
-            for change in pending[:20]:
-                refused, _ = keeper.refusals().get((change.target, change.action), ("not made", 0.0))
-                why = whys[change.action].detail if change.action in whys else refused
-                left.append(f"{name}: {describing.change(change, keeper.named)}: {why}")
+            for change, why in pending[:20]:
+                left.append(f"{name}: {describing.change(change, keeper.named)}: {why or 'not made'}")
     return left
 
 

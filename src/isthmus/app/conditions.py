@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from isthmus.app import describing
 from isthmus.app.keeper import Round
-from isthmus.model.change import Change, Outcome
+from isthmus.model.change import Change
 from isthmus.model.observed import TargetId, Unknown
 
 
@@ -16,8 +16,8 @@ class Condition:
     """Something that is not as it should be.
 
     Kinds: fault (a bug), waiting (the shard cannot be thought through), unknown (a target cannot be read), stale (a
-    source does not answer), unmet, warning, held (by the guard), failed (a change that could not be made), refused,
-    by hand (left as another hand made it).
+    source does not answer), unmet, warning, held (by the guard), failed (a change that could not be made and is tried
+    again), refused, by hand (left as another hand made it).
     """
 
     kind: str
@@ -25,16 +25,12 @@ class Condition:
     reason: str
 
 
-def conditions_of(
-    done: Round, refusals: Iterable[tuple[str, str]] = (), named: Callable[[TargetId], str] = str
-) -> tuple[Condition, ...]:
-    """The conditions that a round leaves; `refusals` are (what, why) of changes refused earlier."""
-    return tuple(sorted(set(_conditions(done, refusals, named))))
+def conditions_of(done: Round, named: Callable[[TargetId], str] = str) -> tuple[Condition, ...]:
+    """The conditions that a round leaves."""
+    return tuple(sorted(set(_conditions(done, named))))
 
 
-def _conditions(
-    done: Round, refusals: Iterable[tuple[str, str]], named: Callable[[TargetId], str]
-) -> Iterator[Condition]:
+def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condition]:
     if done.last is None:
         yield Condition("waiting", "shard", done.reason)
         return
@@ -56,13 +52,10 @@ def _conditions(
             yield Condition(
                 "by hand", f"{named(left.change.target)}: {describing.action(left.change.action)}", left.reason
             )
-    for what, why in refusals:
-        yield Condition("refused", what, why)
-    failed = {result.change.action: result for result in done.results if result.outcome is Outcome.RETRY}
-    done_since = {result.change.action for result in done.results if result.outcome is Outcome.DONE}
-    for act, result in failed.items():
-        if act not in done_since:
-            yield Condition("failed", f"{named(result.change.target)}: {describing.action(act)}", result.detail)
+    for item in last.deferred:
+        if item.reason:
+            what = f"{named(item.change.target)}: {describing.action(item.change.action)}"
+            yield Condition("refused" if item.refused else "failed", what, item.reason)
 
 
 def _held(change: Change) -> str:

@@ -8,12 +8,13 @@ observe targets -> read sources -> reconcile -> hold back -> apply ---+
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from isthmus.app.applying import carry_out
 from isthmus.app.backoff import Backoff
+from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Answer, Source, current_moves, in_force
@@ -24,7 +25,6 @@ from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
 from isthmus.model.boundary import Target
 from isthmus.model.change import (
-    Action,
     AlterPortGroup,
     Change,
     CreatePortGroup,
@@ -102,7 +102,8 @@ class Pass:
     thought: Reconciled
     plan: Plan
     held: tuple[Change, ...] = ()
-    deferred: tuple[Change, ...] = ()
+    deferred: tuple[Deferred, ...] = ()
+    """What failed of late, or comes after it."""
     left: tuple[Left, ...] = ()
     """What is left as another hand made it."""
 
@@ -134,7 +135,7 @@ class Round:
 
 
 class Keeper:
-    """One shard's loop body, with what it must remember between rounds: back-off and refusals."""
+    """One shard's loop body, with what it must remember between rounds: what failed, and what other hands undid."""
 
     def __init__(self, charge: Charge, sight: Sight, clock: Clock, habits: Habits, think: Think = reconcile) -> None:
         self.charge = charge
@@ -145,7 +146,10 @@ class Keeper:
         self._backoff = Backoff(habits.backoff_first, habits.backoff_longest)
         self._hands = Hands(charge.by_hand)
         self._left_until: float | None = None
-        self._refused: dict[tuple[TargetId, Action], tuple[str, float]] = {}
+        self._failures = Failures(
+            habits.backoff_first, habits.backoff_longest, refused_again_after=habits.refused_again_after
+        )
+        self._again_at: float | None = None
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
 
@@ -191,8 +195,8 @@ class Keeper:
                 told(result)
             self._remember(made)
             results.extend(made)
+            last = self._deferring(last)
             if not any(result.outcome is Outcome.DONE for result in made):
-                last = self._deferring(last)
                 break
         return Round(last, tuple(results))
 
@@ -200,17 +204,14 @@ class Keeper:
         """When something that failed may be tried again."""
         charge = self.charge
         moments = (
-            self._backoff.until([self.name, *(target.id for target in self._targets)]),
+            self._backoff.until([self.name]),
+            self._again_at,
             self._sight.retry_at(target.id for target in self._targets),
             charge.intent.retry_at(),
             charge.inventory.retry_at(),
             self._left_until,
         )
         return min((moment for moment in moments if moment is not None), default=None)
-
-    def refusals(self) -> Mapping[tuple[TargetId, Action], tuple[str, float]]:
-        """What far sides refused, why, and when: not tried again before the input changes or some time has passed."""
-        return dict(self._refused)
 
     def named(self, target: TargetId) -> str:
         """A target as people know it: ``ovs esx1.example`` rather than by its id."""
@@ -259,42 +260,35 @@ class Keeper:
         return self._deferring(Pass(world, observed, placed.pool, now, thought, plan, held, left=left))
 
     def _deferring(self, last: Pass) -> Pass:
-        """The pass without what was refused of late or waits for a far side that failed."""
+        """The pass without what failed of late, and what comes after it."""
         now = self._clock()
-        wanted = {(change.target, change.action) for change in (*last.plan.changes, *last.deferred)}
-        for target in {target.id for target in self._targets} - {target for target, _ in wanted}:
-            # Whoever made the change that failed here: there is nothing left to try again.
-            self._backoff.succeeded(target)
-        self._refused = {
-            key: (why, when)
-            for key, (why, when) in self._refused.items()
-            if key in wanted and now - when < self._habits.refused_again_after
-        }
-        early = [
-            change.id
+        self._failures.forget_all_but([*last.plan.changes, *(item.change for item in last.deferred)])
+        waiting = {
+            change.id: item
             for change in last.plan.changes
-            if self._backoff.waiting(change.target, now) or (change.target, change.action) in self._refused
-        ]
-        if not early:
-            return last
-        plan = last.plan.without(early)
-        kept = {change.id for change in plan.changes}
-        deferred = tuple(change for change in last.plan.changes if change.id not in kept)
-        return replace(last, plan=plan, deferred=last.deferred + deferred)
+            if (item := self._failures.waiting(change, now, urgent=_ends_harm(change, last.observed))) is not None
+        }
+        if waiting:
+            plan = last.plan.without(waiting)
+            kept = {change.id for change in plan.changes}
+            early = [waiting.get(c.id, Deferred(c)) for c in last.plan.changes if c.id not in kept]
+            last = replace(last, plan=plan, deferred=(*last.deferred, *early))
+        self._again_at = min((item.until for item in last.deferred if item.until is not None), default=None)
+        return last
 
     def _remember(self, results: Sequence[Result]) -> None:
         now = self._clock()
         self._hands.made(results, now)
-        outcomes: dict[TargetId, set[Outcome]] = {}
-        for result in results:
-            outcomes.setdefault(result.change.target, set()).add(result.outcome)
-            if result.outcome is Outcome.REFUSED:
-                self._refused[result.change.target, result.change.action] = (result.detail, now)
-        for target, seen in outcomes.items():
-            if Outcome.RETRY in seen:
-                self._backoff.failed(target, now)
-            elif Outcome.DONE in seen:
-                self._backoff.succeeded(target)
+        self._failures.note(results, now)
+
+
+def _ends_harm(change: Change, observed: Observed) -> bool:
+    """It closes or retags a port that is open: who speaks there may be heard by the wrong ones until then."""
+    mirror, action = observed.targets.get(change.target), change.action
+    if not isinstance(mirror, SwitchMirror) or not isinstance(action, SetDvPort):
+        return False
+    port = mirror.ports.get(action.key)
+    return port is not None and not port.blocked
 
 
 def _opens_on_trust(change: Change, observed: Observed) -> bool:

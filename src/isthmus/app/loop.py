@@ -238,7 +238,7 @@ class Loop:
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
             self.openings.note(done, seat.woken_at, made_at)
-            found = conditions_of(done, _refusals(seat.keeper), seat.keeper.named)
+            found = conditions_of(done, seat.keeper.named)
             # A round that could not even be thought through says nothing against what was known before.
             before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]
             self._note(seat, (*found, *before))
@@ -288,10 +288,3 @@ class Loop:
                 continue  # it has another reason now, and that was news above
             log.info("%s: no longer %s: %s", seat.keeper.name, condition.kind, plain(condition.about, 300))
         seat.conditions = current
-
-
-def _refusals(keeper: Keeper) -> list[tuple[str, str]]:
-    return [
-        (f"{keeper.named(target)}: {describing.action(action)}", why)
-        for (target, action), (why, _) in keeper.refusals().items()
-    ]

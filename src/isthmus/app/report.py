@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from isthmus.app.keeper import Pass
 from isthmus.core.design import Design
 from isthmus.core.explain import PortReport, explain
-from isthmus.model.change import SetDvPort
+from isthmus.model.change import Change, SetDvPort
 from isthmus.model.inventory import Inventory, Nic
 from isthmus.model.names import NicId
 from isthmus.model.observed import NveMirror, SwitchMirror, Unknown
@@ -174,14 +174,20 @@ def _stranger(name: str, last: Pass, nic: Nic) -> Row:
 
 
 def reports_of(design: Design, last: Pass) -> tuple[PortReport, ...]:
-    """The core's explanation of each NIC of a shard, and whether another hand's doing is left alone there."""
+    """The core's explanation of each NIC of a shard, and why the write to its DV port is not made, if it is not."""
     reports = explain(design, last.world, last.observed, last.pool, last.now)[0]
-    left: dict[DvPort | None, str] = {
-        DvPort(action.dvs, action.key, action.cookie): f"its DV port is closed: {item.reason}"
-        for item in last.left
-        if isinstance(action := item.change.action, SetDvPort)
-    }
-    return tuple(replace(report, why=left.get(report.attachment.place, report.why)) for report in reports)
+    hindered = {_port_of(item.change): f"its DV port is closed: {item.reason}" for item in last.left}
+    for item in last.deferred:
+        if item.reason:
+            then = "is not tried again as it is" if item.refused else "is tried again"
+            hindered[_port_of(item.change)] = f"the write to its DV port failed and {then}: {item.reason}"
+    hindered.pop(None, None)  # writes to something else
+    return tuple(replace(report, why=hindered.get(report.attachment.place, report.why)) for report in reports)
+
+
+def _port_of(change: Change) -> DvPort | None:
+    action = change.action
+    return DvPort(action.dvs, action.key, action.cookie) if isinstance(action, SetDvPort) else None
 
 
 def _tagging(seen: Seen) -> Iterator[tuple[str, Design, Pass]]:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from isthmus.app import describing
+from isthmus.app.keeper import Pass
 from isthmus.app.loop import Loop, Seat
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Source
@@ -48,12 +49,21 @@ def _shard(loop: Loop, seat: Seat, now: float) -> Data:
         "settled_age": None if seat.settled_at is None else _rounded(now - seat.settled_at),
         "rounds": seat.rounds,
         "changes": seat.changes,
-        "pending": [describing.change(change, seat.keeper.named) for change in last.plan.changes[:100]] if last else [],
+        "pending": _pending(last, seat, now)[:100] if last else [],
         "conditions": [
             {"kind": condition.kind, "about": condition.about, "reason": condition.reason, "age": _rounded(now - since)}
             for condition, since in sorted(seat.conditions.items())
         ],
     }
+
+
+def _pending(last: Pass, seat: Seat, now: float) -> list[str]:
+    """What is to be done: now, or when what failed is tried again."""
+    told = [describing.change(change, seat.keeper.named) for change in last.plan.changes]
+    for item in last.deferred:
+        again = "" if item.until is None else f", tried again in {max(0.0, item.until - now):.0f} s"
+        told.append(f"{describing.change(item.change, seat.keeper.named)}: {item.reason or 'waits for another'}{again}")
+    return told
 
 
 def _state(seat: Seat, word: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.names import DvsId, HostId
 from isthmus.model.nve import NveEntry
 from isthmus.model.observed import OwnerMark, TargetId
@@ -206,6 +207,7 @@ class Outcome(Enum):
 
     DONE = "done"
     RETRY = "retry"  # could not be done now
+    UNREACHABLE = "unreachable"  # the same, and nor could anything else there
     REFUSED = "refused"  # cannot be done until the input changes
     SKIPPED = "skipped"  # something it had to come after was not done
 
@@ -217,6 +219,18 @@ class Result:
     change: Change
     outcome: Outcome
     detail: str = ""
+
+    @classmethod
+    def failed(cls, change: Change, fault: Retry | Refused) -> Self:
+        """What the far side's fault makes of the change."""
+        match fault:
+            case Refused():
+                outcome = Outcome.REFUSED
+            case Unreachable():
+                outcome = Outcome.UNREACHABLE
+            case Retry():
+                outcome = Outcome.RETRY
+        return cls(change, outcome, str(fault))
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,8 @@ class OvsTarget:
             self._try_replacements()
             self._ovsdb.commit(bridges.corrections(self._ovsdb.snapshot(), self._settings))
             faults = bridges.faults(self._ovsdb.snapshot(), self._settings)
-        except Refused as fault:
-            return Result(change, Outcome.REFUSED, str(fault))
-        except Retry as fault:
-            return Result(change, Outcome.RETRY, str(fault))
+        except (Retry, Refused) as fault:
+            return Result.failed(change, fault)
         return Result(change, Outcome.RETRY, "; ".join(faults)) if faults else Result(change, Outcome.DONE)
 
     def _try_replacements(self) -> None:
@@ -124,10 +122,8 @@ class OvsTarget:
             if middle:
                 return self._write(changes[:middle]) + self._write(changes[middle:])
             return _all(changes, Outcome.REFUSED, fault)
-        except Refused as fault:
-            return _all(changes, Outcome.REFUSED, fault)
-        except Retry as fault:
-            return _all(changes, Outcome.RETRY, fault)
+        except (Retry, Refused) as fault:
+            return [Result.failed(change, fault) for change in changes]
         return [Result(change, Outcome.DONE) for change in changes]
 
     def _bundle(self, changes: Sequence[Change]) -> None:

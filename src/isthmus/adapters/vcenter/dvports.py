@@ -19,7 +19,7 @@ from isthmus.adapters.vcenter.seen import SeenPorts
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import Tasks
 from isthmus.model.change import Change, Gate, Outcome, Result, SetDvPort
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.observed import Access, DvPortState
 
 VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
@@ -217,7 +217,8 @@ def _judged(change: Change, action: SetDvPort, port: DvPortState | None, fault: 
         return Result(change, Outcome.DONE)
     now = "is gone" if port is None else f"holds {state(port)}"
     because = f": {said(fault)}" if fault is not None else ""
-    return Result(change, Outcome.RETRY, f"port {action.key} {now}{because}")
+    outcome = Outcome.UNREACHABLE if isinstance(fault, Unreachable) else Outcome.RETRY
+    return Result(change, outcome, f"port {action.key} {now}{because}")
 
 
 def state(port: DvPortState) -> str:

@@ -14,7 +14,7 @@ from xml.parsers.expat import ExpatError
 
 from pyVmomi import vim, vmodl
 
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 
 SessionLost = vim.fault.NotAuthenticated
 """The session expired, was terminated, or vCenter restarted: log in again and read everything anew."""
@@ -71,9 +71,9 @@ def meaning(fault: BaseException, place: str) -> Retry | Refused | None:
             )
         case OSError() | HTTPException() | ExpatError():
             # ExpatError: an answer cut off half-way.
-            return Retry(f"{place}: unreachable ({said(fault)}); check host, port and network")
+            return Unreachable(f"{place}: unreachable ({said(fault)}); check host, port and network")
         case vim.fault.NotAuthenticated():  # before NoPermission, which pyVmomi derives it from
-            return Retry(f"{place}: {said(fault)}")
+            return Unreachable(f"{place}: {said(fault)}")
         case vmodl.MethodFault() if isinstance(fault, DECIDE):  # before DvsFault, which DvsNotAuthorized is one of
             return Refused(f"{place}: {said(fault)}")
         case vmodl.MethodFault() if isinstance(fault, LATER):

@@ -145,10 +145,8 @@ class Switch:
         try:
             with faults_of(f"{self._session.place} switch {self.id.name}"):
                 return work()
-        except Retry as fault:
-            return [Result(change, Outcome.RETRY, str(fault)) for change in changes]
-        except Refused as fault:
-            return [Result(change, Outcome.REFUSED, str(fault)) for change in changes]
+        except (Retry, Refused) as fault:
+            return [Result.failed(change, fault) for change in changes]
 
     def _group_change(self, change: Change) -> Result:
         match change.action:
