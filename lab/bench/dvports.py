@@ -22,6 +22,11 @@ from lab.vcenter import Simulator
 
 SIZES = (Size(1000, 4), Size(5000, 16), Size(20_000, 64))
 ALL_HOSTS_AT = 5000
+RIVALS = (
+    # What others need for as many VMs: size, calls, seconds, their name, and the share of that which we want.
+    (Size(100, 2), 500, 4.3, "OVSvApp's agent", 0.1),
+    (Size(200, 2), 11, 1.0, "networking-dvs", 0.5),
+)
 RUNS, RUNS_OF_LARGEST = 3, 2
 IDLE = 65  # a long poll stays open for 60
 NVES = "NVEs in memory"
@@ -55,6 +60,21 @@ def figures() -> Iterator[Figure]:
                 whole = _start(config, store)
                 yield from _ratios(f"cold start, {size.ports:,} ports, all {size.hosts} hosts served", whole, floor)
     yield from _growth(colds)
+    yield from _beside_rivals()
+
+
+def _beside_rivals() -> Iterator[Figure]:
+    """A start among few VMs, log-ins included.  Theirs were read of other machines and another simulator."""
+    for size, calls, seconds, rival, share in RIVALS:
+        with furnished(size) as (simulator, folder):
+            config, store = configure(folder / "one", simulator, size, serve=1), folder / "store"
+            first_start(config, store)
+            cold = _start(config, store)
+            asked = cold.told["calls"] if cold.told else {}
+            most = ", ".join(f"{count} {name}" for name, count in sorted(asked.items(), key=lambda x: -x[1])[:4])
+            what = f"start among {size.ports} VMs, 1 of {size.hosts} hosts served"
+            yield Figure(f"{what}: calls", sum(asked.values()), "", calls * share, f"{rival}: {calls}; {most}")
+            yield Figure(f"{what}: wall", cold.wall, "s", seconds * share, f"{rival}: {seconds} s, elsewhere")
 
 
 class furnished:  # noqa: N801 - reads as what it is: with furnished(size)

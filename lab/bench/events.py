@@ -72,8 +72,9 @@ def _single(operator: Operator, kept: Keeping) -> Iterator[Figure]:
         calls = statistics.median(sum(answer["calls"].values()) for answer in answers)
         size = statistics.median(answer["bytes"] for answer in answers) / 1e6
         polls = statistics.median(answer["long_polls"] for answer in answers)
-        rounds = f"{size:.2f} MB; and {polls:.0f} long polls; {SIZE.ports:,} ports, all {SIZE.hosts} hosts served"
+        rounds = f"and {polls:.0f} long polls; {SIZE.ports:,} ports, all {SIZE.hosts} hosts served"
         yield Figure(f"vCenter calls for one VM's {what}", calls, "", 6, rounds)
+        yield Figure(f"bytes from and to vCenter for one VM's {what}", size, "MB", None, "inside TLS, long polls too")
     for what in ("rename", "vMotion"):
         writes = max(answer["vcenter_writes"] for answer in told[what])
         yield Figure(f"vCenter writes for one VM's {what}", writes, "", 0, "its VID is the same on every host")

@@ -53,14 +53,18 @@ def seconds(work: Callable[[], object], runs: int = 5) -> float:
 
 
 def show(figures: Iterable[Figure], results: Path = RESULTS) -> None:
-    """Print the table, each figure as soon as it is measured, and write what it says to a file."""
-    found = []
+    """Print the table, each figure as soon as it is measured, and write what there is so far to a file.
+
+    Raises ValueError for a figure that is no number.
+    """
+    found: list[Figure] = []
+    results.parent.mkdir(exist_ok=True)
+    results.unlink(missing_ok=True)  # what an earlier run measured is not of this one
     print(f"{'figure':66} {'value':>10}  {'target':>8}  against")
     for figure in figures:
         found.append(figure)
         print(row(figure), flush=True)
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps([figure.as_json() for figure in found], indent=1) + "\n")
+        results.write_text(json.dumps([known.as_json() for known in found], indent=1, allow_nan=False) + "\n")
     missed = sum(not figure.met for figure in found)
     print(f"{len(found)} figures, {missed} of them missed; written to {results}")
 

@@ -28,11 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.netns", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="bring a world up and leave it running")
-    up.add_argument("name", nargs="?", default="play")
+    up.add_argument("name", nargs="?", default=play.PLAY)
     up.add_argument("--bare", action="store_true", help="without isthmus, networks and VMs")
     up.set_defaults(act=_up)
     down = commands.add_parser("down", help="take a world down, whole or in pieces")
-    down.add_argument("name", nargs="?", default="play")
+    down.add_argument("name", nargs="?", default=play.PLAY)
     down.add_argument(
         "--all-stale", action="store_true", help="every world whose maker is gone, instead of one by name"
     )

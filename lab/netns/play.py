@@ -10,6 +10,8 @@ from lab.netns.product import Isthmus, Network
 from lab.netns.stage import until
 from lab.netns.world import World, attach
 
+PLAY = "play"
+"""The world that is meant where none is named."""
 NETWORKS = (Network("red", 5001), Network("blue", 6001))
 VMS: tuple[tuple[str, int, str, int], ...] = (
     ("red-a", 0, "red", 1),
@@ -47,7 +49,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ping.add_argument("vm")
     ping.add_argument("address")
     for parser in (boot, migrate, destroy, ping):
-        parser.add_argument("--world", default="play")
+        parser.add_argument("--world", default=PLAY)
         parser.set_defaults(act=_act)
 
 
@@ -105,15 +107,19 @@ def instructions(world: World, is_furnished: bool) -> str:
 
 def _things(world: World, is_furnished: bool) -> Iterator[tuple[str, str]]:
     lab, directory, prefix = ".venv/bin/python -m lab.netns", world.state.directory, world.state.prefix
+    here = "" if world.state.name == PLAY else f" --world {world.state.name}"
     if is_furnished:
         yield f"ip netns exec {prefix}red-a ping 10.0.0.2", "red-a is on esx1, red-b on esx2"
-        yield f"{lab} migrate red-a esx3.lab", "while it pings"
-        yield f"{lab} boot red-c esx2.lab red 10.0.0.3/24", ""
+        yield f"{lab} migrate red-a esx3.lab{here}", "while it pings"
+        yield f"{lab} boot red-c esx2.lab red 10.0.0.3/24{here}", ""
         yield f".venv/bin/isthmus show networks --config {directory}/isthmus-esx1.toml", ""
         yield f"edit {directory}/intent.yaml", "the networks that isthmus makes"
         yield f"tail -f {directory}/isthmus-esx1.log", "what it does, line by line"
     else:
-        yield f"{lab} boot a esx1.lab {world.layout.foreign_group} 10.0.0.1/24", "a VM in the hand-made port group"
+        yield (
+            f"{lab} boot a esx1.lab {world.layout.foreign_group} 10.0.0.1/24{here}",
+            "a VM in the hand-made port group",
+        )
     yield f"ip netns exec {world.underlay} tcpdump -n -e -i any udp port 4789", "the underlay"
     yield f"tail -f {directory}/hostd.log", "what troubles the hosts"
     yield f"{lab} status", "what runs"

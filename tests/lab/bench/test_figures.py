@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ def test_the_file_says_what_the_table_says(shown: tuple[list[str], list[dict[str
     assert [entry["met"] for entry in shown[1]] == [True, False, True]
     assert all(entry.keys() == {"name", "value", "unit", "target", "met", "against"} for entry in shown[1])
     assert [entry["target"] for entry in shown[1]] == [6, 1.5, None]
+
+
+def test_a_run_that_breaks_off_leaves_what_it_measured_and_nothing_of_the_run_before(tmp_path: Path) -> None:
+    file = tmp_path / "build" / "bench.json"
+
+    def broken() -> Iterator[Figure]:
+        yield MET
+        raise RuntimeError("the simulator died")
+
+    show([MISSED, TOLD], file)
+    with pytest.raises(RuntimeError):
+        show(broken(), file)
+    assert [entry["name"] for entry in json.loads(file.read_text())] == ["calls"]
+    with pytest.raises(ValueError, match="JSON"):
+        show([Figure("lost", float("nan"), "", None, "")], file)
 
 
 def test_twice_the_work_for_twice_the_size_is_an_exponent_of_one() -> None:
