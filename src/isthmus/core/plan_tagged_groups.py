@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from isthmus.core.allocate import Allocation
-from isthmus.core.claims import group_of, plugged_in, subject_at, wanted_group
+from isthmus.core.claims import group_of, subject_at, wanted_group
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
 from isthmus.core.port_groups import drift, give_vnis_away, mark_for, networks, remove_group, vni_is_taken
@@ -30,7 +30,7 @@ from isthmus.model.change import (
 )
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, NetworkId
-from isthmus.model.observed import Access, StandardSwitchMirror, TargetId
+from isthmus.model.observed import Access, DvPortState, StandardSwitchMirror, TargetId
 from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
 from isthmus.model.scope import NetworkSubject
 from isthmus.model.tags import Vid
@@ -107,6 +107,7 @@ def _is_its_own(view: View, allocation: Allocation, subject: NetworkSubject, vid
 
 def _tagged(view: View) -> Iterator[_Tagged]:
     """Every tagged port group of ours in the scope."""
+    in_use = {(dvs, port.port_group) for dvs in view.shard.switches for port in _connected(view, dvs)}
     for (dvs, key), mark in sorted(view.marks.items()):
         mirror = view.switches.get(dvs) if dvs in view.shard.switches else None
         state = mirror.port_groups.get(key) if mirror else None
@@ -116,7 +117,7 @@ def _tagged(view: View) -> Iterator[_Tagged]:
         leaving = network is None or group_of(view, dvs, network) != key
         kept = Network(mark.network, mark.vni) if network is None else replace(network, vni=mark.vni)
         vid = state.vlan.vid if isinstance(state.vlan, Access) else None  # None: by hand
-        yield _Tagged(DvPortGroup(dvs, key), kept, vid, leaving, plugged_in(mirror, key) > 0)
+        yield _Tagged(DvPortGroup(dvs, key), kept, vid, leaving, (dvs, key) in in_use)
     for switch in view.standard.values():
         for name, group in sorted(switch.port_groups.items()) if switch.ours else ():
             if not isinstance(group.vlan, Access):
@@ -126,6 +127,11 @@ def _tagged(view: View) -> Iterator[_Tagged]:
             if carried is not None:
                 place = HostPortGroup(switch.host, switch.vswitch, name)
                 yield _Tagged(place, carried, group.vlan.vid, wanted is None, group.in_use > 0)
+
+
+def _connected(view: View, dvs: DvsId) -> Iterator[DvPortState]:
+    mirror = view.switches.get(dvs)
+    return (port for port in mirror.ports.values() if port.connected) if mirror is not None else iter(())
 
 
 def _write_groups(view: View, allocation: Allocation, draft: Draft) -> None:
