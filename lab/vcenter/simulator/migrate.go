@@ -290,12 +290,12 @@ func (w *World) changeDatastore(ctx *simulator.Context, vm *simulator.VirtualMac
 	w.hub.touch(to, "vm")
 	name, parent := vm.Name, *vm.Parent
 	odder := escapeName("/vmfs/volumes/" + store.Name + "/" + name + "/" + name + ".vmx")
+	w.names.reserve(parent, name, vm.Self) // nobody takes the name meanwhile
 	w.update(ctx, vm, append(named(odder), set("datastore", []ref{to}))...)
-	_, free := w.names.claim(parent, name) // nobody takes the name meanwhile
 	time.Sleep(odd)
 	if vm.Name == odder {
 		w.update(ctx, vm, named(name)...)
-	} else if free {
+	} else {
 		w.names.unclaim(parent, name)
 	}
 }

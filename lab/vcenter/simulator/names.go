@@ -82,9 +82,10 @@ func itoa[T int | int32 | int64](n T) string { return strconv.FormatInt(int64(n)
 
 // names is an index of the children of each folder, so that DuplicateName costs nothing among 20,000 VMs.
 type names struct {
-	mu     sync.Mutex
-	byName map[childName]types.ManagedObjectReference
-	of     map[types.ManagedObjectReference]childName
+	mu       sync.Mutex
+	byName   map[childName]types.ManagedObjectReference
+	of       map[types.ManagedObjectReference]childName
+	reserved map[childName]types.ManagedObjectReference // names that nobody wears yet, and for whom they are kept
 }
 
 type childName struct {
@@ -93,7 +94,9 @@ type childName struct {
 }
 
 func newNames() *names {
-	return &names{byName: map[childName]types.ManagedObjectReference{}, of: map[types.ManagedObjectReference]childName{}}
+	return &names{
+		byName: map[childName]types.ManagedObjectReference{}, of: map[types.ManagedObjectReference]childName{}, reserved: map[childName]types.ManagedObjectReference{},
+	}
 }
 
 // find is the child of that name, if there is one.
@@ -104,26 +107,33 @@ func (n *names) find(parent types.ManagedObjectReference, name string) (types.Ma
 	return ref, ok
 }
 
-// claim takes a name for an object that is about to be created; the token is replaced by note when the object exists.
-func (n *names) claim(parent types.ManagedObjectReference, name string) (types.ManagedObjectReference, bool) {
+// claim takes a name for an object that is about to wear it, or says who has it.  An object that is about to be created
+// has no reference yet, and its folder stands for it.
+func (n *names) claim(parent types.ManagedObjectReference, name string, by types.ManagedObjectReference) (types.ManagedObjectReference, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := childName{parent, name}
-	if ref, taken := n.byName[key]; taken {
-		return ref, false
+	for _, taken := range []map[childName]types.ManagedObjectReference{n.byName, n.reserved} {
+		if ref, ok := taken[key]; ok {
+			return ref, false
+		}
 	}
-	n.byName[key] = types.ManagedObjectReference{Type: "claim", Value: name}
+	n.reserved[key] = by
 	return types.ManagedObjectReference{}, true
 }
 
-// unclaim gives up a name whose object was never created.
+// reserve keeps the name of an object that is about to wear another for a while.
+func (n *names) reserve(parent types.ManagedObjectReference, name string, by types.ManagedObjectReference) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reserved[childName{parent, name}] = by
+}
+
+// unclaim gives up a name that is not worn after all.
 func (n *names) unclaim(parent types.ManagedObjectReference, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	key := childName{parent, name}
-	if n.byName[key].Type == "claim" {
-		delete(n.byName, key)
-	}
+	delete(n.reserved, childName{parent, name})
 }
 
 func (n *names) note(e mo.Entity) {
@@ -137,8 +147,9 @@ func (n *names) note(e mo.Entity) {
 	if old, ok := n.of[ref]; ok && old != key && n.byName[old] == ref {
 		delete(n.byName, old)
 	}
-	if holder, ok := n.byName[key]; !ok || holder.Type == "claim" {
+	if _, taken := n.byName[key]; !taken {
 		n.byName[key] = ref
+		delete(n.reserved, key)
 	}
 	n.of[ref] = key
 }

@@ -66,7 +66,7 @@ func (w *World) createPortGroup(ctx *simulator.Context, folder *simulator.Folder
 	if fault := checkSetting(spec.DefaultPortConfig, "spec.defaultPortConfig"); fault != nil {
 		return nil, fault
 	}
-	if other, free := w.names.claim(folder.Self, name); !free {
+	if other, free := w.names.claim(folder.Self, name, folder.Self); !free {
 		return nil, &types.DuplicateName{Name: name, Object: other}
 	}
 	pg := &simulator.DistributedVirtualPortgroup{}
@@ -287,7 +287,7 @@ func (w *World) renamePortGroup(ctx *simulator.Context, pg *simulator.Distribute
 	if name == pg.Name {
 		return nil
 	}
-	if other, free := w.names.claim(*pg.Entity().Parent, name); !free {
+	if other, free := w.names.claim(*pg.Entity().Parent, name, pg.Self); !free {
 		return &types.DuplicateName{Name: name, Object: other}
 	}
 	old := pg.Name

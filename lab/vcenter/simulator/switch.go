@@ -64,7 +64,7 @@ func (w *World) createSwitch(ctx *simulator.Context, folder *simulator.Folder, s
 	if spec.MaxMtu != 0 && (spec.MaxMtu < 1280 || spec.MaxMtu > 9000) {
 		return nil, &types.InvalidArgument{InvalidProperty: "spec.configSpec.maxMtu"}
 	}
-	if other, free := w.names.claim(folder.Self, name); !free {
+	if other, free := w.names.claim(folder.Self, name, folder.Self); !free {
 		return nil, &types.DuplicateName{Name: name, Object: other}
 	}
 	number := w.taskCounter.Add(1)
@@ -585,7 +585,7 @@ func (w *World) renameSwitch(ctx *simulator.Context, dvs *simulator.DistributedV
 	if name == dvs.Name {
 		return nil
 	}
-	if other, free := w.names.claim(*dvs.Parent, name); !free {
+	if other, free := w.names.claim(*dvs.Parent, name, dvs.Self); !free {
 		return &types.DuplicateName{Name: name, Object: other}
 	}
 	old := dvs.Name

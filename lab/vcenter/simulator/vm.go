@@ -109,7 +109,7 @@ func (w *World) createVM(ctx *simulator.Context, folder *simulator.Folder, req *
 	if spec.InstanceUuid == "" {
 		spec.InstanceUuid = uuid.NewString()
 	}
-	if other, free := w.names.claim(folder.Self, name); !free {
+	if other, free := w.names.claim(folder.Self, name, folder.Self); !free {
 		return nil, &types.DuplicateName{Name: name, Object: other}
 	}
 	defer w.names.unclaim(folder.Self, name)
@@ -458,7 +458,7 @@ func (w *World) renameVM(ctx *simulator.Context, vm *simulator.VirtualMachine, t
 	if name == vm.Name {
 		return nil
 	}
-	if other, free := w.names.claim(*vm.Parent, name); !free {
+	if other, free := w.names.claim(*vm.Parent, name, vm.Self); !free {
 		return &types.DuplicateName{Name: name, Object: other}
 	}
 	old := vm.Name
@@ -528,7 +528,7 @@ func (w *World) cloneVM(ctx *simulator.Context, vm *simulator.VirtualMachine, re
 	if config.InstanceUuid == "" {
 		config.InstanceUuid = uuid.NewString()
 	}
-	if other, free := w.names.claim(folder.Self, name); !free {
+	if other, free := w.names.claim(folder.Self, name, folder.Self); !free {
 		return nil, &types.DuplicateName{Name: name, Object: other}
 	}
 	defer w.names.unclaim(folder.Self, name)

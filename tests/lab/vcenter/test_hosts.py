@@ -115,6 +115,25 @@ def test_a_disconnected_host_is_told_and_takes_no_work(client: Client) -> None:
     wait(vm.PowerOffVM_Task())
 
 
+def test_the_switch_tells_its_watchers_which_member_is_away(client: Client) -> None:
+    host, tenant = client.host("esx1.lab"), client.dvs("tenant")
+    paths = ("config.host", "runtime")
+    watches = {path: Watch(client, vim.dvs.VmwareDistributedVirtualSwitch, [path]) for path in paths}
+    for watch in watches.values():
+        watch.drain()
+
+    def told_of_the_host() -> list[str]:
+        (members,) = told(watches["config.host"], tenant, "config.host")
+        (runtime,) = told(watches["runtime"], tenant, "runtime")
+        status = next(m.status for m in members if m.config.host == host)
+        return [status, next(m.status for m in runtime.hostMemberRuntime if m.host == host)]
+
+    wait(host.DisconnectHost_Task())
+    assert told_of_the_host() == ["disconnected", "disconnected"]
+    wait(host.ReconnectHost_Task())
+    assert told_of_the_host() == ["up", "up"]
+
+
 def test_a_host_that_does_not_respond_cannot_be_reconnected_until_it_does(vcenter: Simulator, client: Client) -> None:
     host = client.host("esx2.lab")
     events = client.events(E.HostConnectionLostEvent, E.HostConnectedEvent)
@@ -122,6 +141,8 @@ def test_a_host_that_does_not_respond_cannot_be_reconnected_until_it_does(vcente
     assert host.runtime.connectionState == "notResponding"
     with pytest.raises(vmodl.fault.HostNotReachable):
         wait(host.ReconnectHost_Task())
+    with pytest.raises(vmodl.fault.HostNotConnected):
+        host.configManager.networkSystem.QueryNetworkHint()
     vcenter.hosts.find("esx2.lab")
     assert host.runtime.connectionState == "connected"
     assert [type(e) for e in events.read()] == [E.HostConnectionLostEvent, E.HostConnectedEvent]
@@ -230,6 +251,23 @@ def test_a_relocation_across_clusters_takes_the_pool_of_the_other(client: Client
     assert client.port_of(vm).key == port  # the same switch
 
 
+@pytest.mark.parametrize("how", ["relocate", "migrate", "drs"])
+def test_a_move_to_another_cluster_without_a_pool_takes_its_root_pool(
+    vcenter: Simulator, client: Client, how: str
+) -> None:
+    vm, host = client.vm("a"), client.host("esx4.lab")
+    old, new = vm.resourcePool, host.parent.resourcePool
+    if how == "relocate":
+        wait(vm.RelocateVM_Task(vim.vm.RelocateSpec(host=host)))
+    elif how == "migrate":
+        wait(vm.MigrateVM_Task(host=host, priority=High))
+    else:
+        vcenter.vms.drs("a", to="esx4.lab")
+    assert (vm.runtime.host, vm.resourcePool) == (host, new)
+    assert vm in new.vm
+    assert vm not in old.vm
+
+
 def test_a_relocation_across_switches_gets_a_port_there(client: Client) -> None:
     vm, host = client.vm("a"), client.host("esx4.lab")
     old = client.port_of(vm)
@@ -270,6 +308,20 @@ def test_storage_vmotion_shows_a_path_as_name_for_a_moment(client: Client) -> No
     assert list(vm.datastore) == [slow]
     assert vm in slow.vm
     assert client.port_of(vm).key == port
+
+
+def test_a_storage_vmotion_keeps_the_vm_s_name_reserved(client: Client) -> None:
+    vm = client.vm("a")
+    slow = vim.option.OptionValue(key="isthmus.lab.migrate-ms", value="4000")
+    wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[slow])))
+    task = vm.RelocateVM_Task(vim.vm.RelocateSpec(datastore=client.named(vim.Datastore, "slow")))
+    eventually(lambda: vm.name != "a")
+    with pytest.raises(vim.fault.DuplicateName) as refused:
+        wait(client.vm("b").Rename_Task("a"))
+    assert refused.value.object == vm
+    assert vm.name != "a"  # it was refused in the moment of the odd name
+    wait(task)
+    assert vm.name == "a"
 
 
 def test_a_suspended_vm_keeps_its_port_with_the_link_down_and_moves_cold(client: Client) -> None:
