@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from lab.vcenter import ControlError, Simulator
+from lab.vcenter import READ_ONLY, ControlError, Grant, Simulator
 from tests.lab.vcenter.client import Client, EventReader, wait
+from tests.lab.vcenter.test_privileges import logged_in
 
 pytestmark = pytest.mark.sim
 
@@ -97,6 +99,34 @@ def test_a_burst_about_one_object_is_folded(vcenter: Simulator, client: Client, 
     wait(other.Rename_Task("calmer"))  # another object is another burst
     assert told(reader) == ["calmer"]
     wait(other.Destroy_Task())
+
+
+def test_what_two_users_do_to_one_object_is_two_bursts(vcenter: Simulator, client: Client, reader: EventReader) -> None:
+    vcenter.events.burst_filter(limit=2)
+    rename(client, "x", "y", "z")
+    with logged_in(vcenter, Grant(READ_ONLY | {"VirtualMachine.Config.Rename"})) as other:
+        rename(other, "theirs")
+    assert told(reader) == ["x", "y", "theirs", "resident"]
+
+
+def test_events_can_be_asked_for_by_their_time(client: Client) -> None:
+    manager = client.content.eventManager
+    kinds = ["VmRenamedEvent"]
+    rename(client, "earlier")
+    *_, before = manager.QueryEvents(E.EventFilterSpec(eventTypeId=kinds))
+    time.sleep(0.05)
+    rename(client, "later")
+    *_, after, last = manager.QueryEvents(E.EventFilterSpec(eventTypeId=kinds))
+    assert (before.newName, after.newName, last.newName) == ("resident", "later", "resident")
+    between = before.createdTime + timedelta(milliseconds=20)
+
+    def asked(**span: Any) -> list[int]:
+        found = manager.QueryEvents(E.EventFilterSpec(eventTypeId=kinds, time=E.EventFilterSpec.ByTime(**span)))
+        return [e.key for e in found]
+
+    assert asked(beginTime=between) == [after.key, last.key]
+    assert asked(endTime=between)[-1] == before.key
+    assert asked(beginTime=between, endTime=between) == []
 
 
 def test_the_end_of_a_burst_is_told_with_its_size(vcenter: Simulator, client: Client, reader: EventReader) -> None:

@@ -231,3 +231,12 @@ def test_a_switch_can_be_made_joined_and_removed(client: Client) -> None:
     assert dvs.config.host == []
     wait(dvs.Destroy_Task())
     assert "made" not in [d.name for d in client.all(vim.DistributedVirtualSwitch)]
+
+
+def test_a_host_whose_vms_use_the_switch_cannot_leave_it(client: Client, tenant: Any) -> None:
+    vm = client.make_vm("groups-staying", client.make_port_group(tenant, "groups-staying"), host="esx3.lab")
+    leaving = vim.dvs.HostMember.ConfigSpec(operation="remove", host=vm.runtime.host)
+    with pytest.raises(vim.fault.ResourceInUse):
+        wait(tenant.ReconfigureDvs_Task(c.Edit.ConfigSpec(configVersion=tenant.config.configVersion, host=[leaving])))
+    assert vm.runtime.host in tenant.summary.hostMember
+    wait(vm.Destroy_Task())

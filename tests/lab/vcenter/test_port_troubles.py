@@ -75,6 +75,7 @@ def test_a_write_fails_for_the_host_out_of_reach_and_stands_for_the_others(
     assert isinstance(failure.fault, vmodl.fault.HostNotConnected)
     assert worn(client) == [11, 10, 11]
     assert client.port_of(client.vm("on2")).config.configVersion == version
+    assert member(client, "esx2.lab") == "disconnected"  # not out of step: it was never reached
     vcenter.hosts.find("esx2.lab")
     write(12)
     assert worn(client) == [12, 12, 12]
@@ -122,6 +123,14 @@ def test_a_group_takes_its_extra_ports_back(client: Client) -> None:
     assert {key for e in events.read() for key in e.portKey} == grown - left
 
 
+@pytest.mark.parametrize(("asked", "taken"), [(20, 1), (12, 13)], ids=["never grown", "grown"])
+def test_a_group_never_shrinks_below_what_was_asked_for(client: Client, asked: int, taken: int) -> None:
+    group = client.make_port_group(client.dvs("tenant"), "roomy", numPorts=asked, autoExpand=True)
+    vm = client.make_vm("roomy", *[group] * taken)
+    wait(vm.Destroy_Task())
+    assert len(group.portKeys) == group.config.numPorts == asked
+
+
 def test_a_group_that_does_not_expand_keeps_its_ports(client: Client) -> None:
     group = client.make_port_group(client.dvs("tenant"), "rigid", numPorts=20, autoExpand=False)
     vm = client.make_vm("rigid", group)
@@ -162,3 +171,10 @@ def test_ha_without_vcenter_leaves_ephemeral_nics_on_conflict_ports(vcenter: Sim
     assert session.port_of(session.vm("x")).conflict
     assert not session.port_of(session.vm("on1")).conflict  # a static port is the VM's wherever it starts
     session.close()
+
+
+def test_ha_with_vcenter_makes_no_conflict_port(vcenter: Simulator, client: Client) -> None:
+    assert "x" in vcenter.hosts.die("esx1.lab")
+    port = client.port_of(client.vm("x"))
+    assert not port.conflict
+    assert port.proxyHost == client.vm("x").runtime.host

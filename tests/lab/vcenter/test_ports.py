@@ -77,6 +77,15 @@ def test_a_nic_that_moves_to_another_group_leaves_its_port_bare(client: Client, 
     assert vm in client.port_group("blue").vm
 
 
+def test_a_port_that_is_bared_has_a_new_version(client: Client, tenant: Any, group: Any) -> None:
+    vm = client.make_vm("ports-bared", group, group)
+    written, untouched = client.port_of(vm, 0), client.port_of(vm, 1)
+    wait(tenant.ReconfigureDVPort_Task([c.port_spec(written, vlan=c.vlan(79))]))
+    wait(vm.Destroy_Task())
+    assert client.port(tenant, written.key).config.configVersion == "2"  # one for the write, one for the reset
+    assert client.port(tenant, untouched.key).config.configVersion == "0"  # nothing was taken away
+
+
 def test_an_override_outlives_its_nic_where_the_group_says_so(client: Client, tenant: Any) -> None:
     keeping = client.make_port_group(
         tenant, "ports-keeping", policy=c.override_policy(vlanOverrideAllowed=True, portConfigResetAtDisconnect=False)
@@ -175,6 +184,12 @@ def test_an_ephemeral_group_has_ports_only_for_running_vms(client: Client, tenan
     assert ephemeral.portKeys == [c.nics(vm)[0].backing.port.portKey]
     wait(vm.PowerOffVM_Task())
     assert ephemeral.portKeys == []
+
+
+def test_the_state_of_a_port_that_does_not_exist_cannot_be_refreshed(client: Client, tenant: Any, group: Any) -> None:
+    tenant.RefreshDVPortState(list(group.portKeys))
+    with pytest.raises(vim.fault.NotFound):
+        tenant.RefreshDVPortState([group.portKeys[0], "99999"])
 
 
 def test_criteria_narrow_the_answer(client: Client, tenant: Any, group: Any) -> None:

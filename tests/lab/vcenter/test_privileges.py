@@ -100,6 +100,14 @@ def test_a_reader_reads_everything_and_writes_nothing(vcenter: Simulator) -> Non
         assert red.name == "red"
 
 
+def test_the_arguments_of_a_call_need_their_own_privileges(vcenter: Simulator) -> None:
+    with logged_in(vcenter, Grant(READ_ONLY | {"VirtualMachine.Inventory.Create"})) as user:
+        pool = user.host("esx1.lab").parent.resourcePool
+        with pytest.raises(vim.fault.NoPermission) as refused:
+            user.make_vm("argued")
+        assert (refused.value.privilegeId, refused.value.object) == ("Resource.AssignVMToPool", pool)
+
+
 def test_a_grant_that_does_not_propagate_ends_where_it_is(vcenter: Simulator) -> None:
     with logged_in(vcenter, Grant(READ_ONLY, propagate=False)) as blind:
         assert blind.all(vim.VirtualMachine) == []
@@ -125,6 +133,19 @@ def test_what_may_be_seen_but_not_read_is_missing_with_its_privilege(vcenter: Si
         assert (missing.path, missing.fault.privilegeId) == ("runtime.host", "System.Read")
         with pytest.raises(vim.fault.NoPermission):
             update.obj.runtime  # noqa: B018
+
+
+def test_what_an_enter_withheld_no_later_update_tells(vcenter: Simulator, client: Client) -> None:
+    seen = frozenset({"System.Anonymous", "System.View"})
+    vm = client.make_vm("withheld", client.port_group("red"))
+    with logged_in(vcenter, Grant(READ_ONLY), Grant(seen, on="withheld")) as user:
+        watch = Watch(user, vim.VirtualMachine, ["name", "config.annotation"])
+        watch.drain()
+        wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="secret")))
+        wait(vm.Rename_Task("withheld, still"))
+        (update,) = watch.drain()
+        assert [ch.name for ch in update.changeSet] == ["name"]
+    wait(vm.Destroy_Task())
 
 
 def test_an_object_that_may_not_be_seen_is_in_no_view(vcenter: Simulator) -> None:

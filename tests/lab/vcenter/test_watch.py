@@ -85,6 +85,14 @@ def test_pages_are_truncated_and_complete(client: Client) -> None:
     assert len(seen) == len({u.obj for u in seen}) > 6
 
 
+def test_a_client_says_how_many_objects_one_answer_may_hold(client: Client) -> None:
+    watch = Watch(client, vim.HostSystem, ["name"])
+    first, second = watch.next(limit=2), watch.next(limit=2)
+    assert [len(u.filterSet[0].objectSet) for u in (first, second)] == [2, 1]
+    assert first.truncated
+    assert not second.truncated
+
+
 def test_a_hundred_objects_make_a_page(client: Client) -> None:
     tenant = client.dvs("tenant")
     specs = [c.port_group_spec(f"watch-page-{i}", numPorts=0) for i in range(120)]
@@ -184,6 +192,13 @@ def test_a_destroyed_filter_and_collector_are_silent(client: Client, other_clien
     watch.collector.Destroy()
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
         watch.next(seconds=0)
+
+
+def test_a_destroyed_collector_takes_its_filters_along(client: Client) -> None:
+    watch = Watch(client, vim.VirtualMachine, ["name"])
+    watch.collector.Destroy()
+    with pytest.raises(vmodl.fault.ManagedObjectNotFound):
+        watch.filter.Destroy()
 
 
 def test_port_groups_can_be_watched(client: Client, other_client: Client) -> None:
