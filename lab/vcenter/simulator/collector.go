@@ -280,7 +280,7 @@ func (c *collector) wait(ctx *simulator.Context, version string, seconds *int32,
 			return nil, nil
 		case <-session.C:
 			if !c.w.sessionAlive(c.owner) {
-				return nil, notAuthenticated(c.Self)
+				return nil, &types.RequestCanceled{} // vSphere API: what a wait gets when its session is closed
 			}
 			c.w.hub.mu.Lock()
 			closed := c.closed

@@ -53,6 +53,8 @@ func (n *network) makeConflict(p *dvPort, nic *types.VirtualEthernetCard, news *
 	backing := nic.Backing.(*types.VirtualEthernetCardDistributedVirtualPortBackingInfo)
 	backing.Port.PortKey, backing.Port.ConnectionCookie = made.key, made.cookie
 	news.groups[group.ref] = group
+	news.created[group.sw.ref] = append(news.created[group.sw.ref], made.key)
+	news.connected = append(news.connected, connectedTo(made))
 }
 
 // onConflictPort says whether a VM has a NIC on one: vCenter migrates no such VM.

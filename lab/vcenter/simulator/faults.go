@@ -381,13 +381,17 @@ func answerFault(out http.ResponseWriter, fault types.BaseMethodFault) {
 func (f *faults) spoilt(method string, entity mo.Reference, hosts []ref, do func() (any, types.BaseMethodFault)) (any, types.BaseMethodFault) {
 	before, after := f.strike(occasion{method: method, this: entity.Reference(), inTask: true, hosts: hosts})
 	if end := endure(before, nil); end != nil {
-		fault, _ := makeFault(end.Fault, end.Arguments, entity.Reference())
-		return nil, fault
+		return nil, end.asFault(entity.Reference())
 	}
 	result, fault := do()
 	if end := endure(after, nil); end != nil && fault == nil {
-		fault, _ = makeFault(end.Fault, end.Arguments, entity.Reference())
-		return nil, fault
+		return nil, end.asFault(entity.Reference())
 	}
 	return result, fault
+}
+
+// asFault is the fault of a rule, which could be made when the rule was added.
+func (r *rule) asFault(this ref) types.BaseMethodFault {
+	fault, _ := makeFault(r.Fault, r.Arguments, this)
+	return fault
 }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -43,7 +44,7 @@ func (v *vmMethods) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_T
 	task := v.w.run(ctx, v.VirtualMachine, "MigrateVM_Task", func(ctx *simulator.Context, task *simulator.Task) (any, types.BaseMethodFault) {
 		host := req.Host
 		if host == nil && req.Pool != nil {
-			host = v.w.otherHost(v.VirtualMachine, *req.Pool)
+			host = v.w.firstFit(v.VirtualMachine, *req.Pool, nil)
 		}
 		if host == nil {
 			return nil, &types.InvalidArgument{InvalidProperty: "host"}
@@ -64,13 +65,45 @@ func given(r *ref) []ref {
 	return []ref{*r}
 }
 
-func (w *World) otherHost(vm *simulator.VirtualMachine, pool ref) *ref {
-	if rp, ok := w.reg.Get(pool).(*simulator.ResourcePool); ok {
-		for _, h := range w.hostsOf(rp.Owner) {
-			if h != *vm.Runtime.Host {
-				return &h
-			}
+// hostsBelow lists the hosts that a resource pool draws from, by name.
+func (w *World) hostsBelow(pool ref) []*simulator.HostSystem {
+	rp, ok := w.reg.Get(pool).(*simulator.ResourcePool)
+	if !ok {
+		return nil
+	}
+	var hosts []*simulator.HostSystem
+	for _, h := range w.hostsOf(rp.Owner) {
+		if host := w.host(h); host != nil {
+			hosts = append(hosts, host)
 		}
+	}
+	slices.SortFunc(hosts, func(a, b *simulator.HostSystem) int { return cmp.Compare(a.Name, b.Name) })
+	return hosts
+}
+
+// firstFit is vCenter's choice where the client names a pool and no host: the first other host, by name, that can take the VM.
+func (w *World) firstFit(vm *simulator.VirtualMachine, pool ref, rewire []types.BaseVirtualDeviceConfigSpec) *ref {
+	for _, host := range w.hostsBelow(pool) {
+		if host.Self == *vm.Runtime.Host {
+			continue
+		}
+		if _, fault := w.checkDestination(vm, journey{to: host.Self, rewire: rewire}); fault == nil {
+			return &host.Self
+		}
+	}
+	return nil
+}
+
+// checkPool refuses a pool that does not draw from the host.
+func (w *World) checkPool(host ref, pool *ref) types.BaseMethodFault {
+	if pool == nil {
+		return nil
+	}
+	if _, ok := w.reg.Get(*pool).(*simulator.ResourcePool); !ok {
+		return &types.ManagedObjectNotFound{Obj: *pool}
+	}
+	if !slices.ContainsFunc(w.hostsBelow(*pool), func(h *simulator.HostSystem) bool { return h.Self == host }) {
+		return &types.InvalidArgument{InvalidProperty: "pool"}
 	}
 	return nil
 }
@@ -83,10 +116,11 @@ func (v *vmMethods) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 		if fault := w.checkRelocation(ctx, vm, spec); fault != nil {
 			return nil, fault
 		}
-		j := journey{to: *vm.Runtime.Host, pool: spec.Pool, rewire: spec.DeviceChange}
-		if spec.Host != nil {
-			j.to = *spec.Host
+		to, fault := w.destination(vm, spec)
+		if fault != nil {
+			return nil, fault
 		}
+		j := journey{to: to, pool: spec.Pool, rewire: spec.DeviceChange}
 		if spec.Datastore != nil && !slices.Contains(vm.Datastore, *spec.Datastore) {
 			j.datastore = spec.Datastore
 		}
@@ -99,6 +133,9 @@ func (v *vmMethods) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 				return nil, fault
 			}
 		}
+		if spec.Pool != nil {
+			w.changePool(ctx, vm, *spec.Pool)
+		}
 		if spec.Folder == nil {
 			return nil, nil
 		}
@@ -108,6 +145,62 @@ func (v *vmMethods) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 		})
 	}, given(req.Spec.Host)...)
 	return &methods.RelocateVM_TaskBody{Res: &types.RelocateVM_TaskResponse{Returnval: task}}
+}
+
+// destination is the host that a relocation means: the one it names, else one that its pool draws from, best the present one.
+func (w *World) destination(vm *simulator.VirtualMachine, spec *types.VirtualMachineRelocateSpec) (ref, types.BaseMethodFault) {
+	to := *vm.Runtime.Host
+	if spec.Host != nil {
+		to = *spec.Host
+	}
+	if w.host(to) == nil {
+		return to, &types.ManagedObjectNotFound{Obj: to}
+	}
+	fault := w.checkPool(to, spec.Pool)
+	if _, elsewhere := fault.(*types.InvalidArgument); !elsewhere || spec.Host != nil {
+		return to, fault
+	}
+	if chosen := w.firstFit(vm, *spec.Pool, spec.DeviceChange); chosen != nil {
+		return *chosen, nil
+	}
+	return to, &types.NoCompatibleHost{}
+}
+
+// changePool moves a VM to another pool of the hosts that it may run on, unless its journey has brought it there.
+func (w *World) changePool(ctx *simulator.Context, vm *simulator.VirtualMachine, pool ref) {
+	ctx.WithLock(vm.Self, func() {
+		old := *vm.ResourcePool
+		changes := w.repool(ctx, vm, pool)
+		if changes == nil {
+			return
+		}
+		w.update(ctx, vm, changes...)
+		w.events.post(ctx, &types.VmResourcePoolMovedEvent{VmEvent: w.vmEvent(vm), OldParent: w.poolArgument(old), NewParent: w.poolArgument(pool)})
+	})
+}
+
+func (w *World) poolArgument(pool ref) types.ResourcePoolEventArgument {
+	argument := types.ResourcePoolEventArgument{ResourcePool: pool}
+	if rp, ok := w.reg.Get(pool).(*simulator.ResourcePool); ok {
+		argument.Name = rp.Name
+	}
+	return argument
+}
+
+// repool puts a VM, whose lock is held, on another pool's list; what it returns is still to be told of the VM.
+func (w *World) repool(ctx *simulator.Context, vm *simulator.VirtualMachine, pool ref) []types.PropertyChange {
+	if *vm.ResourcePool == pool {
+		return nil
+	}
+	if old, ok := w.reg.Get(*vm.ResourcePool).(*simulator.ResourcePool); ok {
+		ctx.WithLock(old.Self, func() { old.Vm = without(old.Vm, vm.Self) })
+		w.hub.touch(old.Self, "vm")
+	}
+	if rp, ok := w.reg.Get(pool).(*simulator.ResourcePool); ok {
+		ctx.WithLock(rp.Self, func() { rp.Vm = union(rp.Vm, []ref{vm.Self}) })
+		w.hub.touch(rp.Self, "vm")
+	}
+	return []types.PropertyChange{set("resourcePool", pool)}
 }
 
 // rewire gives NICs their new port groups.
@@ -342,16 +435,8 @@ func (w *World) land(ctx *simulator.Context, vm *simulator.VirtualMachine, host 
 			newPool = cr.ResourcePool
 		}
 	}
-	if newPool != nil && (vm.ResourcePool == nil || *newPool != *vm.ResourcePool) {
-		if old, ok := w.reg.Get(*vm.ResourcePool).(*simulator.ResourcePool); ok {
-			ctx.WithLock(old.Self, func() { old.Vm = without(old.Vm, vm.Self) })
-			w.hub.touch(old.Self, "vm")
-		}
-		if rp, ok := w.reg.Get(*newPool).(*simulator.ResourcePool); ok {
-			ctx.WithLock(rp.Self, func() { rp.Vm = union(rp.Vm, []ref{vm.Self}) })
-			w.hub.touch(rp.Self, "vm")
-		}
-		changes = append(changes, set("resourcePool", *newPool))
+	if newPool != nil {
+		changes = append(changes, w.repool(ctx, vm, *newPool)...)
 	}
 	w.update(ctx, vm, changes...)
 	w.hub.touch(source.Self, "vm")
@@ -364,10 +449,8 @@ func (w *World) checkDestination(vm *simulator.VirtualMachine, j journey) (*simu
 	if host == nil {
 		return nil, &types.ManagedObjectNotFound{Obj: j.to}
 	}
-	if j.pool != nil {
-		if _, ok := w.reg.Get(*j.pool).(*simulator.ResourcePool); !ok {
-			return nil, &types.ManagedObjectNotFound{Obj: *j.pool}
-		}
+	if fault := w.checkPool(j.to, j.pool); fault != nil {
+		return nil, fault
 	}
 	switch {
 	case *vm.Runtime.Host == j.to && j.datastore == nil:

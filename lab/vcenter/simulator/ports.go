@@ -231,10 +231,13 @@ func (p *dvPort) disconnect(n *network) {
 		p.own, p.shown, p.name, p.description = nil, nil, "", ""
 		p.version++
 	}
-	if p.group.ephemeral || p.conflicts != "" {
+	if p.passing() {
 		p.group.drop(p)
 	}
 }
+
+// passing ports exist only while a NIC is on them.
+func (p *dvPort) passing() bool { return p.group.ephemeral || p.conflicts != "" }
 
 // drop takes a free port out of the group.
 func (g *portGroup) drop(p *dvPort) {
@@ -329,7 +332,11 @@ func (n *network) unplugPort(p *dvPort, news *wiring) {
 	})
 	news.groups[p.group.ref] = p.group
 	p.disconnect(n)
-	if gone := p.group.shrink(); len(gone) > 0 {
+	gone := p.group.shrink()
+	if p.passing() {
+		gone = append(gone, p.key)
+	}
+	if len(gone) > 0 {
 		news.deleted[p.group.sw.ref] = append(news.deleted[p.group.sw.ref], gone...)
 	}
 }
@@ -385,9 +392,7 @@ func (n *network) plugNIC(vm *simulator.VirtualMachine, nic *types.VirtualEthern
 		n.nics[vm.Self][nic.Key] = p
 		group.gain(vm.Self)
 		news.groups[group.ref] = group
-		news.connected = append(news.connected, &types.DvsPortConnectedEvent{
-			DvsEvent: types.DvsEvent{Event: types.Event{Dvs: &types.DvsEventArgument{Dvs: sw.ref}}}, PortKey: p.key, Connectee: p.connectee,
-		})
+		news.connected = append(news.connected, connectedTo(p))
 	}
 	host := *vm.Runtime.Host
 	p.host, p.mac = &host, nic.MacAddress
@@ -404,6 +409,12 @@ func (n *network) plugNIC(vm *simulator.VirtualMachine, nic *types.VirtualEthern
 	return true
 }
 
+func connectedTo(p *dvPort) *types.DvsPortConnectedEvent {
+	return &types.DvsPortConnectedEvent{
+		DvsEvent: types.DvsEvent{Event: types.Event{Dvs: &types.DvsEventArgument{Dvs: p.group.sw.ref}}}, PortKey: p.key, Connectee: p.connectee,
+	}
+}
+
 // tell posts the events and keeps the port groups' own lists current.
 func (n *network) tell(ctx *simulator.Context, news *wiring) {
 	for key, g := range news.groups {
@@ -412,12 +423,12 @@ func (n *network) tell(ctx *simulator.Context, news *wiring) {
 	for sw, keys := range news.created {
 		n.w.events.post(ctx, &types.DvsPortCreatedEvent{DvsEvent: n.w.dvsEvent(sw), PortKey: keys})
 	}
-	for sw, keys := range news.deleted {
-		n.w.events.post(ctx, &types.DvsPortDeletedEvent{DvsEvent: n.w.dvsEvent(sw), PortKey: keys})
-	}
 	for _, e := range news.disconnected {
 		e.DvsEvent = n.w.dvsEvent(e.Dvs.Dvs)
 		n.w.events.post(ctx, e)
+	}
+	for sw, keys := range news.deleted {
+		n.w.events.post(ctx, &types.DvsPortDeletedEvent{DvsEvent: n.w.dvsEvent(sw), PortKey: keys})
 	}
 	for _, e := range news.connected {
 		e.DvsEvent = n.w.dvsEvent(e.Dvs.Dvs)

@@ -728,7 +728,7 @@ func (n *network) hostsOfPorts(dvs ref, specs []types.DVPortConfigSpec) []ref {
 
 func (w *World) reconfigurePorts(ctx *simulator.Context, dvs ref, specs []types.DVPortConfigSpec) types.BaseMethodFault {
 	n := w.net
-	refused := w.unwilling(n.hostsOfPorts(dvs, specs)) // asked first: the check and the writes are one step
+	refused, late := w.unwilling(n.hostsOfPorts(dvs, specs)) // asked first: the check and the writes are one step
 	n.mu.Lock()
 	sw := n.byRef[dvs]
 	seen := map[string]bool{}
@@ -775,24 +775,31 @@ func (w *World) reconfigurePorts(ctx *simulator.Context, dvs ref, specs []types.
 		*e.GetEvent() = w.dvsEvent(dvs).Event
 		w.events.post(ctx, e)
 	}
+	for h, rules := range late {
+		if end := endure(rules, nil); end != nil {
+			refused[h] = end.asFault(h)
+		}
+	}
 	return w.bulkFault(ctx, dvs, refused)
 }
 
 // unwilling says which hosts cannot commit a write to their ports: those out of reach, and those that a test makes refuse.
-func (w *World) unwilling(hosts []ref) map[ref]types.BaseMethodFault {
-	refused := map[ref]types.BaseMethodFault{}
+// The late ones write, and then do what the rules say.
+func (w *World) unwilling(hosts []ref) (refused map[ref]types.BaseMethodFault, late map[ref][]rule) {
+	refused, late = map[ref]types.BaseMethodFault{}, map[ref][]rule{}
 	for _, h := range hosts {
-		host := w.host(h)
 		if !w.connected(h) {
 			refused[h] = &types.HostNotConnected{}
 			continue
 		}
-		_, fault := w.faults.spoilt("applyDVPort", host, nil, func() (any, types.BaseMethodFault) { return nil, nil })
-		if fault != nil {
-			refused[h] = fault
+		before, after := w.faults.strike(occasion{method: "applyDVPort", this: h, inTask: true})
+		if end := endure(before, nil); end != nil {
+			refused[h] = end.asFault(h)
+		} else {
+			late[h] = after
 		}
 	}
-	return refused
+	return refused, late
 }
 
 // bulkFault names the hosts that failed; one that was reached and failed is out of step with the switch from then on.
@@ -812,6 +819,9 @@ func (w *World) bulkFault(ctx *simulator.Context, dvs ref, refused map[ref]types
 		})
 		if w.connected(h) {
 			w.setMember(ctx, w.reg.Get(dvs).(*simulator.DistributedVirtualSwitch), h, "outOfSync")
+			w.events.post(ctx, &types.DvsHostWentOutOfSyncEvent{
+				DvsEvent: w.dvsEvent(dvs), HostOutOfSync: types.DvsOutOfSyncHostArgument{OutOfSyncHost: w.hostArgument(w.host(h)), ConfigParamters: []string{"port"}},
+			})
 		}
 	}
 	return bulk

@@ -268,6 +268,62 @@ def test_a_move_to_another_cluster_without_a_pool_takes_its_root_pool(
     assert vm not in old.vm
 
 
+def test_a_host_and_a_pool_that_do_not_belong_together_are_refused(client: Client) -> None:
+    vm = client.vm("a")
+    here, near, far = (client.host(name) for name in ("esx1.lab", "esx2.lab", "esx4.lab"))
+    for work in (
+        lambda: vm.RelocateVM_Task(vim.vm.RelocateSpec(host=far, pool=here.parent.resourcePool)),
+        lambda: vm.RelocateVM_Task(vim.vm.RelocateSpec(host=near, pool=far.parent.resourcePool)),
+        lambda: vm.RelocateVM_Task(vim.vm.RelocateSpec(host=here, pool=far.parent.resourcePool)),
+        lambda: vm.MigrateVM_Task(host=far, pool=here.parent.resourcePool, priority=High),
+    ):
+        with pytest.raises(vmodl.fault.InvalidArgument) as refused:
+            wait(work())
+        assert refused.value.invalidProperty == "pool"
+    assert (vm.runtime.host, vm.resourcePool) == (here, here.parent.resourcePool)
+
+
+def test_a_relocation_to_a_pool_of_another_cluster_takes_a_host_there(client: Client) -> None:
+    vm, first, second = client.vm("a"), client.host("esx4.lab"), client.host("esx5.lab")
+    pool = first.parent.resourcePool
+    events = client.events(E.VmMigratedEvent)
+    wait(first.EnterMaintenanceMode_Task(0))
+    wait(vm.RelocateVM_Task(vim.vm.RelocateSpec(pool=pool)))
+    assert (vm.runtime.host, vm.resourcePool) == (second, pool)
+    assert client.port_of(vm).proxyHost == second
+    (migrated,) = events.read()
+    assert (migrated.sourceHost.name, migrated.host.name) == ("esx1.lab", "esx5.lab")
+    wait(first.ExitMaintenanceMode_Task(0))
+    wait(client.vm("b").RelocateVM_Task(vim.vm.RelocateSpec(pool=pool)))
+    assert client.vm("b").runtime.host == first  # the first by name, now that it takes VMs
+
+
+def test_a_pool_whose_hosts_cannot_take_the_vm_is_refused(client: Client) -> None:
+    vm = client.vm("a")
+    for name in SECOND:
+        wait(client.host(name).DisconnectHost_Task())
+    with pytest.raises(vim.fault.NoCompatibleHost):
+        wait(vm.RelocateVM_Task(vim.vm.RelocateSpec(pool=client.host("esx4.lab").parent.resourcePool)))
+    assert vm.runtime.host == client.host("esx1.lab")
+
+
+def test_another_pool_of_the_same_cluster_moves_the_vm_to_no_other_host(client: Client) -> None:
+    vm, host = client.vm("a"), client.host("esx1.lab")
+    root = vm.resourcePool
+    inner = root.CreateResourcePool("inner", root.config)
+    watch = Watch(client, vim.VirtualMachine, ["resourcePool", "runtime.host"])
+    watch.drain()
+    events = client.events(E.VmEvent)
+    wait(vm.RelocateVM_Task(vim.vm.RelocateSpec(pool=inner)))
+    (update,) = watch.drain()
+    assert [(ch.name, ch.val) for ch in update.changeSet] == [("resourcePool", inner)]
+    assert vm.runtime.host == host
+    assert (vm in inner.vm, vm in root.vm) == (True, False)
+    (moved,) = events.read()
+    assert isinstance(moved, E.VmResourcePoolMovedEvent)
+    assert (moved.oldParent.resourcePool, moved.newParent.name) == (root, "inner")
+
+
 def test_a_relocation_across_switches_gets_a_port_there(client: Client) -> None:
     vm, host = client.vm("a"), client.host("esx4.lab")
     old = client.port_of(vm)

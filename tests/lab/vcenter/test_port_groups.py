@@ -137,11 +137,21 @@ def test_slash_backslash_and_percent_are_escaped(client: Client, tenant: Any) ->
 
 def test_a_name_has_at_most_eighty_characters(client: Client, tenant: Any) -> None:
     client.make_port_group(tenant, "n" * 80)
+    client.make_port_group(tenant, "/" * 80)  # as the client writes them: each of these is kept as three
     for bad in ("n" * 81, "n" * 10_000):
         with pytest.raises(vim.fault.InvalidName):
             wait(tenant.AddDVPortgroup_Task([c.port_group_spec(bad)]))
         with pytest.raises(vim.fault.InvalidName):
             wait(client.vm("resident").Rename_Task(bad))
+
+
+def test_names_that_differ_in_case_are_two_names(client: Client, tenant: Any) -> None:
+    small, large = (client.make_port_group(tenant, name) for name in ("case-x1", "case-X1"))
+    assert small != large
+    vms = [client.make_vm(name, small) for name in ("case-x1", "case-X1")]
+    assert [vm.name for vm in vms] == ["case-x1", "case-X1"]
+    with pytest.raises(vim.fault.DuplicateName):
+        wait(vms[0].Rename_Task("case-X1"))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
 from lab.vcenter import Dvs, Fault, Nic, NotBuilt, Overrides, PortGroup, Simulator, Topology, Vm, binary
 from tests.lab.vcenter import client as c
-from tests.lab.vcenter.client import Client, wait
+from tests.lab.vcenter.client import Client, EventReader, wait
 
 pytestmark = pytest.mark.sim
 
@@ -85,6 +86,7 @@ def test_a_host_that_cannot_commit_falls_out_of_step_until_it_is_rectified(
     vcenter: Simulator, client: Client, write: Callable[[int], None]
 ) -> None:
     write(10)
+    out_of_step = client.events(E.DvsHostWentOutOfSyncEvent)
     vcenter.faults.add(Fault("PlatformConfigFault"), method="applyDVPort", object="esx3.lab", in_task=True, count=1)
     with pytest.raises(vim.fault.DvsOperationBulkFault) as bulk:
         write(20)
@@ -92,6 +94,7 @@ def test_a_host_that_cannot_commit_falls_out_of_step_until_it_is_rectified(
     assert (failure.host.name, type(failure.fault)) == ("esx3.lab", vim.fault.PlatformConfigFault)
     assert worn(client) == [20, 20, 10]
     assert member(client, "esx3.lab") == "outOfSync"
+    assert [e.hostOutOfSync.outOfSyncHost.name for e in out_of_step.read()] == ["esx3.lab"]
     events = client.events(E.DvsHostBackInSyncEvent)
     wait(client.content.dvSwitchManager.RectifyDvsOnHost_Task([client.host("esx3.lab")]))
     assert member(client, "esx3.lab") == "up"
@@ -99,6 +102,20 @@ def test_a_host_that_cannot_commit_falls_out_of_step_until_it_is_rectified(
     wait(client.dvs("tenant").RectifyDvsHost_Task())
     write(20)
     assert worn(client) == [20, 20, 20]
+
+
+def test_a_host_can_fail_when_its_ports_are_written(
+    vcenter: Simulator, client: Client, write: Callable[[int], None]
+) -> None:
+    write(10)
+    where: dict[str, Any] = {"method": "applyDVPort", "object": "esx3.lab", "in_task": True, "after": True}
+    vcenter.faults.add(Fault("PlatformConfigFault"), **where)
+    with pytest.raises(vim.fault.DvsOperationBulkFault) as bulk:
+        write(20)
+    (failure,) = bulk.value.hostFault
+    assert (failure.host.name, type(failure.fault)) == ("esx3.lab", vim.fault.PlatformConfigFault)
+    assert worn(client) == [20, 20, 20]
+    assert member(client, "esx3.lab") == "outOfSync"
 
 
 def test_a_host_out_of_reach_cannot_be_rectified(vcenter: Simulator, client: Client) -> None:
@@ -178,3 +195,48 @@ def test_ha_with_vcenter_makes_no_conflict_port(vcenter: Simulator, client: Clie
     port = client.port_of(client.vm("x"))
     assert not port.conflict
     assert port.proxyHost == client.vm("x").runtime.host
+
+
+# Events of ports that come and go
+
+
+def lives(reader: EventReader) -> list[tuple[str, str]]:
+    """What happened to ports, one pair of event and key for each."""
+    told = []
+    for event in reader.read():
+        keys = [event.portKey] if isinstance(event.portKey, str) else event.portKey
+        told += [(type(event).__name__.rpartition(".")[2], key) for key in keys]
+    return told
+
+
+@pytest.fixture
+def life(client: Client) -> EventReader:
+    return client.events(
+        E.DvsPortCreatedEvent, E.DvsPortConnectedEvent, E.DvsPortDisconnectedEvent, E.DvsPortDeletedEvent
+    )
+
+
+def test_an_ephemeral_port_is_deleted_when_its_vm_stops(client: Client, life: EventReader) -> None:
+    vm = client.vm("x")
+    old = client.port_of(vm).key
+    wait(vm.PowerOffVM_Task())
+    assert lives(life) == [("DvsPortDisconnectedEvent", old), ("DvsPortDeletedEvent", old)]
+    wait(vm.PowerOnVM_Task())
+    new = client.port_of(vm).key
+    assert lives(life) == [("DvsPortCreatedEvent", new), ("DvsPortConnectedEvent", new)]
+
+
+def test_a_conflict_port_comes_and_goes_with_its_events(vcenter: Simulator, client: Client, life: EventReader) -> None:
+    vm = client.vm("on1")
+    own = client.port_of(vm).key
+    vcenter.vms.conflict("on1")
+    made = client.port_of(vm).key
+    assert lives(life) == [
+        ("DvsPortCreatedEvent", made),
+        ("DvsPortDisconnectedEvent", own),
+        ("DvsPortConnectedEvent", made),
+    ]
+    wait(vm.PowerOffVM_Task())
+    happened = lives(life)
+    assert happened[:2] == [("DvsPortDisconnectedEvent", made), ("DvsPortDeletedEvent", made)]
+    assert happened[2:] == [("DvsPortConnectedEvent", client.port_of(vm).key)]

@@ -31,6 +31,7 @@ from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import OwnerMark
 from isthmus.model.tags import Vid, VidSet, Vni
 from lab.vcenter import READ_ONLY, Grant, Simulator
+from lab.vcenter.users import privileges_of_the_api
 from tests.lab.vcenter import client as c
 from tests.lab.vcenter.client import Client, Watch, wait
 from tests.lab.vcenter.conftest import TOPOLOGY
@@ -68,8 +69,6 @@ def logged_in(vcenter: Simulator, *grants: Grant) -> Iterator[Client]:
 
 
 def test_the_api_s_own_privileges_are_known() -> None:
-    from lab.vcenter.users import privileges_of_the_api
-
     known = privileges_of_the_api()
     assert known["methods"]["ReconfigureDVPort_Task"] == "DVSwitch.PortConfig"
     assert known["methods"]["FetchDVPorts"] == "System.Read"
@@ -106,6 +105,41 @@ def test_the_arguments_of_a_call_need_their_own_privileges(vcenter: Simulator) -
         with pytest.raises(vim.fault.NoPermission) as refused:
             user.make_vm("argued")
         assert (refused.value.privilegeId, refused.value.object) == ("Resource.AssignVMToPool", pool)
+
+
+def test_what_a_call_needs_must_be_known_or_it_is_the_administrator_s(vcenter: Simulator, client: Client) -> None:
+    everything = frozenset().union(*([p] for p in privileges_of_the_api()["methods"].values()))
+    with logged_in(vcenter, Grant(READ_ONLY | everything)) as user:
+        vm, red, tenant = user.vm("resident"), user.port_group("red"), user.dvs("tenant")
+        network = vm.runtime.host.configManager.networkSystem
+        config = vim.host.NetworkConfig()
+        backup = vim.dvs.EntityBackup.Config(entityType="distributedVirtualSwitch", configBlob=b"x")
+        attempts: dict[str, Any] = {
+            "MoveIntoFolder_Task": lambda: vm.parent.MoveIntoFolder_Task([vm]),
+            "MoveIntoResourcePool": lambda: vm.resourcePool.MoveIntoResourcePool([vm]),
+            "DVSRollback_Task": lambda: tenant.DVSRollback_Task(None),
+            "DVPortgroupRollback_Task": lambda: red.DVPortgroupRollback_Task(None),
+            "DVSManagerImportEntity_Task": lambda: user.content.dvSwitchManager.DVSManagerImportEntity_Task(
+                [backup], "x"
+            ),
+            "UpdateNetworkConfig": lambda: network.UpdateNetworkConfig(config, "modify"),
+        }
+        for method, attempt in attempts.items():
+            with pytest.raises(vim.fault.NoPermission) as refused:
+                attempt()
+            assert refused.value.privilegeId == f"unknown to the simulator: {method}"
+            assert refused.value.privilegeId in vcenter.users.needed(USER)
+        reader = user.events()  # what concerns nobody else takes nothing
+        reader.collector.SetCollectorPageSize(10)
+        assert reader.read() == []
+        reader.collector.DestroyCollector()
+        Watch(user, vim.VirtualMachine, ["name"]).filter.Destroy()
+    vm = client.make_vm("moved")
+    folder = vm.parent.CreateFolder("inner")
+    wait(folder.MoveIntoFolder_Task([vm]))
+    assert vm.parent == folder
+    wait(vm.Destroy_Task())
+    wait(folder.Destroy_Task())
 
 
 def test_a_grant_that_does_not_propagate_ends_where_it_is(vcenter: Simulator) -> None:

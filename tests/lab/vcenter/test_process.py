@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 from pyVmomi import vim
 
-from lab.vcenter import Dvs, Member, Nic, NotBuilt, PortGroup, Simulator, Topology, Vm, binary, process
+from lab.vcenter import (
+    BuildFailed,
+    Dvs,
+    Member,
+    Nic,
+    NotBuilt,
+    PortGroup,
+    Simulator,
+    Topology,
+    Vm,
+    binary,
+    process,
+    start_limit,
+)
 from tests.lab.vcenter.client import Client
 
 pytestmark = pytest.mark.sim
@@ -60,6 +73,42 @@ def test_a_simulator_ends_with_its_owner() -> None:
     assert not Path(directory).exists()
 
 
+def test_what_a_killed_owner_left_is_removed_at_the_next_start() -> None:
+    killed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            (
+                "import os; from lab.vcenter import Simulator; s = Simulator(hosts=1).start(); "
+                "print(s.ca_file.parent, flush=True); s.kill(); os.kill(os.getpid(), 9)"
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    left = Path(killed.stdout.strip())
+    assert left.is_dir()
+    with Simulator(hosts=1) as living:
+        assert not left.exists()
+        with Simulator(hosts=1):
+            assert living.ca_file.exists()  # its owner lives
+
+
+def test_a_larger_vcenter_may_take_longer_to_start() -> None:
+    assert start_limit(None, 4, 8) < 70
+    assert start_limit(None, 1000, 20_000) > 5 * 120  # two minutes of a core that others use too
+    hosts = [f"esx{i}.lab" for i in range(1000)]
+    large = Topology.single(hosts, vms=[Vm(f"vm{i}", hosts[i % 1000]) for i in range(20_000)])
+    assert Simulator(large).start_timeout == start_limit(None, 1000, 20_000)
+    assert Simulator(hosts=1000, vms=20_000).start_timeout == start_limit(None, 1000, 20_000)
+
+
+def test_a_start_that_takes_too_long_has_failed() -> None:
+    with pytest.raises(RuntimeError, match="did not start within"):
+        Simulator(hosts=1, start_timeout=0.001).start()
+
+
 @pytest.mark.parametrize(
     ("topology", "told"),
     [
@@ -90,8 +139,31 @@ def test_the_log_of_a_dead_simulator_is_shown() -> None:
 
 def test_a_named_binary_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(process.NAMED_BINARY, "/nonexistent/vcenter")
-    with pytest.raises(NotBuilt, match="/nonexistent/vcenter"):
+    with pytest.raises(BuildFailed, match="/nonexistent/vcenter"):
         binary()
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A simulator of one file."""
+    if process.find_go() is None:
+        pytest.skip("no Go tool chain")
+    monkeypatch.delenv(process.NAMED_BINARY, raising=False)
+    monkeypatch.setattr(process, "SOURCES", tmp_path)
+    monkeypatch.setattr(process, "CACHE", tmp_path / "cache")
+    (tmp_path / "simulator").mkdir()
+    (tmp_path / "go.mod").write_text("module simulator\n\ngo 1.25.0\n")
+    (tmp_path / "go.sum").touch()
+    return tmp_path / "simulator" / "main.go"
+
+
+def test_a_simulator_that_does_not_compile_fails_tests_and_skips_none(sources: Path) -> None:
+    sources.write_text("package main\n\nfunc main() { nonsense() }\n")
+    with pytest.raises(BuildFailed, match="nonsense") as failed:
+        binary()
+    assert not isinstance(failed.value, NotBuilt)  # for which tests are skipped
+    sources.write_text("package main\n\nfunc main() {}\n")
+    assert subprocess.run([binary()], check=True).returncode == 0
 
 
 def test_without_go_and_without_a_build_it_says_what_is_missing(
