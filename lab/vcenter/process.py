@@ -138,12 +138,12 @@ def _roomy_memory() -> str | None:
 
 
 def start_limit(topology: Mapping[str, Any] | None, hosts: int, vms: int) -> float:
-    """How many seconds a start may take: 1,000 hosts with 20,000 VMs take two minutes of one core."""
+    """How many seconds a start may take: 1,000 hosts with 20,000 VMs take a minute of one core."""
     if topology is not None:
         centers = topology.get("datacenters", ())
         hosts = sum(len(cluster.get("hosts", ())) for dc in centers for cluster in dc.get("clusters", ()))
         vms = sum(len(dc.get("vms", ())) for dc in centers)
-    return 60.0 + 0.1 * hosts + 0.03 * vms  # five times what an idle machine needs
+    return 60.0 + 0.1 * hosts + 0.03 * vms  # ten times what an idle machine needs
 
 
 OWNER = "owner"  # a file in a simulator's directory that its owner keeps locked

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -257,6 +258,10 @@ func (b *builder) vms(specs []vmSpec) error {
 			}
 		}
 	}
+	if err := b.reachable(specs); err != nil {
+		return err
+	}
+	defer b.hideHosts()()
 	work := make(chan *vmSpec)
 	failures := make(chan error, len(specs))
 	var crew sync.WaitGroup
@@ -278,6 +283,61 @@ func (b *builder) vms(specs []vmSpec) error {
 	crew.Wait()
 	close(failures)
 	return <-failures
+}
+
+// reachable checks that every host of a cluster is a member of the switches that the cluster's VMs use.
+func (b *builder) reachable(specs []vmSpec) error {
+	type pair struct{ cluster, dvs ref }
+	checked := map[pair]bool{}
+	for i := range specs {
+		host := b.hosts[specs[i].Host]
+		for j := range specs[i].NICs {
+			pg := b.groups[specs[i].NICs[j].group()]
+			if host == nil || pg == nil { // the VM itself will say so
+				continue
+			}
+			at := pair{*host.Parent, *pg.Config.DistributedVirtualSwitch}
+			if checked[at] {
+				continue
+			}
+			checked[at] = true
+			dvs := b.w.reg.Get(at.dvs).(*simulator.DistributedVirtualSwitch)
+			members := map[ref]bool{}
+			for _, h := range dvs.Summary.HostMember {
+				members[h] = true
+			}
+			for _, h := range b.w.hostsOf(at.cluster) {
+				if !members[h] {
+					return fmt.Errorf("VM %q: host %q of its cluster is not a member of switch %q", specs[i].Name, b.w.host(h).Name, dvs.Name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// hideHosts empties the clusters' lists of hosts until the function that it returns is called.  Upstream compares the list with
+// the switch's, host by host, for every NIC: a thousand hosts and twenty thousand VMs would be ten thousand million comparisons.
+func (b *builder) hideHosts() func() {
+	hidden := map[*mo.ComputeResource][]ref{}
+	for _, host := range b.hosts {
+		if cr := b.w.computeOf(host); len(cr.Host) > 0 {
+			hidden[cr], cr.Host = cr.Host, nil
+		}
+	}
+	return func() {
+		for cr, hosts := range hidden {
+			cr.Host = hosts
+		}
+	}
+}
+
+// group is the key of the NIC's port group among the builder's.
+func (n *nicSpec) group() string {
+	if n.Switch != "" {
+		return n.Switch + "/" + n.PortGroup
+	}
+	return n.PortGroup
 }
 
 func (b *builder) vm(spec *vmSpec) error {
@@ -303,13 +363,9 @@ func (b *builder) vm(spec *vmSpec) error {
 		config.ExtraConfig = append(config.ExtraConfig, &types.OptionValue{Key: key, Value: value})
 	}
 	for _, nic := range spec.NICs {
-		name := nic.PortGroup
-		if nic.Switch != "" {
-			name = nic.Switch + "/" + nic.PortGroup
-		}
-		pg := b.groups[name]
+		pg := b.groups[nic.group()]
 		if pg == nil {
-			return fmt.Errorf("port group %q is not in this datacenter", name)
+			return fmt.Errorf("port group %q is not in this datacenter", nic.group())
 		}
 		card := &types.VirtualVmxnet3{}
 		card.MacAddress = nic.MAC
