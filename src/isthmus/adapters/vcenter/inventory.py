@@ -35,7 +35,13 @@ HEAD_START = 0.02  # seconds for the hosts where something happened: somebody wa
 CATCH_UP = 5  # answers taken by a reader without a thread, where changes never pause
 Place: TypeAlias = tuple[Told, int]
 """A moment in what vCenter told of changes."""
-LOST: Any = (SessionLost, vmodl.query.InvalidCollectorVersion, vmodl.fault.ManagedObjectNotFound, Unclear)
+LOST: Any = (
+    SessionLost,
+    vmodl.fault.RequestCanceled,  # vSphere API: what a wait under way gets when its session is closed
+    vmodl.query.InvalidCollectorVersion,
+    vmodl.fault.ManagedObjectNotFound,
+    Unclear,
+)
 
 
 class LiveInventory:
