@@ -81,7 +81,7 @@ class furnished:  # noqa: N801 - reads as what it is: with furnished(size)
     """A simulator of this size whose ports are all open and tagged, and a folder."""
 
     def __init__(self, size: Size, **options: Any) -> None:
-        self._simulator = Simulator(size.topology(), start_timeout=400, **options)
+        self._simulator = Simulator(size.topology(), **options)
         self._folder = tempfile.TemporaryDirectory(prefix="isthmus-bench-")
 
     def __enter__(self) -> tuple[Simulator, Path]:

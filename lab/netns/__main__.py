@@ -19,7 +19,7 @@ from lab.netns.switches import Switches
 from lab.netns.vcenter import Login
 from lab.netns.wires import Wires
 from lab.netns.world import bring_up, switches_of
-from lab.vcenter import NotBuilt
+from lab.vcenter import BuildFailed, NotBuilt
 
 OF_A_DEMO = re.compile(r"d\d+")
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status: int = asked.act(asked)
         return status
-    except (AlreadyThere, BadName, NotBuilt, NotThere) as problem:
+    except (AlreadyThere, BadName, BuildFailed, NotBuilt, NotThere) as problem:
         print(f"lab.netns: {problem}", file=sys.stderr)
         return 1
 

@@ -14,7 +14,7 @@ from lab.netns.show_networks import across_hosts, isolation, same_host, two_tena
 from lab.netns.stage import Shown, Stage, Step
 from lab.netns.state import AlreadyThere, WorldState
 from lab.netns.world import World, world
-from lab.vcenter import NotBuilt
+from lab.vcenter import BuildFailed, NotBuilt
 
 STEPS: tuple[Step, ...] = (
     control_run, two_tenants, unbound, same_host, across_hosts, isolation, vmotion, killed, meddling, deletion,
@@ -44,7 +44,7 @@ def _all(state: WorldState) -> Iterator[Shown]:
                 yield from _in(made)
             finally:
                 processes = made.state.processes.all()
-    except (AlreadyThere, NotBuilt):
+    except (AlreadyThere, BuildFailed, NotBuilt):
         raise
     except Exception as error:
         traceback.print_exc(file=sys.stderr)

@@ -235,7 +235,7 @@ def test_close_leaves_no_session_behind(bench: Bench) -> None:
 
 
 @sim
-def test_a_vcenter_that_dies_is_a_retry(bench: Bench) -> None:
+def test_a_vcenter_that_dies_is_unreachable(bench: Bench) -> None:
     switch = bench.vcenter.switch("tenant")
     switch.observe()
     bench.simulator.kill()
@@ -243,7 +243,7 @@ def test_a_vcenter_that_dies_is_a_retry(bench: Bench) -> None:
         switch.observe()
     spec = PortGroupSpec("n", OwnerMark("o", NetworkId("n"), Vni(1)))
     [result] = switch.apply([Change(1, switch.id, CreatePortGroup(DvsId(switch.id.name), spec), "test")])
-    assert result.outcome is Outcome.RETRY
+    assert result.outcome is Outcome.UNREACHABLE
 
 
 @sim
