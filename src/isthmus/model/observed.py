@@ -106,6 +106,8 @@ class DvPortState:
     host: HostId | None = None
     cookie: int | None = None
     connected: bool = False
+    conflict: bool = False
+    """A host made it in another port's place while it could not ask vCenter; it keeps no settings."""
 
 
 @dataclass(frozen=True, slots=True)

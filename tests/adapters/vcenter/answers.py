@@ -76,6 +76,7 @@ def _told(port: Any) -> FetchedPort:
         nic=(vm._GetMoId(), int(connectee.nicKey)) if is_vm else None,
         host=port.proxyHost._GetMoId() if port.proxyHost else None,
         cookie=port.connectionCookie or None,
+        conflict=port.conflict,
     )
 
 

@@ -134,6 +134,13 @@ def test_a_port_held_by_a_host_is_connected_without_a_nic() -> None:
     assert (state.nic, state.connected) == (None, True)
 
 
+def test_a_port_that_a_host_made_without_vcenter_is_told_from_the_others() -> None:
+    made = port(VM_NIC, 5)
+    made.key, made.conflict, made.conflictPortKey = "c-17", True, "17"
+    assert (read(made).key, read(made).conflict) == ("c-17", True)
+    assert not read(port(VM_NIC, 5)).conflict
+
+
 def test_an_override_is_told_from_what_is_inherited() -> None:
     own = read(
         port(vlan=Switch.VlanIdSpec(vlanId=5, inherited=False), blocked=vim.BoolPolicy(value=False, inherited=False))

@@ -40,6 +40,8 @@ class FetchedPort:
     host: str | None
     cookie: int | None
     """What tells this association of the port from the last one; None for a free port."""
+    conflict: bool = False
+    """A host made it in another port's place while it could not ask vCenter."""
 
 
 def fetched_port(port: Element) -> FetchedPort:
@@ -62,6 +64,7 @@ def fetched_port(port: Element) -> FetchedPort:
         nic=_nic(connectee),
         host=said(port, "proxyHost") or None,
         cookie=int(said(port, "connectionCookie") or 0) or None,
+        conflict=flag(port, "conflict"),
     )
 
 
@@ -91,6 +94,7 @@ def dv_port(port: FetchedPort, nic_of: NicOf, host_of: HostOf, vm_host_of: VmHos
         host=host,
         cookie=port.cookie,
         connected=port.connected,
+        conflict=port.conflict,
     )
 
 
