@@ -35,9 +35,12 @@ class Vcenter:
         only_hosts: frozenset[str] | None = None,
     ) -> None:
         self.settings = settings
-        self.session = Session(settings, clock=clock)
+        credentials = settings.credentials(clock)
+        self.session = Session(settings, clock=clock, credentials=credentials)
         self._tasks = Tasks(self.session, clock=clock)
-        self.inventory = LiveInventory(settings, clock=clock, only_hosts=only_hosts, idle_work=self.session.keep_alive)
+        self.inventory = LiveInventory(
+            settings, clock=clock, only_hosts=only_hosts, idle_work=self.session.keep_alive, credentials=credentials
+        )
         self._switches: dict[str, Switch] = {}  # by uuid: a name may go to another
         self._looking = threading.Lock()
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from pyVmomi import vmodl
 
+from isthmus.adapters.vcenter.credentials import Credentials
 from isthmus.adapters.vcenter.faults import SessionLost, faults_of, meaning, said
 from isthmus.adapters.vcenter.feed import Feed, News
 from isthmus.adapters.vcenter.mirror import Mirror
@@ -29,7 +30,7 @@ from isthmus.model.inventory import Inventory, Move
 from isthmus.model.names import ClusterId, HostId, NicId
 
 log = logging.getLogger(__name__)
-FIRST_DELAY, LAST_DELAY, REFUSED_DELAY = 1.0, 60.0, 300.0  # a wrong password, tried often, locks the account
+FIRST_DELAY, LAST_DELAY = 1.0, 60.0
 EVENTS_AGAIN = 300.0
 HEAD_START = 0.02  # seconds for the hosts where something happened: somebody waits for it there
 CATCH_UP = 5  # answers taken by a reader without a thread, where changes never pause
@@ -58,9 +59,10 @@ class LiveInventory:
         clock: Callable[[], float] = time.monotonic,
         only_hosts: frozenset[str] | None = None,
         idle_work: Callable[[], None] = lambda: None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._settings, self._clock, self._only, self._idle_work = settings, clock, only_hosts, idle_work
-        self._session = Session(settings, clock=clock)
+        self._session = Session(settings, clock=clock, credentials=credentials)
         self._moves = Moves(settings.move_deadline, clock)
         self._pulling = threading.Lock()  # guards the feed, which only who holds it may wait on
         self._feed: Feed | None = None
@@ -186,7 +188,7 @@ class LiveInventory:
                 if self._stop.is_set():
                     return
                 self._suffer(trouble)
-                self._stop.wait(REFUSED_DELAY if isinstance(trouble, Refused) else delay)
+                self._stop.wait(delay)
                 delay = min(2 * delay, LAST_DELAY)
             with contextlib.suppress(Exception):  # the session's own user meets its faults
                 self._idle_work()

@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 from pyVmomi import VmomiSupport, vim
 from pyVmomi.SoapAdapter import SoapStubAdapter
 
+from isthmus.adapters.vcenter.credentials import Credentials
 from isthmus.adapters.vcenter.faults import SessionLost, faults_of
 from isthmus.adapters.vcenter.tls import PinnedConnection, trust
 from isthmus.model.faults import Refused
@@ -69,13 +70,24 @@ class VcenterSettings:
         """The vCenter in messages: never with a user or password that the URL may hold."""
         return "vCenter " + self.url.rpartition("@")[2].removeprefix("https://")
 
+    def credentials(self, clock: Callable[[], float]) -> Credentials:
+        """To be shared by all sessions of this login."""
+        return Credentials(self.place, self.user, self.password, clock)
+
 
 class Session:
     """A log-in and its connections.  Threads may call at once, but each waits on collectors of its own."""
 
-    def __init__(self, settings: VcenterSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: VcenterSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.settings = settings
         self.place = settings.place
+        self._credentials = credentials or settings.credentials(clock)
         self.epoch = 0
         self._clock = clock
         self._waiting = threading.local()  # how much longer than usual this thread waits for an answer
@@ -188,6 +200,7 @@ class Session:
             return self._content, self.epoch
 
     def _log_in(self) -> None:
+        self._credentials.check()
         if self._stub is None:
             self._stub = self._connect()
         self._stub.cookie = ""  # a dead session's cookie would be answered with its death
@@ -199,7 +212,7 @@ class Session:
             raise Refused(
                 f"{self.place}: is another vCenter now ({content.about.instanceUuid}); restart to work with it"
             )
-        content.sessionManager.Login(self.settings.user, self.settings.password(), None)
+        self._credentials.present(lambda user, password: content.sessionManager.Login(user, password, None))
         self._content, self._logged_in, self._last_call = content, True, self._clock()
         self.epoch += 1
 
