@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim, vmodl
 
+from isthmus.adapters.vcenter.mirror import Mirror
 from isthmus.model.faults import Retry
 from isthmus.model.inventory import Inventory, Nic
 from isthmus.model.names import HostId, VmId
@@ -302,6 +303,30 @@ def test_an_answer_that_cannot_be_believed_is_read_anew_and_deletes_nothing(
     monkeypatch.setattr(feed, "wait", lambda patience: answer)
     assert read(bench) == before
     assert bench.vcenter.inventory._feed is not feed
+
+
+def test_a_mirror_that_took_half_an_answer_is_thrown_away(
+    bench: Bench, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt: Any = bench.vcenter.inventory._feed.mirror  # type: ignore[union-attr]
+    change_vm, broken = Mirror.change_vm, threading.Event()
+
+    def half(self: Mirror, moref: str, changes: Any) -> Any:
+        if self is spoilt:
+            broken.set()
+            raise KeyError("a bug")
+        return change_vm(self, moref, changes)
+
+    def known() -> set[str]:
+        try:
+            return {nic.vm_name for nic in read(bench).nics.values()}
+        except KeyError:
+            return set()
+
+    monkeypatch.setattr(Mirror, "change_vm", half)
+    bench.operator.remove(bench.operator.named(vim.VirtualMachine, "b"))
+    assert broken.wait(10.0)
+    eventually(lambda: known() == {"a", "lone"})
 
 
 @pytest.mark.parametrize("watched", [False, True])

@@ -106,6 +106,20 @@ def test_what_a_hand_did_while_there_was_no_event_collector_is_seen_once_there_i
 
 
 @sim
+def test_what_a_hand_did_is_seen_though_nobody_could_make_anything_of_its_event(bench: Bench, switch: Switch) -> None:
+    inventory: Any = bench.vcenter.inventory
+
+    def baffled(page: Any = ()) -> Any:
+        raise KeyError("strange")
+
+    inventory._feed.events.news = baffled
+    port = ports(switch)[-1]
+    bench.operator.edit_port(bench.operator.switch("tenant"), port.key, vid=77)
+    eventually(lambda: inventory._feed.events is None)
+    assert switch.refresh().ports[port.key].vlan_own, "and its successor comes only in some minutes"
+
+
+@sim
 def test_a_write_of_which_nothing_more_was_heard_is_in_the_next_look(
     switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,8 +18,8 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import OwnerMark
 from isthmus.model.tags import Vni
-from lab.vcenter import Hang, NotBuilt, Simulator, Topology
-from tests.adapters.vcenter.bench import Bench, settings_of
+from lab.vcenter import Delay, Hang, NotBuilt, Simulator, Topology
+from tests.adapters.vcenter.bench import Bench, eventually, settings_of
 
 sim = pytest.mark.sim
 
@@ -221,6 +221,28 @@ def test_an_ended_session_is_renewed_and_nothing_looks_empty_meanwhile(bench: Be
         assert result.outcome is Outcome.DONE, result.detail
         before = switch.observe()
         assert len(before.port_groups) == 4 + number
+
+
+def told(read: Callable[[], object]) -> str:
+    """What a read fails with; nothing if it does not."""
+    try:
+        read()
+    except (Retry, Refused) as fault:
+        return str(fault)
+    return ""
+
+
+@sim
+def test_another_vcenter_at_the_same_address_is_refused_and_told_no_password(bench: Bench) -> None:
+    switch = bench.vcenter.switch("tenant")
+    switch.observe()
+    bench.vcenter.inventory.read()
+    bench.simulator.instance_uuid = "11111111-2222-3333-4444-555555555555"
+    bench.simulator.start_anew()
+    log_ins = bench.simulator.faults.add(Delay(1), method="Login")
+    for read in (switch.observe, bench.vcenter.inventory.read):
+        eventually(lambda: "another vCenter now (11111111-2222" in told(read))  # noqa: B023
+    assert bench.simulator.faults.struck(log_ins) == 0
 
 
 @sim

@@ -24,7 +24,17 @@ from isthmus.model.tags import Vid, VidSet
 from lab.vcenter import Dvs, Fault, Member, Nic, Overrides, PortGroup, Pvlan, PvlanEntry, Topology, Vm
 from lab.vcenter import Trunk as TrunkOf
 from lab.vcenter.faults import Drop, Unavailable
-from tests.adapters.vcenter.answers import METHOD, Prepared, answer, answer_of, by_pyvmomi, chunked, fault_of, http
+from tests.adapters.vcenter.answers import (
+    METHOD,
+    Prepared,
+    Wire,
+    answer,
+    answer_of,
+    by_pyvmomi,
+    chunked,
+    fault_of,
+    http,
+)
 from tests.adapters.vcenter.bench import Bench, running
 
 VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
@@ -196,8 +206,12 @@ def test_a_connection_lost_at_any_byte_is_a_failed_read(said: bytes, surplus: in
 
 def attempt(said: bytes) -> Any:
     """What was read, or what the failure means."""
+    return attempt_at(Prepared(said))
+
+
+def attempt_at(stub: Prepared) -> Any:
     try:
-        return ask(said)
+        return ask_at(stub)
     except Exception as fault:
         return meaning(fault, "vc") or fault
 
@@ -231,6 +245,25 @@ def test_a_fault_rises_as_pyvmomi_raises_it(fault: Any) -> None:
         Prepared(said).InvokeMethod(SWITCH, METHOD, [vim.dvs.PortCriteria()])
     assert str(ours.value) == str(theirs.value)
     assert "Not now." in str(ours.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "alive"),
+    [
+        (http(SMALL), True),
+        (http(fault_of(vim.fault.NotFound()), "500 Internal Server Error"), True),
+        (http(SMALL)[:-9], False),
+        (http(b"busy", "503 Service Unavailable"), False),
+    ],
+    ids=["answered", "a fault", "cut off", "turned away"],
+)
+def test_connections_that_idle_beside_a_broken_one_are_not_used_again(said: bytes, alive: bool) -> None:
+    stub = Prepared(said)
+    beside = Wire(b"")
+    stub.ReturnConnection(beside)
+    attempt_at(stub)
+    assert (not beside.closed, not stub.wire.closed) == (alive, alive)
+    assert (beside in [connection for connection, _ in stub.pool]) is alive
 
 
 def test_a_fault_cut_off_anywhere_is_a_failed_read() -> None:

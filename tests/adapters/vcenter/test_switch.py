@@ -27,6 +27,7 @@ from isthmus.model.change import (
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import Access, DvPortState, OwnerMark, PortGroupState
 from isthmus.model.tags import Vid, Vni
+from lab.vcenter import Fault
 from tests.adapters.vcenter.bench import Bench
 
 pytestmark = pytest.mark.sim
@@ -163,6 +164,19 @@ def test_a_port_whose_group_forbids_the_override_does_not_stop_the_others(bench:
     assert all(not port.blocked for port in ports(switch) if port.key in {one.key for one in good})
 
 
+def test_where_one_host_does_not_take_its_part_of_a_write_the_others_ports_are_written(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = meddle(monkeypatch, switch, 0, lambda: None)
+    actions = [replace(opened(port, 100 + number), host=None) for number, port in enumerate(ports(switch))]
+    with bench.simulator.faults.during(Fault("HostNotConnected"), method="applyDVPort", host="esx2", in_task=True):
+        results = apply(switch, *actions)
+    assert [result.outcome for result in results] == [Outcome.DONE, Outcome.RETRY, Outcome.DONE]
+    assert "HostNotConnected" in results[1].detail
+    assert count == [1], "one task, whose outcome was read back"
+    assert [port.blocked for port in ports(switch)] == [False, True, False]
+
+
 def _red(bench: Bench) -> str:
     return str(bench.operator.named(vim.dvs.DistributedVirtualPortgroup, "red").key)
 
@@ -287,6 +301,22 @@ def test_a_read_of_an_unchanged_switch_reads_no_settings_again(bench: Bench, swi
     calls = calls_of(session)
     assert switch.observe() == first
     assert calls == ["RetrievePropertiesEx", "FetchPorts"]  # FetchDVPorts, as pyVmomi calls it
+
+
+@pytest.mark.parametrize("page", [1, 3])
+def test_a_switch_that_is_told_in_many_pages_is_read_whole(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    for number in range(7):
+        make(switch, spec(f"net{number}", f"net{number}", 100 + number))
+    told_at_once = switch.observe()
+    assert len(told_at_once.port_groups) == 7 + 3
+    monkeypatch.setattr("isthmus.adapters.vcenter.reading.PAGE", page)
+    another = bench.again()
+    try:
+        assert another.switch("tenant").observe() == told_at_once
+    finally:
+        another.close()
 
 
 def test_one_port_is_opened_with_three_calls_beside_the_waiting(bench: Bench, switch: Switch) -> None:

@@ -1,4 +1,4 @@
-"""Tasks of vCenter: no more at once than it bears, and a slot is held until its task has ended."""
+"""Tasks of vCenter: no more at once than it bears, each known by its own end, whatever session hears of it."""
 
 from __future__ import annotations
 
@@ -61,3 +61,56 @@ def test_eight_tasks_run_at_once_and_a_ninth_waits_for_the_end_of_one() -> None:
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda _: tasks.run(vcenter.start, "test"), range(12)))
     assert (vcenter.most, vcenter.running) == (8, 0)
+
+
+class Telling(SlowVcenter):
+    """A session and a collector that tell of tasks what they are given to tell, wait by wait."""
+
+    def __init__(self, *told: list[Any]) -> None:
+        super().__init__()
+        self.told = list(told)
+        self.now = 0.0
+        self.settings = SimpleNamespace(task_timeout=60.0, timeout=30.0)
+
+    def lost(self, epoch: int) -> None:
+        assert epoch == self.epoch
+        self.epoch += 1
+
+    def WaitForUpdatesEx(self, *_: Any) -> Any:  # noqa: N802
+        self.now += 10.0
+        objects = self.told.pop(0) if self.told else []
+        return Collector.UpdateSet(version="1", filterSet=[Collector.FilterUpdate(objectSet=objects)])
+
+    def ended(self, task: str) -> Any:
+        """What the task with this name gives, waited for while the clock runs."""
+        return Tasks(self, clock=lambda: self.now).run(lambda _: vim.Task(task, None), "test")  # type: ignore[arg-type]
+
+
+def update(task: str, kind: str = "modify", missing: Any = None, **info: Any) -> Any:
+    changes = [Collector.Change(name=f"info.{name}", op="assign", val=value) for name, value in info.items()]
+    faults = [Collector.MissingProperty(path="info.state", fault=missing)] if missing else []
+    return Collector.ObjectUpdate(kind=kind, obj=vim.Task(task, None), changeSet=changes, missingSet=faults)
+
+
+def test_a_task_whose_session_expired_without_a_word_is_waited_for_in_the_next() -> None:
+    vcenter = Telling(
+        [update("task-1", "enter", state="running")],
+        [update("task-1", missing=vim.fault.NotAuthenticated())],
+        [update("task-1", "enter", state="success", result="made")],
+    )
+    assert vcenter.ended("task-1") == "made"
+    assert vcenter.epoch == 2
+
+
+def test_what_is_still_told_of_an_earlier_task_is_not_taken_for_the_next_ones_end() -> None:
+    earlier = [
+        update("task-1", state="success", result="the earlier one's"),
+        update("task-1", "leave", missing=vim.fault.NotAuthenticated()),
+    ]
+    vcenter = Telling(
+        [update("task-2", "enter", state="running"), *earlier],
+        earlier,
+        [update("task-2", state="success", result="its own")],
+    )
+    assert vcenter.ended("task-2") == "its own"
+    assert vcenter.epoch == 1, "nor for the end of the session"
