@@ -73,6 +73,30 @@ def test_a_bulk_fault_says_which_host_said_what() -> None:
     assert "host-3: HostNotConnected" in str(meaning(BULK, "switch"))
 
 
+LOCALIZED = vmodl.LocalizableMessage(key="x", message="The host is in standby.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (vim.fault.InvalidState(msg="InvalidState"), "InvalidState"),
+        (vim.fault.InvalidState(), "InvalidState"),
+        (vim.fault.InvalidState(msg="Not now."), "InvalidState: Not now."),
+        (
+            vim.fault.InvalidState(msg="InvalidState", faultMessage=[LOCALIZED]),
+            "InvalidState: The host is in standby.",
+        ),
+        (
+            vim.fault.InvalidState(msg="Not now.", faultMessage=[LOCALIZED, LOCALIZED]),
+            "InvalidState: Not now. The host is in standby.",
+        ),
+        (vim.fault.InvalidState(faultMessage=[vmodl.LocalizableMessage(key="only.a.key")]), "InvalidState"),
+    ],
+)
+def test_a_fault_is_told_with_its_class_once_and_all_it_has_to_say(fault: Exception, told: str) -> None:
+    assert str(meaning(fault, "vc1")) == f"vc1: {told}"
+
+
 def test_a_hostile_text_becomes_one_short_line() -> None:
     text = one_line("a\r\nb\u202e" + "x" * 10_000)
     assert len(text) == 300

@@ -106,7 +106,10 @@ def said(fault: Any) -> str:
 
 def _named(fault: Any) -> str:
     name = type(fault).__name__.rpartition(".")[2]
-    return one_line(f"{name}: {fault.msg}" if fault.msg else name)
+    texts = [fault.msg, *(one.message for one in fault.faultMessage or ())]
+    # Servers say the class once more where they have no words of their own.
+    words = " ".join(dict.fromkeys(text for text in texts if text and text != name))
+    return one_line(f"{name}: {words}" if words else name)
 
 
 def ident(managed_object: Any) -> str:
