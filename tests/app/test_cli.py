@@ -199,15 +199,16 @@ def daemon(small: Small, config: Path, nve: Nve) -> Iterator[Daemon]:
 
 def test_a_daemon_answers_what_the_command_would_find_out(small: Small, daemon: Daemon, nve: Nve, run: Run) -> None:
     daemon.loop.step()
+    sources = "source intent: last word 0 s ago\nsource inventory: last word 75 s ago\n"
+    small.inventory_source._silence = lambda: 75.0
     status, out, _ = run("show", "conditions")
-    assert (status, out) == (0, "tenant/esx1: settled\n")
+    assert (status, out) == (0, "tenant/esx1: settled\n" + sources)
     nve.observe_fault = Retry("no\nanswer")
     daemon.loop.wake()
     daemon.loop.step()
     _, out, _ = run("show")
-    assert out == "tenant/esx1: working\n" + "".join(
-        f"  {line} (for 0 s)\n" for line in ("unknown: ovs:esx1: no\\nanswer", "unmet: ovs:esx1: unknown: no\\nanswer")
-    )
+    conditions = ("unknown: ovs:esx1: no\\nanswer", "unmet: ovs:esx1: unknown: no\\nanswer")
+    assert out == "tenant/esx1: working\n" + "".join(f"  {line} (for 0 s)\n" for line in conditions) + sources
     shown = json.loads(run("show", "--json")[1])
     assert shown["targets"] == [{"target": "ovs:esx1", "age": 0.0, "unknown": "no\nanswer"}]
 

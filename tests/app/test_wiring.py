@@ -7,6 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from isthmus.adapters.vcenter.inventory import LiveInventory
 from isthmus.app.backoff import Backoff
 from isthmus.app.reading import Source
 from isthmus.app.settings import load
@@ -57,6 +60,19 @@ def test_a_shard_reads_the_switches_of_every_deployment_on_its_vcenter_and_write
 def test_a_process_that_serves_nothing_of_a_deployment_reads_its_switch_all_the_same(tmp_path: Path) -> None:
     seen = reads_and_writes(tmp_path, TWO_DEPLOYMENTS.replace('dvs = "dvs-b"', ONLY_READ))
     assert seen == {"a/port-groups": ({"a", "b"}, ("a",)), "a/esx1": ({"a", "b"}, ("a",))}
+
+
+def test_an_inventory_is_as_old_as_its_vcenters_last_word_however_often_its_mirror_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LiveInventory, "read", lambda self: Inventory({}, {}, {}))
+    monkeypatch.setattr(LiveInventory, "silence", lambda self: 75.0)
+    file = tmp_path / "isthmus.toml"
+    file.write_text(TWO_DEPLOYMENTS)
+    source = wire(load(file, {"P": "x"}), time.monotonic).inventories["vc"]
+    assert source.age is None
+    source.read()
+    assert source.age == 75.0
 
 
 def reads_and_writes(tmp_path: Path, text: str) -> dict[str, tuple[set[str], tuple[str, ...]]]:

@@ -30,8 +30,15 @@ class Source(Generic[T]):
     """A source as all shards of this process read it."""
 
     def __init__(
-        self, name: str, read: Callable[[], T], clock: Clock, backoff: Backoff, patience: float = PATIENCE
+        self,
+        name: str,
+        read: Callable[[], T],
+        clock: Clock,
+        backoff: Backoff,
+        patience: float = PATIENCE,
+        silence: Callable[[], float] | None = None,
     ) -> None:
+        """`silence`: seconds since the far side's last word, if what is read from memory is kept current by these."""
         self.late: Callable[[], None] = lambda: None
         """Told when a read ends that somebody stopped waiting for."""
         self.name = name
@@ -39,6 +46,7 @@ class Source(Generic[T]):
         self._clock = clock
         self._backoff = backoff
         self._patience = patience
+        self._silence = silence
         self._lock = threading.Lock()
         self._reading: Asking[T] | None = None
         self._took = 0.0
@@ -75,7 +83,7 @@ class Source(Generic[T]):
     def _last(self, fault: BaseException | None) -> Answer[T]:
         if self._good is None:
             raise type(fault)(self.reason) if fault else Retry(self.reason)
-        return Answer(self._good, self._clock() - self._good_at if self.reason else 0.0, self.reason)
+        return Answer(self._good, (self.age or 0.0) if self.reason else 0.0, self.reason)
 
     def _asking(self) -> Asking[T]:
         began = self._clock()
@@ -95,8 +103,10 @@ class Source(Generic[T]):
 
     @property
     def age(self) -> float | None:
-        """Seconds since it last answered whole; None: never."""
-        return None if self._good is None else self._clock() - self._good_at
+        """Seconds since its last word; None: it was never read whole."""
+        if self._good is None:
+            return None
+        return self._clock() - self._good_at if self._silence is None else self._silence()
 
     def woken(self) -> None:
         """It says that it changed: no reason to wait any longer."""

@@ -98,6 +98,6 @@ def _say_conditions(answer: Answer) -> None:
             age = f" (for {found['age']:.0f} s)" if "age" in found else ""
             say(f"  {found['kind']}: {plain(found['about'], 200)}: {plain(found['reason'], 1000)}{age}")
     for source in answer.get("sources", ()):
-        if source["stale"]:
-            age = "never read" if source["age"] is None else f"last read {source['age']:.0f} s ago"
-            say(f"source {source['source']}: {age}: {plain(source['stale'], 1000)}")
+        age = "never read" if source["age"] is None else f"last word {source['age']:.0f} s ago"
+        stale = f": {plain(source['stale'], 1000)}" if source["stale"] else ""
+        say(f"source {source['source']}: {age}{stale}")

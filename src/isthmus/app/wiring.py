@@ -123,7 +123,7 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
         file,
         vcenters,
         {
-            name: Source(f"vCenter {name}", vcenter.inventory.read, clock, backoff())
+            name: Source(f"vCenter {name}", vcenter.inventory.read, clock, backoff(), silence=vcenter.inventory.silence)
             for name, vcenter in vcenters.items()
         },
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
+from isthmus.adapters.vcenter import Vcenter
 from isthmus.adapters.vcenter.mirror import Mirror
 from isthmus.model.faults import Retry
 from isthmus.model.inventory import Inventory, Nic
 from isthmus.model.names import HostId, VmId
 from isthmus.model.tags import VidSet
-from tests.adapters.vcenter.bench import Bench, eventually
+from lab.vcenter import Hang
+from tests.adapters.vcenter.bench import Bench, eventually, settings_of
 
 pytestmark = pytest.mark.sim
 
@@ -233,10 +236,47 @@ def test_after_one_fault_of_vcenter_the_inventory_is_read_again_and_current(
     assert nic(bench, "b") is None
 
 
-def test_a_process_for_one_host_gets_its_vms_whole_and_of_peers_what_reachability_needs(bench: Bench) -> None:
-    from isthmus.adapters.vcenter import Vcenter
-    from tests.adapters.vcenter.bench import settings_of
+def test_while_vcenter_hangs_its_last_word_is_known_to_grow_old(bench: Bench) -> None:
+    vcenter = bench.again(wait=1.0, timeout=30.0)
+    inventory = vcenter.inventory
+    try:
+        inventory.watch(Bell())
+        inventory.read()
+        silences = []
+        for _ in range(30):
+            threading.Event().wait(0.1)
+            silences.append(inventory.silence())
+        assert max(silences) < 2.0, "each wait ends with a word, though nothing happens"
+        rule = bench.simulator.faults.add(Hang(), method="WaitForUpdatesEx")
+        eventually(lambda: inventory.silence() > 3.0)
+        bench.simulator.faults.clear(rule)
+        eventually(lambda: inventory.silence() < 2.0)
+    finally:
+        vcenter.close()
 
+
+def test_a_watch_that_is_stuck_does_not_vouch_for_the_inventory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead, stuck = [0.0], threading.Event()
+    vcenter = Vcenter(settings_of(bench.simulator), lambda: time.monotonic() + ahead[0])
+    inventory = vcenter.inventory
+    try:
+        monkeypatch.setattr(inventory, "_spread", lambda news: stuck.wait())
+        inventory.watch(Bell())
+        inventory.read()
+        ahead[0] += 2 * 3.0 + 10.0 - 5.0
+        inventory.read()
+        ahead[0] += 5.0
+        with pytest.raises(Retry, match="no word"):
+            inventory.read()
+        stuck.set()
+        eventually(lambda: inventory.silence() < 5.0)
+        assert inventory.read().hosts
+    finally:
+        stuck.set()
+        vcenter.close()
+
+
+def test_a_process_for_one_host_gets_its_vms_whole_and_of_peers_what_reachability_needs(bench: Bench) -> None:
     alone = Vcenter(settings_of(bench.simulator), only_hosts=frozenset({"esx1"}))
     try:
         nics = {nic.mac: nic for nic in alone.inventory.read().nics.values()}

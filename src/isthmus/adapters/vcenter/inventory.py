@@ -68,6 +68,7 @@ class LiveInventory:
         self._feed: Feed | None = None
         self._events_tried: float | None = None
         self._heard = clock()
+        self._last_word = clock()
         self._state = threading.Condition()  # guards the mirrors and what follows
         self._served: Feed | None = None  # the last feed that was whole
         self._trouble: Exception | None = None
@@ -88,7 +89,17 @@ class LiveInventory:
                 raise Retry(f"{self._settings.place}: its inventory is still being read")
             if self._trouble is not None:
                 raise self._trouble
+            if self._thread is not None and self.silence() > self._longest_silence:
+                raise Retry(f"{self._settings.place}: no word from it for more than {self._longest_silence:.0f} s")
             return self._inventory()
+
+    def silence(self) -> float:
+        """Seconds since vCenter last told anything, if only that nothing happened, as it does after each wait."""
+        return self._clock() - self._last_word
+
+    @property
+    def _longest_silence(self) -> float:
+        return 2 * self._settings.wait + self._settings.timeout
 
     @property
     def _current(self) -> bool:
@@ -252,6 +263,7 @@ class LiveInventory:
         patience = patience if feed.whole and self._trouble is None else 0
         with self._session.waiting(patience):  # before vCenter answers that nothing happened
             answer = feed.wait(patience)
+        self._last_word = self._clock()
         with self._state:
             try:
                 news = feed.take(answer)
