@@ -14,7 +14,7 @@ from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tls import PinnedConnection
 from isthmus.model.change import Change, CreatePortGroup, Outcome, PortGroupSpec
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import OwnerMark
 from isthmus.model.tags import Vni
@@ -261,7 +261,7 @@ def test_a_vcenter_that_dies_is_unreachable(bench: Bench) -> None:
     switch = bench.vcenter.switch("tenant")
     switch.observe()
     bench.simulator.kill()
-    with pytest.raises(Retry):
+    with pytest.raises(Unreachable):
         switch.observe()
     spec = PortGroupSpec("n", OwnerMark("o", NetworkId("n"), Vni(1)))
     [result] = switch.apply([Change(1, switch.id, CreatePortGroup(DvsId(switch.id.name), spec), "test")])
