@@ -13,9 +13,11 @@ from pyVmomi import vim
 
 from isthmus.adapters.vcenter import Vcenter
 from isthmus.adapters.vcenter.credentials import AGAIN, Credentials
+from isthmus.model.change import Outcome
 from isthmus.model.faults import Refused, Retry
 from lab.vcenter import Delay
 from tests.adapters.vcenter.bench import Bench, eventually, settings_of
+from tests.adapters.vcenter.test_switch import apply, opened, ports
 
 WRONG = "s3cr3t-but-wrong"
 
@@ -156,6 +158,26 @@ def test_a_password_that_was_wrong_and_is_right_again_serves_within_seconds(benc
         configured[0] = bench.simulator.password
         assert eventually(served, 5.0)
         assert log_ins() == 1 + 2, "the wrong one once, the right one for each session"
+
+
+@pytest.mark.sim
+def test_a_write_that_finds_the_password_wrong_is_not_refused_itself_and_is_made_once_it_is_right(bench: Bench) -> None:
+    configured = [bench.simulator.password]
+    vcenter = bench.again(password=lambda: configured[0])
+    try:
+        switch = vcenter.switch("tenant")
+        before = ports(switch)
+        configured[0] = WRONG
+        bench.operator.end_other_sessions()
+        log_ins = bench.simulator.faults.add(Delay(1), method="Login")
+        results = apply(switch, *(opened(port, 101) for port in before))
+        assert {result.outcome for result in results} == {Outcome.UNREACHABLE}
+        assert all("password is wrong" in result.detail for result in results)
+        assert bench.simulator.faults.struck(log_ins) == 1
+        configured[0] = bench.simulator.password
+        assert {result.outcome for result in apply(switch, *(opened(port, 101) for port in before))} == {Outcome.DONE}
+    finally:
+        vcenter.close()
 
 
 @pytest.mark.sim

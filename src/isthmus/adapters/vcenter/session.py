@@ -137,6 +137,11 @@ class Session:
         """The vCenter's own id, which makes its morefs unique."""
         return self.call(lambda content: str(content.about.instanceUuid))
 
+    @property
+    def logged_in(self) -> bool:
+        """As far as is known."""
+        return self._logged_in
+
     def lost(self, epoch: int) -> None:
         """The session of `epoch` is gone: the next call logs in again."""
         with self._lock:

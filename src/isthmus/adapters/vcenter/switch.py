@@ -146,6 +146,8 @@ class Switch:
             with faults_of(f"{self._session.place} switch {self.id.name}"):
                 return work()
         except (Retry, Refused) as fault:
+            if not self._session.logged_in:  # nothing is known of these changes: it is we who were turned away
+                return [Result(change, Outcome.UNREACHABLE, str(fault)) for change in changes]
             return [Result.failed(change, fault) for change in changes]
 
     def _group_change(self, change: Change) -> Result:
