@@ -24,10 +24,15 @@ class LeafKey:
 
 @dataclass(frozen=True, slots=True)
 class LeafBinding:
-    """On every host-facing port of the leaf, `vid` means `vni`."""
+    """On every host-facing port of the leaf, `vid` means `vni`.
+
+    `whole` is False for one found on some ports only, or leading to a network that another hand altered: never wanted,
+    so it is mended where the binding is wanted, and forgotten where it is not.
+    """
 
     vid: Vid
     vni: Vni
+    whole: bool = True
 
     @property
     def key(self) -> LeafKey:
