@@ -1,7 +1,7 @@
 """A leaf switch in memory: it bridges the VIDs bound to a VNI on its host-facing ports, and tunnels to other VTEPs.
 
 Law: what came from a VTEP goes to no other (split horizon); a MAC with a remote entry goes there and nowhere else, even
-if the entry is stale.
+if the entry is stale.  A network that is there at all reads as one with a flood list, if an empty one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from isthmus.model.change import Change, Forget, Learn
+from isthmus.model.faults import Refused
 from isthmus.model.names import HostId, LeafId, Mac
-from isthmus.model.nve import LeafBinding, LeafFlood, LeafKey, LeafUnicast
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafKey, LeafUnicast, NveEntry, NveKey
 from isthmus.model.observed import NveMirror, TargetId
 from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire.clock import VirtualClock
@@ -29,12 +31,38 @@ class WireLeaf(WireNve):
 
     def observe(self) -> NveMirror:
         """Our entries, and which VIDs are somebody else's."""
-        return replace(super().observe(), foreign_vids=VidSet.of(self.foreign))
+        mirror = super().observe()
+        networks = {e.vni for e in mirror.entries.values() if isinstance(e, LeafBinding | LeafFlood | LeafUnicast)}
+        empty: dict[NveKey, NveEntry] = {
+            flood.key: flood for flood in (LeafFlood(vni, frozenset()) for vni in networks)
+        }
+        return replace(mirror, entries={**empty, **mirror.entries}, foreign_vids=VidSet.of(self.foreign))
 
     def restart(self) -> None:
         """A replaced leaf: its configuration is gone, its frame is not ours to build."""
         super().restart()
         self.ready = True
+
+    def _make(self, change: Change) -> None:
+        """As any NVE does it; but what is somebody else's is in the way, and a VID may mean another VNI by now."""
+        match change.action:
+            case Learn(entries):
+                for entry in entries:
+                    self._refuse_foreign(entry)
+                super()._make(change)
+            case Forget(entries):
+                for entry in entries:
+                    held = self.entries.get(entry.key)
+                    if not isinstance(entry, LeafBinding) or (isinstance(held, LeafBinding) and held.vni == entry.vni):
+                        self.entries.pop(entry.key, None)
+            case _:
+                super()._make(change)
+
+    def _refuse_foreign(self, entry: NveEntry) -> None:
+        if isinstance(entry, LeafBinding) and entry.vid in self.foreign:
+            raise Refused(f"VID {int(entry.vid)} of {self.id} is bound to something that is not ours")
+        if isinstance(entry, LeafBinding | LeafFlood | LeafUnicast) and entry.vni in self.foreign.values():
+            raise Refused(f"VNI {int(entry.vni)} of {self.id} is taken by something that is not ours")
 
     def from_host(self, host: HostId, frame: Frame) -> Sequence[Exit]:
         """In from a host-facing port."""
