@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.netns.namespace import CommandFailed, inside, run
@@ -21,6 +21,10 @@ class OpenVswitch:
 
     namespace: str
     rundir: Path
+    beside: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    """Further databases that its ovsdb-server keeps: file and schema."""
+    remotes: tuple[str, ...] = ()
+    """Further places where its ovsdb-server speaks, beside its socket."""
 
     @property
     def db(self) -> str:
@@ -28,18 +32,25 @@ class OpenVswitch:
 
     def start(self, processes: Processes) -> None:
         self.rundir.mkdir(parents=True, exist_ok=True)
-        conf = self.rundir / "conf.db"
-        if not conf.exists():
-            run("ovsdb-tool", "create", conf, SCHEMA)
-        env = {"OVS_RUNDIR": str(self.rundir)}
-        database = ["ovsdb-server", str(conf), f"--remote=punix:{self.rundir}/db.sock"]
-        database += [f"--unixctl={self.rundir}/ovsdb-server.ctl", "-vconsole:warn"]
-        log = self.rundir / "ovs.log"
-        command = [*inside(self.namespace), *database]
-        processes.start(f"ovsdb-server of {self.namespace}", command, log, env, stands_for_hardware=True)
-        self._until_answers("ovsdb-server")
+        self.start_ovsdb(processes)
         run("ovs-vsctl", f"--db={self.db}", "--no-wait", "init")
         self.start_vswitchd(processes)
+
+    def start_ovsdb(self, processes: Processes) -> subprocess.Popen[bytes]:
+        databases = {"conf.db": SCHEMA, **self.beside}
+        for file, schema in databases.items():
+            if not (self.rundir / file).exists():
+                run("ovsdb-tool", "create", self.rundir / file, schema)
+        remotes = [f"--remote={remote}" for remote in (f"punix:{self.rundir}/db.sock", *self.remotes)]
+        command = [
+            *inside(self.namespace), "ovsdb-server", *(str(self.rundir / file) for file in databases), *remotes,
+            f"--unixctl={self.rundir}/ovsdb-server.ctl", "-vconsole:warn",
+        ]  # fmt: skip
+        env = {"OVS_RUNDIR": str(self.rundir)}
+        what = f"ovsdb-server of {self.namespace}"
+        started = processes.start(what, command, self.rundir / "ovs.log", env, stands_for_hardware=True)
+        self._until_answers("ovsdb-server")
+        return started
 
     def start_vswitchd(self, processes: Processes) -> subprocess.Popen[bytes]:
         # The kernel datapath would be shared by all namespaces' switches; --disable-system keeps out of it.
