@@ -1,0 +1,194 @@
+"""The rows of schema hardware_vtep: read into a snapshot, and written step by step within a transaction.
+
+Law: a port's bindings are changed VID by VID and only as they were when they were read, so that another hand's stay.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from isthmus.adapters.leaf.hwvtep.mirror import SOURCE_NODE
+from isthmus.adapters.leaf.hwvtep.snapshot import LogicalSwitch, PhysicalPort, PhysicalSwitch, Snapshot, Tunnel
+from isthmus.adapters.leaf.hwvtep.steps import Bind, MakeSwitch, RemoveSwitch, SetFlood, SetMac, Step, Unbind
+from isthmus.model.names import Mac, mac
+
+UNKNOWN_DST = "unknown-dst"
+ENCAPSULATION = "vxlan_over_ipv4"
+_MACS = ("Ucast_Macs_Remote", "Mcast_Macs_Remote", "Ucast_Macs_Local", "Mcast_Macs_Local")
+
+# What is followed: columns that must be there, and columns that older schemas lack.  Statistics are of no concern.
+COLUMNS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "Physical_Switch": (frozenset({"name", "ports", "tunnel_ips"}), frozenset({"tunnels", "switch_fault_status"})),
+    "Physical_Port": (frozenset({"name", "vlan_bindings"}), frozenset({"port_fault_status"})),
+    "Tunnel": (frozenset({"remote"}), frozenset({"bfd_params", "bfd_status"})),
+    "Logical_Switch": (frozenset({"name", "description", "tunnel_key"}), frozenset({"replication_mode"})),
+    "Ucast_Macs_Local": (frozenset({"MAC", "logical_switch"}), frozenset()),
+    "Ucast_Macs_Remote": (frozenset({"MAC", "logical_switch", "locator"}), frozenset()),
+    "Mcast_Macs_Remote": (frozenset({"MAC", "logical_switch", "locator_set"}), frozenset()),
+    "Physical_Locator_Set": (frozenset({"locators"}), frozenset()),
+    "Physical_Locator": (frozenset({"encapsulation_type", "dst_ip"}), frozenset({"tunnel_key"})),
+}
+
+
+def read(tables: Any) -> Snapshot:
+    """All of it."""
+    unicast: defaultdict[tuple[str, Mac], list[str]] = defaultdict(list)
+    for row in tables["Ucast_Macs_Remote"].rows.values():
+        for address in _mac(row):
+            unicast[row.logical_switch.name, address].append(_vtep(row.locator))
+    flood: defaultdict[str, set[str]] = defaultdict(set)
+    for row in tables["Mcast_Macs_Remote"].rows.values():
+        if row.MAC == UNKNOWN_DST:
+            flood[row.logical_switch.name].update(map(_vtep, row.locator_set.locators))
+    local = tables["Ucast_Macs_Local"].rows.values()
+    return Snapshot(
+        physical={row.name: _physical(row) for row in tables["Physical_Switch"].rows.values()},
+        logical={row.name: _logical(row) for row in tables["Logical_Switch"].rows.values()},
+        unicast={key: tuple(sorted(vteps)) for key, vteps in unicast.items()},
+        flood={name: frozenset(vteps) for name, vteps in flood.items()},
+        local=frozenset((row.logical_switch.name, address) for row in local for address in _mac(row)),
+        replicates="replication_mode" in tables["Logical_Switch"].columns,
+    )
+
+
+class Writer:
+    """Steps as rows of one transaction."""
+
+    def __init__(self, tables: Any, transaction: Any, switch: str, mark: str) -> None:
+        """`switch` is the physical switch whose ports are bound, `mark` the description of what we make."""
+        self._tables = tables
+        self._transaction = transaction
+        self._mark = mark
+        self._switches = {row.name: row for row in tables["Logical_Switch"].rows.values()}
+        self._locators = {_vtep(row): row for row in tables["Physical_Locator"].rows.values()}
+        owners = tables["Physical_Switch"].rows.values()
+        self._ports = {port.name: port for owner in owners if owner.name == switch for port in owner.ports}
+        self._unicast: defaultdict[tuple[str, Mac], list[Any]] = defaultdict(list)
+        self._flood: defaultdict[str, list[Any]] = defaultdict(list)
+        for row in tables["Ucast_Macs_Remote"].rows.values():
+            for address in _mac(row):
+                self._unicast[row.logical_switch.name, address].append(row)
+        for row in tables["Mcast_Macs_Remote"].rows.values():
+            if row.MAC == UNKNOWN_DST:
+                self._flood[row.logical_switch.name].append(row)
+
+    def write(self, step: Step) -> None:
+        """Add one step to the transaction."""
+        match step:
+            case MakeSwitch(name, vni):
+                self._make(name, int(vni))
+            case RemoveSwitch(name):
+                self._remove(name)
+            case Bind(port, vid, name):
+                self._port(port).setkey("vlan_bindings", int(vid), self._switches[name])
+            case Unbind(port, vid):
+                self._port(port).delkey("vlan_bindings", int(vid))
+            case SetFlood(name, vteps):
+                self._send(name, vteps)
+            case SetMac(name, address, vtep):
+                self._place(name, address, vtep)
+
+    def _make(self, name: str, vni: int) -> None:
+        row = self._switches.get(name)
+        if row is None:
+            row = self._switches[name] = self._transaction.insert(self._tables["Logical_Switch"])
+            row.name, row.description = name, self._mark
+        row.tunnel_key = [vni]
+        if "replication_mode" in self._tables["Logical_Switch"].columns:
+            row.replication_mode = [SOURCE_NODE]
+
+    def _remove(self, name: str) -> None:
+        row = self._switches.pop(name)
+        # What the leaf itself has seen there would hold it, and who knows what it has seen this very moment.
+        for table in _MACS:
+            where = [["logical_switch", "==", ["uuid", str(row.uuid)]]]
+            self._transaction.add_op({"op": "delete", "table": table, "where": where})
+        row.delete()
+
+    def _port(self, name: str) -> Any:
+        row = self._ports[name]
+        row.verify("vlan_bindings")
+        return row
+
+    def _send(self, name: str, vteps: frozenset[str]) -> None:
+        first, *rest = self._flood.get(name) or [None]
+        for row in rest:
+            row.delete()
+        if not vteps:
+            if first is not None:
+                first.delete()
+            return
+        if first is None:
+            first = self._transaction.insert(self._tables["Mcast_Macs_Remote"])
+            first.MAC, first.logical_switch = UNKNOWN_DST, self._switches[name]
+        # A set never changes: another one takes its place, and the old one goes with its last user.
+        located = self._transaction.insert(self._tables["Physical_Locator_Set"])
+        located.locators = [self._locator(vtep) for vtep in sorted(vteps)]
+        first.locator_set = located
+
+    def _place(self, name: str, address: Mac, vtep: str | None) -> None:
+        first, *rest = self._unicast.get((name, address)) or [None]
+        for row in rest:
+            row.delete()
+        if vtep is None:
+            if first is not None:
+                first.delete()
+            return
+        if first is None:
+            first = self._transaction.insert(self._tables["Ucast_Macs_Remote"])
+            first.MAC, first.logical_switch = address, self._switches[name]
+        first.locator = self._locator(vtep)
+
+    def _locator(self, vtep: str) -> Any:
+        """Locators are shared by all that lead to one VTEP."""
+        if vtep not in self._locators:
+            row = self._locators[vtep] = self._transaction.insert(self._tables["Physical_Locator"])
+            row.encapsulation_type, row.dst_ip = ENCAPSULATION, vtep
+        return self._locators[vtep]
+
+
+def _physical(row: Any) -> PhysicalSwitch:
+    return PhysicalSwitch(
+        name=row.name,
+        tunnel_ips=frozenset(row.tunnel_ips),
+        ports={port.name: _port(port) for port in row.ports},
+        faults=frozenset(getattr(row, "switch_fault_status", ())),
+        tunnels=tuple(map(_tunnel, getattr(row, "tunnels", ()))),
+    )
+
+
+def _port(row: Any) -> PhysicalPort:
+    bindings = {vid: switch.name for vid, switch in row.vlan_bindings.items()}
+    return PhysicalPort(bindings, frozenset(getattr(row, "port_fault_status", ())))
+
+
+def _tunnel(row: Any) -> Tunnel:
+    status, params = getattr(row, "bfd_status", {}), getattr(row, "bfd_params", {})
+    watched = "true" in (params.get("enable"), status.get("enabled"))
+    return Tunnel(row.remote.dst_ip, watched, status.get("state", ""), status.get("diagnostic", ""))
+
+
+def _logical(row: Any) -> LogicalSwitch:
+    mode = getattr(row, "replication_mode", ())
+    return LogicalSwitch(row.name, row.description, _one(row.tunnel_key), _one(mode) or "")
+
+
+def _vtep(row: Any) -> str:
+    """Where a locator leads.  One with a key of its own (schema 1.3 on) leads elsewhere than the switch's VNI does."""
+    key = _one(getattr(row, "tunnel_key", ()))
+    return str(row.dst_ip) if key is None else f"{row.dst_ip} key {key}"
+
+
+def _mac(row: Any) -> Iterator[Mac]:
+    """A row's MAC, unless it is none: nobody sends to that."""
+    try:
+        yield mac(row.MAC)
+    except ValueError:
+        return
+
+
+def _one(column: Iterable[Any]) -> Any:
+    """OVSDB writes an optional value as a list of none or one."""
+    return next(iter(column), None)
