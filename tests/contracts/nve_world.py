@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from isthmus.model.boundary import Target
 from isthmus.model.flow import Bridge, Flow, FlowPort, Goto, Match, Output, PopVid, SetVid, Tunnel
-from isthmus.model.nve import NveEntry
+from isthmus.model.names import LeafId, Mac
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey
 from isthmus.model.tags import Vid, Vni
 from lab.wire.clock import VirtualClock
+from lab.wire.leaf import WireLeaf
 from lab.wire.ovs import WireOvs
+from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
 
 
@@ -29,8 +32,17 @@ class NveWorld(Protocol):
         """The same NVE as a second reader sees it, one that has never written."""
         ...
 
+    @property
+    def builds(self) -> bool:
+        """Its frame is ours to build, and goes when it restarts."""
+        ...
+
     def entry(self, number: int) -> NveEntry:
         """One of any number of different entries."""
+        ...
+
+    def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
+        """How these read, all of them and nothing else being there."""
         ...
 
     def altered(self, entry: NveEntry) -> NveEntry:
@@ -46,8 +58,22 @@ class NveWorld(Protocol):
         ...
 
 
+class LeafWorld(NveWorld, Protocol):
+    """A leaf switch, on which somebody else has networks too."""
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """Another hand binds a VID to a network of its own, on every port of ours."""
+        ...
+
+
 class OvsEntries:
     """Entries of an OVS appliance: in both bridges, for several networks."""
+
+    builds = True
+
+    def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
+        """As they were learnt."""
+        return set(entries)
 
     def entry(self, number: int) -> Flow:
         """A flow."""
@@ -62,6 +88,43 @@ class OvsEntries:
         """The same match, otherwise dealt with."""
         assert isinstance(entry, Flow)
         return Flow(entry.bridge, entry.table, entry.priority, entry.match, (Goto(22),), entry.vni)
+
+
+class LeafEntries:
+    """Entries of a leaf: several of each kind, for several networks."""
+
+    builds = False
+
+    def entry(self, number: int) -> NveEntry:
+        """By turns where a MAC is, what a VID means, and where frames for all go."""
+        vni, mac = Vni(5000 + number // 2), Mac(f"00:50:56:00:00:{number:02x}")
+        kinds = (
+            LeafUnicast(vni, mac, f"192.0.2.{10 + number % 4}"),
+            LeafBinding(Vid(11 + number), vni),
+            LeafFlood(Vni(6000 + number), frozenset({"192.0.2.10", f"192.0.2.{11 + number}"})),
+        )
+        return kinds[number % 3]
+
+    def altered(self, entry: NveEntry) -> NveEntry:
+        """The MAC is elsewhere; the VID means another network; the frames go to others."""
+        match entry:
+            case LeafUnicast(vni, mac):
+                return LeafUnicast(vni, mac, "192.0.2.99")
+            case LeafBinding(vid):
+                return LeafBinding(vid, Vni(7000))
+            case LeafFlood(vni):
+                return LeafFlood(vni, frozenset({"192.0.2.98", "192.0.2.99"}))
+        raise AssertionError(entry)
+
+    def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
+        """A network that has anything has a flood list, if an empty one."""
+        known: dict[NveKey, NveEntry] = {}
+        for entry in entries:
+            assert isinstance(entry, LeafBinding | LeafFlood | LeafUnicast)
+            flood = LeafFlood(entry.vni, frozenset())
+            known.setdefault(flood.key, flood)
+            known[entry.key] = entry
+        return set(known.values())
 
 
 @dataclass(slots=True)
@@ -100,6 +163,68 @@ class RealOvsWorld(OvsEntries):
     def start(self) -> None:
         """A new ovs-vswitchd on the same database."""
         self.appliance.start_vswitchd()
+
+
+@dataclass(slots=True)
+class WireLeafWorld(LeafEntries):
+    """The in-memory leaf of the lab."""
+
+    target: WireLeaf = field(default_factory=lambda: WireLeaf(LeafId("leaf1"), "192.0.2.1", [], VirtualClock()))
+
+    @property
+    def other(self) -> Target:
+        """In memory there is one view."""
+        return self.target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """It is there."""
+        self.target.foreign[vid] = vni
+
+    def stop(self) -> None:
+        """Unreachable."""
+        self.target.faults.down = True
+
+    def start(self) -> None:
+        """Another switch in its place."""
+        self.target.restart()
+        self.target.faults.heal()
+
+
+@dataclass(slots=True)
+class RealVtepWorld(LeafEntries):
+    """ovsdb-server with the schema of VTEPs."""
+
+    leaf: TestLeaf
+    target: Target
+    other: Target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """By vtep-ctl."""
+        name = f"by-hand-{int(vni)}"
+        self.leaf.ctl("add-ls", name, "--", "set", "Logical_Switch", name, f"tunnel_key={int(vni)}")
+        for port in PORTS:
+            self.leaf.ctl("bind-ls", "leaf1", port, str(int(vid)), name)
+
+    def stop(self) -> None:
+        """ovsdb-server is killed."""
+        self.leaf.stop()
+
+    def start(self) -> None:
+        """Another switch in its place: one that comes back keeps its database."""
+        self.leaf.replace()
+
+
+@contextmanager
+def wire_leaf() -> Iterator[LeafWorld]:
+    """In memory."""
+    yield WireLeafWorld()
+
+
+@contextmanager
+def real_vtep() -> Iterator[LeafWorld]:
+    """For real: needs root and Open vSwitch's VTEP schema."""
+    with leaf() as made:
+        yield RealVtepWorld(made, made.target(), made.target())
 
 
 @contextmanager
