@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget, TlsFiles
+from isthmus.adapters.leaf.hwvtep.steps import Draft, Step
 from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import HostId, LeafId, Mac
@@ -259,6 +260,32 @@ def test_writers_on_other_vids_of_the_same_ports_do_not_undo_each_other(switch: 
     theirs = [int(line.split()[0]) for line in bound if "storage" in line]
     assert theirs == list(range(3001, 3001 + len(theirs)))
     assert len(theirs) > 3
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (("bind-ls", "leaf1", "swp1", "101", "storage"), "VID 101 of port swp1"),
+        (("set", "Logical_Switch", "storage", "tunnel_key=5000"), "VNI 5000 is taken"),
+    ],
+    ids=["a VID", "a VNI"],
+)
+def test_what_another_hand_takes_in_the_last_moment_is_its_own(
+    switch: TestLeaf, monkeypatch: pytest.MonkeyPatch, harm: tuple[str, ...], told: str
+) -> None:
+    """When what we write has been worked out from what the leaf held, and is not written yet."""
+    switch.ctl("add-ls", "storage", "--", "set", "Logical_Switch", "storage", "tunnel_key=7000")
+    target, worked_out, times = switch.target(), Draft.steps, iter([True, False])
+
+    def interrupted(draft: Draft) -> tuple[Step, ...]:
+        if next(times):
+            switch.ctl(*harm)
+        return worked_out(draft)
+
+    monkeypatch.setattr(Draft, "steps", interrupted)
+    assert told in refused(target, Learn(NETWORK))
+    assert switch.ctl("list-ls") == ["storage"]
+    assert held(target) == set()
 
 
 def test_a_mac_that_the_leaf_has_just_seen_is_not_led_away_until_the_world_was_read_again(switch: TestLeaf) -> None:

@@ -1,6 +1,7 @@
 """The rows of schema hardware_vtep: read into a snapshot, and written step by step within a transaction.
 
-Law: a port's bindings are changed VID by VID and only as they were when they were read, so that another hand's stay.
+Law: whatever another hand does meanwhile, a VID that it bound stays bound, and a VNI that it took is not taken twice:
+then nothing is written, and the transaction is worked out anew.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class Writer:
             row = self._switches[name] = self._transaction.insert(self._tables["Logical_Switch"])
             row.name, row.description = name, self._mark
         row.tunnel_key = [vni]
+        alone = {"op": "wait", "timeout": 0, "table": "Logical_Switch", "until": "==", "columns": ["name"]}
+        self._transaction.add_op({**alone, "where": [["tunnel_key", "==", vni]], "rows": [{"name": name}]})
         if "replication_mode" in self._tables["Logical_Switch"].columns:
             row.replication_mode = [SOURCE_NODE]
 

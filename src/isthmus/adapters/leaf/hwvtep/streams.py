@@ -26,19 +26,19 @@ class Wires:
     def __init__(self, settings: HwvtepSettings) -> None:
         self._settings = settings
         self._place = settings.place
-        self._context = _context(settings.tls, serves=self._place.waits) if self._place.secured else None
         self._listening: socket.socket | None = None
 
     def connect(self, patience: float) -> Stream:
         """A new connection.  Raises Retry if there is none within `patience` seconds."""
-        deadline = time.monotonic() + patience
+        deadline, tls = time.monotonic() + patience, self._settings.tls
+        context = _context(tls, serves=self._place.waits) if tls and self._place.secured else None
         while True:
             try:
                 wire = self._accept(deadline) if self._place.waits else _dial(self._place, patience)
             except OSError as fault:
                 raise Retry(f"OVSDB at {self._settings.target} cannot be reached: {_reason(fault)}") from fault
             try:
-                return self._ready(wire, deadline)
+                return self._ready(wire, context, deadline)
             except OSError as fault:
                 wire.close()
                 if not self._place.waits or time.monotonic() > deadline:
@@ -71,14 +71,14 @@ class Wires:
             raise OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
         return newest
 
-    def _ready(self, wire: socket.socket, deadline: float) -> Stream:
+    def _ready(self, wire: socket.socket, context: ssl.SSLContext | None, deadline: float) -> Stream:
         if wire.family != socket.AF_UNIX:
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._context is None:
+        if context is None:
             wire.setblocking(False)
             return Stream(wire, self._settings.target, 0)
         wire.settimeout(max(0.1, deadline - time.monotonic()))
-        secured = self._context.wrap_socket(wire, server_side=self._place.waits)
+        secured = context.wrap_socket(wire, server_side=self._place.waits)
         secured.setblocking(False)
         return SSLStream(secured, self._settings.target, 0)
 
@@ -107,8 +107,8 @@ def _listen(place: Place, target: str) -> socket.socket:
     return listening
 
 
-def _context(tls: TlsFiles | None, *, serves: bool) -> ssl.SSLContext:
-    assert tls is not None  # HwvtepSettings has seen to it
+def _context(tls: TlsFiles, *, serves: bool) -> ssl.SSLContext:
+    """Made anew for each connection, so that renewed certificates are taken up."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if serves else ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
