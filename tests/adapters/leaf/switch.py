@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +115,6 @@ def leaf(*remotes: str) -> Iterator[TestLeaf]:
             target.close()
     finally:
         state.take_down()
-        shutil.rmtree(state.directory, ignore_errors=True)
 
 
 def apply(target: HwvtepTarget, *actions: BuildNve | Learn | Forget) -> list[Result]:

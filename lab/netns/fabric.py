@@ -1,0 +1,107 @@
+"""Leaf switches around a spine, hosts below them, VMs on the hosts: a VXLAN overlay whose VTEPs are the leaves.
+
+    VM eth0 === [host's switch: a VID on the VM's port, all VIDs on the uplink] === swp1 [leaf] fabric0 === [spine]
+
+Who tells the leaves what a VID means is not this file's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lab.netns import namespace
+from lab.netns.guest import Guest
+from lab.netns.leaf import UPLINK, Leaf
+from lab.netns.ovs import OpenVswitch, in_order
+from lab.netns.state import WorldState
+
+MTU = 1600
+GUEST_MTU = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a VM is plugged in: the host at a port of a leaf, and the VID it wears there."""
+
+    leaf: str
+    port: str
+    vid: int
+
+
+@dataclass(slots=True)
+class Fabric:
+    """`ovs` is the Open vSwitch of all hosts: a bridge for each, and no way from one to another but by the leaves."""
+
+    state: WorldState
+    leaves: Mapping[str, Leaf]
+    ovs: OpenVswitch
+    guests: dict[str, Guest] = field(default_factory=dict)
+    spots: dict[str, Spot] = field(default_factory=dict)
+
+    @classmethod
+    def up(cls, state: WorldState, leaves: Mapping[str, Sequence[str]]) -> Fabric:
+        """Bring up these leaves, each with a host at each of these ports."""
+        hosts = OpenVswitch(f"{state.prefix}hosts", state.directory / "hosts")
+        made = cls(
+            state,
+            {
+                name: Leaf.at(name, f"192.0.2.{number}/24", ports, f"{state.prefix}{name}", state.directory / name)
+                for number, (name, ports) in enumerate(leaves.items(), start=1)
+            },
+            hosts,
+        )
+        for where in (made.spine, hosts.namespace, *(leaf.ovs.namespace for leaf in made.leaves.values())):
+            namespace.add(where, speaks_ipv6=False)
+        namespace.ip(made.spine, ["link add spine type bridge forward_delay 0", "link set spine up"])
+        hosts.start(state.processes)
+        for leaf in made.leaves.values():
+            made._cable(leaf.ovs.namespace, UPLINK, made.spine, leaf.name)
+            namespace.ip(made.spine, [f"link set {leaf.name} master spine"])
+            for port in leaf.ports:
+                made._add_host(leaf, port)
+            leaf.boot(state.processes)
+        return made
+
+    @property
+    def spine(self) -> str:
+        """The namespace of the network between the leaves."""
+        return f"{self.state.prefix}spine"
+
+    def boot(self, name: str, spot: Spot, address: str) -> Guest:
+        """A VM with one NIC."""
+        number, where = len(self.guests) + 1, f"{self.state.prefix}{name}"
+        namespace.add(where)
+        mac = f"00:50:56:00:01:{number:02x}"
+        self._cable(self.ovs.namespace, f"vm{number}", where, "eth0")
+        namespace.ip(where, [f"link set eth0 address {mac} mtu {GUEST_MTU}", f"addr add {address} dev eth0"])
+        guest = self.guests[name] = Guest(name, where, "eth0", mac)
+        self.plug(name, spot)
+        return guest
+
+    def plug(self, name: str, spot: Spot) -> None:
+        """Plug a VM in; out of where it was, if it was anywhere."""
+        interface = f"vm{list(self.guests).index(name) + 1}"
+        self.ovs.vsctl(*in_order([
+            ["--if-exists", "del-port", interface],
+            ["add-port", bridge_of(spot.leaf, spot.port), interface], ["set", "port", interface, f"tag={spot.vid}"],
+        ]))  # fmt: skip
+        self.spots[name] = spot
+
+    def _add_host(self, leaf: Leaf, port: str) -> None:
+        bridge = bridge_of(leaf.name, port)
+        self._cable(leaf.ovs.namespace, port, self.ovs.namespace, f"{bridge}u")
+        self.ovs.vsctl(*in_order([
+            ["add-br", bridge], ["set", "bridge", bridge, "datapath_type=netdev"], ["add-port", bridge, f"{bridge}u"],
+        ]))  # fmt: skip
+
+    def _cable(self, here: str, near: str, there: str, far: str) -> None:
+        namespace.ip(here, [f"link add {near} mtu {MTU} type veth peer name {far} netns {there} mtu {MTU}"])
+        for where, interface in ((here, near), (there, far)):
+            namespace.plain_frames_only(where, interface)
+            namespace.ip(where, [f"link set {interface} up"])
+
+
+def bridge_of(leaf: str, port: str) -> str:
+    """The switch of the host at a port of a leaf."""
+    return f"{leaf[-6:]}{port[-6:]}"
