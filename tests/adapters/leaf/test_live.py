@@ -14,7 +14,8 @@ import pytest
 from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget, TlsFiles
 from isthmus.adapters.leaf.hwvtep.steps import Draft, Step
 from isthmus.model.change import Change, Forget, Learn, Outcome
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
+from isthmus.model.flow import Bridge, Flow, Match
 from isthmus.model.names import HostId, LeafId, Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry
 from isthmus.model.tags import Vid, VidSet, Vni
@@ -150,7 +151,7 @@ def test_a_switch_that_comes_back_has_kept_everything(switch: TestLeaf) -> None:
     target = switch.target()
     learn(target, *NETWORK)
     switch.stop()
-    with pytest.raises(Retry, match="cannot be reached"):
+    with pytest.raises(Unreachable, match="cannot be reached"):
         target.observe()
     switch.start()
     assert held(target) == set(NETWORK)
@@ -383,10 +384,10 @@ def test_a_leaf_that_hangs_is_unknown_within_the_time_it_is_given(switch: TestLe
     try:
         for _ in range(2):
             began = time.monotonic()
-            with pytest.raises(Retry):
+            with pytest.raises(Unreachable):
                 target.observe()
             [result] = apply(target, Forget(NETWORK))
-            assert result.outcome is Outcome.RETRY
+            assert result.outcome is Outcome.UNREACHABLE
             assert time.monotonic() - began < 6
     finally:
         switch.thaw()
@@ -583,6 +584,12 @@ def test_a_change_that_the_server_rejects_stands_alone(switch: TestLeaf) -> None
     ]
     assert "referential integrity violation" in results[2].detail
     assert held(target) == set(networks[2])
+
+
+def test_an_entry_of_another_kind_of_nve_is_a_bug_and_no_fault_of_the_leafs(switch: TestLeaf) -> None:
+    flow = Flow(Bridge.INT, 0, 1, Match(), ())
+    with pytest.raises(TypeError, match="a leaf holds no Flow"):
+        apply(switch.target(), Learn((flow,)))
 
 
 def test_nothing_runs_on_after_close(switch: TestLeaf) -> None:

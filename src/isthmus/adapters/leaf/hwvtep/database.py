@@ -22,19 +22,22 @@ from ovs.jsonrpc import Connection as Rpc
 from ovs.jsonrpc import Message, Session
 from ovsdbapp.backend.ovs_idl import connection as idl_connection
 from ovsdbapp.backend.ovs_idl.transaction import Transaction
+from ovsdbapp.exceptions import TimeoutException
 
 from isthmus.adapters.leaf.hwvtep import rows
 from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings
 from isthmus.adapters.leaf.hwvtep.snapshot import Snapshot
 from isthmus.adapters.leaf.hwvtep.steps import Draft
 from isthmus.adapters.leaf.hwvtep.streams import Wires
-from isthmus.model.change import Change, Outcome, Result
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.names import Mac
 
 logging.getLogger("ovsdbapp").setLevel(logging.CRITICAL)  # what it reports is raised here, and shown once
 
 SCHEMA = "hardware_vtep"
+WRITTEN_AT_ONCE = 2000
+"""Entries in one transaction: it must be made within the time that an answer is given (ovsdb-server 3.1: 0.5 s)."""
 Known = frozenset[tuple[str, Mac]]
 
 
@@ -54,26 +57,27 @@ class Database:
         return self._link is not None and self._link.alive
 
     def snapshot(self) -> Snapshot:
-        """All that is of interest.  Raises Retry if the server does not answer, Refused if it is no VTEP's."""
+        """All that is of interest.  Raises Unreachable if there is no answer, Refused if it is no VTEP's."""
         link = self._connected()
         link.run(_Barrier())
-        return link.known()
+        return link.contents().snapshot
 
     def glance(self, patience: float) -> Snapshot:
         """What the connection knows by now, free of a question.  Raises as `snapshot` does if there is none."""
-        return self._connected(patience).known()
+        return self._connected(patience).contents().snapshot
 
     def claim(self) -> None:
         """Become the one writer of our part of this leaf in any process.  Raises Refused if another is."""
         self._connected().claim()
 
     def commit(self, changes: Sequence[Change], known: Known) -> list[Result]:
-        """Make changes, all in one transaction; if the server rejects that, halve until what it rejects stands alone.
+        """Make changes, many in a transaction.  One that the server rejects is halved until the culprit stands alone.
 
         `known`: the MACs that the leaf was seen to have below itself when they were thought out.
         """
-        if not changes:
-            return []
+        return [result for batch in _batches(changes) for result in self._commit(batch, known)]
+
+    def _commit(self, changes: Sequence[Change], known: Known) -> list[Result]:
         link = self._connected()
         link.claim()
         writing = _Writing(self._settings, link, changes, known)
@@ -82,7 +86,7 @@ class Database:
         except Rejected as fault:
             middle = len(changes) // 2
             if middle:
-                return self.commit(changes[:middle], known) + self.commit(changes[middle:], known)
+                return self._commit(changes[:middle], known) + self._commit(changes[middle:], known)
             return [Result(changes[0], Outcome.RETRY, str(fault))]
         return writing.results
 
@@ -100,7 +104,7 @@ class Database:
                 return link
             self._hang_up()
             if self._closed:
-                raise Retry(f"the connection to {self._settings.target} was closed")
+                raise Unreachable(f"the connection to {self._settings.target} was closed")
             self._link = link = _Link(self._settings, self._wires.connect(patience or self._settings.timeout))
             return link
 
@@ -108,6 +112,19 @@ class Database:
         if self._link is not None:
             self._link.close()
             self._link = None
+
+
+def _batches(changes: Sequence[Change]) -> Iterator[list[Change]]:
+    batch: list[Change] = []
+    size = 0
+    for change in changes:
+        batch.append(change)
+        size += len(change.action.entries) if isinstance(change.action, Learn | Forget) else 1
+        if size >= WRITTEN_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 class Rejected(Retry):
@@ -134,16 +151,16 @@ class _Link:
         except (Retry, Refused):
             rpc.close()
             raise
-        except Exception as fault:  # the library has no class of its own for a server that falls silent
+        except TimeoutException as fault:
             rpc.close()
-            raise Retry(f"OVSDB at {settings.target} fell silent: {fault or type(fault).__name__}") from fault
-        self._seen: tuple[int, Snapshot] | None = None
+            raise Unreachable(f"OVSDB at {settings.target} did not tell what it holds in time") from fault
+        self._seen: tuple[int, rows.Rows] | None = None
 
     @property
     def alive(self) -> bool:
         return bool(self.idl.state == Idl.IDL_S_MONITORING and self.idl._session.is_connected())
 
-    def known(self) -> Snapshot:
+    def contents(self) -> rows.Rows:
         with self._held():
             now = self.idl.change_seqno
             if self._seen is None or self._seen[0] != now:
@@ -169,12 +186,10 @@ class _Link:
         transaction.add(command)
         try:
             transaction.commit()
-        except (Retry, Refused):
-            raise
+        except TimeoutException as fault:  # a RuntimeError too
+            raise Unreachable(f"OVSDB at {self._settings.target} did not answer in time") from fault
         except RuntimeError as fault:  # all that the library raises for an answer that is not the wished one
             raise Rejected(f"OVSDB at {self._settings.target}: {fault}") from fault
-        except Exception as fault:  # and for none: several classes, by version
-            raise Retry(f"OVSDB at {self._settings.target} did not answer: {fault or type(fault).__name__}") from fault
 
     def close(self) -> None:
         self._connection.stop(self._settings.timeout)
@@ -183,7 +198,7 @@ class _Link:
     def _held(self) -> Iterator[None]:
         """Have the connection to ourselves.  Its thread may be waiting for a server that hangs; we wait no longer."""
         if not self._connection.lock.acquire(timeout=self._settings.timeout):
-            raise Retry(f"OVSDB at {self._settings.target} did not answer in time")
+            raise Unreachable(f"OVSDB at {self._settings.target} did not answer in time")
         try:
             yield
         finally:
@@ -193,7 +208,7 @@ class _Link:
         deadline = time.monotonic() + self._settings.timeout
         while not done():
             if time.monotonic() > deadline or not self.alive:
-                raise Retry(f"OVSDB at {self._settings.target} did not answer the request for {what}")
+                raise Unreachable(f"OVSDB at {self._settings.target} did not answer the request for {what}")
             time.sleep(0.005)
 
 
@@ -218,13 +233,14 @@ class _Writing:
         self._settings = settings
         self._link = link
         self._changes = changes
-        self._known = known
+        self._local = known
         self.results: list[Result] = []
 
     def run_idl(self, transaction: Any) -> None:
-        draft = Draft(self._link.known(), self._settings, self._known)
+        known = self._link.contents()
+        draft = Draft(known.snapshot, self._settings, self._local)
         self.results = [draft.take(change) for change in self._changes]
-        writer = rows.Writer(self._link.idl.tables, transaction, draft.switch, self._settings.mark)
+        writer = rows.Writer(self._link.idl.tables, known, transaction, draft.switch, self._settings.mark)
         for step in draft.steps():
             writer.write(step)
 
@@ -250,7 +266,7 @@ def _helper(schema: Any, settings: HwvtepSettings) -> SchemaHelper:
         there = {name: frozenset(table["columns"]) for name, table in tables.items()}
         helper = SchemaHelper(None, schema)
     except (KeyError, TypeError, ovs.db.error.Error) as fault:
-        raise Retry(f"OVSDB at {settings.target} tells a schema that is none: {fault}") from fault
+        raise Unreachable(f"OVSDB at {settings.target} tells a schema that is none: {fault}") from fault
     for table, columns in rows.COLUMNS.items():
         needed, wished = columns
         missing = sorted(needed - there.get(table, frozenset()))
@@ -272,9 +288,9 @@ def _ask(rpc: Any, method: str, params: list[str], deadline: float, settings: Hw
         if message is not None and message.type == Message.T_REQUEST and message.method == "echo":
             rpc.send(Message.create_reply(message.params, message.id))
         if error not in (0, errno.EAGAIN):
-            raise Retry(f"OVSDB at {settings.target} hung up")
+            raise Unreachable(f"OVSDB at {settings.target} hung up")
         if time.monotonic() > deadline:
-            raise Retry(f"OVSDB at {settings.target} did not answer")
+            raise Unreachable(f"OVSDB at {settings.target} did not answer")
         if message is None:
             poller = ovs.poller.Poller()
             rpc.wait(poller)

@@ -7,7 +7,8 @@ then nothing is written, and the transaction is worked out anew.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from isthmus.adapters.leaf.hwvtep.mirror import SOURCE_NODE
@@ -33,47 +34,64 @@ COLUMNS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 }
 
 
-def read(tables: Any) -> Snapshot:
-    """All of it."""
-    unicast: defaultdict[tuple[str, Mac], list[str]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a database holds at one moment, and the rows that hold it; these are good until it changes."""
+
+    snapshot: Snapshot
+    switches: Mapping[str, Any]
+    locators: Mapping[str, Any]
+    ports: Mapping[tuple[str, str], Any]
+    unicast: Mapping[tuple[str, Mac], Sequence[Any]]
+    flood: Mapping[str, Sequence[Any]]
+
+
+def read(tables: Any) -> Rows:
+    """All of it.  A value is taken from a row but once: the library makes it anew each time."""
+    switches = {row.name: row for row in tables["Logical_Switch"].rows.values()}
+    names = {row.uuid: name for name, row in switches.items()}
+    vteps = {row.uuid: _vtep(row) for row in tables["Physical_Locator"].rows.values()}
+    unicast: defaultdict[tuple[str, Mac], list[Any]] = defaultdict(list)
+    places: defaultdict[tuple[str, Mac], list[str]] = defaultdict(list)
     for row in tables["Ucast_Macs_Remote"].rows.values():
         for address in _mac(row):
-            unicast[row.logical_switch.name, address].append(_vtep(row.locator))
-    flood: defaultdict[str, set[str]] = defaultdict(set)
+            key = names[row.logical_switch.uuid], address
+            unicast[key].append(row)
+            places[key].append(vteps[row.locator.uuid])
+    flood: defaultdict[str, list[Any]] = defaultdict(list)
     for row in tables["Mcast_Macs_Remote"].rows.values():
         if row.MAC == UNKNOWN_DST:
-            flood[row.logical_switch.name].update(map(_vtep, row.locator_set.locators))
+            flood[names[row.logical_switch.uuid]].append(row)
+    owners = tables["Physical_Switch"].rows.values()
     local = tables["Ucast_Macs_Local"].rows.values()
-    return Snapshot(
-        physical={row.name: _physical(row) for row in tables["Physical_Switch"].rows.values()},
-        logical={row.name: _logical(row) for row in tables["Logical_Switch"].rows.values()},
-        unicast={key: tuple(sorted(vteps)) for key, vteps in unicast.items()},
-        flood={name: frozenset(vteps) for name, vteps in flood.items()},
-        local=frozenset((row.logical_switch.name, address) for row in local for address in _mac(row)),
+    snapshot = Snapshot(
+        physical={row.name: _physical(row, names) for row in owners},
+        logical={name: _logical(name, row) for name, row in switches.items()},
+        unicast={key: tuple(sorted(found)) for key, found in places.items()},
+        flood={
+            name: frozenset(vteps[locator.uuid] for row in rows for locator in row.locator_set.locators)
+            for name, rows in flood.items()
+        },
+        local=frozenset((names[row.logical_switch.uuid], address) for row in local for address in _mac(row)),
         replicates="replication_mode" in tables["Logical_Switch"].columns,
     )
+    locators = {vteps[row.uuid]: row for row in tables["Physical_Locator"].rows.values()}
+    ports = {(row.name, port.name): port for row in owners for port in row.ports}
+    return Rows(snapshot, switches, locators, ports, unicast, flood)
 
 
 class Writer:
     """Steps as rows of one transaction."""
 
-    def __init__(self, tables: Any, transaction: Any, switch: str, mark: str) -> None:
+    def __init__(self, tables: Any, rows: Rows, transaction: Any, switch: str, mark: str) -> None:
         """`switch` is the physical switch whose ports are bound, `mark` the description of what we make."""
         self._tables = tables
+        self._rows = rows
         self._transaction = transaction
+        self._switch = switch
         self._mark = mark
-        self._switches = {row.name: row for row in tables["Logical_Switch"].rows.values()}
-        self._locators = {_vtep(row): row for row in tables["Physical_Locator"].rows.values()}
-        owners = tables["Physical_Switch"].rows.values()
-        self._ports = {port.name: port for owner in owners if owner.name == switch for port in owner.ports}
-        self._unicast: defaultdict[tuple[str, Mac], list[Any]] = defaultdict(list)
-        self._flood: defaultdict[str, list[Any]] = defaultdict(list)
-        for row in tables["Ucast_Macs_Remote"].rows.values():
-            for address in _mac(row):
-                self._unicast[row.logical_switch.name, address].append(row)
-        for row in tables["Mcast_Macs_Remote"].rows.values():
-            if row.MAC == UNKNOWN_DST:
-                self._flood[row.logical_switch.name].append(row)
+        self._switches = dict(rows.switches)
+        self._locators = dict(rows.locators)
 
     def write(self, step: Step) -> None:
         """Add one step to the transaction."""
@@ -111,12 +129,12 @@ class Writer:
         row.delete()
 
     def _port(self, name: str) -> Any:
-        row = self._ports[name]
+        row = self._rows.ports[self._switch, name]
         row.verify("vlan_bindings")
         return row
 
     def _send(self, name: str, vteps: frozenset[str]) -> None:
-        first, *rest = self._flood.get(name) or [None]
+        first, *rest = self._rows.flood.get(name) or [None]
         for row in rest:
             row.delete()
         if not vteps:
@@ -132,7 +150,7 @@ class Writer:
         first.locator_set = located
 
     def _place(self, name: str, address: Mac, vtep: str | None) -> None:
-        first, *rest = self._unicast.get((name, address)) or [None]
+        first, *rest = self._rows.unicast.get((name, address)) or [None]
         for row in rest:
             row.delete()
         if vtep is None:
@@ -152,18 +170,18 @@ class Writer:
         return self._locators[vtep]
 
 
-def _physical(row: Any) -> PhysicalSwitch:
+def _physical(row: Any, names: Mapping[Any, str]) -> PhysicalSwitch:
     return PhysicalSwitch(
         name=row.name,
         tunnel_ips=frozenset(row.tunnel_ips),
-        ports={port.name: _port(port) for port in row.ports},
+        ports={port.name: _port(port, names) for port in row.ports},
         faults=frozenset(getattr(row, "switch_fault_status", ())),
         tunnels=tuple(map(_tunnel, getattr(row, "tunnels", ()))),
     )
 
 
-def _port(row: Any) -> PhysicalPort:
-    bindings = {vid: switch.name for vid, switch in row.vlan_bindings.items()}
+def _port(row: Any, names: Mapping[Any, str]) -> PhysicalPort:
+    bindings = {vid: names[switch.uuid] for vid, switch in row.vlan_bindings.items()}
     return PhysicalPort(bindings, frozenset(getattr(row, "port_fault_status", ())))
 
 
@@ -173,9 +191,9 @@ def _tunnel(row: Any) -> Tunnel:
     return Tunnel(row.remote.dst_ip, watched, status.get("state", ""), status.get("diagnostic", ""))
 
 
-def _logical(row: Any) -> LogicalSwitch:
+def _logical(name: str, row: Any) -> LogicalSwitch:
     mode = getattr(row, "replication_mode", ())
-    return LogicalSwitch(row.name, row.description, _one(row.tunnel_key), _one(mode) or "")
+    return LogicalSwitch(name, row.description, _one(row.tunnel_key), _one(mode) or "")
 
 
 def _vtep(row: Any) -> str:

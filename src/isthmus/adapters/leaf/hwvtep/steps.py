@@ -158,10 +158,8 @@ class Draft:
                     return Result(change, Outcome.DONE)
                 case other:
                     raise TypeError(f"a leaf knows no {type(other).__name__}")
-        except Refused as fault:
-            return Result(change, Outcome.REFUSED, str(fault))
-        except Retry as fault:
-            return Result(change, Outcome.RETRY, str(fault))
+        except (Retry, Refused) as fault:
+            return Result.failed(change, fault)
         return Result(change, outcome, "; ".join(why)) if why else Result(change, Outcome.DONE)
 
     def steps(self) -> tuple[Step, ...]:

@@ -17,7 +17,7 @@ import time
 from ovs.stream import SSLStream, Stream
 
 from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings, Place, TlsFiles
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Unreachable
 
 
 class Wires:
@@ -29,20 +29,20 @@ class Wires:
         self._listening: socket.socket | None = None
 
     def connect(self, patience: float) -> Stream:
-        """A new connection.  Raises Retry if there is none within `patience` seconds."""
+        """A new connection.  Raises Unreachable if there is none within `patience` seconds."""
         deadline, tls = time.monotonic() + patience, self._settings.tls
         context = _context(tls, serves=self._place.waits) if tls and self._place.secured else None
         while True:
             try:
                 wire = self._accept(deadline) if self._place.waits else _dial(self._place, patience)
             except OSError as fault:
-                raise Retry(f"OVSDB at {self._settings.target} cannot be reached: {_reason(fault)}") from fault
+                raise Unreachable(f"OVSDB at {self._settings.target} cannot be reached: {_reason(fault)}") from fault
             try:
                 return self._ready(wire, context, deadline)
             except OSError as fault:
                 wire.close()
                 if not self._place.waits or time.monotonic() > deadline:
-                    raise Retry(f"OVSDB at {self._settings.target}: {_reason(fault)}") from fault
+                    raise Unreachable(f"OVSDB at {self._settings.target}: {_reason(fault)}") from fault
 
     def close(self) -> None:
         """Stop listening."""
@@ -56,7 +56,7 @@ class Wires:
             self._listening = _listen(self._place, self._settings.target)
         left = max(0.0, deadline - time.monotonic())
         if not select.select([self._listening], [], [], left)[0]:
-            raise Retry(
+            raise Unreachable(
                 f"the switch of {self._settings.target} has not dialled in: is this its manager "
                 "(vtep-ctl set-manager tcp:ADDRESS:PORT or ssl:ADDRESS:PORT)?"
             )

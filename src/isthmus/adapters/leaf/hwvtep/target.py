@@ -15,7 +15,7 @@ from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings
 from isthmus.adapters.leaf.hwvtep.snapshot import Snapshot, Tunnel
 from isthmus.adapters.leaf.hwvtep.watch import Watch
 from isthmus.model.boundary import Wake
-from isthmus.model.change import Change, Outcome, Result
+from isthmus.model.change import Change, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import HostId, LeafId
 from isthmus.model.observed import NveMirror, TargetId
@@ -41,7 +41,8 @@ class HwvtepTarget:
         self._database = Database(settings)
         self._watch: Watch | None = None
         self._last: Snapshot | None = None
-        """As it was last observed."""
+        """As it was last observed, and what was ours in it."""
+        self._seen: NveMirror | None = None
 
     @property
     def id(self) -> TargetId:
@@ -53,19 +54,18 @@ class HwvtepTarget:
         if self._keeps:
             self._database.claim()
         snapshot = self._database.snapshot()
-        seen = mirror.mirror(self.id, snapshot, self._settings)
-        self._last = snapshot
-        return seen
+        if self._seen is None or snapshot is not self._last:
+            self._seen = mirror.mirror(self.id, snapshot, self._settings)
+            self._last = snapshot
+        return self._seen
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
-        """All changes in one transaction, or as few as the server accepts."""
+        """All changes in one transaction, or in as few as the server takes."""
         known = self._last.local if self._last is not None else frozenset()
         try:
             return self._database.commit(changes, known)
-        except Refused as fault:
-            return [Result(change, Outcome.REFUSED, str(fault)) for change in changes]
-        except Retry as fault:
-            return [Result(change, Outcome.RETRY, str(fault)) for change in changes]
+        except (Retry, Refused) as fault:
+            return [Result.failed(change, fault) for change in changes]
 
     def findings(self) -> Sequence[finding.HwvtepFinding]:
         """What is not as configured, or not well.  Needs no lock.  Raises Retry if the leaf is silent."""
