@@ -10,18 +10,13 @@ from isthmus.model.inventory import Dvs, Host, Inventory, Move, Nic
 from lab.wire.vcenter import VCenter
 from lab.wire.vsphere import DvBacking, NameBacking, Vm, VmNic
 
-MOVE_DEADLINE = 600.0
-"""Seconds after which an announced move that never ended is no longer reported."""
-
 
 def inventory_of(vcenter: VCenter) -> Inventory:
-    """All of it, in the boundary's words."""
+    """All of it, in the boundary's words.  A move whose end nobody told of is still announced, however old."""
     hosts = {h.id: Host(h.id, h.name, h.cluster, h.vtep, h.leaf, h.connected) for h in vcenter.hosts.values()}
     switches = {s.id: Dvs(s.id, s.name, s.mtu, frozenset(s.hosts), s.uplink_vids) for s in vcenter.switches.values()}
     moves = tuple(
-        Move(vm.id, vm.moving_to, vm.move_seen)
-        for vm in vcenter.vms.values()
-        if vm.moving_to is not None and vcenter.clock.now - vm.move_seen < MOVE_DEADLINE
+        Move(vm.id, vm.moving_to, vm.move_seen) for vm in vcenter.vms.values() if vm.moving_to is not None
     )
     return Inventory(hosts, switches, {nic.id: _seen(vm, nic) for vm, nic in vcenter.nics()}, moves)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from isthmus.app.applying import carry_out
-from isthmus.app.keeper import objects_of
+from isthmus.app.keeper import Habits, objects_of
 from isthmus.app.loop import Timing
 from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
@@ -198,6 +198,22 @@ def test_a_refused_change_is_shown_and_not_tried_again_at_once() -> None:
     loop.step()
     assert nve.vnis == {5002}  # the input changed
     assert loop.seats["esx1"].conditions == {}  # nobody wants any more what was refused
+
+
+def test_a_refused_change_is_tried_again_after_a_while_though_nothing_changed() -> None:
+    small, nve = Small(habits=Habits(refused_again_after=50)), Nve("esx1")
+    nve.outcome = Outcome.REFUSED
+    loop = small.loop(small.keeper("esx1", nve))
+    loop.step()
+    nve.outcome = Outcome.DONE
+    small.clock.now += 49
+    loop.wake()
+    loop.step()
+    assert nve.vnis == set()
+    small.clock.now += 12
+    loop.step()
+    assert nve.vnis == {5001}
+    assert loop.seats["esx1"].conditions == {}
 
 
 def test_a_quiet_round_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

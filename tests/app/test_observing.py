@@ -12,7 +12,7 @@ from isthmus.app.observing import Sight
 from isthmus.model.change import Action, AlterPortGroup, Change, CreatePortGroup, Gate, PortGroupSpec, SetDvPort
 from isthmus.model.faults import Retry
 from isthmus.model.names import DvsId, NetworkId
-from isthmus.model.observed import Access, DvPortState, NoVlan, Observed, OwnerMark, SwitchMirror, TargetId
+from isthmus.model.observed import Access, DvPortState, NoVlan, Observed, OwnerMark, SwitchMirror, TargetId, Unknown
 from isthmus.model.tags import Vid, Vni
 
 DVS = DvsId("dvs")
@@ -65,6 +65,27 @@ def test_everything_is_looked_at_first_on_the_timer_on_demand_and_after_a_failed
     assert look() == "what was told"
     switch.broken = False
     assert [look(), look()] == ["everything", "what was told"]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_what_was_seen_before_a_failed_read_is_only_remembered_until_the_next_good_one(everything: bool) -> None:
+    now = [0.0]
+    switch, sight = Switch(), Sight(lambda: now[0], Backoff(10, 60))
+    early = sight.tick()
+
+    def look(since: int) -> object:
+        return sight.observe([switch], since, everything=everything).targets[ID]  # type: ignore[list-item]
+
+    seen = look(early)
+    switch.broken = True
+    assert look(sight.tick()) == Unknown("down", seen)
+    switch.broken = False
+    asked = len(switch.looks)
+    assert [look(sight.tick()), look(early)] == [Unknown("down", seen)] * 2, "it is not asked yet, for whatever reason"
+    assert len(switch.looks) == asked
+    now[0] += 20
+    assert look(early) == seen, "who was woken before the failure needs a good answer, too"
+    assert len(switch.looks) == asked + 1
 
 
 def spec(vid: int | None) -> PortGroupSpec:

@@ -181,6 +181,27 @@ def test_a_tag_that_belongs_to_another_network_ends_at_once() -> None:
     assert town.open_with("b") == own
 
 
+def test_another_networks_tag_ends_at_once_though_the_nve_is_unknown_and_a_neighbour_holds_the_right_one() -> None:
+    town = Town().network("red").network("blue").vm("a", "red").vm("b", "blue").vm("c", "blue")
+    town.settle()
+    town.tag("c", town.open_with("a"), blocked=False)
+    town.unknown = {TargetId("ovs", ESX1)}
+    for change in town.think().plan.changes:
+        town.make(change)
+    assert town.open_with("c") is None
+    assert None not in (town.open_with("a"), town.open_with("b"))
+
+
+def test_a_port_is_left_alone_while_inventory_and_switch_disagree_about_who_holds_it() -> None:
+    for held in ({"cookie": 99}, {"port_key": "another"}):
+        town = Town().network("red").vm("a", "red").vm("b", "red")
+        town.settle()
+        town.nic("a", **held)
+        assert gates(town.think()) == []
+        town.ports["b"] = replace(town.ports["b"], nic=NicId(VmId("a"), 4000))
+        assert gates(town.think()) == [], "nor another one that the NIC is said to hold"
+
+
 def test_a_vid_that_two_networks_wear_elsewhere_is_of_the_one_with_more_ports_and_opens_for_neither() -> None:
     town = Town().network("red").network("blue").vm("x", "blue")
     for name, network in (("a", "red"), ("b", "blue"), ("c", "blue")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from isthmus.core.design import OVSVAPP, Design
 from isthmus.model.change import SetDvPort
 from isthmus.model.names import HostId
@@ -9,7 +11,7 @@ from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
 from lab.wire.world import HostSpec, Lab
 from tests.core.properties.laws import known_tags
-from tests.faults.trial import Trial, in_every_design, where_ports_are_tagged, with_many_seeds
+from tests.faults.trial import UNGUARDED, Trial, in_every_design, where_ports_are_tagged, with_many_seeds
 
 WIDE = VidPool(VidSet.of("100-999"))
 
@@ -81,13 +83,14 @@ def test_a_move_that_fails_after_its_preparation_leaves_nothing_at_the_destinati
 @where_ports_are_tagged
 @with_many_seeds
 def test_a_move_whose_end_is_never_told_is_forgotten_in_time(design: Design, seed: int) -> None:
-    trial = Trial(seed, design)
+    trial = Trial(seed, design, habits=replace(UNGUARDED, move_deadline=120))
     names = trial.furnish("red", "blue")
     before = {place: dict(nve.entries) for place, nve in trial.lab.nves.items()}
     name = trial.dice.choice(names)
     trial.lab.vcenter.announce(trial.lab.vm(name).id, trial.elsewhere(name))
-    trial.run(30)
-    trial.run(700)
+    trial.run(100)
+    assert {place: dict(nve.entries) for place, nve in trial.lab.nves.items()} != before, "it is still expected"
+    trial.run(100)
     assert {place: dict(nve.entries) for place, nve in trial.lab.nves.items()} == before
     trial.lab.vcenter.fail_move(trial.lab.vm(name).id)
     trial.rest()
