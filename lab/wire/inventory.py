@@ -15,9 +15,7 @@ def inventory_of(vcenter: VCenter) -> Inventory:
     """All of it, in the boundary's words.  A move whose end nobody told of is still announced, however old."""
     hosts = {h.id: Host(h.id, h.name, h.cluster, h.vtep, h.leaf, h.connected) for h in vcenter.hosts.values()}
     switches = {s.id: Dvs(s.id, s.name, s.mtu, frozenset(s.hosts), s.uplink_vids) for s in vcenter.switches.values()}
-    moves = tuple(
-        Move(vm.id, vm.moving_to, vm.move_seen) for vm in vcenter.vms.values() if vm.moving_to is not None
-    )
+    moves = tuple(Move(vm.id, vm.moving_to, vm.move_seen) for vm in vcenter.vms.values() if vm.moving_to is not None)
     return Inventory(hosts, switches, {nic.id: _seen(vm, nic) for vm, nic in vcenter.nics()}, moves)
 
 

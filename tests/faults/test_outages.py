@@ -202,6 +202,32 @@ def test_while_one_source_fails_moves_are_followed_and_nothing_is_deleted(design
 
 @in_every_design
 @with_many_seeds
+def test_while_switches_cannot_be_read_nothing_is_taken_away_and_who_stays_goes_on(design: Design, seed: int) -> None:
+    """The inventory is read all the while, and says who is gone: what it means for ports and NVEs has to wait."""
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue", vms=6)
+    red = names[::2]
+    for target in trial.lab.targets.values():
+        if target.id.kind in ("dvs", "vss"):
+            target.faults.fail("observe", times=ALWAYS)  # type: ignore[attr-defined]
+    before = {place: dict(nve.entries) for place, nve in trial.lab.nves.items()}
+    trial.lab.vcenter.power(trial.lab.vm(names[1]).id, False)
+    trial.lab.vcenter.destroy(trial.lab.vm(names[3]).id)
+    trial.lab.vcenter.move(trial.lab.vm(red[0]).id, trial.elsewhere(red[0]))
+    trial.lab.intent.remove_network("blue")
+    trial.run(trial.dice.choice((5, 700)))
+    assert all(before[place].keys() <= nve.entries.keys() for place, nve in trial.lab.nves.items())
+    assert all(trial.lab.hears(a, frame_from=b) for a in red[1:] for b in red[1:] if a != b)
+    assert trial.conditions("unknown")
+    for name in (names[1], names[5]):
+        trial.lab.vcenter.destroy(trial.lab.vm(name).id)
+    trial.rest()
+    assert not all(before[place].keys() <= nve.entries.keys() for place, nve in trial.lab.nves.items())
+    trial.end()
+
+
+@in_every_design
+@with_many_seeds
 def test_an_appliance_that_reboots_forgets_everything_and_is_told_again(design: Design, seed: int) -> None:
     trial = Trial(seed, design)
     names = trial.furnish("red", "blue", vms=6)
@@ -211,9 +237,14 @@ def test_an_appliance_that_reboots_forgets_everything_and_is_told_again(design: 
         lost.restart()
         name = trial.dice.choice(names)
         trial.lab.vcenter.move(trial.lab.vm(name).id, trial.elsewhere(name))
+        for vm, _ in trial.lab.guests():
+            if vm.host in lost.hosts:
+                trial.lab.vcenter.power(vm.id, trial.dice.random() < 0.5)
         trial.run(trial.dice.choice((1, 30, 300)))
         lost.faults.down = False
         trial.run(trial.dice.choice((1, 70)))
+    for name in names:
+        trial.lab.vcenter.power(trial.lab.vm(name).id, True)
     trial.rest()
     trial.end()
 
