@@ -62,7 +62,7 @@ def _seen(vm: Vm, nic: VmNic) -> Nic:
     )
     match nic.backing:
         case DvBacking(dvs, group, key, cookie):
-            return replace(plain, dvs=dvs, port_group=group, port_key=key, cookie=cookie)
+            return replace(plain, dvs=dvs, port_group=group, port_key=key or None, cookie=cookie or None)
         case NameBacking(name):
             return replace(plain, network_name=name)
         case None:

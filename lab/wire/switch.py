@@ -136,6 +136,8 @@ class SwitchTarget:
         port = self._switch.ports.get(write.key)
         if port is None:
             raise Retry(f"port {write.key}: NotFound")
+        if port.conflict:
+            raise Refused(f"port {write.key}: InvalidState")
         if port.cookie != write.cookie:
             raise Retry(f"port {write.key} is held by another NIC now")
         if str(port.version) != write.version:
@@ -169,6 +171,7 @@ class SwitchTarget:
             host=None if vm is None else vm.host,
             cookie=port.cookie,
             connected=port.cookie is not None,
+            conflict=port.conflict,
         )
 
 

@@ -7,6 +7,7 @@ move inside its switch, and so do its overrides, announced or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from isthmus.model.boundary import Wake
 from isthmus.model.inventory import Inventory
@@ -157,7 +158,35 @@ class VCenter:
     def power(self, vm: VmId, on: bool) -> None:
         """Power a VM on or off.  Early binding: it keeps its ports."""
         self.vms[vm].powered_on = on
+        for nic in self.vms[vm].nics.values():
+            if isinstance(nic.backing, DvBacking):
+                self._keep_port(nic, nic.backing, on)
         self.changed(self.vms[vm].host)
+
+    def _keep_port(self, nic: VmNic, backing: DvBacking, on: bool) -> None:
+        """Ephemeral ports come with the start of a VM and go with its stop; conflict ports only go."""
+        switch = self.switches[backing.dvs]
+        early = switch.port_groups[backing.port_group].early_binding
+        port = switch.ports.get(backing.port_key)
+        if port is not None and not on and (port.conflict or not early):
+            self._unplug(nic)
+            port = None
+        if port is None:
+            nic.backing = replace(backing, port_key="", cookie=0)
+            if on or early:
+                nic.backing = self._connect(switch, backing.port_group, nic.id)
+
+    def conflict(self, nic: NicId) -> None:
+        """A host that could not ask vCenter has put a NIC on a port of its own making, in place of the NIC's."""
+        backing = self.nic(nic).backing
+        assert isinstance(backing, DvBacking)
+        switch = self.switches[backing.dvs]
+        self._unplug(self.nic(nic))
+        self._cookies += 1
+        port = Port(f"c-{self._cookies}", backing.port_group, nic=nic, cookie=self._cookies, conflict=True)
+        switch.ports[port.key] = port
+        self.nic(nic).backing = replace(backing, port_key=port.key, cookie=self._cookies)
+        self.changed(self.vms[nic.vm].host)
 
     def destroy(self, vm: VmId) -> None:
         """Destroy a VM; its ports are free for the next NIC."""
@@ -251,11 +280,13 @@ class VCenter:
         return DvBacking(switch.id, group, port.key, self._cookies)
 
     def _unplug(self, nic: VmNic) -> None:
-        if isinstance(nic.backing, DvBacking):
+        if isinstance(nic.backing, DvBacking) and nic.backing.port_key:
             switch = self.switches[nic.backing.dvs]
             port = switch.ports[nic.backing.port_key]
             port.nic = port.cookie = None
-            if switch.port_groups[port.port_group].reset_at_disconnect and port.overrides:
+            if port.conflict or not switch.port_groups[port.port_group].early_binding:
+                del switch.ports[port.key]
+            elif switch.port_groups[port.port_group].reset_at_disconnect and port.overrides:
                 port.vlan = port.blocked = None
                 port.version += 1
         nic.backing = None

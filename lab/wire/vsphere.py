@@ -39,6 +39,7 @@ class PortGroup:
     block_override: bool = False
     reset_at_disconnect: bool = True
     early_binding: bool = True
+    """False: ephemeral, a port is there only while its VM runs."""
     is_uplink: bool = False
     forged_transmits: bool = False
     promiscuous: bool = False
@@ -60,6 +61,8 @@ class Port:
     blocked: bool | None = None
     nic: NicId | None = None
     cookie: int | None = None
+    conflict: bool = False
+    """Made by a host that could not ask vCenter: nobody can write it, and it goes when its VM stops."""
 
     @property
     def overrides(self) -> bool:
@@ -116,7 +119,7 @@ class StandardSwitch:
 
 @dataclass(frozen=True, slots=True)
 class DvBacking:
-    """Plugged into a DV port, as vCenter hands it out."""
+    """Plugged into a DV port, as vCenter hands it out; without a key while an ephemeral port group has none for it."""
 
     dvs: DvsId
     port_group: str

@@ -61,7 +61,20 @@ def plugged_in(mirror: SwitchMirror, key: str) -> int:
     return sum(1 for port in mirror.ports.values() if port.port_group == key and port.connected)
 
 
+IN_CONFLICT = (
+    "vCenter holds it in conflict with another port, so that nobody can write it: "
+    "power the VM off and on, or plug the NIC into another port group and back"
+)
+"""A host makes such a port, without any settings of its own, while it cannot ask vCenter for one."""
+
+
 def port_state(view: View, attachment: Attachment) -> DvPortState | None:
+    """The DV port an attachment holds, if vCenter agrees that it is this NIC's, and it can be written."""
+    state = held_port(view, attachment)
+    return None if state is None or state.conflict else state
+
+
+def held_port(view: View, attachment: Attachment) -> DvPortState | None:
     """The DV port an attachment holds, if vCenter agrees that it is this NIC's."""
     nic = attachment.nic
     if nic.dvs is None or nic.port_key is None or nic.dvs not in view.switches:

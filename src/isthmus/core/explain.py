@@ -8,7 +8,7 @@ from enum import Enum
 
 from isthmus.core.allocate import Allocation, allocate
 from isthmus.core.attach import Attachment
-from isthmus.core.claims import claims, port_state, wanted_group
+from isthmus.core.claims import IN_CONFLICT, claims, held_port, wanted_group
 from isthmus.core.design import Design
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare
@@ -95,7 +95,10 @@ def _behind(
     if attachment.presumed:
         return Side.VCENTER, f"port group {nic.port_group} carries no mark of ours any more: it is left as it is"
     if port is None:
-        if port_state(view, attachment) is None:
+        held = held_port(view, attachment)
+        if held is not None and held.conflict:
+            return Side.VCENTER, IN_CONFLICT
+        if held is None:
             return Side.INVENTORY, "vCenter has not given it a DV port, or still names another holder"
         return Side.INVENTORY, "it is not on a switch that this shard serves"
     if diff is None:

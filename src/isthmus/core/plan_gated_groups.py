@@ -56,7 +56,9 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
                 _mend(view, dvs, key, PortGroupSpec(name, view.marks[dvs, key]), draft)
             remove_group(view, dvs, key, (), draft)
         for state in view.switches[dvs].ports.values():
-            if (dvs, state.port_group) in view.marks and not state.connected and (state.vlan_own or state.blocked_own):
+            if state.connected or state.conflict or (dvs, state.port_group) not in view.marks:
+                continue
+            if state.vlan_own or state.blocked_own:
                 write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None)
                 draft.add(target, write, "nobody holds this port any more")
 

@@ -16,7 +16,7 @@ from enum import Enum
 
 from isthmus.core.allocate import Allocation
 from isthmus.core.attach import Attachment
-from isthmus.core.claims import port_state
+from isthmus.core.claims import IN_CONFLICT, held_port, port_state
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare, forget, learn
 from isthmus.core.readback import serves
@@ -88,6 +88,7 @@ def _plan_host(
         return
     live = live_at(view, allocation, where, host, ports)
     _say_lost(view, host, draft)
+    _say_conflicts(view, host, draft)
     for vid in sorted({item.vid for item in live}):
         if why := unheard(view, vid):
             draft.cannot(f"VID {int(vid)}", why)
@@ -116,6 +117,14 @@ def _say_lost(view: View, host: HostId, draft: Draft) -> None:
         draft.cannot(f"port group {group}", reason)
 
 
+def _say_conflicts(view: View, host: HostId, draft: Draft) -> None:
+    """Say which NICs here should speak and hold a port that cannot be opened for them."""
+    for attachment in view.attachments.by_host.get(host, ()):
+        state = held_port(view, attachment) if attachment.live else None
+        if state is not None and state.conflict:
+            draft.cannot(attachment.place, IN_CONFLICT)
+
+
 def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
     """Every DV port in a port group of ours that a NIC on a host of this shard holds."""
     inventory = view.world.inventory
@@ -123,7 +132,7 @@ def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
     here = list(_here(view))
     holders = _holders(view, here)
     for dvs, state, mark in here:
-        if state.nic is None:
+        if state.nic is None or state.conflict:
             continue
         nic = inventory.nics.get(state.nic)
         host = nic.host if nic is not None else state.host

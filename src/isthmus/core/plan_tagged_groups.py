@@ -175,7 +175,9 @@ def _undo_overrides(view: View, draft: Draft) -> None:
         if switch_target(dvs) not in view.known:
             continue
         for state in view.switches[dvs].ports.values():
-            if (dvs, state.port_group) in view.marks and (state.vlan_own or state.blocked_own):
+            if state.conflict or (dvs, state.port_group) not in view.marks:
+                continue
+            if state.vlan_own or state.blocked_own:
                 write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None, state.host)
                 draft.add(switch_target(dvs), write, "the port group's VLAN holds for all its ports")
 
