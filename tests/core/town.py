@@ -22,8 +22,8 @@ from isthmus.model.change import (
     RemovePortGroup,
     SetDvPort,
 )
-from isthmus.model.intent import Intent, Network, Port
-from isthmus.model.inventory import Dvs, Host, Inventory, Move, Nic
+from isthmus.model.intent import Intent, Network, Peer, Port
+from isthmus.model.inventory import Dvs, Host, Inventory, LeftOut, Move, Nic
 from isthmus.model.names import DvsId, HostId, NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import NveEntry, NveKey
 from isthmus.model.observed import (
@@ -60,6 +60,8 @@ class Town:
     ports: dict[str, DvPortState] = field(default_factory=dict)
     nics: dict[NicId, Nic] = field(default_factory=dict)
     moves: tuple[Move, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    peers: tuple[Peer, ...] = ()
     flows: dict[HostId, dict[NveKey, NveEntry]] = field(default_factory=lambda: {ESX1: {}, ESX2: {}})
     unknown: set[TargetId] = field(default_factory=set)
     never_read: set[TargetId] = field(default_factory=set)
@@ -109,8 +111,10 @@ class Town:
         """What the shard of a host goes by."""
         target = TargetId("ovs", host)
         shard = Shard(host, HostScope(host, DVS), (DVS,), frozenset({host}), {host: target}, self.duties)
-        inventory = Inventory(HOSTS, {DVS: Dvs(DVS, "tenant", 1600, frozenset(HOSTS))}, dict(self.nics), self.moves)
-        world = World(shard, Intent(dict(self.networks), dict(self.listed), fresh=self.fresh), inventory)
+        switches = {DVS: Dvs(DVS, "tenant", 1600, frozenset(HOSTS))}
+        inventory = Inventory(HOSTS, switches, dict(self.nics), self.moves, self.left_out)
+        intent = Intent(dict(self.networks), dict(self.listed), self.peers, fresh=self.fresh)
+        world = World(shard, intent, inventory)
         mirrors: dict[TargetId, Mirror | Unknown[Mirror]] = {
             SWITCH: SwitchMirror(DVS, dict(self.groups), dict(self.ports)),
             target: NveMirror(target, dict(self.flows[host])),

@@ -69,6 +69,8 @@ class Attachments:
     by_network: Mapping[NetworkId, Sequence[Attachment]]
     by_host: Mapping[HostId, Sequence[Attachment]]
     unmet: tuple[Unmet, ...] = ()
+    left_out: tuple[tuple[Attachment, str], ...] = ()
+    """What NICs would be that the inventory leaves out, and why it does."""
 
 
 Marks: TypeAlias = Mapping[tuple[DvsId, str], OwnerMark]
@@ -105,7 +107,12 @@ def attach(intent: Intent, inventory: Inventory, marks: Marks, presumed: Marks =
             found.append(attachment)
         else:
             unmet.append(Unmet(str(nic.id), _stranger(nic, network, listed)))
-    return _indexed(found, unmet)
+    left_out = [
+        (Attachment(left.nic, network), left.reason)
+        for left in inventory.left_out
+        if (network := _network_of(left.nic, carried, intent)) is not None
+    ]
+    return _indexed(found, unmet, left_out)
 
 
 def _carried(marks: Marks, intent: Intent) -> dict[tuple[DvsId | None, str | None], Network]:
@@ -162,7 +169,9 @@ def _stranger(nic: Nic, network: Network, listed: _Listed) -> str:
     return f"no port of network {network.id} has this VM and MAC {nic.mac}"
 
 
-def _indexed(found: Iterable[Attachment], unmet: Iterable[Unmet]) -> Attachments:
+def _indexed(
+    found: Iterable[Attachment], unmet: Iterable[Unmet], left_out: Iterable[tuple[Attachment, str]]
+) -> Attachments:
     by_nic: dict[NicId, Attachment] = {}
     by_network: defaultdict[NetworkId, list[Attachment]] = defaultdict(list)
     by_host: defaultdict[HostId, list[Attachment]] = defaultdict(list)
@@ -172,4 +181,4 @@ def _indexed(found: Iterable[Attachment], unmet: Iterable[Unmet]) -> Attachments
         by_network[attachment.network.id].append(attachment)
         if nic.host is not None:
             by_host[nic.host].append(attachment)
-    return Attachments(by_nic, dict(by_network), dict(by_host), tuple(unmet))
+    return Attachments(by_nic, dict(by_network), dict(by_host), tuple(unmet), tuple(left_out))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from isthmus.core.allocate import Allocation, allocate
@@ -17,6 +17,7 @@ from isthmus.core.plan_tagged_groups import live_groups
 from isthmus.core.realize import realize
 from isthmus.core.reconcile import settled
 from isthmus.core.trunks import unheard
+from isthmus.core.twins import twins
 from isthmus.core.view import View, look, switch_target
 from isthmus.core.worn import shared, unseen, worn
 from isthmus.model.change import Unmet
@@ -40,7 +41,10 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PortReport:
-    """One NIC in a network: where it is, what it wears, and what keeps it from its network (`why`; empty: nothing)."""
+    """One NIC in a network: where it is, what it wears, and what keeps it from its network.
+
+    `why` is that, or what else is wrong with it though it is wired; empty: nothing.
+    """
 
     nic: NicId
     attachment: Attachment
@@ -61,8 +65,12 @@ def explain(
     world, _ = settled(world, observed, now)
     view = look(design, world, observed, pool)
     allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view))
-    reports = tuple(_dv_ports(view, allocation) if design.place is PlaceKind.DV_PORT else _tagged(view, allocation))
-    return reports, view.attachments.unmet
+    reports = _dv_ports(view, allocation) if design.place is PlaceKind.DV_PORT else _tagged(view, allocation)
+    same = twins(view)
+    warned = (
+        replace(report, why=same[report.nic]) if report.wired and report.nic in same else report for report in reports
+    )
+    return (*warned, *_left_out(view)), view.attachments.unmet
 
 
 def _dv_ports(view: View, allocation: Allocation) -> Iterator[PortReport]:
@@ -78,6 +86,12 @@ def _dv_ports(view: View, allocation: Allocation) -> Iterator[PortReport]:
             side, why = _behind(view, attachment, port, diff, allocation)
             vid = port.worn if port is not None else None
             yield _report(view, attachment, host, vid, side, why)
+
+
+def _left_out(view: View) -> Iterator[PortReport]:
+    for attachment, reason in view.attachments.left_out:
+        if (host := attachment.nic.host) in view.shard.hosts:
+            yield _report(view, attachment, host, None, Side.INVENTORY, reason)
 
 
 def _behind(
@@ -173,8 +187,10 @@ def _place(view: View, attachment: Attachment) -> str:
     return str(HostPortGroup(nic.host or HostId(""), switch, attachment.network.id))
 
 
-def _report(view: View, attachment: Attachment, host: HostId, vid: Vid | None, side: Side, why: str) -> PortReport:
-    known = view.world.inventory.hosts.get(host)
+def _report(
+    view: View, attachment: Attachment, host: HostId | None, vid: Vid | None, side: Side, why: str
+) -> PortReport:
+    known = view.world.inventory.hosts.get(host) if host is not None else None
     vtep = known.vtep if known else None
     peers = {
         other.vtep

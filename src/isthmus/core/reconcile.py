@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from isthmus.core.allocate import allocate
@@ -11,7 +12,8 @@ from isthmus.core.draft import Draft
 from isthmus.core.plan_gated_groups import plan_gated_groups
 from isthmus.core.plan_ports import plan_ports
 from isthmus.core.plan_tagged_groups import plan_tagged_groups
-from isthmus.core.view import look
+from isthmus.core.twins import twins
+from isthmus.core.view import View, look
 from isthmus.core.worn import shared, unseen, worn
 from isthmus.model.change import Reconciled, Unmet
 from isthmus.model.intent import Intent, Network
@@ -32,12 +34,12 @@ def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, n
     """
     world, doubtful = settled(world, observed, now)
     view = look(design, world, observed, pool)
-    draft = Draft(unmet=[*doubtful, *view.attachments.unmet])
+    draft = Draft(unmet=[*doubtful, *view.attachments.unmet, *_left_out(view)])
     warnings: tuple[str, ...] = ()
     if Duty.TAGS in world.shard.duties:
         allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view))
         draft.unmet.extend(allocation.unmet)
-        warnings = allocation.warnings
+        warnings = (*allocation.warnings, *dict.fromkeys(twins(view).values()))
     if design.place is PlaceKind.DV_PORT:
         if Duty.PORT_GROUPS in world.shard.duties:
             plan_gated_groups(view, draft)
@@ -46,6 +48,13 @@ def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, n
     elif Duty.TAGS in world.shard.duties:
         plan_tagged_groups(view, allocation, draft)
     return Reconciled(draft.plan(), tuple(draft.unmet), warnings)
+
+
+def _left_out(view: View) -> Iterator[Unmet]:
+    """NICs here that should speak in a network and are not known by who they are."""
+    for attachment, reason in view.attachments.left_out:
+        if attachment.live and attachment.nic.host in view.shard.hosts:
+            yield Unmet(f"VM {attachment.nic.vm_name or attachment.nic.id.vm}, MAC {attachment.nic.mac}", reason)
 
 
 def settled(world: World, observed: Observed, now: float) -> tuple[World, list[Unmet]]:

@@ -67,6 +67,14 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A NIC that is not among those of the inventory, and why: its VM has another's identity, say."""
+
+    nic: Nic
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Hosts, switches and NICs, whole for what a shard serves, plus MAC and host of the peers in its networks."""
 
@@ -74,3 +82,4 @@ class Inventory:
     switches: Mapping[DvsId, Dvs]
     nics: Mapping[NicId, Nic]
     moves: tuple[Move, ...] = field(default=())
+    left_out: tuple[LeftOut, ...] = ()

@@ -178,6 +178,8 @@ def test_clones_with_one_instance_uuid_are_not_mixed_up(bench: Bench, bell: Bell
     eventually(lambda: bell.rung)
     settle(bell)
     assert read(bench).nics[first.id] == first
+    [left] = read(bench).left_out
+    assert (left.nic.vm_name, left.nic.host) == ("double", host(bench, "esx2"))
 
 
 def test_the_watch_survives_the_end_of_its_session(bench: Bench, bell: Bell) -> None:

@@ -83,11 +83,16 @@ def test_clones_with_one_instance_uuid_do_not_become_one_vm() -> None:
     mirror = mirror_with(("vm-20", facts(host="host-2")), ("vm-3", facts(host="host-1")))
     assert [one.host for one in mirror.nics().values()] == ["vc/host-1"], "the oldest keeps it"
     assert mirror.nic_of("vm-20", 4000) is None
+    [left] = mirror.left_out()
+    assert (left.nic.host, left.nic.mac) == ("vc/host-2", "00:50:56:aa:00:01")
+    assert f"its instance UUID {U1} is that of VM" in left.reason
     mirror.change_vm("vm-20", [change("config.instanceUuid", U2)])
+    assert mirror.left_out() == ()
     assert {one.id.vm for one in mirror.nics().values()} == {U1, U2}
     mirror.change_vm("vm-20", [change("config.instanceUuid", U1)])
     mirror.change_vm("vm-3", None)
     assert [one.host for one in mirror.nics().values()] == ["vc/host-2"]
+    assert mirror.left_out() == ()
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,8 @@ class LiveInventory:
     def _inventory(self) -> Inventory:
         mirror = self._mirror()
         if self._snapshot is None or self._snapshot[:2] != (mirror, mirror.generation):
-            self._snapshot = (mirror, mirror.generation, Inventory(mirror.hosts(), mirror.dvses(), mirror.nics()))
+            known = Inventory(mirror.hosts(), mirror.dvses(), mirror.nics(), left_out=mirror.left_out())
+            self._snapshot = (mirror, mirror.generation, known)
         moves = (
             Move(vm, mirror.host_id(to), seen)
             for moref, (to, seen) in self._moves.pending().items()

@@ -6,7 +6,7 @@ Law: what is half known (no host yet, no MAC yet, no instance UUID, a template) 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from isthmus.adapters.vcenter.facts import Switch, Vm, changed_switch, changed_v
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.told import Told
 from isthmus.adapters.vcenter.vlans import vlan_spec, worn
-from isthmus.model.inventory import Dvs, Host, Nic
+from isthmus.model.inventory import Dvs, Host, LeftOut, Nic
 from isthmus.model.names import ClusterId, DvsId, HostId, NicId, VmId
 from isthmus.model.tags import NO_VIDS, VidSet
 
@@ -132,6 +132,19 @@ class Mirror:
         self._lent = True
         return self._nics
 
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The NICs of VMs that are whole and have an instance UUID which is another's."""
+        return tuple(
+            LeftOut(
+                nic,
+                f"its instance UUID {uuid} is that of VM {plain(self.vms[self._owners[uuid]].name)}, too, "
+                "which is older: give it one of its own",
+            )
+            for uuid, morefs in sorted(self._doubles.items())
+            for moref in sorted(morefs, key=_age)
+            for nic in self._nics_of(VmId(uuid), self.vms[moref])
+        )
+
     def nic_of(self, moref: str, key: int) -> NicId | None:
         """The NIC with this device key of the VM with this moref."""
         if (vm := self.vm_id(moref)) is None:
@@ -214,13 +227,15 @@ class Mirror:
         """Serve a VM's NICs as they are now."""
         if (owner := self.vm_id(moref)) is None:
             return
-        vm = self.vms[moref]
+        for nic in self._nics_of(owner, self.vms[moref]):
+            self._own_nics()[nic.id] = nic
+
+    def _nics_of(self, owner: VmId, vm: Vm) -> Iterator[Nic]:
         named = self._only is None or _name(self._hosts.get(vm.host or "")) in self._only
         for one in vm.cards:
             if one.mac is not None and vm.host is not None:
-                nic = NicId(owner, one.key)
-                self._own_nics()[nic] = Nic(
-                    id=nic,
+                yield Nic(
+                    id=NicId(owner, one.key),
                     mac=one.mac,
                     host=self.host_id(vm.host),
                     powered_on=vm.powered_on,

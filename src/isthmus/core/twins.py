@@ -1,0 +1,41 @@
+"""Members of one network that carry one MAC.  All are served, and what is sent to one of them may reach another."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from isthmus.core.view import View
+from isthmus.model.names import Mac, NetworkId, NicId
+
+
+def twins(view: View) -> dict[NicId, str]:
+    """What to say of each NIC in a network of this shard's hosts whose MAC another member there has, too."""
+    here = {a.network.id for host in view.shard.hosts for a in view.attachments.by_host.get(host, ())}
+    outside: defaultdict[NetworkId, list[tuple[Mac, str]]] = defaultdict(list)
+    for peer in view.world.intent.peers:
+        if peer.mac is not None and peer.network in here:
+            outside[peer.network].append((peer.mac, f"a member at VTEP {peer.vtep}"))
+    return {nic: said for network in sorted(here) for nic, said in _twins(view, network, outside[network])}
+
+
+def _twins(view: View, network: NetworkId, outside: list[tuple[Mac, str]]) -> Iterator[tuple[NicId, str]]:
+    inside = [attachment for attachment in view.attachments.by_network[network] if attachment.live]
+    macs = [attachment.nic.mac for attachment in inside] + [mac for mac, _ in outside]
+    if len(set(macs)) == len(macs):  # the usual network
+        return
+    carriers: defaultdict[Mac, list[str]] = defaultdict(list)
+    for attachment in inside:
+        nic = attachment.nic
+        carriers[nic.mac].append(f"VM {nic.vm_name or nic.id.vm} (NIC {nic.label or nic.id.key})")
+    for mac, member in outside:
+        carriers[mac].append(member)
+    for attachment in inside:
+        mac = attachment.nic.mac
+        if len(carriers[mac]) > 1:
+            who = ", ".join(sorted(carriers[mac]))
+            name = attachment.network.name or network
+            yield (
+                attachment.nic.id,
+                f"network {name}: {who} carry one MAC, {mac}: what is sent to one may reach another",
+            )
