@@ -37,6 +37,7 @@ class Faults:
     latency: dict[str, float] = field(default_factory=dict)
     """Seconds per kind of call ("observe", "read", or the name of an action class); "" is for all others."""
     waiting: list[Fault] = field(default_factory=list)
+    calls: int = 0
     unanswered: int = 0
     """How many calls found it unreachable."""
 
@@ -61,6 +62,7 @@ class Faults:
     @contextmanager
     def call(self, kind: str) -> Iterator[None]:
         """One call to the far side: takes its time, and fails if it is to."""
+        self.calls += 1
         self.clock.advance(self.latency.get(kind, self.latency.get("", 0.0)))
         if self.down:
             self.unanswered += 1

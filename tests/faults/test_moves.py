@@ -97,6 +97,43 @@ def test_a_move_whose_end_is_never_told_is_forgotten_in_time(design: Design, see
     trial.end()
 
 
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_host_in_maintenance_is_left_by_everybody_knows_nothing_any_more_and_is_served_again_after(
+    design: Design, seed: int
+) -> None:
+    trial = Trial(seed, design, distributed=True)
+    names = trial.furnish("red", "blue", vms=6)
+    host = trial.lab.vm(names[0]).host
+    nve, shard = trial.lab.nves[host], trial.lab.vcenter.hosts[host].name
+    leaving = [name for name in names if trial.lab.vm(name).host == host]
+    for name in leaving:
+        trial.lab.vcenter.announce(trial.lab.vm(name).id, trial.elsewhere(name))
+        trial.run(trial.dice.choice((0, 0.5, 5)))
+        trial.lab.vcenter.complete(trial.lab.vm(name).id)
+    trial.run(65)  # a process that serves another host hears of a change there with its next resync
+    assert not list(known_tags(nve.entries.values()))
+    assert trial.process.seats[shard].last.settled  # type: ignore[union-attr]
+    trial.laws.neighbours_hear_each_other()
+    nve.faults.down = True  # the appliance is switched off with its host
+    trial.lab.vcenter.hosts[host].connected = False
+    trial.lab.vcenter.changed(host)
+    trial.run(trial.dice.choice((5, 700)))
+    written = trial.written
+    trial.run(100)
+    assert trial.written == written, "there is nothing left to do for it"
+    trial.laws.neighbours_hear_each_other()
+    trial.lab.vcenter.hosts[host].connected = True
+    nve.restart()
+    nve.faults.down = False
+    trial.run(65)
+    for name in leaving:
+        trial.lab.vcenter.move(trial.lab.vm(name).id, host)
+    trial.rest()
+    assert trial.process.seats[shard].last.settled  # type: ignore[union-attr]
+    trial.end()
+
+
 @in_every_design
 @with_many_seeds
 def test_vms_restarted_by_ha_while_vcenter_was_away_are_in_their_own_networks_after(design: Design, seed: int) -> None:

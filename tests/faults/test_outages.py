@@ -177,6 +177,35 @@ def test_a_vcenter_that_throttles_is_asked_ever_more_seldom_whatever_happens_mea
     trial.end()
 
 
+def calls_of_a_busy_hour(seed: int, design: Design, seconds: float) -> int:
+    """How often vCenter is called in an hour with something happening every minute, at so many seconds a call."""
+    trial = Trial(seed, design)
+    names = trial.furnish("red", "blue", vms=6)
+    before = trial.lab.vcenter.faults.calls
+    trial.lab.vcenter.faults.latency = {"": seconds, "inventory": 0.0}  # the inventory is a mirror that is told
+    for _ in range(60):
+        name = trial.dice.choice(names)
+        if trial.dice.random() < 0.5:
+            trial.lab.vcenter.move(trial.lab.vm(name).id, trial.elsewhere(name))
+        else:
+            trial.lab.vcenter.power(trial.lab.vm(name).id, not trial.lab.vm(name).powered_on)
+        trial.run(60)
+        assert not trial.conditions("failed")
+    calls = trial.lab.vcenter.faults.calls - before
+    for name in names:
+        trial.lab.vcenter.power(trial.lab.vm(name).id, True)
+    trial.rest()
+    assert all(trial.is_open(name) for name in names)
+    trial.end()
+    return calls
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_vcenter_ten_times_as_slow_is_followed_and_not_asked_more_often(design: Design, seed: int) -> None:
+    assert calls_of_a_busy_hour(seed, design, 5.0) <= 1.1 * calls_of_a_busy_hour(seed, design, 0.5)
+
+
 @in_every_design
 @with_many_seeds
 def test_while_one_source_fails_moves_are_followed_and_nothing_is_deleted(design: Design, seed: int) -> None:
