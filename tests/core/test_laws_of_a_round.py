@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from isthmus.core.flows import flows
 from isthmus.core.guard import Limits, held_back, not_asked
-from isthmus.core.reconcile import MOVE_DEADLINE
 from isthmus.core.segments import Segment
 from isthmus.model.change import AlterPortGroup, Change, Gate, Plan, PortGroupSpec, SetDvPort
 from isthmus.model.flow import FlowPort
@@ -79,7 +78,7 @@ def test_a_move_that_never_ended_is_forgotten() -> None:
     town.moves = (Move("a", ESX2, 0.0),)
     town.settle(ESX2)
     assert town.maps(ESX2)
-    town.moves = (Move("a", ESX2, -MOVE_DEADLINE),)
+    town.moves = (Move("a", ESX2, -600.0),)
     town.settle(ESX2)
     assert town.maps(ESX2) == set()
 

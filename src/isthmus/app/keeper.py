@@ -17,7 +17,7 @@ from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
 from isthmus.app.observing import Clock, Sight
-from isthmus.app.reading import Answer, Source, current_moves, in_force
+from isthmus.app.reading import Answer, Source, in_force
 from isthmus.app.text import plain
 from isthmus.core.design import Design
 from isthmus.core.guard import Asked, Limits, held_back, not_asked
@@ -245,8 +245,7 @@ class Keeper:
         placed = self.charge.place(inventory.value)
         self._names = _names(placed.inventory)
         now = self._clock()
-        current = current_moves(placed.inventory, now, self._habits.move_deadline)
-        world = World(placed.shard, in_force(intent, inventory), current)
+        world = World(placed.shard, in_force(intent, inventory), placed.inventory, self._habits.move_deadline)
         thought = think(self.charge.design, world, observed, placed.pool, now)
         plan: Plan = thought.plan
         held: tuple[Change, ...] = ()

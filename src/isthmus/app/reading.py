@@ -122,9 +122,3 @@ def in_force(intent: Answer[Intent], inventory: Answer[Inventory]) -> Intent:
     if not intent.reason and not inventory.reason:
         return intent.value
     return replace(intent.value, fresh=False, age=max(intent.age, inventory.age))
-
-
-def current_moves(inventory: Inventory, now: float, deadline: float) -> Inventory:
-    """The inventory without announced moves that should have ended long ago."""
-    moves = tuple(move for move in inventory.moves if now - move.seen <= deadline)
-    return inventory if len(moves) == len(inventory.moves) else replace(inventory, moves=moves)

@@ -23,9 +23,6 @@ from isthmus.model.place import PlaceKind
 from isthmus.model.shard import Duty, VidPool, World
 from isthmus.model.tags import Vni
 
-MOVE_DEADLINE = 600.0
-"""Seconds after which an announced move that never ended is taken as lost."""
-
 
 def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, now: float) -> Reconciled:
     """What to do in one shard, so that what is observed becomes what is wanted.
@@ -60,7 +57,7 @@ def _left_out(view: View) -> Iterator[Unmet]:
 def settled(world: World, observed: Observed, now: float) -> tuple[World, list[Unmet]]:
     """The world less what cannot be: moves that never ended, and second networks with one VNI (shown)."""
     intent, doubtful = _one_network_per_vni(world.intent, observed)
-    moves = tuple(move for move in world.inventory.moves if now - move.seen < MOVE_DEADLINE)
+    moves = tuple(move for move in world.inventory.moves if now - move.seen < world.move_deadline)
     return replace(world, intent=intent, inventory=replace(world.inventory, moves=moves)), doubtful
 
 

@@ -67,3 +67,5 @@ class World:
     shard: Shard
     intent: Intent
     inventory: Inventory
+    move_deadline: float = 600.0
+    """Seconds after which an announced move that never ended is taken as lost."""
