@@ -30,7 +30,7 @@ fast: venv
 
 check: lint types contracts fast ## lint, types, import contracts, fast tests: a minute, no root
 
-test: check apt simulator ## everything a change must pass (12 minutes; root)
+test: check apt simulator ## everything a change must pass (13 minutes; root)
 	@tools/tier test
 
 live: venv apt simulator ## every scenario on the simulator and real Open vSwitch (45 minutes; root)
