@@ -75,6 +75,45 @@ def test_one_networks_flows_that_cannot_be_written_hold_up_no_other_network() ->
     assert waits(failures, learnt(5002, "00:50:56:00:00:01"), 0.0) is None
 
 
+def test_a_far_side_that_takes_one_change_and_not_others_is_no_failure_as_a_whole_and_they_wait() -> None:
+    failures, seen = Failures(), []
+    for _ in range(4):
+        failures.note([Result(write("1"), Outcome.DONE), Result(write("2"), Outcome.UNREACHABLE, "reset")], 0.0)
+        seen.append(waits(failures, write("2"), 0.0))
+    assert seen == [1, 2, 4, 8]
+    assert waits(failures, write("3"), 0.0) is None
+
+
+def test_what_was_refused_once_waits_for_the_far_side_as_a_whole_like_everything() -> None:
+    failures = Failures(refused_again_after=60)
+    failures.note([Result(write("1"), Outcome.REFUSED, "foreign")], 0.0)
+    failures.note([Result(write("1"), Outcome.UNREACHABLE, "503")], 60.0)
+    item = failures.waiting(write("1"), 60.5, urgent=False)
+    assert item is not None
+    assert (item.refused, item.reason) == (False, "503")
+
+
+def test_a_change_that_is_made_and_does_not_last_is_made_again_at_once_and_then_ever_more_seldom() -> None:
+    failures, seen = Failures(), []
+    for version in "12345":
+        failures.note([Result(write("1", version=version), Outcome.DONE)], 0.0)
+        failures.forget_all_but([write("1", version="9")])  # a look wants it all the same
+        seen.append(waits(failures, write("1", version="9"), 0.0))
+    assert seen == [None, 1, 2, 4, 8]
+    failures.forget_all_but([])  # a look does not want it any more
+    failures.note([Result(write("1"), Outcome.DONE)], 0.0)
+    assert waits(failures, write("1"), 0.0) is None
+
+
+def test_a_network_to_which_members_are_added_one_after_the_other_does_not_wait() -> None:
+    failures = Failures()
+    for number in range(1, 6):
+        failures.note([Result(learnt(5001, f"00:50:56:00:00:{number:02}"), Outcome.DONE)], 0.0)
+        more = learnt(5001, f"00:50:56:00:00:{number + 1:02}")
+        failures.forget_all_but([more])
+        assert waits(failures, more, 0.0) is None
+
+
 def test_what_nobody_wants_any_more_has_not_failed() -> None:
     failures = Failures()
     failures.note([Result(write("1"), Outcome.RETRY, "busy"), Result(write("2"), Outcome.UNREACHABLE, "503")], 0.0)

@@ -9,6 +9,8 @@ from isthmus.model.change import Change, RemovePortGroup, SetDvPort
 from isthmus.model.faults import Retry
 from isthmus.model.names import NetworkId
 from isthmus.model.observed import Access
+from lab.wire.faults import ALWAYS
+from tests.core.properties.setting import HOSTS
 from tests.faults.trial import Trial, where_ports_are_tagged, with_many_seeds
 
 
@@ -86,6 +88,22 @@ def test_the_operator_is_told_what_keeps_a_vm_out_of_its_network_and_when_it_is_
     told = status(trial.process, trial.process._sight, (), trial.process._clock)
     pending = [text for shard in told["shards"] for text in shard["pending"]]
     assert any("InvalidState, tried again in " in text for text in pending)
+
+
+def test_a_port_that_waits_for_what_its_nve_cannot_learn_is_pending_and_says_so() -> None:
+    trial = Trial(0, OVSVAPP)
+    trial.furnish("red", vms=1)
+    for nve in trial.lab.nves.values():
+        nve.faults.fail("Learn", times=ALWAYS)
+    trial.boot("n", next(host for host in HOSTS if trial.lab.host(host) != trial.lab.vm("vm0").host), "red")
+    trial.run(30)
+    told = status(trial.process, trial.process._sight, (), trial.process._clock)
+    pending = [text for shard in told["shards"] for text in shard["pending"]]
+    assert any("tried again in" in text for text in pending)
+    assert any("waits for another" in text for text in pending)
+    trial.rest()
+    assert trial.is_open("n")
+    trial.end()
 
 
 def test_a_port_that_must_close_and_cannot_is_tried_again_within_seconds_however_often_it_failed() -> None:

@@ -6,13 +6,14 @@ Law: a change waits for its own failures, and for those of the far side as a who
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isthmus.core.plan_nves import about
 from isthmus.model.change import (
     Action,
     AddHostPortGroup,
     AlterHostPortGroup,
+    AlterPortGroup,
     BuildNve,
     Change,
     CreatePortGroup,
@@ -42,7 +43,7 @@ class _Failure:
     reason: str
     at: float
     count: int
-    refused: bool
+    outcome: Outcome
 
 
 @dataclass(slots=True)
@@ -59,21 +60,30 @@ class Failures:
     _known: dict[Hashable, _Failure] = field(default_factory=dict)
 
     def note(self, results: Iterable[Result], now: float) -> None:
-        """What became of changes that were made together."""
+        """What became of changes that were made together.
+
+        A success counts when a look no longer wants the change.  If it does, the change did not stick, and from the
+        second time on that is a failure.  A far side that took something is no failure as a whole.
+        """
+        made = list(results)
+        took = {result.change.target for result in made if result.outcome is Outcome.DONE}
         failed: dict[Hashable, Result] = {}
-        for result in results:
-            match result.outcome:
-                case Outcome.DONE:
-                    self._known.pop(_key(result.change), None)
-                    self._known.pop(result.change.target, None)
-                case Outcome.RETRY | Outcome.REFUSED:
-                    failed[_key(result.change)] = result
-                case Outcome.UNREACHABLE:
-                    failed[result.change.target] = result
+        for result in made:
+            if result.outcome is Outcome.UNREACHABLE and result.change.target not in took:
+                failed[result.change.target] = result
+            elif result.outcome is not Outcome.SKIPPED:
+                failed[_key(result.change)] = result
+        for target in took:
+            self._known.pop(target, None)
         for key, result in failed.items():
-            count = before.count + 1 if (before := self._known.get(key)) is not None else 1
-            refused = result.outcome is Outcome.REFUSED
-            self._known[key] = _Failure(result.change.action, result.detail, now, count, refused)
+            self._known[key] = self._failed(result, self._known.get(key), now)
+
+    def _failed(self, result: Result, before: _Failure | None, now: float) -> _Failure:
+        action, count = result.change.action, before.count if before is not None else 0
+        if result.outcome is not Outcome.DONE:
+            return _Failure(action, result.detail, now, count + 1, result.outcome)
+        again = before is not None and before.outcome is Outcome.DONE and _form(before.action) == _form(action)
+        return _Failure(action, "it was made, and did not last", now, count + again, Outcome.DONE)
 
     def forget_all_but(self, wanted: Iterable[Change]) -> None:
         """What nobody wants any more has not failed."""
@@ -85,18 +95,29 @@ class Failures:
         """The change with its last failure, if it is too early to try again."""
         if not self._known:
             return None
-        failure, whole = self._known.get(_key(change)), self._known.get(change.target)
-        if failure is not None and failure.refused:
-            early = failure.action == change.action and now - failure.at < self.refused_again_after
-            return Deferred(change, failure.reason, None, refused=True) if early else None
-        for known, longest in ((whole, self.longest), (failure, self.urgent if urgent else self.longest)):
-            if known is not None and now < (until := self._until(known, longest)):
-                return Deferred(change, known.reason, until)
-        return None
+        whole, own = self._known.get(change.target), self._known.get(_key(change))
+        if whole is not None and now < (until := self._until(whole, self.longest)):
+            return Deferred(change, whole.reason, until)
+        if own is None:
+            return None
+        if own.outcome is Outcome.REFUSED:
+            early = own.action == change.action and now - own.at < self.refused_again_after
+            return Deferred(change, own.reason, None, refused=True) if early else None
+        if own.outcome is Outcome.DONE and _form(own.action) != _form(change.action):
+            return None  # something else is wanted of the same object now
+        until = self._until(own, self.urgent if urgent else self.longest)
+        return Deferred(change, own.reason, until) if now < until else None
 
     def _until(self, failure: _Failure, longest: float) -> float:
+        if not failure.count:
+            return failure.at
         wait: float = self.first * 2 ** min(failure.count - 1, 30)
         return failure.at + min(longest, self.longest, wait)
+
+
+def _form(action: Action) -> Action:
+    """The action, whatever version it is written against."""
+    return replace(action, version="") if isinstance(action, AlterPortGroup | SetDvPort) else action
 
 
 def _key(change: Change) -> Hashable:

@@ -12,7 +12,7 @@ import pytest
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import Vcenter
-from isthmus.adapters.vcenter.credentials import AGAIN, Credentials
+from isthmus.adapters.vcenter.credentials import AGAIN, SOON, Credentials
 from isthmus.model.change import Outcome
 from isthmus.model.faults import Refused, Retry
 from lab.vcenter import Delay
@@ -96,6 +96,27 @@ def test_who_was_refused_and_then_let_in_has_a_clean_record() -> None:
     login.configured = login.right = WRONG
     credentials.present(login)
     assert login.sent == [WRONG, "right", WRONG]
+
+
+def test_who_was_let_in_before_is_let_in_again_minutes_after_a_lock_or_a_rotation_and_then_each_half_an_hour() -> None:
+    login = Login(configured="right")
+    credentials = login.credentials()
+    credentials.present(login)
+    login.right = "not yet"  # somebody else locked the account, or the file was rotated before vCenter
+    refusal(lambda: credentials.present(login))
+    login.now = SOON - 1
+    refusal(lambda: credentials.present(login))
+    assert len(login.sent) == 2
+    login.now = 1.5 * SOON
+    refusal(lambda: credentials.present(login))
+    assert len(login.sent) == 3
+    login.now += AGAIN - 1
+    refusal(lambda: credentials.present(login))
+    assert len(login.sent) == 3
+    login.now += 0.5 * AGAIN + 1
+    login.right = "right"
+    credentials.present(login)
+    assert len(login.sent) == 4
 
 
 def test_processes_that_were_refused_together_do_not_come_back_together() -> None:

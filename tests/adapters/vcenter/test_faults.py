@@ -9,7 +9,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter.faults import faults_of, meaning, one_line
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 
 HOST = vim.HostSystem("host-3", None)
 BULK = vim.fault.DvsOperationBulkFault(
@@ -43,6 +43,24 @@ def test_what_passes_is_tried_again(fault: Exception) -> None:
     meant = meaning(fault, "vCenter vc1")
     assert isinstance(meant, Retry)
     assert str(meant).startswith("vCenter vc1: ")
+
+
+@pytest.mark.parametrize(
+    ("fault", "whole"),
+    [
+        (vim.fault.NotAuthenticated(), True),
+        (TimeoutError("timed out"), True),
+        (BadStatusLine("503 Service Unavailable"), True),
+        (vim.fault.ResourceInUse(), False),
+        (vim.fault.ConcurrentAccess(), False),
+        (vmodl.fault.SystemError(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_what_concerns_the_vcenter_as_a_whole_keeps_other_changes_from_being_tried(
+    fault: Exception, whole: bool
+) -> None:
+    assert isinstance(meaning(fault, "vCenter vc1"), Unreachable) is whole
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim, vmodl
 
-from isthmus.adapters.vcenter import marks
+from isthmus.adapters.vcenter import dvports, marks
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.switch import Switch
 from isthmus.model.change import (
@@ -27,7 +27,7 @@ from isthmus.model.change import (
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import Access, DvPortState, OwnerMark, PortGroupState
 from isthmus.model.tags import Vid, Vni
-from lab.vcenter import Fault
+from lab.vcenter import Drop, Fault
 from tests.adapters.vcenter.bench import Bench
 
 pytestmark = pytest.mark.sim
@@ -72,7 +72,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, switch: Switch, times: int, how: Cal
     tasks: Any = switch._ports._tasks
     run, count = tasks.run, [0]
 
-    def late(start: Any, what: str) -> Any:
+    def late(start: Any, what: str, about: Any = None) -> Any:
         count[0] += 1
         if count[0] <= times:
             how()
@@ -137,7 +137,7 @@ def test_a_write_whose_task_succeeds_but_does_not_take_is_seen_by_the_next_look_
     port = ports(switch)[0]
     tasks: Any = switch._ports._tasks
     run = tasks.run
-    monkeypatch.setattr(tasks, "run", lambda start, what: None)
+    monkeypatch.setattr(tasks, "run", lambda start, what, about: None)
     apply(switch, opened(port, 101))
     assert ports(switch)[0] == port
     [result] = apply(switch, opened(port, 101))
@@ -368,3 +368,26 @@ def test_what_vcenter_does_not_accept_of_one_port_group_stops_no_other(
     )
     assert sorted(result.outcome.value for result in results) == ["done", "refused"]
     assert "spec.description" in "".join(result.detail for result in results)
+
+
+def test_a_write_whose_connection_breaks_is_the_vcenters_trouble_not_the_ports(bench: Bench, switch: Switch) -> None:
+    port = ports(switch)[0]
+    bench.simulator.faults.add(Drop(), method="ReconfigureDVPort_Task")
+    [result] = apply(switch, opened(port, 11))
+    assert result.outcome is Outcome.UNREACHABLE
+
+
+def test_a_vm_that_comes_up_while_the_ports_are_read_is_named(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.vcenter.inventory.read()
+    read, made = dvports.each_dv_port, []
+
+    def late(*asked: Any) -> None:
+        made.append(bench.operator.make_vm("late", "esx1", _red(bench)))
+        read(*asked)
+
+    monkeypatch.setattr(dvports, "each_dv_port", late)
+    named = {port.nic for port in ports(switch)}
+    assert set(made) <= named
+    assert len(made) == 1

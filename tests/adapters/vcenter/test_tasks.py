@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter.tasks import Tasks
+from isthmus.model.faults import Retry
 
 Collector = vmodl.query.PropertyCollector
 BOTH = 0.3  # seconds that a task stays open to see whether one too many joins it
@@ -90,6 +92,31 @@ def update(task: str, kind: str = "modify", missing: Any = None, **info: Any) ->
     changes = [Collector.Change(name=f"info.{name}", op="assign", val=value) for name, value in info.items()]
     faults = [Collector.MissingProperty(path="info.state", fault=missing)] if missing else []
     return Collector.ObjectUpdate(kind=kind, obj=vim.Task(task, None), changeSet=changes, missingSet=faults)
+
+
+def test_after_a_task_that_hung_the_next_about_the_same_is_waited_for_shortly_until_one_ends() -> None:
+    vcenter = Telling()
+    tasks = Tasks(vcenter, clock=lambda: vcenter.now)  # type: ignore[arg-type]
+
+    def waited(about: str) -> float:
+        began = vcenter.now
+        with pytest.raises(Retry):
+            tasks.run(lambda _: vim.Task("task-1", None), "test", about)
+        return vcenter.now - began
+
+    assert [waited("esx1"), waited("esx1"), waited("esx2"), waited("esx1")] == [60, 10, 60, 10]
+    vcenter.told = [[update("task-1", "enter", state="success")]]
+    tasks.run(lambda _: vim.Task("task-1", None), "test", "esx1")
+    assert waited("esx1") == 60
+
+
+def test_tasks_about_what_hung_take_half_of_the_places_at_most() -> None:
+    vcenter: Any = SlowVcenter()
+    tasks = Tasks(vcenter)
+    tasks._hung = {"esx1", "esx2", "esx3", "esx4", "esx5", "esx6"}
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda about: tasks.run(vcenter.start, "test", about), sorted(tasks._hung)))
+    assert vcenter.most == 4
 
 
 def test_a_task_whose_session_expired_without_a_word_is_waited_for_in_the_next() -> None:

@@ -1,6 +1,7 @@
 """The password of one vCenter's user, and whether vCenter refused it.
 
 Law: a password that was refused is not sent again for half an hour; vCenter locks an account after a few in a row.
+Who was let in before may be locked out by others, or be rotating it: then the first wait is some minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pyVmomi import vim
 from isthmus.adapters.vcenter.faults import said
 from isthmus.model.faults import Refused
 
+SOON = 360.0  # seconds
 AGAIN = 1800.0  # seconds; vSphere's default: 5 within 3 minutes lock an account for 5 minutes
 
 
@@ -36,6 +38,7 @@ class Credentials:
         self._key = secrets.token_bytes(32)  # of digests: no clear text is kept
         self._trying = threading.Lock()
         self._refusal: _Refusal | None = None
+        self._let_in = False  # vCenter accepted a password of ours, and refused none since
 
     def check(self) -> None:
         """Raises Refused if the password is still the one that vCenter refused."""
@@ -50,7 +53,7 @@ class Credentials:
             except vim.fault.InvalidLogin as fault:
                 self._refusal = self._refused(password, said(fault))
                 raise Refused(self._refusal.text) from fault
-            self._refusal = None
+            self._refusal, self._let_in = None, True
 
     def _not_refused(self, password: str) -> str:
         refusal = self._refusal
@@ -60,14 +63,15 @@ class Credentials:
 
     def _refused(self, password: str, why: str) -> _Refusal:
         last, digest = self._refusal, self._digest(password)
+        wait, self._let_in = SOON if self._let_in else AGAIN, False
         text = (
             f"{self._place}: {why} (refused since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC; tried at once when the "
-            "password changes or isthmus restarts, else after half an hour, so that the account is not locked)"
+            "password changes or isthmus restarts, else each half an hour, so that the account is not locked)"
         )
         if last is not None and last.digest == digest:
             text = last.text
         # One process per host: they do not all come back at once.
-        return _Refusal(digest, text, self._clock() + AGAIN * random.uniform(1.0, 1.5))
+        return _Refusal(digest, text, self._clock() + wait * random.uniform(1.0, 1.5))
 
     def _digest(self, password: str) -> bytes:
         return blake2b(password.encode(), key=self._key).digest()

@@ -118,9 +118,10 @@ class DvPorts:
         return known if all(_only_closes(action, known.get(action.key), doubtful) for _, action in writes) else {}
 
     def _reconfigure(self, writes: Sequence[Write], now: Mapping[str, DvPortState]) -> BaseException | None:
+        host = writes[0][1].host
         specs = [written_spec(action, now[action.key].version) for _, action in writes]
         try:
-            self._tasks.run(lambda _: self._dvs.ReconfigureDVPort_Task(specs), f"write {len(specs)} DV ports")
+            self._tasks.run(lambda _: self._dvs.ReconfigureDVPort_Task(specs), f"write {len(specs)} DV ports", host)
         except (vmodl.MethodFault, Retry) as fault:
             expected = meaning(fault, "DV ports")
             if isinstance(expected, Refused):
@@ -206,9 +207,12 @@ def _ours(port: DvPortState) -> tuple[object, ...]:
 
 
 def _refuses_the_whole(fault: BaseException | None) -> bool:
-    """One bad port made vCenter refuse the batch; a bulk fault is by host, and the other hosts' ports are written."""
+    """One bad port made vCenter refuse the batch; a bulk fault is by host, and the other hosts' ports are written.
+
+    An error inside vCenter speaks of no port.
+    """
     return isinstance(fault, vmodl.MethodFault) and not isinstance(
-        fault, vim.fault.ConcurrentAccess | vim.fault.DvsOperationBulkFault
+        fault, vim.fault.ConcurrentAccess | vim.fault.DvsOperationBulkFault | vmodl.fault.SystemError
     )
 
 

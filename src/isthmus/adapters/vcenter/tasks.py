@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -14,8 +14,13 @@ from isthmus.adapters.vcenter.session import Session
 from isthmus.model.faults import Retry
 
 IN_FLIGHT = 8  # networking-dvs saw vCenter hang above 16
+HUNG = 10.0  # seconds for a task about what hung before
 POLL = 20  # seconds that a single wait stays open: below any HTTP timeout
 Collector = vmodl.query.PropertyCollector
+
+
+class Unfinished(Retry):
+    """A task that has not ended in time."""
 
 
 class Tasks:
@@ -27,22 +32,43 @@ class Tasks:
         self._session = session
         self._clock = clock
         self._slots = threading.BoundedSemaphore(limit)
+        self._slots_of_hung = threading.BoundedSemaphore(max(1, limit // 2))
+        self._hung: set[Hashable] = set()
         self._idle: list[_Watcher] = []  # each dies with its session
 
-    def run(self, start: Callable[[Any], Any], what: str) -> Any:
+    def run(self, start: Callable[[Any], Any], what: str, about: Hashable = None) -> Any:
         """Start a task with `start(content)` and return its result.  Faults of the task or its start rise as they came.
 
         Raises Retry if it is not finished in time or lost from sight: it may still succeed, so the caller reads back.
+        After a task about the same (a host, say) was not finished, the next are waited for only shortly, few at once.
         """
-        with self._slots:
-            deadline = self._clock() + self._session.settings.task_timeout
-            task = self._session.raw(start)
-            info = self._finished(task, deadline, what)
-            if info["info.state"] == vim.TaskInfo.State.success:
-                return info.get("info.result")
-            raise info["info.error"]
+        patience = self._session.settings.task_timeout
+        if about is None or about not in self._hung:
+            with self._slots:
+                return self._run(start, what, about, patience)
+        patience = min(HUNG, patience)
+        if not self._slots_of_hung.acquire(timeout=patience):
+            raise Retry(f"{self._session.place}: {what}: too many tasks hang already")
+        try:
+            with self._slots:
+                return self._run(start, what, about, patience)
+        finally:
+            self._slots_of_hung.release()
 
-    def _finished(self, task: Any, deadline: float, what: str) -> dict[str, Any]:
+    def _run(self, start: Callable[[Any], Any], what: str, about: Hashable, patience: float) -> Any:
+        task = self._session.raw(start)
+        try:
+            info = self._finished(task, patience, what)
+        except Unfinished:
+            self._hung.add(about)
+            raise
+        self._hung.discard(about)
+        if info["info.state"] == vim.TaskInfo.State.success:
+            return info.get("info.result")
+        raise info["info.error"]
+
+    def _finished(self, task: Any, patience: float, what: str) -> dict[str, Any]:
+        deadline = self._clock() + patience
         with faults_of(f"{self._session.place}: {what}"):
             while True:
                 watcher = self._watcher()
@@ -61,9 +87,7 @@ class Tasks:
             left = deadline - self._clock()
             if left <= 0:
                 self._idle.append(watcher)
-                raise Retry(
-                    f"{self._session.place}: a task was not finished after {self._session.settings.task_timeout:.0f} s"
-                )
+                raise Unfinished(f"{self._session.place}: a task was not finished in time")
             known.update(watcher.wait(int(max(1, min(POLL, left, self._session.settings.timeout / 2)))))
         return known
 
