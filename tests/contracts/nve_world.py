@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.model.boundary import Target
 from isthmus.model.flow import Bridge, Flow, FlowPort, Goto, Match, Output, PopVid, SetVid, Tunnel
 from isthmus.model.names import LeafId, Mac
@@ -191,6 +192,42 @@ class WireLeafWorld(LeafEntries):
 
 
 @dataclass(slots=True)
+class WirePairWorld(LeafEntries):
+    """Two in-memory leaves as one."""
+
+    members: tuple[WireLeaf, WireLeaf] = field(
+        default_factory=lambda: (
+            WireLeaf(LeafId("leaf1"), "192.0.2.1", [], VirtualClock()),
+            WireLeaf(LeafId("leaf1"), "192.0.2.1", [], VirtualClock()),
+        )
+    )
+
+    @property
+    def target(self) -> Target:
+        """The pair."""
+        return LeafPair([(f"member{number}", member) for number, member in enumerate(self.members, 1)])
+
+    @property
+    def other(self) -> Target:
+        """Another pair of eyes."""
+        return self.target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """At one of them, which is enough to be in the way."""
+        self.members[0].foreign[vid] = vni
+
+    def stop(self) -> None:
+        """One of them is enough."""
+        self.members[1].faults.down = True
+
+    def start(self) -> None:
+        """Two others in their place."""
+        for member in self.members:
+            member.restart()
+            member.faults.heal()
+
+
+@dataclass(slots=True)
 class RealVtepWorld(LeafEntries):
     """ovsdb-server with the schema of VTEPs."""
 
@@ -218,6 +255,12 @@ class RealVtepWorld(LeafEntries):
 def wire_leaf() -> Iterator[LeafWorld]:
     """In memory."""
     yield WireLeafWorld()
+
+
+@contextmanager
+def wire_pair() -> Iterator[LeafWorld]:
+    """In memory, two that act as one."""
+    yield WirePairWorld()
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from isthmus.model.names import Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry
 from isthmus.model.observed import NveMirror
 from isthmus.model.tags import Vid, VidSet, Vni
-from tests.contracts.nve_world import LeafWorld, real_vtep, wire_leaf
+from tests.contracts.nve_world import LeafWorld, real_vtep, wire_leaf, wire_pair
 
-WORLDS = {"wire-leaf": wire_leaf, "real-vtep": real_vtep}
+WORLDS = {"wire-leaf": wire_leaf, "wire-pair": wire_pair, "real-vtep": real_vtep}
 LIVE = {"real-vtep"}
 RED, BLUE, THEIRS = Vni(5000), Vni(6000), Vni(7000)
 

@@ -13,9 +13,15 @@ from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.nve import NveEntry
 from isthmus.model.observed import NveMirror
-from tests.contracts.nve_world import NveWorld, real_ovs, real_vtep, wire_leaf, wire_ovs
+from tests.contracts.nve_world import NveWorld, real_ovs, real_vtep, wire_leaf, wire_ovs, wire_pair
 
-WORLDS = {"wire-ovs": wire_ovs, "real-ovs": real_ovs, "wire-leaf": wire_leaf, "real-vtep": real_vtep}
+WORLDS = {
+    "wire-ovs": wire_ovs,
+    "real-ovs": real_ovs,
+    "wire-leaf": wire_leaf,
+    "wire-pair": wire_pair,
+    "real-vtep": real_vtep,
+}
 LIVE = {"real-ovs", "real-vtep"}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from isthmus.app import describing
 from isthmus.app.keeper import Round
 from isthmus.model.change import Change
-from isthmus.model.observed import TargetId, Unknown
+from isthmus.model.observed import NveMirror, TargetId, Unknown
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +38,9 @@ def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condi
     for target, mirror in last.observed.targets.items():
         if isinstance(mirror, Unknown):
             yield Condition("unknown", named(target), mirror.reason)
+        elif isinstance(mirror, NveMirror):
+            for warning in mirror.warnings:
+                yield Condition("warning", named(target), warning)
     if not last.world.intent.fresh:
         # The age grows with every look: it is shown beside the sources, not here, where it would look like news.
         yield Condition("stale", "sources", "the last good answer stays in force; nothing is deleted meanwhile")

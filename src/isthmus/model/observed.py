@@ -142,13 +142,14 @@ class StandardSwitchMirror:
 class NveMirror:
     """All that an NVE holds of ours.  `ready` is False while its fixed frame (bridges, tunnel port) must be built.
 
-    `foreign_vids` are worn there by something that is not ours.
+    `foreign_vids` are worn there by something that is not ours.  `warnings` are what it tells of its own health.
     """
 
     target: TargetId
     entries: Mapping[NveKey, NveEntry]
     ready: bool = True
     foreign_vids: VidSet = NO_VIDS
+    warnings: tuple[str, ...] = ()
 
 
 Mirror: TypeAlias = SwitchMirror | StandardSwitchMirror | NveMirror

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from isthmus.adapters.leaf.hwvtep.findings import HwvtepFinding, findings, tunnels_down
+from isthmus.adapters.leaf.hwvtep.findings import HwvtepFinding, findings, warnings
 from isthmus.adapters.leaf.hwvtep.snapshot import PhysicalPort, Snapshot, Tunnel
 from isthmus.adapters.leaf.hwvtep.watch import Watch
 from isthmus.model.faults import Retry
@@ -48,8 +48,7 @@ def test_a_tunnel_that_is_watched_and_down_is_shown_and_no_other() -> None:
     others = (Tunnel("192.0.2.7", watched=True, state="up"), Tunnel("192.0.2.8", watched=False, state="down"))
     snapshot = with_switch(WELL, tunnels=(*others, down))
     assert told(snapshot) == ["switch leaf1 finds its tunnel to 192.0.2.2 down (Control Detection Time Expired)"]
-    assert tunnels_down(snapshot, SETTINGS) == (down,)
-    assert tunnels_down(with_switch(snapshot, tunnel_ips=frozenset()), SETTINGS) == ()
+    assert warnings(snapshot, SETTINGS) == tuple(told(snapshot))
 
 
 def test_a_binding_of_another_hand_to_a_network_of_ours_is_shown() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from isthmus.adapters.leaf.hwvtep.mirror import our_vnis, the_switch
 from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings
-from isthmus.adapters.leaf.hwvtep.snapshot import PhysicalSwitch, Snapshot, Tunnel
+from isthmus.adapters.leaf.hwvtep.snapshot import PhysicalSwitch, Snapshot
 from isthmus.adapters.leaf.hwvtep.steps import bound_elsewhere
 from isthmus.model.faults import Refused
 
@@ -30,13 +30,9 @@ def findings(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[HwvtepFindin
     return (*_faults(switch, settings), *_elsewhere(snapshot, settings))
 
 
-def tunnels_down(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[Tunnel, ...]:
-    """The tunnels of our switch that it watches and finds down."""
-    try:
-        switch = the_switch(snapshot, settings)
-    except Refused:
-        return ()
-    return tuple(sorted((tunnel for tunnel in switch.tunnels if tunnel.down), key=lambda tunnel: tunnel.vtep))
+def warnings(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[str, ...]:
+    """What the switch itself tells of its health.  Raises Refused if it is not the one that was configured."""
+    return tuple(found.what for found in _faults(the_switch(snapshot, settings), settings))
 
 
 def _faults(switch: PhysicalSwitch, settings: HwvtepSettings) -> Iterator[HwvtepFinding]:

@@ -1,18 +1,19 @@
 """A leaf switch as a Target: reads its database whole, writes only what differs, foreign things never.
 
 A leaf has no frame for us to build: which switch it is, its ports and its VTEP address are its operator's, and one that
-is not as configured is refused, by name and with what there is instead.
+is not as configured is not touched, and says what there is instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from isthmus.adapters.leaf.hwvtep import findings as finding
 from isthmus.adapters.leaf.hwvtep import mirror, steps
 from isthmus.adapters.leaf.hwvtep.database import Database
 from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings
-from isthmus.adapters.leaf.hwvtep.snapshot import Snapshot, Tunnel
+from isthmus.adapters.leaf.hwvtep.snapshot import Snapshot
 from isthmus.adapters.leaf.hwvtep.watch import Watch
 from isthmus.model.boundary import Wake
 from isthmus.model.change import Change, Result
@@ -50,13 +51,21 @@ class HwvtepTarget:
         return TargetId("leaf", self.leaf)
 
     def observe(self) -> NveMirror:
-        """All that the leaf holds of ours.  Raises Refused if it is not the leaf that was configured."""
+        """All that the leaf holds of ours.  Raises Refused if another process of the installation keeps it.
+
+        A leaf that is not as it was configured cannot be read, and that is all: it must not stop the others of its
+        fabric.
+        """
+        try:
+            snapshot = self._database.snapshot()
+            if self._seen is None or snapshot is not self._last:
+                seen = mirror.mirror(self.id, snapshot, self._settings)
+                self._seen = replace(seen, warnings=finding.warnings(snapshot, self._settings))
+                self._last = snapshot
+        except Refused as fault:
+            raise Retry(str(fault)) from fault
         if self._keeps:
             self._database.claim()
-        snapshot = self._database.snapshot()
-        if self._seen is None or snapshot is not self._last:
-            self._seen = mirror.mirror(self.id, snapshot, self._settings)
-            self._last = snapshot
         return self._seen
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
@@ -70,10 +79,6 @@ class HwvtepTarget:
     def findings(self) -> Sequence[finding.HwvtepFinding]:
         """What is not as configured, or not well.  Needs no lock.  Raises Retry if the leaf is silent."""
         return finding.findings(self._database.snapshot(), self._settings)
-
-    def tunnels_down(self) -> Sequence[Tunnel]:
-        """Tunnels that the leaf itself finds down, as it was last observed: asks nobody."""
-        return () if self._last is None else finding.tunnels_down(self._last, self._settings)
 
     def words(self, change: Change) -> Sequence[str]:
         """A change in the switch's own words, from what was last observed; asks nobody."""
