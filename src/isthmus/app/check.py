@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 
+from isthmus.app.check_leaves import below_leaves
 from isthmus.app.config import DeploymentConfig
+from isthmus.app.finding import Finding, Level
 from isthmus.app.text import plain
 from isthmus.app.underlay import ENCAPSULATION, mtu_between
 from isthmus.app.wiring import Wiring
@@ -14,33 +14,6 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Dvs, Inventory
 from isthmus.model.observed import SwitchMirror, Trunk
-
-
-class Level(Enum):
-    """How bad it is."""
-
-    GOOD = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    place: str
-    what: str
-    remedy: str = ""
-
-    @property
-    def is_error(self) -> bool:
-        """Something will not work."""
-        return self.level is Level.ERROR
-
-    def data(self) -> dict[str, str]:
-        """As JSON can carry it."""
-        return {"level": self.level.value, "place": self.place, "what": self.what, "remedy": self.remedy}
 
 
 def check(wiring: Wiring) -> list[Finding]:
@@ -86,11 +59,15 @@ def _deployment(
 ) -> Iterator[Finding]:
     place = f"deployment.{name}"
     try:
-        dvs = wiring.placing[name].dvs(inventory)
+        switches = wiring.placing[name].switches(inventory)
     except Refused as fault:
         yield Finding(Level.ERROR, f"{place}.dvs", str(fault), "correct 'dvs', or make the switch")
         return
     mtu = max((network.mtu for network in intent.networks.values()), default=0) if intent else 0
+    if not deployment.design.nve.on_each_host:
+        yield from below_leaves(wiring, name, inventory, switches, mtu)
+        return
+    (dvs,) = switches
     yield from _hosts(wiring, name, deployment, inventory, dvs)
     yield from _underlay(place, deployment, mtu)
     try:
@@ -137,13 +114,14 @@ def _trunks(mirror: SwitchMirror) -> list[str]:
 
 def _underlay(place: str, deployment: DeploymentConfig, mtu: int) -> Iterator[Finding]:
     """Room for the encapsulation, where the VTEP is an address of this very machine."""
-    for host in (deployment.host[name] for name in deployment.served):
-        paths = [mtu_between(host.vtep, peer.vtep) for peer in deployment.host.values() if peer.vtep != host.vtep]
+    vteps = {name: vtep for name in deployment.host if (vtep := deployment.vtep_of(name))}
+    for here in (vteps[name] for name in deployment.served):
+        paths = [mtu_between(here, peer) for peer in vteps.values() if peer != here]
         narrow = min((path for path in paths if path is not None), default=None)
         if narrow is not None and narrow < mtu + ENCAPSULATION:
             yield Finding(
                 Level.ERROR,
-                f"{place}: VTEP {host.vtep}",
+                f"{place}: VTEP {here}",
                 f"the underlay takes packets of {narrow} bytes, the networks need {mtu} + {ENCAPSULATION}",
                 f"raise the MTU of the underlay to {mtu + ENCAPSULATION} or more, or lower the networks'",
             )
@@ -168,12 +146,7 @@ def _hosts(
             yield Finding(Level.WARNING, here, "is not connected to vCenter", "its ports cannot be written until it is")
         if served:
             yield from _ovs(wiring, deployment, host_name, here, inventory, name)
-    missing = sorted(
-        plain(host.name)
-        for host in inventory.hosts.values()
-        if host.id in dvs.hosts and host.name not in deployment.host
-    )
-    if missing:
+    if missing := placing.unattached(inventory, dvs):
         yield Finding(
             Level.WARNING,
             f"deployment.{name}.host",

@@ -69,6 +69,18 @@ def _serve(value: object) -> object:
     return (value,) if isinstance(value, str) and value != "all" else value
 
 
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _driver(value: str) -> str:
+    if value in ("ngs", "external"):
+        raise ValueError(f"'{value}' is not built yet; there is: hwvtep")
+    if value != "hwvtep":
+        raise ValueError(f"there is no driver {value!r}; there is: hwvtep")
+    return value
+
+
 def _owner(value: str) -> str:
     if not value.isascii() or not value.isprintable() or any(char in value for char in " ;=,\"'"):
         raise ValueError("must be ASCII without spaces, quotes, commas, semicolons or '=': it goes into owner marks")
@@ -79,6 +91,9 @@ Vids = Annotated[VidSet, BeforeValidator(_vids)]
 SomeVids = Annotated[VidSet, BeforeValidator(_vids), AfterValidator(_some_vids)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_several)]
+"""One, or a list of them."""
+Vtep = Annotated[str, AfterValidator(_vtep)]
 
 
 class Section(BaseModel):
@@ -137,18 +152,32 @@ class ApplianceConfig(Section):
 
 
 class HostConfig(ApplianceConfig):
-    """An ESXi host, by its name in vCenter."""
+    """An ESXi host, by its name in vCenter, with an appliance of its own (`vtep`) or below a leaf."""
 
-    vtep: Annotated[str, AfterValidator(_vtep)]
+    vtep: Vtep | None = None
     reserved: Vids = NO_VIDS
+    leaf: Text | None = None
+    ports: Texts = ()
+    """The ports, or LAGs, of the leaf that its uplinks are connected to; those of a pair have the same names."""
+
+
+class LeafConfig(Section):
+    """A leaf switch that is a VTEP, or a pair that acts as one: two targets, told alike."""
+
+    driver: Annotated[str, AfterValidator(_driver)]
+    target: Annotated[Texts, Field(min_length=1, max_length=2)]
+    vtep: Vtep
+    switch: Text | None = None
+    timeout: Seconds | None = None
+    tls: TlsConfig | None = None
 
 
 class DeploymentConfig(Section):
-    """One design on one distributed switch."""
+    """One design on one distributed switch, or on several that lie in one tag scope."""
 
     design: Annotated[Design, BeforeValidator(_design)]
     vcenter: Text | None = None
-    dvs: Text
+    dvs: Annotated[Texts, Field(min_length=1)]
     serve: Annotated[Literal["all"] | tuple[Text, ...], BeforeValidator(_serve)] = "all"
     port_groups: bool = True
     observe_only: bool = False
@@ -160,12 +189,23 @@ class DeploymentConfig(Section):
     by_hand: Policy = Policy.ENFORCE
     """What to do about port groups of ours whose settings another hand changed."""
     appliance: ApplianceConfig = ApplianceConfig()
+    leaf: Mapping[str, LeafConfig] = Field(default_factory=dict)
     host: Mapping[str, HostConfig] = Field(default_factory=dict)
 
     @property
     def served(self) -> tuple[str, ...]:
         """The names of the hosts whose tags and NVEs this process writes."""
         return tuple(self.host) if self.serve == "all" else self.serve
+
+    def vtep_of(self, host: str) -> str | None:
+        """Where frames for the VMs of a host are sent: to its appliance, or to its leaf."""
+        settings = self.host[host]
+        leaf = self.leaf.get(settings.leaf) if settings.leaf is not None else None
+        return settings.vtep if leaf is None else leaf.vtep
+
+    def ports_of(self, leaf: str) -> tuple[str, ...]:
+        """The ports of a leaf that hosts are connected to."""
+        return tuple(port for host in self.host.values() if host.leaf == leaf for port in host.ports)
 
 
 class LoopConfig(Section):

@@ -5,17 +5,18 @@ Names become ids anew each round: a host may join, or be renamed, at any time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.keeper import Placed
 from isthmus.app.text import plain
+from isthmus.core.design import TagScope
 from isthmus.model.faults import Refused
 from isthmus.model.inventory import Dvs, Host, Inventory
-from isthmus.model.names import HostId
+from isthmus.model.names import HostId, LeafId
 from isthmus.model.observed import TargetId
-from isthmus.model.scope import HostScope, Scope
+from isthmus.model.scope import FabricScope, HostScope, LeafScope, Scope
 from isthmus.model.shard import Duty, Shard, VidPool
 from isthmus.model.tags import NO_VIDS
 
@@ -35,32 +36,52 @@ class Placing:
 
     def other_switches(self, inventory: Inventory) -> list[Dvs]:
         """Where networks may have more members, and VNIs: their port groups say so.  These are read, never written."""
-        names = {
-            other.dvs
-            for name, other in self.config.deployment.items()
-            if name != self.name and self.config.vcenter_of(other) == self.vcenter
-        }
+        names = {dvs for name, other in self._deployments() if name != self.name for dvs in other.dvs}
         return [dvs for dvs in inventory.switches.values() if dvs.name in names or dvs.id in names]
 
     def port_groups(self, inventory: Inventory) -> Placed:
         """The shard that writes the switch's port groups."""
-        dvs = self.dvs(inventory)
-        return self._placed(inventory, f"{self.name}/port-groups", None, dvs, dvs.hosts, {}, Duty.PORT_GROUPS)
+        (dvs,) = self.switches(inventory)
+        return self._placed(inventory, f"{self.name}/port-groups", None, (dvs,), dvs.hosts, {}, Duty.PORT_GROUPS)
 
     def tags(self, name: str, inventory: Inventory) -> Placed:
         """The shard that writes the tags and the NVE of one host."""
-        dvs, host = self.dvs(inventory), self.host(inventory, name)
+        (dvs,), host = self.switches(inventory), self.host(inventory, name)
         if host.id not in dvs.hosts:
             raise Refused(
                 f"host '{plain(name)}' is not a member of dvs '{plain(dvs.name)}': add it there, or serve others"
             )
         nves = {str(host.id): TargetId("ovs", host.id)}
         scope = HostScope(host.id, dvs.id)
-        return self._placed(inventory, f"{self.name}/{plain(name)}", scope, dvs, frozenset({host.id}), nves, Duty.TAGS)
+        here = frozenset({host.id})
+        return self._placed(inventory, f"{self.name}/{plain(name)}", scope, (dvs,), here, nves, Duty.TAGS)
 
-    def dvs(self, inventory: Inventory) -> Dvs:
-        """The deployment's switch, by name or uuid."""
-        wanted = self.deployment.dvs
+    def fabric(self, inventory: Inventory) -> Placed:
+        """The shard whose NVEs are leaves: it writes the port groups of all its switches, and every leaf."""
+        switches = self.switches(inventory)
+        self._must_be_below_our_leaves(inventory, switches)
+        nves = {leaf: TargetId("leaf", leaf) for leaf in self.deployment.leaf}
+        alone = self.deployment.design.scope is TagScope.LEAF
+        scope = LeafScope(LeafId(next(iter(nves)))) if alone else FabricScope(self.name)
+        members = frozenset(host for dvs in switches for host in dvs.hosts)
+        return self._placed(inventory, self.name, scope, switches, members, nves, Duty.PORT_GROUPS | Duty.TAGS)
+
+    def switches(self, inventory: Inventory) -> tuple[Dvs, ...]:
+        """The deployment's switches."""
+        return tuple(self._dvs(wanted, inventory) for wanted in self.deployment.dvs)
+
+    def unattached(self, inventory: Inventory, dvs: Dvs) -> list[str]:
+        """The members of a switch of which the configuration does not say where they are."""
+        names = [host.name if (host := inventory.hosts.get(member)) else member for member in dvs.hosts]
+        return sorted(plain(name) for name in names if name not in self.deployment.host)
+
+    def below(self, inventory: Inventory, leaf: str) -> frozenset[HostId]:
+        """The hosts below a leaf."""
+        names = {name for name, settings in self.deployment.host.items() if settings.leaf == leaf}
+        return frozenset(host.id for host in inventory.hosts.values() if host.name in names)
+
+    def _dvs(self, wanted: str, inventory: Inventory) -> Dvs:
+        """A switch by name or uuid."""
         found = [dvs for dvs in inventory.switches.values() if wanted in (dvs.name, dvs.id)]
         if len(found) == 1:
             return found[0]
@@ -82,6 +103,24 @@ class Placing:
                 "take the uplinks off it, or leave these VIDs out of their trunk range or of 'vids'"
             )
 
+    def _must_be_below_our_leaves(self, inventory: Inventory, switches: tuple[Dvs, ...]) -> None:
+        """Nothing is written while a member is elsewhere: port groups take their VIDs to it, and what these mean at
+        a leaf that we do not tell, or tell of other networks, nobody knows.  Its VMs would reach nobody, or others."""
+        for dvs in switches:
+            if missing := self.unattached(inventory, dvs):
+                raise Refused(
+                    f"dvs '{plain(dvs.name)}' has members below no leaf of deployment '{self.name}': "
+                    f"{', '.join(missing)}: a port group has its VID on them, too.  Give each a table "
+                    f'[deployment.{self.name}.host."HOST"] with leaf and ports, or take it off the switch'
+                )
+
+    def _deployments(self) -> Iterator[tuple[str, DeploymentConfig]]:
+        """All deployments on this vCenter, this one first."""
+        yield self.name, self.deployment
+        for name, other in self.config.deployment.items():
+            if name != self.name and self.config.vcenter_of(other) == self.vcenter:
+                yield name, other
+
     def host(self, inventory: Inventory, name: str) -> Host:
         """A host by its name in vCenter."""
         found = [host for host in inventory.hosts.values() if host.name == name]
@@ -97,25 +136,36 @@ class Placing:
         inventory: Inventory,
         name: str,
         scope: Scope | None,
-        dvs: Dvs,
+        switches: tuple[Dvs, ...],
         hosts: frozenset[HostId],
         nves: Mapping[str, TargetId],
         duties: Duty,
     ) -> Placed:
-        self._must_be_closed(dvs)
-        shard = Shard(name, scope, (dvs.id,), hosts, nves, duties, self.config.installation)
-        known = {
-            host.id: replace(host, vtep=settings.vtep) if (settings := self.deployment.host.get(host.name)) else host
-            for host in inventory.hosts.values()
-        }
+        for dvs in switches:
+            self._must_be_closed(dvs)
+        ids = tuple(dvs.id for dvs in switches)
+        shard = Shard(name, scope, ids, hosts, nves, duties, self.config.installation)
         pool = VidPool(
             self.deployment.vids,
             self.deployment.reserved,
             {
-                HostScope(host.id, dvs.id): settings.reserved
+                HostScope(host.id, dvs): settings.reserved
+                for dvs in ids
                 for host in inventory.hosts.values()
                 if (settings := self.deployment.host.get(host.name)) and settings.reserved
             },
             self.deployment.reuse,
         )
-        return Placed(shard, pool, replace(inventory, hosts=known))
+        return Placed(shard, pool, replace(inventory, hosts=self._reached(inventory)))
+
+    def _reached(self, inventory: Inventory) -> dict[HostId, Host]:
+        """The hosts, each with its VTEP and its leaf.  Networks have members in other deployments, too."""
+        vteps: dict[str, tuple[str | None, LeafId | None]] = {}
+        for _, deployment in self._deployments():
+            for name, settings in deployment.host.items():
+                leaf = None if settings.leaf is None else LeafId(settings.leaf)
+                vteps.setdefault(name, (deployment.vtep_of(name), leaf))
+        return {
+            host.id: replace(host, vtep=vteps[host.name][0], leaf=vteps[host.name][1]) if host.name in vteps else host
+            for host in inventory.hosts.values()
+        }

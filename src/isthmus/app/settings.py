@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from isthmus.app.config import Config, DeploymentConfig
+from isthmus.app.config import Config, LeafConfig
+from isthmus.app.misfits import misfits
 from isthmus.app.toml import KeyPath, TomlFile, read_toml
-from isthmus.core.design import OVSVAPP
 from isthmus.model.faults import Refused
 
 Environment = Mapping[str, str]
@@ -43,7 +43,7 @@ def load(path: Path, environment: Environment = os.environ, *, secrets: bool = T
     config, errors = _validated(file, values)
     if config is not None:
         config = _rooted(config, path.absolute().parent)
-        errors.extend(file.at(keys, what) for keys, what in _misfits(config))
+        errors.extend(file.at(keys, what) for keys, what in misfits(config))
         if secrets:
             errors.extend(file.at(keys, what) for keys, what in _missing_passwords(config, environment))
     if errors or config is None:
@@ -175,60 +175,19 @@ def _rooted(config: Config, folder: Path) -> Config:
             "state": None if config.status.state is None else folder / config.status.state,
         }
     )
-    return config.model_copy(update={"vcenter": vcenters, "intent": intent, "status": status})
-
-
-def _misfits(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """What each part allows but all together do not."""
-    if not config.vcenter:
-        yield ("vcenter",), "no vCenter: add a [vcenter.NAME] table or set GOVC_URL"
-        return
-    for name, vcenter in config.vcenter.items():
-        if vcenter.password_file and vcenter.password_env:
-            yield ("vcenter", name, "password_env"), "password_file is given too: keep one of them"
-        if vcenter.ca_file and not vcenter.ca_file.is_file():
-            yield ("vcenter", name, "ca_file"), f"there is no file {vcenter.ca_file}"
-    switches: dict[tuple[str, str], str] = {}
-    vteps: dict[str, str] = {}
-    sockets: dict[str, str] = {}
-    for name, deployment in config.deployment.items():
-        yield from _deployment_misfits(config, name, deployment)
-        if deployment.vcenter is None or deployment.vcenter in config.vcenter:
-            switch = (config.vcenter_of(deployment), deployment.dvs)
-            if (other := switches.setdefault(switch, name)) != name:
-                yield ("deployment", name, "dvs"), f"deployment '{other}' has dvs '{deployment.dvs}' already"
-        for host, settings in deployment.host.items():
-            if (other := vteps.setdefault(settings.vtep, host)) != host:
-                what = f"{settings.vtep} is the VTEP of host '{other}' already: two hosts cannot share one"
-                yield ("deployment", name, "host", host, "vtep"), what
-        for host in (host for host in deployment.served if host in deployment.host):
-            ovsdb = config.appliance_of(deployment, host).ovsdb or "unix:/run/openvswitch/db.sock"
-            if (other := sockets.setdefault(ovsdb, f"{name}/{host}")) != f"{name}/{host}":
-                what = f"{ovsdb} is the OVS of '{other}' already: each host has its own appliance"
-                yield ("deployment", name, "host", host), what
-
-
-def _deployment_misfits(config: Config, name: str, deployment: DeploymentConfig) -> Iterator[tuple[KeyPath, str]]:
-    at: KeyPath = ("deployment", name)
-    if deployment.design is not OVSVAPP:
-        yield (*at, "design"), f"'{deployment.design.name}' has no adapters in this release; use '{OVSVAPP.name}'"
-    if deployment.vcenter is not None and deployment.vcenter not in config.vcenter:
-        what = f"there is no [vcenter.{deployment.vcenter}]; there are: {', '.join(config.vcenter)}"
-        yield (*at, "vcenter"), what
-    if deployment.vcenter is None and len(config.vcenter) > 1:
-        yield at, f"say which vcenter: there are {', '.join(config.vcenter)}"
-    if all(vid in deployment.reserved for vid in deployment.vids):
-        yield (
-            (*at, "reserved"),
-            f"{deployment.reserved} covers all of vids {deployment.vids}: nothing is left to give out",
+    deployments = {
+        name: deployment.model_copy(
+            update={"leaf": {leaf: _rooted_leaf(found, folder) for leaf, found in deployment.leaf.items()}}
         )
-    idle = not any(other.serve or other.port_groups for other in config.deployment.values())
-    if idle:  # one that is only read may stand beside others: its switch says whose a VNI is
-        yield (*at, "serve"), "this process serves no host and writes no port groups: nothing is left to do"
-    for host, times in ((host, deployment.served.count(host)) for host in dict.fromkeys(deployment.served)):
-        if times > 1:
-            yield (*at, "serve"), f"host '{host}' is listed {times} times"
-        if host not in deployment.host:
-            yield (*at, "serve"), f"host '{host}' has no [deployment.{name}.host.\"{host}\"] table"
-        elif config.appliance_of(deployment, host).trunk is None:
-            yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"
+        for name, deployment in config.deployment.items()
+    }
+    return config.model_copy(
+        update={"vcenter": vcenters, "intent": intent, "status": status, "deployment": deployments}
+    )
+
+
+def _rooted_leaf(leaf: LeafConfig, folder: Path) -> LeafConfig:
+    if leaf.tls is None:
+        return leaf
+    files = {key: folder / getattr(leaf.tls, key) for key in ("key", "certificate", "ca")}
+    return leaf.model_copy(update={"tls": leaf.tls.model_copy(update=files)})

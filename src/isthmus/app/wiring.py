@@ -1,7 +1,7 @@
 """From configuration to shards, sources and targets.  The only place that names adapters.
 
-One shard per host and switch writes tags and that host's NVE; one per switch writes its port groups, if this process
-is told to.
+With an appliance on each host, one shard per host and switch writes tags and that host's NVE; one per switch writes
+its port groups, if this process is told to.  With leaves, one shard of a deployment writes all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from functools import partial
 from typing import Any
 
 from isthmus.adapters.file import FileIntent
+from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget
+from isthmus.adapters.leaf.hwvtep import TlsFiles as LeafTlsFiles
+from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
 from isthmus.adapters.ovs.target import OvsTarget
 from isthmus.adapters.vcenter import Vcenter, VcenterSettings
@@ -30,7 +33,7 @@ from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Host, Inventory
-from isthmus.model.names import DvsId, HostId
+from isthmus.model.names import DvsId, HostId, LeafId
 from isthmus.model.observed import TargetId
 
 NEVER = 1e9
@@ -53,6 +56,7 @@ class Wiring:
     charges: tuple[Charge, ...] = ()
     _switches: dict[DvsId, Target] = field(default_factory=dict)
     _ovs: dict[TargetId, OvsTarget] = field(default_factory=dict)
+    _leaves: dict[TargetId, HwvtepTarget | LeafPair] = field(default_factory=dict)
     _wake: Wake | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,9 +98,25 @@ class Wiring:
                 self._ovs[target] = made
             return self._ovs[target]
 
+    def leaf(self, deployment: DeploymentConfig, leaf: str, hosts: frozenset[HostId]) -> HwvtepTarget | LeafPair:
+        """A leaf switch, or a pair, with these hosts below it."""
+        target = TargetId("leaf", leaf)
+        with self._lock:
+            if target not in self._leaves:
+                keeps = self._wake is not None and not deployment.observe_only
+                members = [
+                    (settings.target, HwvtepTarget(LeafId(leaf), settings, hosts or None, keeps=keeps))
+                    for settings in _leaf_settings(self.config, deployment, leaf)
+                ]
+                made = LeafPair(members) if len(members) > 1 else members[0][1]
+                if self._wake is not None:
+                    made.watch(self._wake)
+                self._leaves[target] = made
+            return self._leaves[target]
+
     def close(self) -> None:
         """Let go of everything; what was written stays."""
-        for target in self._ovs.values():
+        for target in (*self._ovs.values(), *self._leaves.values()):
             target.close()
         self.file.close()
         for vcenter in self.vcenters.values():
@@ -109,6 +129,7 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
     `once` is for a command: a far side that did not answer it is not asked again.
     """
     config = settings.config
+    _refuse_unfit_leaves(config)
     first, longest = (NEVER, NEVER) if once else (config.loop.backoff_first, config.loop.backoff_longest)
     backoff = partial(Backoff, first, longest)
     file = FileIntent(config.intent.file)
@@ -153,6 +174,9 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
         by_hand = deployment.by_hand
         return Charge(shard, deployment.design, wiring.intent, inventory, targets, place, observe_only, by_hand)
 
+    if not deployment.design.nve.on_each_host:
+        leaves = partial(_switches_and_leaves, wiring, placing)
+        return [charge(name, placing.fabric, leaves)] if deployment.port_groups else []
     charges = []
     if deployment.port_groups:
         groups = charge(f"{name}/port-groups", placing.port_groups, partial(_switches, wiring, placing))
@@ -168,13 +192,19 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
 def _switches(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:
     """The deployment's switch, and the others, which are only read: they say whose a VNI is, and who else is there."""
     inventory = wiring.inventories[placing.vcenter].read().value
-    dvses = (placing.dvs(inventory), *placing.other_switches(inventory))
+    dvses = (*placing.switches(inventory), *placing.other_switches(inventory))
     return tuple(wiring.switch(placing.vcenter, dvs.id) for dvs in dvses)
 
 
 def _switches_and_nve(wiring: Wiring, placing: Placing, host: str) -> tuple[Target, ...]:
     inventory = wiring.inventories[placing.vcenter].read().value
     return (*_switches(wiring, placing), wiring.ovs(placing.deployment, placing.host(inventory, host)))
+
+
+def _switches_and_leaves(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:
+    inventory, deployment = wiring.inventories[placing.vcenter].read().value, placing.deployment
+    leaves = (wiring.leaf(deployment, leaf, placing.below(inventory, leaf)) for leaf in deployment.leaf)
+    return (*_switches(wiring, placing), *leaves)
 
 
 def _only_hosts(config: Config, vcenter: str) -> frozenset[str] | None:
@@ -215,7 +245,30 @@ def _ovs_settings(config: Config, deployment: DeploymentConfig, host: str) -> Ov
         given["openflow"] = {Bridge.INT: appliance.openflow.br_int, Bridge.TUN: appliance.openflow.br_tun}
     try:
         return OvsSettings(
-            trunk=appliance.trunk or "", vtep=deployment.host[host].vtep, owner=config.installation, **given
+            trunk=appliance.trunk or "", vtep=deployment.vtep_of(host) or "", owner=config.installation, **given
         )
     except ValueError as wrong:
         raise Refused(f"the OVS of host '{plain(host)}': {wrong}") from wrong
+
+
+def _leaf_settings(config: Config, deployment: DeploymentConfig, name: str) -> list[HwvtepSettings]:
+    """Those of a leaf, or of each member of a pair.  Raises ValueError for what cannot work."""
+    leaf = deployment.leaf[name]
+    given: dict[str, Any] = {key: value for key in ("switch", "timeout") if (value := getattr(leaf, key)) is not None}
+    if leaf.tls is not None:
+        given["tls"] = LeafTlsFiles(str(leaf.tls.key), str(leaf.tls.certificate), str(leaf.tls.ca))
+    ports = deployment.ports_of(name)
+    return [HwvtepSettings(target, leaf.vtep, ports, config.installation, **given) for target in leaf.target]
+
+
+def _refuse_unfit_leaves(config: Config) -> None:
+    """Raises Refused with all that is wrong with the leaves' settings."""
+    wrong = []
+    for name, deployment in config.deployment.items():
+        for leaf in deployment.leaf:
+            try:
+                _leaf_settings(config, deployment, leaf)
+            except ValueError as fault:
+                wrong.append(f"deployment.{name}.leaf.{leaf}: {fault}")
+    if wrong:
+        raise Refused("\n".join(wrong))

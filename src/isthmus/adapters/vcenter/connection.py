@@ -13,7 +13,14 @@ from pyVmomi import vim, vmodl
 from isthmus.adapters.vcenter.faults import faults_of, one_line, said
 from isthmus.adapters.vcenter.inventory import LiveInventory
 from isthmus.adapters.vcenter.naming import plain
-from isthmus.adapters.vcenter.preflight import WRITING, Finding, privileges, tenant_switch, trunk_port_group
+from isthmus.adapters.vcenter.preflight import (
+    WRITING,
+    Finding,
+    privileges,
+    tenant_switch,
+    trunk_port_group,
+    wired_switch,
+)
 from isthmus.adapters.vcenter.reading import all_of
 from isthmus.adapters.vcenter.session import Session, VcenterSettings
 from isthmus.adapters.vcenter.switch import Switch
@@ -59,9 +66,12 @@ class Vcenter:
                 return self._switches.setdefault(uuid, made)
             return self._switches[name_or_uuid]
 
-    def preflight(self, switch: str, *, vids: VidSet, mtu: int = 0, trunk: str | None = None) -> list[Finding]:
-        """What keeps a design from standing on this tenant switch: `trunk` names the appliances' port group.
+    def preflight(
+        self, switch: str, *, vids: VidSet, mtu: int = 0, trunk: str | None = None, wired: bool = False
+    ) -> list[Finding]:
+        """What keeps a design from standing on this switch: `trunk` names the appliances' port group.
 
+        `wired`: its uplinks lead to leaf switches, and must carry the VIDs; else they must not.
         Raises Refused or Retry if the vCenter cannot be asked at all.
         """
         try:
@@ -70,7 +80,7 @@ class Vcenter:
             return [Finding(f"{self.settings.place}", str(missing), "correct the switch's name in the configuration")]
         mirror = target.observe()
         dvs = self.inventory.read().switches[mirror.dvs]
-        findings = tenant_switch(dvs, vids, mtu)
+        findings = (wired_switch if wired else tenant_switch)(dvs, vids, mtu)
         if trunk is not None:
             findings += trunk_port_group(mirror, dvs, trunk, vids)
         return findings + self._missing_privileges(target, switch)

@@ -48,6 +48,31 @@ def tenant_switch(switch: Dvs, vids: VidSet, mtu: int) -> list[Finding]:
                 "use a switch without uplinks, or take these VIDs off the uplink port group's trunk",
             )
         )
+    return findings + _any_switch(switch, mtu)
+
+
+def wired_switch(switch: Dvs, vids: VidSet, mtu: int) -> list[Finding]:
+    """A switch whose port groups wear tags that leaf switches know: its uplinks must carry all, its MTU must fit."""
+    place = f"distributed switch {shown(switch.name)}"
+    findings = []
+    if switch.uplink_vids is None:
+        findings.append(
+            Finding(place, "it has no uplinks, so no frame reaches a leaf", "add uplinks, connected to the leaves")
+        )
+    elif missing := vids - switch.uplink_vids:
+        findings.append(
+            Finding(
+                place,
+                f"its uplinks do not carry VIDs {missing} of the pool: networks with them end at their host",
+                f"add {missing} to the uplink port group's trunk, or take them out of 'vids'",
+            )
+        )
+    return findings + _any_switch(switch, mtu)
+
+
+def _any_switch(switch: Dvs, mtu: int) -> list[Finding]:
+    place = f"distributed switch {shown(switch.name)}"
+    findings = []
     if switch.mtu < mtu:
         findings.append(
             Finding(place, f"its MTU is {switch.mtu}, {mtu} is needed", f"set the switch's MTU to {mtu} or more")

@@ -1,0 +1,82 @@
+"""Preflight of a deployment whose NVEs are leaf switches: its switches, its hosts, its leaves.  Only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from isthmus.app.config import DeploymentConfig
+from isthmus.app.finding import Finding, Level
+from isthmus.app.text import plain
+from isthmus.app.wiring import Wiring
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.inventory import Dvs, Inventory
+
+
+def below_leaves(
+    wiring: Wiring, name: str, inventory: Inventory, switches: Sequence[Dvs], mtu: int
+) -> Iterator[Finding]:
+    """All there is to say of a deployment."""
+    deployment = wiring.config.deployment[name]
+    for dvs in switches:
+        yield from _switch(wiring, name, deployment, dvs, mtu)
+        if missing := wiring.placing[name].unattached(inventory, dvs):
+            what = f"members of dvs '{plain(dvs.name)}' below no leaf of this deployment: {', '.join(missing)}"
+            remedy = (
+                "give each a host table with leaf and ports, or take it off the switch; until then nothing is written"
+            )
+            yield Finding(Level.ERROR, f"deployment.{name}.host", what, remedy)
+    yield from _hosts(wiring, name, deployment, inventory, switches)
+    for leaf in deployment.leaf:
+        yield from _leaf(wiring, name, deployment, leaf, inventory)
+
+
+def _switch(wiring: Wiring, name: str, deployment: DeploymentConfig, dvs: Dvs, mtu: int) -> Iterator[Finding]:
+    place, vids = f"deployment.{name}", deployment.vids - deployment.reserved
+    try:
+        found = wiring.vcenters[wiring.placing[name].vcenter].preflight(dvs.id, vids=vids, mtu=mtu, wired=True)
+    except (Refused, Retry) as fault:
+        yield Finding(Level.ERROR, f"{place}.dvs", f"cannot be read: {fault}", "check the role's privileges")
+        return
+    for item in found:
+        level = Level.ERROR if item.fatal else Level.WARNING
+        yield Finding(level, f"{place}: {item.place}", item.problem, item.remedy)
+    if not found:
+        what = f"'{plain(dvs.name)}' carries all these VIDs to its leaves; MTU {dvs.mtu}"
+        yield Finding(Level.GOOD, f"{place}.dvs", what)
+
+
+def _hosts(
+    wiring: Wiring, name: str, deployment: DeploymentConfig, inventory: Inventory, switches: Sequence[Dvs]
+) -> Iterator[Finding]:
+    members = {host for dvs in switches for host in dvs.hosts}
+    names = ", ".join(f"'{plain(dvs.name)}'" for dvs in switches)
+    for host_name in deployment.host:
+        here = f'deployment.{name}.host."{plain(host_name)}"'
+        try:
+            host = wiring.placing[name].host(inventory, host_name)
+        except Refused as fault:
+            yield Finding(Level.WARNING, here, str(fault), "write its name as vCenter does, or take it out")
+            continue
+        if host.id not in members:
+            yield Finding(Level.WARNING, here, f"is not a member of dvs {names}", "add the host to the switch")
+        elif not host.connected:
+            yield Finding(
+                Level.WARNING, here, "is not connected to vCenter", "where its VMs are is not known until then"
+            )
+
+
+def _leaf(
+    wiring: Wiring, name: str, deployment: DeploymentConfig, leaf: str, inventory: Inventory
+) -> Iterator[Finding]:
+    place = f"deployment.{name}.leaf.{leaf}"
+    target = wiring.leaf(deployment, leaf, wiring.placing[name].below(inventory, leaf))
+    try:
+        found = target.findings()
+    except (Refused, Retry) as fault:
+        yield Finding(Level.ERROR, place, str(fault), "start its OVSDB, or correct 'target'")
+        return
+    for finding in found:
+        yield Finding(Level.ERROR if finding.is_problem else Level.WARNING, place, finding.what, finding.remedy)
+    if not found:
+        ports = ", ".join(deployment.ports_of(leaf))
+        yield Finding(Level.GOOD, place, f"answers; it sends from {deployment.leaf[leaf].vtep}, and has {ports}")

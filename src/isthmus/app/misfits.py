@@ -1,0 +1,179 @@
+"""What each part of a configuration allows but all together do not.  It is named here, and reported by settings.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isthmus.app.config import ApplianceConfig, Config, DeploymentConfig, HostConfig
+from isthmus.app.toml import KeyPath
+from isthmus.core.design import OVSVAPP, VDS_LEAF, VDS_STATIC, TagScope, unfit_switch
+
+Misfit = tuple[KeyPath, str]
+BUILT = (OVSVAPP, VDS_STATIC, VDS_LEAF)
+OPEN_VSWITCH = "unix:/run/openvswitch/db.sock"
+OF_AN_APPLIANCE = frozenset({"vtep", *ApplianceConfig.model_fields})
+"""Keys of a host that has an appliance."""
+NO_APPLIANCE = "hosts below leaves have no appliance: take it out"
+NOT_WITH_LEAVES = {
+    "reuse": "a port group has its VID on every host, so there is nothing to use again: take it out",
+    "trunk_port_group": NO_APPLIANCE,
+    "appliance": NO_APPLIANCE,
+    "by_hand": "the VLAN of a port group is the tag of all its VMs, so it is always put right: take it out",
+}
+
+
+def misfits(config: Config) -> Iterator[Misfit]:
+    """Each with its place and its remedy."""
+    if not config.vcenter:
+        yield ("vcenter",), "no vCenter: add a [vcenter.NAME] table or set GOVC_URL"
+        return
+    for name, vcenter in config.vcenter.items():
+        if vcenter.password_file and vcenter.password_env:
+            yield ("vcenter", name, "password_env"), "password_file is given too: keep one of them"
+        if vcenter.ca_file and not vcenter.ca_file.is_file():
+            yield ("vcenter", name, "ca_file"), f"there is no file {vcenter.ca_file}"
+    for name, deployment in config.deployment.items():
+        yield from _deployment(config, name, deployment)
+        if deployment.design.nve.on_each_host:
+            yield from _with_appliances(config, name, deployment)
+        else:
+            yield from _with_leaves(name, deployment)
+    yield from _between_deployments(config)
+
+
+def _deployment(config: Config, name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    at: KeyPath = ("deployment", name)
+    if deployment.design not in BUILT:
+        there = ", ".join(f"'{design.name}'" for design in BUILT)
+        yield (*at, "design"), f"'{deployment.design.name}' has no adapters in this release; use one of {there}"
+    if deployment.vcenter is not None and deployment.vcenter not in config.vcenter:
+        what = f"there is no [vcenter.{deployment.vcenter}]; there are: {', '.join(config.vcenter)}"
+        yield (*at, "vcenter"), what
+    if deployment.vcenter is None and len(config.vcenter) > 1:
+        yield at, f"say which vcenter: there are {', '.join(config.vcenter)}"
+    if all(vid in deployment.reserved for vid in deployment.vids):
+        yield (
+            (*at, "reserved"),
+            f"{deployment.reserved} covers all of vids {deployment.vids}: nothing is left to give out",
+        )
+    idle = not any(other.serve or other.port_groups for other in config.deployment.values())
+    if idle:  # one that is only read may stand beside others: its switch says whose a VNI is
+        yield (*at, "serve"), "this process serves no host and writes no port groups: nothing is left to do"
+
+
+def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    at: KeyPath = ("deployment", name)
+    for host, times in ((host, deployment.served.count(host)) for host in dict.fromkeys(deployment.served)):
+        if times > 1:
+            yield (*at, "serve"), f"host '{host}' is listed {times} times"
+        if host not in deployment.host:
+            yield (*at, "serve"), f"host '{host}' has no [deployment.{name}.host.\"{host}\"] table"
+        elif config.appliance_of(deployment, host).trunk is None:
+            yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"
+    design = deployment.design.name
+    if len(deployment.dvs) > 1:
+        yield (*at, "dvs"), f"design '{design}' stands on one switch: make a deployment for each"
+    if deployment.leaf:
+        yield (*at, "leaf"), f"design '{design}' has an appliance on each host, and no leaves: take it out"
+    for host, settings in deployment.host.items():
+        if settings.vtep is None:
+            yield (*at, "host", host, "vtep"), "is missing"
+        for key in sorted({"leaf", "ports"} & settings.model_fields_set):
+            what = f"design '{design}' has an appliance on each host, and no leaves: take it out"
+            yield (*at, "host", host, key), what
+
+
+def _with_leaves(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    at: KeyPath = ("deployment", name)
+    for key in sorted(NOT_WITH_LEAVES.keys() & deployment.model_fields_set):
+        yield (*at, key), f"design '{deployment.design.name}': {NOT_WITH_LEAVES[key]}"
+    if deployment.serve not in ("all", ()) or bool(deployment.serve) != deployment.port_groups:
+        what = f"design '{deployment.design.name}' is one shard, port groups and leaves together: leave 'serve' and "
+        remedy = "'port_groups' out, or, where another process keeps it, say serve = [] and port_groups = false"
+        yield (*at, "serve"), what + remedy
+    if not deployment.leaf:
+        yield (*at, "leaf"), f"there is none: add a [deployment.{name}.leaf.NAME] table for each leaf switch"
+    if deployment.design.scope is TagScope.LEAF and (why := unfit_switch(deployment.design, deployment.leaf)):
+        yield (*at, "leaf"), f"{why}, and a deployment"
+    ports: dict[tuple[str | None, str], str] = {}
+    for host, settings in deployment.host.items():
+        yield from _below_a_leaf((*at, "host", host), deployment, settings)
+        for port in settings.ports:
+            if (other := ports.setdefault((settings.leaf, port), host)) != host:
+                yield (*at, "host", host, "ports"), f"port {port} of {settings.leaf} is that of host '{other}' already"
+    used = {host.leaf for host in deployment.host.values()}
+    for leaf in deployment.leaf:
+        if leaf not in used:
+            what = f'no host is below it: say leaf = "{leaf}" in the hosts\' tables, or take it out'
+            yield (*at, "leaf", leaf), what
+
+
+def _below_a_leaf(at: KeyPath, deployment: DeploymentConfig, settings: HostConfig) -> Iterator[Misfit]:
+    if settings.leaf is None:
+        yield (*at, "leaf"), "is missing: say below which leaf the host is"
+    elif settings.leaf not in deployment.leaf:
+        there = ", ".join(deployment.leaf) or "none"
+        yield (*at, "leaf"), f"there is no leaf '{settings.leaf}' in this deployment; there are: {there}"
+    if not settings.ports:
+        yield (*at, "ports"), "is missing: name the ports, or LAGs, of the leaf that its uplinks are connected to"
+    if len(set(settings.ports)) < len(settings.ports):
+        yield (*at, "ports"), "names a port twice"
+    for key in sorted(OF_AN_APPLIANCE & settings.model_fields_set):
+        why = "its VTEP is that of its leaf: take it out" if key == "vtep" else NO_APPLIANCE
+        yield (*at, key), f"design '{deployment.design.name}': {why}"
+    if settings.reserved:
+        what = "a port group has its VID on every host: use 'reserved' of the deployment"
+        yield (*at, "reserved"), f"design '{deployment.design.name}': {what}"
+
+
+def _between_deployments(config: Config) -> Iterator[Misfit]:
+    """What may be named but once."""
+    switches: dict[tuple[str, str], str] = {}
+    vteps: dict[str, str] = {}
+    targets: dict[str, str] = {}
+    leaves: dict[str, str] = {}
+    for name, deployment in config.deployment.items():
+        at: KeyPath = ("deployment", name)
+        if deployment.vcenter is None or deployment.vcenter in config.vcenter:
+            for dvs in deployment.dvs:
+                if (other := switches.setdefault((config.vcenter_of(deployment), dvs), name)) != name:
+                    yield (*at, "dvs"), f"deployment '{other}' has dvs '{dvs}' already"
+        if len(set(deployment.dvs)) < len(deployment.dvs):
+            yield (*at, "dvs"), "names a switch twice"
+        for leaf, found in deployment.leaf.items():
+            if (other := leaves.setdefault(leaf, name)) != name:
+                what = f"deployment '{other}' has a leaf '{leaf}' already: a leaf has one VLAN map, so one deployment"
+                yield (*at, "leaf", leaf), what
+            if (other := vteps.setdefault(found.vtep, f"leaf '{leaf}'")) != f"leaf '{leaf}'":
+                yield (*at, "leaf", leaf, "vtep"), f"{found.vtep} is the VTEP of {other} already: no two can share one"
+            for target in found.target:
+                if target in targets:
+                    yield (*at, "leaf", leaf, "target"), f"{target} is that of {targets[target]} already"
+                targets[target] = f"leaf '{leaf}'"
+        for host, settings in deployment.host.items():
+            if settings.vtep and (other := vteps.setdefault(settings.vtep, f"host '{host}'")) != f"host '{host}'":
+                what = f"{settings.vtep} is the VTEP of {other} already: no two can share one"
+                yield (*at, "host", host, "vtep"), what
+        served = deployment.served if deployment.design.nve.on_each_host else ()
+        for host in (host for host in served if host in deployment.host):
+            ovsdb = config.appliance_of(deployment, host).ovsdb or OPEN_VSWITCH
+            if (other := targets.setdefault(ovsdb, f"'{name}/{host}'")) != f"'{name}/{host}'":
+                what = f"{ovsdb} is the OVS of {other} already: each host has its own appliance"
+                yield (*at, "host", host), what
+    yield from _in_two_deployments(config)
+
+
+def _in_two_deployments(config: Config) -> Iterator[Misfit]:
+    """A VM's frames are sent to one VTEP, whichever switch of its host it is on."""
+    first: dict[tuple[str, str], str] = {}
+    for name, deployment in config.deployment.items():
+        if deployment.vcenter is not None and deployment.vcenter not in config.vcenter:
+            continue
+        for host in deployment.host:
+            other = first.setdefault((config.vcenter_of(deployment), host), name)
+            both = deployment, config.deployment[other]
+            if all(one.design.nve.on_each_host for one in both):
+                continue
+            if both[0].vtep_of(host) != both[1].vtep_of(host):
+                what = f"deployment '{other}' has this host with another VTEP: a host has one, on all its switches"
+                yield ("deployment", name, "host", host), what
