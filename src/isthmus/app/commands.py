@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 from isthmus.app import describing
 from isthmus.app.check import check, summary
@@ -35,12 +36,17 @@ def plan(args: Namespace) -> int:
     }
     failed = complaints(rounds)
     if args.json:
-        data = {name: [describing.change_data(change) for change in changes] for name, changes in pending.items()}
+        data = {
+            name: [_with_words(describing.change_data(change), rounds[name][0].words(change)) for change in changes]
+            for name, changes in pending.items()
+        }
         say_json({"plan": data, "conditions": conditions(rounds), "errors": failed})
     else:
         for name, changes in pending.items():
             for change in changes:
                 say(f"{name}: {describing.change(change, rounds[name][0].named)}")
+                for words in rounds[name][0].words(change):
+                    say(f"    {words}")
         say_unmet(rounds)
         total = sum(map(len, pending.values()))
         if total or not failed:
@@ -140,6 +146,10 @@ def version(args: Namespace) -> int:
     else:
         say(f"isthmus {own_version()}")
     return NOTHING
+
+
+def _with_words(data: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    return {**data, "words": list(words)} if words else data
 
 
 def _done(made: list[tuple[str, Result]]) -> int:

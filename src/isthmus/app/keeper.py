@@ -23,7 +23,7 @@ from isthmus.core.design import Design
 from isthmus.core.guard import Asked, Limits, held_back, not_asked
 from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
-from isthmus.model.boundary import Target
+from isthmus.model.boundary import Target, Worded
 from isthmus.model.change import (
     AlterPortGroup,
     Change,
@@ -216,6 +216,11 @@ class Keeper:
     def named(self, target: TargetId) -> str:
         """A target as people know it: ``ovs esx1.example`` rather than by its id."""
         return self._names.get(target, str(target))
+
+    def words(self, change: Change) -> Sequence[str]:
+        """A change as the far side's operator would type it, where it can say so."""
+        target = self._by_id().get(change.target)
+        return target.words(change) if isinstance(target, Worded) else ()
 
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}

@@ -52,6 +52,15 @@ class Telling(Target, Protocol):
         ...
 
 
+@runtime_checkable
+class Worded(Protocol):
+    """A target that can say a change as its operator would type it."""
+
+    def words(self, change: Change) -> Sequence[str]:
+        """The lines, from what was last observed; asks nobody."""
+        ...
+
+
 class IntentSource(Protocol):
     """Where wanted networks and ports come from."""
 
