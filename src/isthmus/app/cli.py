@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     verb("run", commands.run, "keep everything as wanted, until stopped (the daemon)")
     verb("check", commands.check_command, "check the configuration and all it names; changes nothing anywhere")
     shown = verb("show", showing.show, "show what is")
-    choices = ("hosts", "networks", "ports", "conditions")
+    choices = ("hosts", "leaves", "networks", "ports", "conditions")
     shown.add_argument("what", nargs="?", default="conditions", choices=choices)
     explained = verb("explain", showing.explain, "tell everything about a port, and which side is behind")
     explained.add_argument("port", help="a port id, a VM's name, 'name/NIC label', a MAC, or an instance UUID")

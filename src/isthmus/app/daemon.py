@@ -127,6 +127,8 @@ class Daemon:
         match asked.get("what"):
             case "hosts":
                 return {"rows": report.hosts(seen)}
+            case "leaves":
+                return {"rows": report.leaves(seen, self._wiring.config)}
             case "networks":
                 return {"rows": report.networks(seen)}
             case "ports":

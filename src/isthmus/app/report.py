@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
+from isthmus.app.config import Config
 from isthmus.app.keeper import Pass
 from isthmus.core.design import Design
-from isthmus.core.explain import PortReport, explain
-from isthmus.model.change import Change, SetDvPort
+from isthmus.core.explain import PortReport, Side, explain
+from isthmus.model.change import Change, Learn, SetDvPort
 from isthmus.model.inventory import Inventory, Nic
-from isthmus.model.names import NicId
-from isthmus.model.observed import NveMirror, SwitchMirror, Unknown
+from isthmus.model.names import HostId, NicId
+from isthmus.model.nve import LeafBinding
+from isthmus.model.observed import NveMirror, SwitchMirror, TargetId, Unknown
 from isthmus.model.place import DvPort
 from isthmus.model.shard import Duty
+from isthmus.model.tags import Vni
 
 Row = dict[str, Any]
 Seen = Mapping[str, tuple[Design, Pass]]
@@ -31,7 +34,7 @@ def _hosts(name: str, design: Design, last: Pass) -> Iterator[Row]:
     reports = reports_of(design, last)
     for host_id in sorted(last.world.shard.hosts):
         host = last.world.inventory.hosts.get(host_id)
-        target = last.world.shard.nves.get(host_id)
+        target = _nve_of(design, last, host_id)
         mirror = last.observed.targets.get(target) if target is not None else None
         here = [report for report in reports if report.host == host_id]
         yield {
@@ -39,6 +42,7 @@ def _hosts(name: str, design: Design, last: Pass) -> Iterator[Row]:
             "id": host_id,
             "shard": name,
             "vtep": host.vtep if host else None,
+            "leaf": host.leaf if host else None,
             "connected": bool(host and host.connected),
             "nve": _nve(mirror),
             "nics": len(here),
@@ -58,8 +62,48 @@ def _nve(mirror: object) -> str:
     return "none"
 
 
+def _nve_of(design: Design, last: Pass, host_id: HostId) -> TargetId | None:
+    """The NVE that a host's frames go to: its own, or its leaf."""
+    host = last.world.inventory.hosts.get(host_id)
+    place = host_id if design.nve.on_each_host else host and host.leaf
+    return last.world.shard.nves.get(place) if place else None
+
+
+def leaves(seen: Seen, config: Config) -> list[Row]:
+    """Each leaf: where it is reached, whether it is, and what it has of ours."""
+    return [row for name, design, last in _tagging(seen) for row in _leaves(name, design, last, config)]
+
+
+def _leaves(name: str, design: Design, last: Pass, config: Config) -> Iterator[Row]:
+    for leaf, mirror in _leaf_mirrors(design, last):
+        known = mirror.last if isinstance(mirror, Unknown) else mirror
+        settings = config.deployment[name].leaf[leaf]
+        bindings = _bindings(known)
+        yield {
+            "leaf": leaf,
+            "shard": name,
+            "vtep": settings.vtep,
+            "targets": list(settings.target),
+            "state": _nve(mirror),
+            "networks": len({binding.vni for binding in bindings}),
+            "vids": sorted(int(binding.vid) for binding in bindings),
+            "warnings": list(known.warnings) if isinstance(known, NveMirror) else [],
+        }
+
+
+def _leaf_mirrors(design: Design, last: Pass) -> Iterator[tuple[str, object]]:
+    if not design.nve.on_each_host:
+        for leaf, target in sorted(last.world.shard.nves.items()):
+            yield leaf, last.observed.targets.get(target)
+
+
+def _bindings(mirror: object) -> list[LeafBinding]:
+    entries = mirror.entries.values() if isinstance(mirror, NveMirror) else ()
+    return [entry for entry in entries if isinstance(entry, LeafBinding)]
+
+
 def networks(seen: Seen) -> list[Row]:
-    """Each wanted network: its VNI, its port groups, and the VID it wears on each host."""
+    """Each wanted network: its VNI, its port groups, and the VID it wears on each host, or at each leaf."""
     rows: dict[str, Row] = {}
     for _, (_, last) in sorted(seen.items()):
         for network in last.world.intent.networks.values():
@@ -73,8 +117,13 @@ def networks(seen: Seen) -> list[Row]:
         for report in reports_of(design, last):
             row = rows[report.attachment.network.id]
             row["nics"] += 1
-            if report.vid is not None and report.host is not None:
+            if design.nve.on_each_host and report.vid is not None and report.host is not None:
                 row["vids"][_host_name(last.world.inventory, report.host)] = int(report.vid)
+        named_by = {row["vni"]: row for row in rows.values()}
+        for leaf, nve in _leaf_mirrors(design, last):
+            for binding in _bindings(nve.last if isinstance(nve, Unknown) else nve):
+                if int(binding.vni) in named_by:
+                    named_by[int(binding.vni)]["vids"][leaf] = int(binding.vid)
     return sorted(rows.values(), key=lambda row: str(row["id"]))
 
 
@@ -108,6 +157,7 @@ def _port(name: str, last: Pass, report: PortReport, opened: Mapping[NicId, floa
         "network": report.attachment.network.name or report.attachment.network.id,
         "network_id": report.attachment.network.id,
         "host": _host_name(last.world.inventory, report.host),
+        "leaf": known.leaf if report.host and (known := last.world.inventory.hosts.get(report.host)) else None,
         "dv_port": nic.port_key,
         "vid": None if report.vid is None else int(report.vid),
         "vni": int(report.attachment.network.vni),
@@ -174,15 +224,29 @@ def _stranger(name: str, last: Pass, nic: Nic) -> Row:
 
 
 def reports_of(design: Design, last: Pass) -> tuple[PortReport, ...]:
-    """The core's explanation of each NIC of a shard, and why the write to its DV port is not made, if it is not."""
+    """The core's explanation of each NIC of a shard, and why a write that it waits for is not made, if it is not."""
     reports = explain(design, last.world, last.observed, last.pool, last.now)[0]
     hindered = {_port_of(item.change): f"its DV port is closed: {item.reason}" for item in last.left}
+    untold: dict[tuple[TargetId | None, Vni | None], str] = {}
     for item in last.deferred:
         if item.reason:
-            then = "is not tried again as it is" if item.refused else "is tried again"
-            hindered[_port_of(item.change)] = f"the write to its DV port failed and {then}: {item.reason}"
+            failed = f"failed and is {'not tried again as it is' if item.refused else 'tried again'}: {item.reason}"
+            hindered[_port_of(item.change)] = f"the write to its DV port {failed}"
+            for vni in _vnis_learnt(item.change):
+                untold[item.change.target, vni] = f"the write to {item.change.target} {failed}"
     hindered.pop(None, None)  # writes to something else
-    return tuple(replace(report, why=hindered.get(report.attachment.place, report.why)) for report in reports)
+
+    def why(report: PortReport) -> str:
+        said = hindered.get(report.attachment.place, report.why)
+        if report.behind is not Side.NVE or report.host is None:
+            return said
+        return untold.get((_nve_of(design, last, report.host), report.attachment.network.vni), said)
+
+    return tuple(replace(report, why=why(report)) for report in reports)
+
+
+def _vnis_learnt(change: Change) -> set[Vni | None]:
+    return {entry.vni for entry in change.action.entries} if isinstance(change.action, Learn) else set()
 
 
 def _port_of(change: Change) -> DvPort | None:

@@ -16,13 +16,14 @@ from isthmus.model.faults import Refused
 
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "hosts": ("host", "vtep", "connected", "nve", "nics", "wired", "vids"),
+    "leaves": ("leaf", "vtep", "targets", "state", "networks", "vids", "warnings"),
     "networks": ("name", "vni", "mtu", "port_groups", "nics", "vids"),
     "ports": ("vm", "nic", "mac", "network", "host", "vid", "vni", "wired", "behind", "why"),
 }
 
 
 def show(args: Namespace) -> int:
-    """Hosts, networks, ports, or the conditions of the shards."""
+    """Hosts, leaves, networks, ports, or the conditions of the shards."""
     answer = _asked_or_looked(args, {"do": "show", "what": args.what})
     if args.json:
         say_json(answer)
@@ -72,6 +73,8 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
             return {"rows": report.matching(report.ports(seen), wanted) or report.strangers(seen, wanted)}
         case {"what": "hosts"}:
             return {"rows": report.hosts(seen)}
+        case {"what": "leaves"}:
+            return {"rows": report.leaves(seen, settings.config)}
         case {"what": "networks"}:
             return {"rows": report.networks(seen)}
         case {"what": "ports"}:

@@ -13,7 +13,7 @@ from isthmus.core.design import Design
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare
 from isthmus.core.plan_ports import PortPlan, Step, live_at, ports_of
-from isthmus.core.plan_tagged_groups import live_groups
+from isthmus.core.plan_tagged_groups import compare_nve, live_groups
 from isthmus.core.realize import realize
 from isthmus.core.reconcile import settled
 from isthmus.core.trunks import unheard
@@ -151,31 +151,38 @@ def _tagged(view: View, allocation: Allocation) -> Iterator[PortReport]:
     where = view.whereabouts()
     live = live_groups(view, allocation)
     vids = {item.network.id: item.vid for item in live}
-    diffs = [
-        compare(view, target, realize(view, where, place, live), Draft()) for place, target in view.shard.nves.items()
-    ]
+    diffs = {place: compare_nve(view, where, place, live, Draft()) for place in view.shard.nves}
     refused = {unmet.about: unmet.reason for unmet in allocation.unmet}
     for attachment in view.attachments.by_nic.values():
         host = attachment.nic.host
         if host is None or host not in view.shard.hosts:
             continue
         vid = vids.get(attachment.network.id)
+        diff = diffs.get(str(view.nve_of(host)))
         side, why = Side.NOBODY, ""
-        behind = [diff for diff in diffs if not diff.ready or _binding_missing(view, diff, attachment)]
         if not attachment.live:
             why = "powered off, disconnected or administratively down"
         elif vid is None:
             side, why = Side.VCENTER, refused.get(_place(view, attachment), "its port group has no VID of its own yet")
-        elif behind:
-            side, why = Side.NVE, "; ".join(f"{diff.target} does not map VID {vid} yet" for diff in behind)
+        elif lack := _lack(view, diff, attachment, vid):
+            side, why = Side.NVE, lack
         yield _report(view, attachment, host, vid, side, why)
 
 
-def _binding_missing(view: View, diff: NveDiff, attachment: Attachment) -> bool:
+def _lack(view: View, diff: NveDiff | None, attachment: Attachment, vid: Vid) -> str:
+    """What the NVE of a NIC has not of its network; empty if nothing."""
     subject: Subject = (
         PortSubject(attachment.port) if view.design.nve.knows_ports else NetworkSubject(attachment.network.vni)
     )
-    return all(mapped != subject for _, mapped in diff.maps)
+    if diff is None:
+        return "no NVE is configured for its host"
+    if not diff.ready:
+        return f"{diff.target} is not ready: {view.unknown.get(diff.target, 'it is being built')}"
+    if (vid, subject) not in diff.maps:
+        return f"{diff.target} does not map VID {vid} to {subject} yet"
+    if _lacks(diff, subject):
+        return f"{diff.target} lacks {_lacks(diff, subject)} entries of {subject}"
+    return ""
 
 
 def _place(view: View, attachment: Attachment) -> str:

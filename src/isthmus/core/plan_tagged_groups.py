@@ -52,7 +52,7 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
     where = view.whereabouts()
     groups = list(_tagged(view))
     live = live_groups(view, allocation)
-    diffs = [_compare(view, where, place, live, draft) for place in sorted(view.shard.nves)]
+    diffs = [compare_nve(view, where, place, live, draft) for place in sorted(view.shard.nves)]
     known = _all_read(view)
     _write_groups(view, allocation, draft)
     _undo_overrides(view, draft)
@@ -76,7 +76,8 @@ def live_groups(view: View, allocation: Allocation) -> list[Live]:
     ]
 
 
-def _compare(view: View, where: Whereabouts, place: str, live: list[Live], draft: Draft) -> NveDiff:
+def compare_nve(view: View, where: Whereabouts, place: str, live: list[Live], draft: Draft) -> NveDiff:
+    """Compare the NVE of a host or leaf with what it should hold, given the VIDs that are live in the scope."""
     target = view.shard.nves[place]
     if target not in view.known:
         draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")

@@ -89,6 +89,13 @@ class View:
         hosts = self.world.inventory.hosts.values()
         return frozenset(host.id for host in hosts if host.leaf == LeafId(place))
 
+    def nve_of(self, host: HostId) -> str | None:
+        """The NVE of a host, by its host or leaf."""
+        if self.design.nve.on_each_host:
+            return host
+        known = self.world.inventory.hosts.get(host)
+        return None if known is None else known.leaf
+
     def vteps(self, hosts: Iterable[HostId]) -> frozenset[str]:
         """The VTEPs that serve these hosts."""
         found = (self.world.inventory.hosts.get(host) for host in hosts)
