@@ -154,10 +154,11 @@ class WireStage:
         return not self.lab.leaks()
 
     def names_of_ours(self) -> list[str]:
-        """The names of all port groups of ours."""
+        """The names of all port groups of ours, without the names of their switches."""
         hosts = self.lab.vcenter.hosts.values()
         standard = {name for host in hosts if TENANT in host.standard for name in host.standard[TENANT].port_groups}
-        return sorted({group.name for group in self.lab.groups_of_ours()} | standard - {TRUNK})
+        ours = {group.name.partition(" (")[0] for group in self.lab.groups_of_ours()}
+        return sorted(ours | standard - {TRUNK})
 
     def tags(self) -> dict[str, int | None]:
         """The VID that each running VM's place wears."""

@@ -151,7 +151,7 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     if vid is None:
         return  # the allocation says why
     key = group_of(view, dvs, network)
-    spec = PortGroupSpec(name_of(network, view.names), mark_for(view, dvs, key, network, draft), vid)
+    spec = PortGroupSpec(_name_on(view, dvs, network), mark_for(view, dvs, key, network, draft), vid)
     if key is None and vni_is_taken(view, network, draft):
         return
     if key is None:
@@ -168,6 +168,15 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
         retag = worn != vid and _is_its_own(view, allocation, subject_at(view, dvs, network), worn)
         reason = f"port group of {network.id}, VID {vid}: {', '.join(wrong)}"
         draft.add(switch_target(dvs), action, reason, guarded=retag)
+
+
+def _name_on(view: View, dvs: DvsId, network: Network) -> str:
+    """Its name, and that of its switch where there are several: vCenter knows a name but once in a folder."""
+    name = name_of(network, view.names)
+    if sum(target.kind == "dvs" for target in (*view.known, *view.unknown)) < 2:
+        return name
+    switch = view.world.inventory.switches.get(dvs)
+    return f"{name} ({switch.name if switch else dvs})"
 
 
 def _undo_overrides(view: View, draft: Draft) -> None:

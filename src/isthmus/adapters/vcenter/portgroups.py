@@ -146,7 +146,7 @@ def whose(description: str | None) -> str:
 def created_spec(wanted: PortGroupSpec) -> Any:
     """A new port group: closed if gated, overridable, early binding, growing, reset at disconnect, marked."""
     return PortGroup.ConfigSpec(
-        name=naming.written(wanted.name, wanted.mark.network),
+        name=naming.written(wanted.name, f"{wanted.mark.network} {wanted.name}"),  # which may end in its switch's name
         description=marks.described(wanted.mark),
         type=PortGroup.PortgroupType.earlyBinding,
         numPorts=FIRST_PORTS,
