@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 from isthmus.adapters.file import FileIntent
 from isthmus.app.settings import load
+from isthmus.app.wiring import wire
 
 TREE = Path(__file__).parents[2]
 
@@ -20,6 +22,17 @@ def test_the_example_configuration_and_intent_are_good(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     config = load(tmp_path / "isthmus.toml", {}).config
     assert len(FileIntent(config.intent.file).read().networks) == 3
+
+
+def test_the_example_with_leaves_is_good(tmp_path: Path) -> None:
+    for name in ("isthmus-vds.toml", "intent.yaml"):
+        shutil.copy(TREE / "examples" / name, tmp_path)
+    (tmp_path / "vcenter.password").write_text("x")
+    text = (tmp_path / "isthmus-vds.toml").read_text().replace("/etc/isthmus/vcenter-ca.pem", "ca.pem")
+    (tmp_path / "isthmus-vds.toml").write_text(text)
+    (tmp_path / "ca.pem").touch()
+    wiring = wire(load(tmp_path / "isthmus-vds.toml", {}), time.monotonic)
+    assert [charge.name for charge in wiring.charges] == ["rows", "rack3"]
 
 
 def test_every_key_of_the_configuration_is_documented() -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from isthmus.adapters.leaf.hwvtep import HwvtepSettings
 from isthmus.adapters.leaf.hwvtep.findings import HwvtepFinding
 from isthmus.app import report, wiring
 from isthmus.app.check import check
+from isthmus.app.conditions import Condition, conditions_of
 from isthmus.app.looking import keepers_of
 from isthmus.app.settings import load
 from isthmus.model.boundary import Wake
 from isthmus.model.change import Change
 from isthmus.model.faults import Retry
 from isthmus.model.names import HostId, LeafId, Mac
-from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey
 from isthmus.model.observed import NveMirror
 from isthmus.model.tags import Vid, Vni
 from lab.netns.admin import Admin
@@ -34,26 +36,31 @@ from lab.wire.leaf import WireLeaf
 pytestmark = pytest.mark.sim
 CANARY = "canary-Pa55"
 RED, BLUE = Vni(70001), Vni(70002)
+MISFIT = "switch leaf2 has no port swp1; there are: swp7.  Correct 'ports'"
 VTEPS = {"leaf1": "192.0.2.1", "leaf2": "192.0.2.2"}
 
 
 class MemoryLeaf(WireLeaf):
     """A leaf in memory in the place of a HwvtepTarget."""
 
-    made: dict[str, MemoryLeaf] = {}  # noqa: RUF012 - emptied by each site
-    misfit: str = ""
+    warnings: tuple[str, ...] = ()
+
+    made: dict[str, MemoryLeaf] = {}  # noqa: RUF012 - anew for each test
+    held: dict[str, dict[NveKey, NveEntry]] = {}  # noqa: RUF012
+    misfits: dict[str, str] = {}  # noqa: RUF012
 
     def __init__(
         self, leaf: LeafId, settings: HwvtepSettings, hosts: frozenset[HostId] | None = None, *, keeps: bool = False
     ) -> None:
         super().__init__(leaf, settings.vtep, hosts or (), VirtualClock())
         self.settings = settings
+        self.entries = self.held.get(settings.target, {})
         self.made[settings.target] = self
 
     def observe(self) -> NveMirror:
-        if self.misfit:
-            raise Retry(self.misfit)
-        return super().observe()
+        if self.settings.target in self.misfits:
+            raise Retry(self.misfits[self.settings.target])
+        return replace(super().observe(), warnings=self.warnings)
 
     def findings(self) -> Sequence[HwvtepFinding]:
         self.observe()
@@ -81,8 +88,13 @@ class Site:
         )
         self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
         self.want()
-        MemoryLeaf.made = {}
-        self.wiring = wiring.wire(load(folder / "isthmus.toml", {}), time.monotonic)
+        self.start()
+
+    def start(self) -> None:
+        """As at the start of the program: nothing was ever read.  What leaves hold stays."""
+        held = {target: leaf.entries for target, leaf in MemoryLeaf.made.items()}
+        MemoryLeaf.held, MemoryLeaf.made = held, {}
+        self.wiring = wiring.wire(load(self.folder / "isthmus.toml", {}), time.monotonic)
         self.keepers = keepers_of(self.wiring)
 
     def want(self, **vnis: int) -> None:
@@ -178,13 +190,15 @@ def topology(uplink_vlans: tuple[int, int], strangers: Sequence[str]) -> Topolog
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
+    for store in ("made", "held", "misfits"):
+        monkeypatch.setattr(MemoryLeaf, store, {})
     with ExitStack() as over:
 
         def make(deployments: str, uplink_vlans: tuple[int, int] = (0, 4094), strangers: Sequence[str] = ()) -> Site:
             vcenter = over.enter_context(Simulator(topology(uplink_vlans, strangers), password=CANARY))
             made = Site(tmp_path, vcenter, deployments)
             over.callback(made.admin.close)
-            over.callback(made.wiring.close)
+            over.callback(lambda: made.wiring.close())
             return made
 
         yield make
@@ -280,16 +294,45 @@ def test_one_leaf_that_is_not_as_configured_stops_no_other(site: Make) -> None:
     made = site(STATIC)
     made.want(red=RED)
     made.settle()
-    made.leaf("leaf2").misfit = "switch leaf2 has no port swp1; there are: swp7.  Correct 'ports'"
+    MemoryLeaf.misfits["unix:/nowhere/leaf2"] = MISFIT
     made.leaf("leaf1").entries.clear()
     made.keep()
     assert any(isinstance(entry, LeafBinding) for entry in made.leaf("leaf1").entries.values())
     rows = {row["leaf"]: row["state"] for row in report.leaves(made.seen(), made.wiring.config)}
-    assert rows == {"leaf1": "ready", "leaf2": f"unknown: {made.leaf('leaf2').misfit}"}
+    assert rows == {"leaf1": "ready", "leaf2": f"unknown: {MISFIT}"}
     found = [finding for finding in check(made.wiring) if finding.is_error]
-    assert [(finding.place, finding.what) for finding in found] == [
-        ("deployment.fabric.leaf.leaf2", made.leaf("leaf2").misfit)
-    ]
+    assert [(finding.place, finding.what) for finding in found] == [("deployment.fabric.leaf.leaf2", MISFIT)]
+
+
+def test_with_a_leaf_that_was_never_read_what_is_there_goes_on_and_nothing_new_begins(site: Make) -> None:
+    made = site(STATIC)
+    made.want(red=RED)
+    made.settle()
+    red = made.vids("red")
+    MemoryLeaf.misfits["unix:/nowhere/leaf2"] = MISFIT
+    made.start()
+    made.want(red=RED, blue=BLUE)
+    made.keep()
+    assert made.vids("red") == red
+    assert not made.vids("blue"), "leaf2 may hold any VID for somebody else"
+    assert {e.vni for e in made.leaf("leaf1").entries.values() if isinstance(e, LeafBinding)} == {RED}
+    [keeper] = made.keepers
+    assert any("leaf:leaf2" in unmet.reason for unmet in made.last(keeper).last.thought.unmet)
+    MemoryLeaf.misfits.clear()
+    until(lambda: bool(made.keep() or len(made.vids("blue")) == 2))
+
+
+def test_a_tunnel_that_a_leaf_finds_down_is_a_warning_and_stops_nothing(site: Make) -> None:
+    made = site(STATIC)
+    made.want(red=RED)
+    made.settle()
+    made.leaf("leaf1").warnings = ("switch leaf1 finds its tunnel to 192.0.2.2 down",)
+    [keeper] = made.keepers
+    done = made.last(keeper)
+    assert done.settled
+    assert Condition("warning", "leaf:leaf1", "switch leaf1 finds its tunnel to 192.0.2.2 down") in conditions_of(done)
+    rows = {row["leaf"]: row["warnings"] for row in report.leaves(made.seen(), made.wiring.config)}
+    assert rows == {"leaf1": ["switch leaf1 finds its tunnel to 192.0.2.2 down"], "leaf2": []}
 
 
 def test_a_pair_is_told_alike_and_by_each_members_words(site: Make) -> None:

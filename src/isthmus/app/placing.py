@@ -6,7 +6,7 @@ Names become ids anew each round: a host may join, or be renamed, at any time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.keeper import Placed
@@ -28,6 +28,16 @@ class Placing:
     config: Config
     name: str
     deployment: DeploymentConfig
+    _where: dict[str, tuple[str | None, LeafId | None]] = field(init=False, repr=False, compare=False)
+    """The VTEP and the leaf of each host of any deployment on this vCenter; asked for in every round."""
+
+    def __post_init__(self) -> None:
+        where: dict[str, tuple[str | None, LeafId | None]] = {}
+        for _, deployment in self._deployments():
+            for host, settings in deployment.host.items():
+                leaf = None if settings.leaf is None else LeafId(settings.leaf)
+                where.setdefault(host, (deployment.vtep_of(host), leaf))
+        object.__setattr__(self, "_where", where)
 
     @property
     def vcenter(self) -> str:
@@ -160,12 +170,9 @@ class Placing:
 
     def _reached(self, inventory: Inventory) -> dict[HostId, Host]:
         """The hosts, each with its VTEP and its leaf.  Networks have members in other deployments, too."""
-        vteps: dict[str, tuple[str | None, LeafId | None]] = {}
-        for _, deployment in self._deployments():
-            for name, settings in deployment.host.items():
-                leaf = None if settings.leaf is None else LeafId(settings.leaf)
-                vteps.setdefault(name, (deployment.vtep_of(name), leaf))
-        return {
-            host.id: replace(host, vtep=vteps[host.name][0], leaf=vteps[host.name][1]) if host.name in vteps else host
-            for host in inventory.hosts.values()
-        }
+        found = dict(inventory.hosts)
+        for host in inventory.hosts.values():
+            if host.name in self._where:
+                vtep, leaf = self._where[host.name]
+                found[host.id] = replace(host, vtep=vtep, leaf=leaf)
+        return found
