@@ -250,6 +250,31 @@ def test_a_leaf_that_does_not_answer_holds_up_no_other_and_is_told_when_it_is_ba
     assert reaches(c, "10.0.0.6")
 
 
+def test_a_second_process_of_the_installation_writes_nothing(site: Site, guests: dict[str, Guest]) -> None:
+    other = site.folder / "other.toml"
+    text = (site.folder / "isthmus.toml").read_text().replace('"sock"', '"sock2"').replace('"state"', '"state2"')
+    other.write_text(text.replace('"101-109"', '"111-119"'))
+    command = [*site.command()[:-2], "--config", str(other)]
+    started = site.state.processes.start(
+        "a second isthmus", [*command[:3], "run", *command[3:]], site.folder / "other.log", is_vital=False
+    )
+    ask = [*command[:3], "show", *command[3:]]
+
+    def told() -> str:
+        return subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False).stdout
+
+    try:
+        refused = "another isthmus process writes the leaf"
+        assert until(lambda: told().count(refused) == 2, 20) is not None
+        time.sleep(3)  # it looks again
+        assert told().count(refused) == 2
+        assert "rack1: waiting" in told()
+        assert site.vid("red", "leaf1") in range(101, 110)
+    finally:
+        started.terminate()
+        started.wait()
+
+
 def test_a_deleted_network_goes_from_vcenter_and_from_every_leaf(site: Site, guests: dict[str, Guest]) -> None:
     site.want(RED, GREEN)
     time.sleep(2)

@@ -409,8 +409,9 @@ def readable(target: HwvtepTarget) -> bool:
 def test_a_second_process_of_the_same_installation_is_refused(switch: TestLeaf) -> None:
     first, second = switch.target(keeps=True), switch.target(keeps=True)
     learn(first, *NETWORK)
-    with pytest.raises(Refused, match="another isthmus process writes the leaf"):
-        second.observe()
+    for _ in range(2):
+        with pytest.raises(Refused, match="another isthmus process writes the leaf"):
+            second.observe()
     assert "stop that one" in refused(second, Forget(NETWORK))
     onlooker = switch.target()
     assert held(onlooker) == set(NETWORK)

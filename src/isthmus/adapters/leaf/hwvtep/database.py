@@ -127,6 +127,10 @@ def _batches(changes: Sequence[Change]) -> Iterator[list[Change]]:
         yield batch
 
 
+class KeptByAnother(Refused):
+    """Another process writes this leaf."""
+
+
 class Rejected(Retry):
     """The server would not make a transaction: something in it, or something that happened meanwhile."""
 
@@ -175,7 +179,7 @@ class _Link:
             self.idl.set_lock(lock)
         self._until(lambda: self.idl.has_lock or self.idl.is_lock_contended, "the lock")
         if not self.idl.has_lock:
-            raise Refused(
+            raise KeptByAnother(
                 f"another isthmus process writes the leaf at {self._settings.target} "
                 f"(it holds the OVSDB lock {lock!r}): stop that one, or leave this leaf to it"
             )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from isthmus.adapters.leaf.hwvtep import findings as finding
 from isthmus.adapters.leaf.hwvtep import mirror, steps
-from isthmus.adapters.leaf.hwvtep.database import Database
+from isthmus.adapters.leaf.hwvtep.database import Database, KeptByAnother
 from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings
 from isthmus.adapters.leaf.hwvtep.snapshot import Snapshot
 from isthmus.adapters.leaf.hwvtep.watch import Watch
@@ -57,15 +57,17 @@ class HwvtepTarget:
         fabric.
         """
         try:
+            if self._keeps:
+                self._database.claim()
             snapshot = self._database.snapshot()
             if self._seen is None or snapshot is not self._last:
                 seen = mirror.mirror(self.id, snapshot, self._settings)
                 self._seen = replace(seen, warnings=finding.warnings(snapshot, self._settings))
                 self._last = snapshot
+        except KeptByAnother:
+            raise
         except Refused as fault:
             raise Retry(str(fault)) from fault
-        if self._keeps:
-            self._database.claim()
         return self._seen
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
