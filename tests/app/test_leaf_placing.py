@@ -138,5 +138,13 @@ def test_a_switch_that_is_missing_is_named(tmp_path: Path) -> None:
         placing(tmp_path, text, "fabric").fabric(INVENTORY)
 
 
+def test_a_switch_named_by_name_and_by_uuid_is_one(tmp_path: Path) -> None:
+    inventory = replace(
+        INVENTORY, switches={DvsId("u-1"): replace(INVENTORY.switches[DvsId("rack1")], id=DvsId("u-1"))}
+    )
+    with pytest.raises(Refused, match="names a dvs twice, by name and by uuid"):
+        placing(tmp_path, STATIC.replace('"rack2"', '"u-1"'), "fabric").fabric(inventory)
+
+
 def reached(placed: Placed) -> dict[str, tuple[str | None, str | None]]:
     return {found.name: (found.vtep, found.leaf) for found in placed.inventory.hosts.values()}

@@ -225,6 +225,8 @@ def test_what_another_hand_took_away_is_planned_in_its_own_words_and_put_back(
     planned = site.ask("plan")
     assert planned.returncode == 2, planned.stderr
     assert f"    vtep-ctl bind-ls leaf2 swp1 {vid} isthmus-isthmus-70001" in planned.stdout.splitlines()
+    [change] = json.loads(site.ask("plan", "--json").stdout)["plan"]["rack2"]
+    assert change["words"] == [f"vtep-ctl bind-ls leaf2 swp1 {vid} isthmus-isthmus-70001"]
     assert site.ask("resume", "rack2").returncode == 0
     bound = f"{vid:04d} isthmus-isthmus-70001"
     assert until(lambda: bound in site.fabric.leaves["leaf2"].ctl("list-bindings", "leaf2", "swp1"), 20) is not None

@@ -78,7 +78,10 @@ class Placing:
 
     def switches(self, inventory: Inventory) -> tuple[Dvs, ...]:
         """The deployment's switches."""
-        return tuple(self._dvs(wanted, inventory) for wanted in self.deployment.dvs)
+        found = tuple(self._dvs(wanted, inventory) for wanted in self.deployment.dvs)
+        if len({dvs.id for dvs in found}) < len(found):
+            raise Refused(f"deployment '{self.name}' names a dvs twice, by name and by uuid: take one out")
+        return found
 
     def unattached(self, inventory: Inventory, dvs: Dvs) -> list[str]:
         """The members of a switch of which the configuration does not say where they are."""
