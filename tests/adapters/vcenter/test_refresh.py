@@ -128,7 +128,7 @@ def test_a_write_of_which_nothing_more_was_heard_is_in_the_next_look(
     monkeypatch.setattr(inventory, "told_since", lambda place, uuid: (place, set()))  # nor is it told
     run = tasks.run
 
-    def cut_off(start: Any, what: str) -> Any:
+    def cut_off(start: Any, what: str, about: Any) -> Any:
         run(start, what)
         monkeypatch.setattr(switch._ports, "_read_back", cut_off_too)
         raise Retry("the connection broke")
