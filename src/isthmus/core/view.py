@@ -126,10 +126,10 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
             case None:
                 pass
     marks = {
-        (dvs, key): mark
+        (dvs, key): group.mark
         for dvs, mirror in switches.items()
         for key, group in mirror.port_groups.items()
-        if (mark := _mark_of(design, world, group)) is not None and mark.owner == world.shard.owner
+        if group.mark is not None and group.mark.owner == world.shard.owner
     }
     groups: dict[tuple[DvsId, NetworkId], tuple[str, ...]] = {}
     for (dvs, key), mark in sorted(marks.items()):
@@ -155,14 +155,6 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         names,
         tuple(_trunks(switches[dvs] for dvs in world.shard.switches if dvs in switches)),
     )
-
-
-def _mark_of(design: Design, world: World, group: PortGroupState) -> OwnerMark | None:
-    """Its mark.  One that carries its network's VID and was handed back works on by that, so it counts as if it still
-    had its mark, while the network is wanted: its NVEs must not forget it for the moment in which it is taken up."""
-    if group.mark is not None or design.place is PlaceKind.DV_PORT or group.handed_back is None:
-        return group.mark
-    return group.handed_back if group.handed_back.network in world.intent.networks else None
 
 
 def _trunks(switches: Iterable[SwitchMirror]) -> Iterator[PortGroupState]:
