@@ -62,8 +62,8 @@ class Failures:
     def note(self, results: Iterable[Result], now: float) -> None:
         """What became of changes that were made together.
 
-        A success counts when a look no longer wants the change.  If it does, the change did not stick, and from the
-        second time on that is a failure.  A far side that took something is no failure as a whole.
+        A success ends a row of failures when a look no longer wants the change.  If it does, the change did not last:
+        the first time that is no failure yet.  A far side that took something is no failure as a whole.
         """
         made = list(results)
         took = {result.change.target for result in made if result.outcome is Outcome.DONE}

@@ -287,12 +287,13 @@ class Keeper:
 
 
 def _ends_harm(change: Change, observed: Observed) -> bool:
-    """It closes or retags a port that is open: who speaks there may be heard by the wrong ones until then."""
-    mirror, action = observed.targets.get(change.target), change.action
-    if not isinstance(mirror, SwitchMirror) or not isinstance(action, SetDvPort):
-        return False
-    port = mirror.ports.get(action.key)
-    return port is not None and not port.blocked
+    """It closes or retags what is open: who speaks there may be heard by the wrong ones until then."""
+    match observed.targets.get(change.target), change.action:
+        case SwitchMirror(ports=ports), SetDvPort(key=key) if key in ports:
+            return not ports[key].blocked
+        case SwitchMirror(port_groups=groups), AlterPortGroup(key=key) if key in groups:
+            return not groups[key].blocked
+    return False
 
 
 def _opens_on_trust(change: Change, observed: Observed) -> bool:

@@ -70,7 +70,7 @@ def test_a_refused_password_is_sent_again_after_half_an_hour_and_told_in_the_sam
     texts.add(refusal(lambda: credentials.present(login)))
     assert login.sent == [WRONG, WRONG]
     [text] = texts
-    assert all(word in text for word in ("vCenter vc1", "since 1970-01-01 00:00:00", "changes", "half an hour"))
+    assert all(word in text for word in ("vCenter vc1", "since 1970-01-01 00:00:00", "changes", "each half an hour"))
     assert WRONG not in text
 
 

@@ -104,7 +104,8 @@ def test_after_a_task_that_hung_the_next_about_the_same_is_waited_for_shortly_un
             tasks.run(lambda _: vim.Task("task-1", None), "test", about)
         return vcenter.now - began
 
-    assert [waited("esx1"), waited("esx1"), waited("esx2"), waited("esx1")] == [60, 10, 60, 10]
+    assert [waited("esx1"), waited("esx1"), waited("esx2"), waited("esx1")] == [60, 10, 60, 20]
+    assert [waited("esx1"), waited("esx1"), waited("esx1")] == [40, 60, 60]  # it may only be slow
     vcenter.told = [[update("task-1", "enter", state="success")]]
     tasks.run(lambda _: vim.Task("task-1", None), "test", "esx1")
     assert waited("esx1") == 60
@@ -113,7 +114,7 @@ def test_after_a_task_that_hung_the_next_about_the_same_is_waited_for_shortly_un
 def test_tasks_about_what_hung_take_half_of_the_places_at_most() -> None:
     vcenter: Any = SlowVcenter()
     tasks = Tasks(vcenter)
-    tasks._hung = {"esx1", "esx2", "esx3", "esx4", "esx5", "esx6"}
+    tasks._hung = {f"esx{number}": 10.0 for number in range(6)}
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda about: tasks.run(vcenter.start, "test", about), sorted(tasks._hung)))
     assert vcenter.most == 4

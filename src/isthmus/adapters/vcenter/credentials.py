@@ -66,7 +66,8 @@ class Credentials:
         wait, self._let_in = SOON if self._let_in else AGAIN, False
         text = (
             f"{self._place}: {why} (refused since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC; tried at once when the "
-            "password changes or isthmus restarts, else each half an hour, so that the account is not locked)"
+            "password changes or isthmus restarts, else in some minutes if it was right before, and then each half an "
+            "hour, so that the account is not locked)"
         )
         if last is not None and last.digest == digest:
             text = last.text

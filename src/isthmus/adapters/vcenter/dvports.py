@@ -207,12 +207,9 @@ def _ours(port: DvPortState) -> tuple[object, ...]:
 
 
 def _refuses_the_whole(fault: BaseException | None) -> bool:
-    """One bad port made vCenter refuse the batch; a bulk fault is by host, and the other hosts' ports are written.
-
-    An error inside vCenter speaks of no port.
-    """
+    """One bad port made vCenter refuse the batch; a bulk fault is by host, and the other hosts' ports are written."""
     return isinstance(fault, vmodl.MethodFault) and not isinstance(
-        fault, vim.fault.ConcurrentAccess | vim.fault.DvsOperationBulkFault | vmodl.fault.SystemError
+        fault, vim.fault.ConcurrentAccess | vim.fault.DvsOperationBulkFault
     )
 
 

@@ -14,7 +14,7 @@ from isthmus.adapters.vcenter.session import Session
 from isthmus.model.faults import Retry
 
 IN_FLIGHT = 8  # networking-dvs saw vCenter hang above 16
-HUNG = 10.0  # seconds for a task about what hung before
+HUNG = 10.0  # seconds for a task about what hung before; twice as many each time it is not enough
 POLL = 20  # seconds that a single wait stays open: below any HTTP timeout
 Collector = vmodl.query.PropertyCollector
 
@@ -33,7 +33,7 @@ class Tasks:
         self._clock = clock
         self._slots = threading.BoundedSemaphore(limit)
         self._slots_of_hung = threading.BoundedSemaphore(max(1, limit // 2))
-        self._hung: set[Hashable] = set()
+        self._hung: dict[Hashable, float] = {}  # how long the next one is waited for
         self._idle: list[_Watcher] = []  # each dies with its session
 
     def run(self, start: Callable[[Any], Any], what: str, about: Hashable = None) -> Any:
@@ -46,7 +46,7 @@ class Tasks:
         if about is None or about not in self._hung:
             with self._slots:
                 return self._run(start, what, about, patience)
-        patience = min(HUNG, patience)
+        patience = min(self._hung.get(about, HUNG), patience)
         if not self._slots_of_hung.acquire(timeout=patience):
             raise Retry(f"{self._session.place}: {what}: too many tasks hang already")
         try:
@@ -60,9 +60,9 @@ class Tasks:
         try:
             info = self._finished(task, patience, what)
         except Unfinished:
-            self._hung.add(about)
+            self._hung[about] = 2 * self._hung[about] if about in self._hung else HUNG
             raise
-        self._hung.discard(about)
+        self._hung.pop(about, None)
         if info["info.state"] == vim.TaskInfo.State.success:
             return info.get("info.result")
         raise info["info.error"]
