@@ -14,7 +14,7 @@ from isthmus.adapters.vcenter.session import Session
 from isthmus.model.faults import Retry
 
 IN_FLIGHT = 8  # networking-dvs saw vCenter hang above 16
-HUNG = 10.0  # seconds for a task about what hung before; twice as many each time it is not enough
+HUNG, HUNG_LONGEST = 10.0, 40.0  # seconds for a task about what hung before: it may only be slow
 POLL = 20  # seconds that a single wait stays open: below any HTTP timeout
 Collector = vmodl.query.PropertyCollector
 
@@ -47,7 +47,7 @@ class Tasks:
             with self._slots:
                 return self._run(start, what, about, patience)
         patience = min(self._hung.get(about, HUNG), patience)
-        if not self._slots_of_hung.acquire(timeout=patience):
+        if not self._slots_of_hung.acquire(timeout=min(HUNG, patience)):
             raise Retry(f"{self._session.place}: {what}: too many tasks hang already")
         try:
             with self._slots:
@@ -60,7 +60,8 @@ class Tasks:
         try:
             info = self._finished(task, patience, what)
         except Unfinished:
-            self._hung[about] = 2 * self._hung[about] if about in self._hung else HUNG
+            last = self._hung.get(about)
+            self._hung[about] = HUNG if last is None else min(HUNG_LONGEST, 2 * last)
             raise
         self._hung.pop(about, None)
         if info["info.state"] == vim.TaskInfo.State.success:
