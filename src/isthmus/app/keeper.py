@@ -38,7 +38,7 @@ from isthmus.model.change import (
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
-from isthmus.model.observed import Access, Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.observed import Access, NoVlan, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
@@ -291,8 +291,9 @@ def _ends_harm(change: Change, observed: Observed) -> bool:
     match observed.targets.get(change.target), change.action:
         case SwitchMirror(ports=ports), SetDvPort(key=key) if key in ports:
             return not ports[key].blocked
-        case SwitchMirror(port_groups=groups), AlterPortGroup(key=key) if key in groups:
-            return not groups[key].blocked
+        case SwitchMirror(port_groups=groups), AlterPortGroup(key=key, spec=spec) if key in groups:
+            vlan = NoVlan() if spec.vid is None else Access(spec.vid)
+            return not groups[key].blocked and groups[key].vlan != vlan
     return False
 
 

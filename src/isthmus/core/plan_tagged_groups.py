@@ -81,8 +81,23 @@ def compare_nve(view: View, where: Whereabouts, place: str, live: list[Live], dr
     target = view.shard.nves[place]
     if target not in view.known:
         draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
+    live = [item for item in live if _given(view, target, item, draft)]
     here = [*live, *_nics_behind(view, where, place, live)] if view.design.nve.on_each_host else live
     return compare(view, target, realize(view, where, place, here), draft)
+
+
+def _given(view: View, target: TargetId, item: Live, draft: Draft) -> bool:
+    """Whether the VID was given to the network: another hand may have put its port group into a VLAN of its own.
+
+    What an NVE maps already was given, though the pool may have changed since.
+    """
+    scope, network = view.shard.scope, item.network
+    offered = view.pool.offers(scope, item.vid) or (scope is not None and network.assigned.get(scope) == item.vid)
+    if offered or (item.vid, NetworkSubject(network.vni)) in view.maps.get(target, ()):
+        return True
+    reason = f"its port group has VID {item.vid}, which isthmus does not give out: mapped nowhere until it is put right"
+    draft.cannot(f"network {network.id}", reason)
+    return False
 
 
 def _nics_behind(view: View, where: Whereabouts, place: str, live: list[Live]) -> Iterator[Live]:

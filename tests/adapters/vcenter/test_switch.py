@@ -391,3 +391,23 @@ def test_a_vm_that_comes_up_while_the_ports_are_read_is_named(
     named = {port.nic for port in ports(switch)}
     assert set(made) <= named
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("fault", [vmodl.fault.SystemError, vmodl.fault.InvalidArgument])
+def test_a_port_that_no_batch_can_contain_stops_none_of_the_others(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    made = [bench.operator.make_vm(f"p{number}", "esx1", _red(bench)) for number in range(4)]
+    here = [port for port in ports(switch) if port.nic in made]
+    poison = here[0].key
+    inner: Any = type(switch._ports._dvs)
+    reconfigure = inner.ReconfigureDVPort_Task
+
+    def refusing(dvs: Any, specs: Sequence[Any]) -> Any:
+        if poison in {spec.key for spec in specs}:
+            raise fault()
+        return reconfigure(dvs, specs)
+
+    monkeypatch.setattr(inner, "ReconfigureDVPort_Task", refusing)
+    results = apply(switch, *(opened(port, 100 + number) for number, port in enumerate(here)))
+    assert [result.outcome for result in results] == [Outcome.RETRY, *[Outcome.DONE] * 3]
