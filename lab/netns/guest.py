@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lab.netns import namespace, ping, transfer
 from lab.netns.capture import Capture, send
-from lab.netns.frames import Frame
+from lab.netns.frames import BROADCAST, Frame, marked
 from lab.netns.ping import Ping, PingResult
 from lab.netns.transfer import Transfer
 
@@ -52,6 +52,15 @@ class Guest:
 
     def listen(self) -> Capture:
         return Capture(self.namespace, self.interface)
+
+    def hears(self, speaker: Guest) -> bool:
+        """Whether one of several broadcasts of another VM arrives."""
+        with self.listen() as heard:
+            for _ in range(5):
+                speaker.send(marked(speaker.mac, BROADCAST, f"from {speaker.name}"))
+                if heard.hears(lambda frame: frame.src == speaker.mac, 0.2):
+                    return True
+        return False
 
     def transfer(self, to: Guest, address: str, size: int = 1 << 20) -> Transfer:
         return transfer.transfer(self.namespace, to.namespace, address, size)
