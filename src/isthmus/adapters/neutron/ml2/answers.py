@@ -1,0 +1,242 @@
+"""What `isthmus run` asks of Neutron and has done there, in neutron-rpc-server.
+
+Law: every question is answered from one transaction, whole; everything done checks again what it stands on, so that a
+question asked twice, late, or by two processes at once does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import oslo_messaging
+from neutron.db import models_v2, provisioning_blocks
+from neutron.db.models import agent as agent_models
+from neutron.db.models import allowed_address_pair, segment
+from neutron.plugins.ml2 import models
+from neutron_lib import constants, exceptions, rpc
+from neutron_lib.api.definitions import portbindings
+from neutron_lib.callbacks import resources
+from neutron_lib.db import api as db_api
+from neutron_lib.plugins import directory
+from oslo_log import log
+
+from isthmus.adapters.neutron.ml2 import segments
+from isthmus.adapters.neutron.ml2.preflight import VDS, domains_of
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, PROVISIONING_ENTITY, RETIRING, SERVER_TOPIC, VERSION
+
+LOG = log.getLogger(__name__)
+Row = dict[str, Any]
+
+
+class Answers:
+    """The RPC endpoint."""
+
+    target = oslo_messaging.Target(version=VERSION)
+
+    def __init__(self, *, fabric: bool) -> None:
+        """`fabric`: dynamic segments of the mapping domains are ours to make and to release."""
+        self._fabric = fabric
+
+    @db_api.retry_if_session_inactive()
+    def read(self, context: Any, networks: list[str] | None = None) -> dict[str, Any]:
+        """All VXLAN networks with their segments and ports, and the Neutron agents that have tunnels.
+
+        `networks` names those of which something changed; the others, and their ports, are left out then.
+        """
+        with db_api.CONTEXT_READER.using(context):
+            found = list(_networks(context, networks))
+            ids = None if networks is None else [row["id"] for row in found]
+            return {
+                "networks": found,
+                "ports": list(_ports(context, {row["id"] for row in found}, ids)),
+                "agents": list(_tunnelling(context)),
+                "domains": sorted(domains_of()),
+                "fabric": self._fabric,
+            }
+
+    def ready(self, context: Any, ports: list[str]) -> None:
+        """Port group and leaf of these ports are in place: they may be ACTIVE."""
+        for port in ports:
+            provisioning_blocks.provisioning_complete(context, port, resources.PORT, PROVISIONING_ENTITY)
+
+    def rebind(self, context: Any, ports: list[str]) -> None:
+        """Try again to bind ports whose binding failed."""
+        for port in ports:
+            try:
+                directory.get_plugin().update_port(context, port, {resources.PORT: {}})
+            except exceptions.PortNotFound:
+                LOG.debug("port %s went before it was bound again", port)
+
+    @db_api.retry_if_session_inactive()
+    def correct(self, context: Any, ports: list[Row]) -> None:
+        """Bindings that name a port group which is gone name the one that took its place.
+
+        `ports` are ``{"id", "host", "dvs_id", "pg_id"}``.
+        """
+        for port in ports:
+            with db_api.CONTEXT_WRITER.using(context):
+                bindings = context.session.query(models.PortBinding).filter_by(port_id=port["id"], host=port["host"])
+                binding = bindings.with_for_update().one_or_none()
+                if binding is not None and binding.vif_type == "dvs":
+                    details = json.loads(binding.vif_details or "{}")
+                    binding.vif_details = json.dumps({**details, "dvs_id": port["dvs_id"], "pg_id": port["pg_id"]})
+
+    def allocate(self, context: Any, network: str, domain: str) -> str:
+        """Give a network its VLAN in a domain; empty, or the reason why it cannot be."""
+        if not self._fabric or domain not in domains_of():
+            return f"'{domain}' is no mapping domain of isthmus_fabric in Neutron's configuration"
+        try:
+            segments.reserve(context, network, domain, _vlans_of(context, network))
+        except segments.NoNetworkAvailable:
+            return f"no VLAN is left in mapping domain '{domain}'"
+        return ""
+
+    def retire(self, context: Any, ids: list[str]) -> list[str]:
+        """Mark segments that nothing refers to; the ids of those now marked."""
+        return segments.retire(context, ids) if self._fabric else []
+
+    def release(self, context: Any, ids: list[str]) -> list[str]:
+        """Give back the VLANs of marked segments; the ids of those that are gone now."""
+        return segments.release(context, ids) if self._fabric else []
+
+
+def served(endpoint: Answers) -> list[Any]:
+    """The endpoint, served on threads of this process."""
+    connection = rpc.Connection()
+    connection.create_consumer(SERVER_TOPIC, [endpoint], fanout=False)
+    return list(connection.consume_in_threads())
+
+
+def _networks(context: Any, only: Collection[str] | None) -> Iterator[Row]:
+    """Networks that have a VNI, each with its VLAN segments."""
+    table = segment.NetworkSegment
+    rows = context.session.query(
+        table.id,
+        table.network_id,
+        table.network_type,
+        table.physical_network,
+        table.segmentation_id,
+        table.is_dynamic,
+        table.name,
+    ).order_by(table.network_id, table.segment_index)
+    if only is not None:
+        rows = rows.filter(table.network_id.in_(only))
+    vnis: dict[str, int] = {}
+    vlans: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.network_type == constants.TYPE_VXLAN and row.segmentation_id is not None:
+            vnis.setdefault(row.network_id, row.segmentation_id)
+        elif row.network_type == constants.TYPE_VLAN and row.segmentation_id is not None:
+            vlans.setdefault(row.network_id, []).append(
+                {
+                    "id": row.id,
+                    "physical_network": row.physical_network,
+                    "vid": row.segmentation_id,
+                    "dynamic": bool(row.is_dynamic),
+                    "retiring": row.name == RETIRING,
+                }
+            )
+    named = context.session.query(models_v2.Network.id, models_v2.Network.name, models_v2.Network.mtu)
+    if only is not None:
+        named = named.filter(models_v2.Network.id.in_(only))
+    for row in named:
+        if row.id in vnis:
+            yield {
+                "id": row.id,
+                "name": row.name or "",
+                "mtu": row.mtu,
+                "vni": vnis[row.id],
+                "segments": vlans.get(row.id, []),
+            }
+
+
+def _ports(context: Any, networks: Collection[str], only: Collection[str] | None) -> Iterator[Row]:
+    """The ports of these networks, each with its bindings, active and not, and the segments of their levels."""
+    table = models_v2.Port
+    rows = context.session.query(
+        table.id,
+        table.network_id,
+        table.mac_address,
+        table.device_id,
+        table.device_owner,
+        table.admin_state_up,
+        table.status,
+    )
+    if only is not None:
+        rows = rows.filter(table.network_id.in_(only))
+    rows = [row for row in rows if row.network_id in networks]
+    ids = None if only is None else [row.id for row in rows]
+    addresses = _by_port(context, models_v2.IPAllocation, ("ip_address",), ids)
+    pairs = _by_port(context, allowed_address_pair.AllowedAddressPair, ("mac_address", "ip_address"), ids)
+    bindings = _by_port(context, models.PortBinding, ("host", "vif_type", "vif_details", "status"), ids)
+    levels = _by_port(context, models.PortBindingLevel, ("host", "level", "driver", "segment_id"), ids)
+    for row in rows:
+        yield {
+            "id": row.id,
+            "network": row.network_id,
+            "mac": row.mac_address,
+            "device": row.device_id,
+            "owner": row.device_owner,
+            "admin_up": bool(row.admin_state_up),
+            "status": row.status,
+            "addresses": [str(address) for (address,) in addresses.get(row.id, ())],
+            "pairs": [[mac or row.mac_address, address] for mac, address in pairs.get(row.id, ())],
+            "bindings": [
+                _binding(*binding, [level[1:] for level in levels.get(row.id, ()) if level[0] == binding[0]])
+                for binding in bindings.get(row.id, ())
+                if binding[0]
+            ],
+        }
+
+
+def _binding(host: str, vif_type: str, vif_details: str, status: str, levels: Sequence[tuple[int, str, str]]) -> Row:
+    bottom = max(levels, default=None)
+    details = json.loads(vif_details) if vif_details else {}
+    return {
+        "host": host,
+        "active": status == constants.ACTIVE,
+        "failed": vif_type == portbindings.VIF_TYPE_BINDING_FAILED,
+        "segments": [segment for _, _, segment in sorted(levels) if segment is not None],
+        "ours": bottom is not None and bottom[1] == VDS,
+        "dvs_id": details.get("dvs_id"),
+        "pg_id": details.get("pg_id"),
+    }
+
+
+def _by_port(
+    context: Any, table: Any, columns: Sequence[str], ids: Iterable[str] | None
+) -> dict[str, list[tuple[Any, ...]]]:
+    rows = context.session.query(table.port_id, *(getattr(table, column) for column in columns))
+    if ids is not None:
+        rows = rows.filter(table.port_id.in_(list(ids)))
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(tuple(row[1:]))
+    return found
+
+
+def _tunnelling(context: Any) -> Iterator[Row]:
+    """Neutron agents with a VTEP of their own: hosts that reach the overlay without a leaf."""
+    table = agent_models.Agent
+    for row in context.session.query(table.host, table.agent_type, table.configurations, table.started_at):
+        told = json.loads(row.configurations) if row.configurations else {}
+        if row.agent_type != AGENT_TYPE and isinstance(told, dict) and told.get("tunneling_ip"):
+            yield {"host": row.host, "vtep": told["tunneling_ip"], "started_at": str(row.started_at)}
+
+
+def _vlans_of(context: Any, network: str) -> list[Row]:
+    """The VLAN segments of a network as ML2 gives them to a driver."""
+    rows = context.session.query(segment.NetworkSegment).filter_by(network_id=network, network_type=constants.TYPE_VLAN)
+    with db_api.CONTEXT_READER.using(context):
+        return [
+            {
+                "id": row.id,
+                "network_type": row.network_type,
+                "physical_network": row.physical_network,
+                "segmentation_id": row.segmentation_id,
+                "network_id": network,
+            }
+            for row in rows
+        ]

@@ -1,0 +1,36 @@
+"""Which mapping domain a Neutron host is in: as `isthmus run` reports it, in a Neutron agent of the host.
+
+A host without one is not ours, and costs one query.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER
+
+
+@dataclass(frozen=True, slots=True)
+class OurHost:
+    """A host that some `isthmus run` keeps."""
+
+    name: str
+    domain: str
+    kind: str
+    alive: bool
+
+    @property
+    def is_cluster(self) -> bool:
+        """Its ports are VM NICs on a distributed switch."""
+        return self.kind == CLUSTER
+
+
+def our_host(context: Any) -> OurHost | None:
+    """The host that a port is to be bound on; None: not ours.  Host names are compared whole, and as they are."""
+    for agent in context.host_agents(AGENT_TYPE):
+        told = agent.get("configurations") or {}
+        domain = told.get("physical_network")
+        if agent["host"] == context.host and isinstance(domain, str) and told.get("kind") in (CLUSTER, ATTACHED):
+            return OurHost(agent["host"], domain, told["kind"], bool(agent.get("alive")))
+    return None

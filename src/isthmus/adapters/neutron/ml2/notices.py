@@ -1,0 +1,53 @@
+"""Wakes `isthmus run`, and asks it for port groups.  What cannot be said is not said: the next round finds it out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import oslo_messaging
+from neutron_lib import context as neutron_context
+from neutron_lib import rpc
+from oslo_log import log
+
+from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION, domain_topic
+
+LOG = log.getLogger(__name__)
+UNREACHABLE = (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, oslo_messaging.RemoteError)
+SPARE = 2.0
+"""Seconds for the answer's way back."""
+
+
+class Notices:
+    """The drivers' way to every `isthmus run`."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+
+    def changed(self, networks: Collection[str]) -> None:
+        """Something about these networks changed."""
+        try:
+            self._prepared(topic=NOTIFY_TOPIC, fanout=True, retry=1).cast(
+                neutron_context.get_admin_context(), "changed", networks=sorted(networks)
+            )
+        except UNREACHABLE as fault:
+            LOG.debug("isthmus was not woken, and will see it by itself: %s", fault)
+
+    def port_group(self, domain: str, host: str, network: str, segment: dict[str, Any], seconds: float) -> Any:
+        """The port group of a segment for a host: ``{"dvs_id", "pg_id"}``, or ``{"reason"}`` why there is none.
+
+        Waits up to `seconds`, and a little for the answer's way.  None: nobody answered.
+        """
+        question = {"host": host, "network": network, "vid": segment["segmentation_id"], "seconds": seconds}
+        try:
+            return self._prepared(topic=domain_topic(domain), timeout=seconds + SPARE).call(
+                neutron_context.get_admin_context(), "port_group", **question
+            )
+        except UNREACHABLE as fault:
+            LOG.debug("nobody who keeps %s answered: %s", domain, fault)
+            return None
+
+    def _prepared(self, **how: Any) -> Any:
+        if self._client is None:  # made late: never in a parent process
+            self._client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))
+        return self._client.prepare(**how)

@@ -1,0 +1,76 @@
+"""What is wrong with Neutron's configuration, found before Neutron acts on it.
+
+Law: drivers are made before any type driver is initialised.  The VLAN type driver deletes the allocations of physical
+networks that its ranges lack, so a domain that was forgotten there must be refused in a constructor, not later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from oslo_config import cfg
+
+from isthmus.adapters.neutron.ml2 import options
+
+FABRIC, VDS = "isthmus_fabric", "isthmus_vds"
+BINDS_OVERLAYS = ("openvswitch", "linuxbridge", "ovn")
+"""Drivers that bind a VXLAN segment themselves where a host's Neutron agent has tunnels."""
+
+
+class Misconfigured(Exception):
+    """Neutron must not start like this; says all that is wrong, and where."""
+
+
+def domains_of(conf: Any = cfg.CONF) -> frozenset[str]:
+    """All mapping domains, static or not."""
+    ours = options.register(conf)
+    return frozenset(ours.domains) | frozenset(ours.static_domains)
+
+
+def fabric_is_ours(conf: Any = cfg.CONF) -> bool:
+    """Whether level 0 is bound by isthmus_fabric, and not by the driver of somebody else's controller."""
+    return FABRIC in conf.ml2.mechanism_drivers
+
+
+def refuse(driver: str, conf: Any = cfg.CONF) -> None:
+    """Raise Misconfigured if Neutron's configuration cannot work with the driver."""
+    if found := list(_wrong(driver, conf)):
+        raise Misconfigured("; ".join(found))
+
+
+def _wrong(driver: str, conf: Any) -> Iterator[str]:
+    domains = domains_of(conf)
+    if not domains:
+        yield f"[{options.GROUP}] domains is empty: name the physical networks that are mapping domains"
+    if missing := sorted(domains - _with_vlans(conf)):
+        yield (
+            f"[ml2_type_vlan] network_vlan_ranges has no range for {', '.join(missing)}, which [{options.GROUP}] names "
+            "as mapping domains: Neutron would forget which of their VLANs are in use"
+        )
+    if "vlan" not in conf.ml2.type_drivers:
+        yield "[ml2] type_drivers lacks vlan"
+    yield from _misplaced(driver, list(conf.ml2.mechanism_drivers))
+
+
+def _with_vlans(conf: Any) -> frozenset[str]:
+    """The physical networks that have a VLAN range (name:low:high; a name alone allows no dynamic segment)."""
+    try:
+        ranges: Sequence[str] = conf.ml2_type_vlan.network_vlan_ranges
+    except cfg.NoSuchOptError:
+        return frozenset()
+    return frozenset(name.rsplit(":", 2)[0].strip() for name in ranges if name.count(":") >= 2)
+
+
+def _misplaced(driver: str, order: list[str]) -> Iterator[str]:
+    if driver not in order:
+        return
+    if driver == FABRIC:
+        early = [name for name in BINDS_OVERLAYS if name in order and order.index(name) < order.index(FABRIC)]
+        if early:
+            yield (
+                f"[ml2] mechanism_drivers has {', '.join(early)} before {FABRIC}: network nodes below a leaf would be "
+                f"bound without it.  Put {FABRIC} first"
+            )
+        if VDS not in order:
+            yield f"[ml2] mechanism_drivers has {FABRIC} but not {VDS}, which binds the ports of vSphere's clusters"

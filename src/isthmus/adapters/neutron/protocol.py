@@ -1,0 +1,38 @@
+"""What the mechanism drivers and `isthmus run` say to each other on Neutron's message bus.
+
+```
+ neutron API worker                     neutron-rpc-server                         isthmus run
+   bind_port ---- port_group (call) ----------------------------------------> topic isthmus.DOMAIN
+   postcommit --- changed (fanout cast) -------------------------------------> topic isthmus-notify
+                                          topic isthmus <------ read, ready, correct, rebind, allocate, retire, release
+                                          topic q-reports-plugin <---------- report_state (a Neutron agent per host)
+```
+All of it may be lost: `changed` and `port_group` only hasten what the next round does anyway.
+"""
+
+from __future__ import annotations
+
+EXCHANGE = "neutron"
+"""Neutron's control_exchange: its own default."""
+SERVER_TOPIC = "isthmus"
+"""The drivers in neutron-rpc-server."""
+NOTIFY_TOPIC = "isthmus-notify"
+"""Every `isthmus run`, by fanout."""
+VERSION = "1.0"
+REPORTS_TOPIC = "q-reports-plugin"
+
+AGENT_TYPE = "isthmus fabric"
+"""The type of the Neutron agents that say which mapping domain a host is in: one per host and type."""
+BINARY = "isthmus"
+CLUSTER, ATTACHED = "cluster", "attached"
+"""Kinds of such hosts: a nova-compute whose VMs are on a distributed switch; a machine of its own below a leaf."""
+
+PROVISIONING_ENTITY = "ISTHMUS"
+"""The provisioning block that is completed when port group and leaf are in place."""
+RETIRING = "isthmus: retiring"
+"""The name of a dynamic segment that nothing refers to any more: port group and mapping go, then the segment."""
+
+
+def domain_topic(physical_network: str) -> str:
+    """Where the processes that keep a mapping domain are asked for its port groups."""
+    return f"isthmus.{physical_network}"

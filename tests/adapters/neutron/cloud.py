@@ -1,0 +1,253 @@
+"""Neutron 29 in this process: its own ML2 test base, its REST API, a database in memory, a message bus in memory.
+
+What this needs is not in isthmus's own environment: these tests carry the marker `openstack`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import neutron  # noqa: F401  first of all: it settles that nothing uses eventlet
+import oslo_messaging
+from neutron.conf.plugins.ml2.drivers import driver_type
+from neutron.db.models.agent import Agent
+from neutron.db.models.segment import NetworkSegment
+from neutron.plugins.ml2 import models
+from neutron.services.segments import db as segments_db
+from neutron.tests.unit.plugins.ml2 import test_plugin
+from neutron_lib import rpc
+from neutron_lib.db import api as db_api
+from oslo_config import cfg
+
+from isthmus.adapters.neutron.ml2 import options
+from isthmus.adapters.neutron.ml2.answers import Answers
+from isthmus.adapters.neutron.protocol import (
+    AGENT_TYPE,
+    BINARY,
+    CLUSTER,
+    NOTIFY_TOPIC,
+    SERVER_TOPIC,
+    VERSION,
+    domain_topic,
+)
+
+COMPUTE = "compute:nova"
+
+
+class Keeper:
+    """A stand-in for `isthmus run` on the bus: gives out the port groups that it was given, and notes who changed."""
+
+    target = oslo_messaging.Target(version=VERSION)
+
+    def __init__(self) -> None:
+        self.port_groups: dict[tuple[str, int], dict[str, str]] = {}
+        self.default: dict[str, str] | None = {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-7"}
+        self.asked: list[dict[str, Any]] = []
+        self.changes: list[str] = []
+        self.before_answer: Callable[[], None] = lambda: None
+
+    def port_group(self, context: Any, **question: Any) -> Mapping[str, str]:
+        self.asked.append(question)
+        meanwhile, self.before_answer = self.before_answer, lambda: None
+        meanwhile()
+        found = self.port_groups.get((question["network"], question["vid"]), self.default)
+        return found or {"reason": "vCenter is down"}
+
+    def changed(self, context: Any, networks: Sequence[str]) -> None:
+        self.changes.extend(networks)
+
+    def heard_of(self, network: str, times: int) -> bool:
+        """Whether it was told of the network so often, soon."""
+        end = time.monotonic() + 5
+        while self.changes.count(network) < times and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.changes.count(network) >= times
+
+
+class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
+    """A Neutron with mapping domains rack1 and rack2, and a fabric that is static if a test says so."""
+
+    __test__ = False  # a world, not a test
+
+    def __init__(
+        self, drivers: Sequence[str], ranges: Mapping[str, str], domains: Sequence[str], static: Sequence[str], status: str
+    ) -> None:
+        super().__init__("runTest")
+        self._status = status
+        self._mechanism_drivers = list(drivers)
+        self._ranges = dict(ranges)
+        self._domains = list(domains)
+        self._static = list(static)
+        self.keeper = Keeper()
+        self._servers: list[Any] = []
+
+    def runTest(self) -> None:  # noqa: N802  (unittest's name)
+        """Nothing: a test drives it from outside."""
+
+    def preSetUp(self) -> None:  # noqa: N802  (Neutron's name)
+        options.register()
+        cfg.CONF.set_override("domains", self._domains, options.GROUP)
+        cfg.CONF.set_override("static_domains", self._static, options.GROUP)
+        cfg.CONF.set_override("port_group_wait", 1, options.GROUP)
+        cfg.CONF.set_override("initial_port_status", self._status, options.GROUP)
+
+    def setup_parent(self) -> None:
+        driver_type.register_ml2_drivers_vxlan_opts()
+        driver_type.register_ml2_drivers_vlan_opts()
+        ranges = [f"{name}:{vids}" if vids else name for name, vids in self._ranges.items()]
+        cfg.CONF.set_override("network_vlan_ranges", ranges, group="ml2_type_vlan")
+        cfg.CONF.set_override("type_drivers", ["vxlan", "vlan", "flat"], group="ml2")
+        cfg.CONF.set_override("project_network_types", ["vxlan"], group="ml2")
+        cfg.CONF.set_override("vni_ranges", ["70001:70999"], group="ml2_type_vxlan")
+        super().setup_parent()
+        # Neutron gives back a network's segments in callbacks that its test base forgets.
+        segments_db.subscribe()
+
+    def setUp(self) -> None:  # noqa: N802
+        super().setUp()
+        self._serve(SERVER_TOPIC, Answers(fabric="isthmus_fabric" in self._mechanism_drivers))
+        for domain in self._ranges:
+            self._serve(domain_topic(domain), self.keeper)
+        self._serve(NOTIFY_TOPIC, self.keeper)
+
+    def _serve(self, topic: str, endpoint: object) -> None:
+        target = oslo_messaging.Target(topic=topic, server=f"test-{topic}")
+        server = rpc.get_server(target, [endpoint])
+        server.start()
+        self._servers.append(server)
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.stop()
+            server.wait()
+        self.doCleanups()
+
+    # --- what users do --------------------------------------------------------------------------------------------
+
+    def in_domain(self, domain: str, *hosts: str, kind: str = CLUSTER) -> None:
+        """`isthmus run` reports hosts of a mapping domain."""
+        for host in hosts:
+            self.agent(host, AGENT_TYPE, BINARY, {"physical_network": domain, "kind": kind})
+
+    def agent(self, host: str, kind: str, binary: str, configurations: Mapping[str, Any]) -> None:
+        """A Neutron agent reports."""
+        state = {
+            "agent_type": kind,
+            "binary": binary,
+            "host": host,
+            "topic": "N/A",
+            "configurations": dict(configurations),
+            "start_flag": True,
+        }
+        self.plugin.create_or_update_agent(self.context, state, datetime.now(UTC).replace(tzinfo=None))
+
+    def agent_is_dead(self, host: str) -> None:
+        """`isthmus run` has not reported the host for a long time."""
+        with db_api.CONTEXT_WRITER.using(self.context):
+            rows = self.context.session.query(Agent).filter_by(host=host, agent_type=AGENT_TYPE)
+            rows.update({"heartbeat_timestamp": datetime(2020, 1, 1)})
+
+    def network_named(self, name: str, **more: Any) -> str:
+        """A network's id."""
+        return str(self._make_network(self.fmt, name, True, as_admin=True, **more)["network"]["id"])
+
+    def port_on(self, network: str, host: str | None, owner: str = COMPUTE, **more: Any) -> str:
+        """A port's id."""
+        given = {"device_owner": owner, "device_id": str(uuid.uuid4()), **more}
+        if host is not None:
+            given["binding:host_id"] = host
+        made = self._make_port(self.fmt, network, as_admin=True, is_service=True, arg_list=tuple(given), **given)
+        return str(made["port"]["id"])
+
+    def change(self, port: str, **values: Any) -> dict[str, Any]:
+        """The port after it was changed."""
+        given = {key.replace("binding_", "binding:"): value for key, value in values.items()}
+        return dict(self._update("ports", port, {"port": given}, as_admin=True, as_service=True)["port"])
+
+    def bind_elsewhere(self, port: str, host: str) -> dict[str, Any]:
+        """A second binding of the port, inactive: as Nova makes it before a live migration."""
+        data = {"binding": {"host": host, "project_id": self._project_id}}
+        return dict(self._as_nova("POST", f"ports/{port}/bindings", data=data)["binding"])
+
+    def activate(self, port: str, host: str) -> None:
+        """The VM has arrived there."""
+        where = {"id": port, "subresource": "bindings", "sub_id": host, "action": "activate"}
+        self._as_nova("PUT", "ports", data={"port_id": port}, **where)
+
+    def give_up(self, port: str, host: str) -> None:
+        """The migration was rolled back, or is over: the binding goes."""
+        self._as_nova("DELETE", "ports", id=port, subresource="bindings", sub_id=host)
+
+    def _as_nova(self, method: str, resource: str, **more: Any) -> dict[str, Any]:
+        response = self._service_req(method, resource, fmt=self.fmt, **more).get_response(self.api)
+        assert response.status_int < 300, response.body
+        return dict(self.deserialize(self.fmt, response)) if response.body else {}
+
+    def host_of(self, port: str, host: str) -> dict[str, Any]:
+        """The port after it was bound to another host (empty: none)."""
+        return self.change(port, binding_host_id=host)
+
+    def delete(self, what: str, of: str) -> None:
+        self._delete(what, of, as_admin=True)
+
+    # --- what they see --------------------------------------------------------------------------------------------
+
+    def port(self, port: str) -> dict[str, Any]:
+        return dict(self._show("ports", port, as_admin=True)["port"])
+
+    def vlans(self, network: str) -> dict[str, int]:
+        """The network's dynamic VLANs, by mapping domain."""
+        with db_api.CONTEXT_READER.using(self.context):
+            rows = self.context.session.query(NetworkSegment).filter_by(network_id=network, is_dynamic=True)
+            return {row.physical_network: row.segmentation_id for row in rows}
+
+    def segment_ids(self, network: str) -> list[str]:
+        with db_api.CONTEXT_READER.using(self.context):
+            rows = self.context.session.query(NetworkSegment).filter_by(network_id=network, is_dynamic=True)
+            return [row.id for row in rows]
+
+    def levels(self, port: str) -> list[tuple[str, str, str | None]]:
+        """Of each level of the port's binding: driver, network type, physical network."""
+        with db_api.CONTEXT_READER.using(self.context):
+            rows = self.context.session.query(models.PortBindingLevel).filter_by(port_id=port).all()
+            found = []
+            for row in sorted(rows, key=lambda r: (r.host, r.level)):
+                segment = row.segment
+                found.append((row.driver, segment.network_type, segment.physical_network))
+            return found
+
+    def allocated(self, domain: str) -> set[int]:
+        """The VLANs that Neutron counts as taken in a domain."""
+        from neutron.objects.plugins.ml2 import vlanallocation
+
+        rows = vlanallocation.VlanAllocation.get_objects(self.context, physical_network=domain, allocated=True)
+        return {row.vlan_id for row in rows}
+
+    def ask(self, method: str, **arguments: Any) -> Any:
+        """As `isthmus run` asks the drivers, over the bus."""
+        client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))
+        return client.prepare(timeout=10).call(self.context, method, **arguments)
+
+
+@contextmanager
+def cloud(
+    drivers: Sequence[str] = ("isthmus_fabric", "isthmus_vds", "openvswitch", "l2population"),
+    ranges: Mapping[str, str] | None = None,
+    static: Sequence[str] = (),
+    status: str = "BUILD",
+    domains: Sequence[str] | None = None,
+) -> Iterator[Cloud]:
+    """Neutron, until the block ends."""
+    ranges = ranges or {"rack1": "101:199", "rack2": "201:299"}
+    named = [name for name in ranges if name not in static] if domains is None else domains
+    made = Cloud(drivers, ranges, named, static, status)
+    try:
+        made.setUp()
+        yield made
+    finally:
+        made.close()

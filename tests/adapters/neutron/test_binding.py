@@ -1,0 +1,203 @@
+"""A port on a vSphere cluster is bound in two levels, and only when its port group is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from neutron_lib.plugins import directory
+
+from tests.adapters.neutron.cloud import COMPUTE, Cloud, cloud
+
+pytestmark = pytest.mark.openstack
+FABRIC = ("isthmus_fabric", "vxlan", None)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Cloud]:
+    with cloud() as made:
+        yield made
+
+
+@pytest.fixture
+def neutron(shared: Cloud) -> Cloud:
+    """One Neutron for the whole page: each test has networks of its own."""
+    shared.in_domain("rack1", "compute-1", "compute-2")
+    shared.in_domain("rack2", "compute-3")
+    shared.in_domain("rack1", "net-1", kind="attached")
+    shared.keeper.default = {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-7"}
+    shared.keeper.asked.clear()
+    return shared
+
+
+def test_a_port_of_a_cluster_is_bound_to_its_vxlan_network_and_a_vlan_of_its_domain(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    port = neutron.port(neutron.port_on(red, "compute-1"))
+    assert port["binding:vif_type"] == "dvs"
+    assert port["binding:vif_details"]["dvs_id"] == "dvs-uuid"
+    assert port["binding:vif_details"]["pg_id"] == "dvportgroup-7"
+    assert port["binding:vif_details"]["bound_drivers"] == {"0": "isthmus_fabric", "1": "isthmus_vds"}
+    assert neutron.levels(port["id"]) == [FABRIC, ("isthmus_vds", "vlan", "rack1")]
+    assert neutron.vlans(red)["rack1"] in range(101, 200)
+
+
+def test_a_port_becomes_active_when_port_group_and_leaf_are_in_place_and_not_before(neutron: Cloud) -> None:
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    assert neutron.port(port)["status"] == "BUILD"
+    assert neutron.change(port, name="renamed meanwhile")["status"] == "BUILD"
+    neutron.ask("ready", ports=[port, "00000000-0000-0000-0000-000000000000"])
+    assert neutron.port(port)["status"] == "ACTIVE"
+
+
+def test_a_port_below_another_leaf_gets_a_vlan_of_that_leaf_though_the_first_ones_is_there(neutron: Cloud) -> None:
+    """S1, S3: at level 0 the first leaf's VLAN stands among the segments, and must not be taken."""
+    red = neutron.network_named("red")
+    first, second = neutron.port_on(red, "compute-1"), neutron.port_on(red, "compute-3")
+    assert neutron.levels(first) == [FABRIC, ("isthmus_vds", "vlan", "rack1")]
+    assert neutron.levels(second) == [FABRIC, ("isthmus_vds", "vlan", "rack2")]
+    assert set(neutron.vlans(red)) == {"rack1", "rack2"}
+
+
+def test_ports_of_one_network_in_one_domain_share_one_vlan(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    for host in ("compute-1", "compute-2", "compute-1"):
+        neutron.port_on(red, host)
+    assert len(neutron.segment_ids(red)) == 1
+    assert {question["vid"] for question in neutron.keeper.asked} == {neutron.vlans(red)["rack1"]}
+
+
+def test_networks_of_several_projects_have_vlans_of_their_own(neutron: Cloud) -> None:
+    networks = [neutron.network_named(name) for name in ("red", "blue", "green")]
+    for network in networks:
+        neutron.port_on(network, "compute-1")
+    assert len({neutron.vlans(network)["rack1"] for network in networks}) == 3
+
+
+def test_a_port_on_a_host_that_is_not_ours_is_left_alone_and_nobody_is_asked(neutron: Cloud) -> None:
+    """S18"""
+    red = neutron.network_named("red")
+    port = neutron.port(neutron.port_on(red, "kvm-1"))
+    assert port["binding:vif_type"] == "binding_failed"
+    assert neutron.vlans(red) == {}
+    assert neutron.keeper.asked == []
+
+
+@pytest.mark.parametrize("host", ["compute-10", "compute-", "COMPUTE-1", "ompute-1"])
+def test_a_host_is_known_by_its_whole_name(neutron: Cloud, host: str) -> None:
+    """S19"""
+    port = neutron.port_on(neutron.network_named("red"), host)
+    assert neutron.port(port)["binding:vif_type"] == "binding_failed"
+
+
+def test_a_port_whose_port_group_is_not_there_is_not_bound_and_is_bound_when_it_is(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    neutron.keeper.default = None
+    port = neutron.port_on(red, "compute-1")
+    assert neutron.port(port)["binding:vif_type"] == "binding_failed"
+    assert neutron.levels(port) == []
+    neutron.keeper.default = {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-8"}
+    neutron.ask("rebind", ports=[port, "00000000-0000-0000-0000-000000000000"])
+    bound = neutron.port(port)
+    assert bound["binding:vif_type"] == "dvs"
+    assert bound["binding:vif_details"]["pg_id"] == "dvportgroup-8"
+
+
+def test_while_isthmus_is_down_a_port_fails_soon_and_not_ten_times(neutron: Cloud) -> None:
+    neutron.agent_is_dead("compute-2")
+    began = time.monotonic()
+    port = neutron.port_on(neutron.network_named("red"), "compute-2")
+    assert neutron.port(port)["binding:vif_type"] == "binding_failed"
+    assert time.monotonic() - began < 5
+    assert neutron.keeper.asked == []
+
+
+def test_ten_tries_of_neutron_wait_no_longer_than_one(neutron: Cloud) -> None:
+    neutron.keeper.default = None
+    neutron.port_on(neutron.network_named("red"), "compute-1")
+    waits = [question["seconds"] for question in neutron.keeper.asked]
+    assert len(waits) > 1
+    assert waits == sorted(waits, reverse=True)
+    assert waits[0] <= 1
+
+
+def test_a_network_nodes_port_gets_its_vlan_and_is_bound_by_the_stock_driver(neutron: Cloud) -> None:
+    """S7's other half: DHCP and router ports are below a leaf, too."""
+    neutron.agent("net-1", "Open vSwitch agent", "neutron-openvswitch-agent", {"bridge_mappings": {"rack1": "br-ex"}})
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "net-1", owner="network:dhcp")
+    assert neutron.levels(port) == [FABRIC, ("openvswitch", "vlan", "rack1")]
+    assert neutron.keeper.asked == []
+
+
+def test_a_kvm_host_with_tunnels_goes_on_as_before(neutron: Cloud) -> None:
+    told = {"tunnel_types": ["vxlan"], "tunneling_ip": "192.0.2.9", "bridge_mappings": {}}
+    neutron.agent("kvm-9", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+    red = neutron.network_named("red")
+    neutron.port_on(red, "compute-1")  # so that a VLAN stands among the segments
+    port = neutron.port_on(red, "kvm-9")
+    assert neutron.levels(port) == [("openvswitch", "vxlan", None)]
+
+
+@pytest.mark.parametrize(
+    ("owner", "more", "why"),
+    [
+        ("trunk:subport", {}, "a subport's VLAN cannot be honoured"),
+        (COMPUTE, {"binding:vnic_type": "direct"}, "no such NIC on a distributed switch"),
+        ("network:dhcp", {}, "not a VM"),
+    ],
+)
+def test_what_no_port_group_can_carry_is_not_bound(neutron: Cloud, owner: str, more: dict[str, str], why: str) -> None:
+    """S33"""
+    port = neutron.port_on(neutron.network_named("red"), "compute-1", owner=owner, **more)
+    assert neutron.port(port)["binding:vif_type"] == "binding_failed", why
+
+
+def test_a_port_deleted_while_it_is_being_bound_leaves_nothing_bound(neutron: Cloud) -> None:
+    """S14"""
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, None)
+    directory.get_plugin()
+    neutron.keeper.before_answer = lambda: neutron.delete("ports", port)
+    neutron.host_of(port, "compute-1")
+    assert neutron.levels(port) == []
+    assert neutron.ask("retire", ids=neutron.segment_ids(red)) == neutron.segment_ids(red)
+
+
+def test_a_plain_change_of_a_port_changes_no_binding(neutron: Cloud) -> None:
+    """S15"""
+    red = neutron.network_named("red")
+    unbound, bound = neutron.port_on(red, None), neutron.port_on(red, "compute-1")
+    levels = neutron.levels(bound)
+    for port in (unbound, bound):
+        neutron.change(port, name="other", admin_state_up=False)
+    assert neutron.levels(bound) == levels
+    assert neutron.levels(unbound) == []
+
+
+def test_a_vlan_that_an_operator_gave_the_network_in_the_domain_is_used_as_it_is(neutron: Cloud) -> None:
+    """S34"""
+    parts = [
+        {"provider:network_type": "vxlan", "provider:segmentation_id": 70900},
+        {"provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 1190},
+    ]
+    net = neutron.network_named("multi", arg_list=("segments",), segments=parts)
+    port = neutron.port_on(net, "compute-1")
+    assert neutron.levels(port) == [FABRIC, ("isthmus_vds", "vlan", "rack1")]
+    assert neutron.keeper.asked[-1]["vid"] == 1190
+    assert neutron.vlans(net) == {}
+
+
+def test_a_plain_vlan_network_is_nobodys_business(neutron: Cloud) -> None:
+    plain = {"provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 1191}
+    net = neutron.network_named("plain", arg_list=tuple(plain), **plain)
+    assert neutron.port(neutron.port_on(net, "compute-1"))["binding:vif_type"] == "binding_failed"
+
+
+def test_whatever_happens_to_a_network_wakes_isthmus(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    neutron.host_of(port, "")
+    neutron.delete("ports", port)
+    neutron.delete("networks", red)
+    assert neutron.keeper.heard_of(red, times=5)

@@ -1,0 +1,73 @@
+"""What Neutron's configuration may be: orders of drivers, ranges, domains, and what is refused at the start."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from neutron.plugins.ml2.drivers.type_vlan import VlanTypeDriver
+
+from tests.adapters.neutron.cloud import cloud
+
+pytestmark = pytest.mark.openstack
+FABRIC = ("isthmus_fabric", "vxlan", None)
+
+
+def test_binding_works_with_the_drivers_in_the_other_order() -> None:
+    """S2"""
+    with cloud(("openvswitch", "isthmus_vds", "l2population"), {"rack1": "101:199"}) as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        port = neutron.port_on(neutron.network_named("red"), "compute-1")
+        assert neutron.port(port)["binding:vif_type"] == "binding_failed", "nobody bound level 0"
+    with cloud(("isthmus_vds", "isthmus_fabric", "openvswitch"), {"rack1": "101:199"}) as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        port = neutron.port_on(neutron.network_named("red"), "compute-1")
+        assert neutron.levels(port) == [FABRIC, ("isthmus_vds", "vlan", "rack1")]
+
+
+def test_a_full_domain_fails_its_own_ports_only_and_a_freed_vlan_lets_them_in() -> None:
+    """S17"""
+    with cloud(ranges={"small": "101:101", "rack2": "201:299"}) as neutron:
+        neutron.in_domain("small", "compute-1")
+        neutron.in_domain("rack2", "compute-3")
+        red, blue = neutron.network_named("red"), neutron.network_named("blue")
+        first, second = neutron.port_on(red, "compute-1"), neutron.port_on(blue, "compute-1")
+        elsewhere = neutron.port_on(blue, "compute-3")
+        kinds = [neutron.port(port)["binding:vif_type"] for port in (first, second, elsewhere)]
+        assert kinds == ["dvs", "binding_failed", "dvs"]
+        assert "no VLAN is left" in neutron.ask("allocate", network=blue, domain="small")
+        neutron.delete("ports", first)
+        assert neutron.ask("retire", ids=neutron.segment_ids(red))
+        assert neutron.ask("release", ids=neutron.segment_ids(red))
+        neutron.ask("rebind", ports=[second])
+        assert neutron.levels(second) == [FABRIC, ("isthmus_vds", "vlan", "small")]
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", "DOWN"])
+def test_the_first_status_is_as_configured(status: str) -> None:
+    with cloud(status=status) as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        port = neutron.port_on(neutron.network_named("red"), "compute-1")
+        assert neutron.port(port)["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"ranges": {"rack1": "101:199"}, "domains": ["rack1", "rack9"]}, "no range for rack9"),
+        ({"ranges": {"rack1": ""}, "domains": ["rack1"]}, "no range for rack1"),
+        ({"domains": []}, "domains is empty"),
+        ({"drivers": ("openvswitch", "isthmus_fabric", "isthmus_vds")}, "openvswitch before isthmus_fabric"),
+        ({"drivers": ("isthmus_fabric", "openvswitch")}, "not isthmus_vds"),
+    ],
+)
+def test_neutron_does_not_start_with_what_cannot_work_and_forgets_no_vlan(
+    wrong: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2, S35: refused before the VLAN type driver deletes the allocations of a forgotten domain."""
+    initialised: list[object] = []
+    monkeypatch.setattr(VlanTypeDriver, "initialize", initialised.append)
+    with pytest.raises(SystemExit, match=re.escape(said)), cloud(**wrong):
+        pass
+    assert initialised == []

@@ -1,0 +1,203 @@
+"""A VLAN of a mapping domain is Neutron's to give out again when nothing refers to it, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.adapters.neutron.cloud import Cloud, cloud
+
+pytestmark = pytest.mark.openstack
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Cloud]:
+    with cloud(ranges={"rack1": "101:199", "rack2": "201:299", "fabric": "301:399"}, static=["fabric"]) as made:
+        made.in_domain("rack1", "compute-1", "compute-2")
+        made.in_domain("rack2", "compute-3")
+        yield made
+
+
+@pytest.fixture
+def neutron(shared: Cloud) -> Cloud:
+    shared.keeper.default = {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-7"}
+    return shared
+
+
+def in_rack1(neutron: Cloud, network: str) -> str:
+    (found,) = [s["id"] for s in segments(neutron, network) if s["physical_network"] == "rack1"]
+    return str(found)
+
+
+def segments(neutron: Cloud, network: str) -> list[dict[str, object]]:
+    (found,) = neutron.ask("read", networks=[network])["networks"]
+    return list(found["segments"])
+
+
+def unbound(neutron: Cloud, port: str) -> None:
+    neutron.host_of(port, "")
+
+
+def deleted(neutron: Cloud, port: str) -> None:
+    neutron.delete("ports", port)
+
+
+def moved(neutron: Cloud, port: str) -> None:
+    neutron.host_of(port, "compute-3")
+
+
+def migrated(neutron: Cloud, port: str) -> None:
+    neutron.bind_elsewhere(port, "compute-3")
+    neutron.activate(port, "compute-3")
+    neutron.give_up(port, "compute-1")
+
+
+LEAVING = [unbound, deleted, moved, migrated]
+
+
+@pytest.mark.parametrize("leaves", LEAVING)
+def test_the_vlan_of_the_last_port_is_free_again(neutron: Cloud, leaves: Callable[[Cloud, str], None]) -> None:
+    """S5, S6, S7, S10, S12"""
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    vid = neutron.vlans(red)["rack1"]
+    segment = in_rack1(neutron, red)
+    assert neutron.ask("retire", ids=[segment]) == []
+    leaves(neutron, port)
+    assert vid in neutron.allocated("rack1"), "until isthmus says that nothing wears it"
+    assert neutron.ask("retire", ids=[segment]) == [segment]
+    assert neutron.ask("release", ids=[segment]) == [segment]
+    assert vid not in neutron.allocated("rack1")
+    assert "rack1" not in neutron.vlans(red)
+
+
+@pytest.mark.parametrize("leaves", LEAVING)
+def test_a_vlan_that_another_port_has_stays(neutron: Cloud, leaves: Callable[[Cloud, str], None]) -> None:
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    neutron.port_on(red, "compute-2")
+    leaves(neutron, port)
+    segment = in_rack1(neutron, red)
+    assert neutron.ask("retire", ids=[segment]) == []
+    assert neutron.ask("release", ids=[segment]) == []
+    assert "rack1" in neutron.vlans(red)
+
+
+def test_a_migration_that_is_rolled_back_leaves_nothing(neutron: Cloud) -> None:
+    """S13"""
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    assert neutron.bind_elsewhere(port, "compute-3")["vif_type"] == "dvs"
+    target = next(s["id"] for s in segments(neutron, red) if s["physical_network"] == "rack2")
+    assert neutron.ask("retire", ids=[target]) == [], "the inactive binding refers to it"
+    neutron.give_up(port, "compute-3")
+    assert neutron.ask("retire", ids=[target]) == [target]
+    assert neutron.ask("release", ids=[target]) == [target]
+    assert neutron.levels(port)[1] == ("isthmus_vds", "vlan", "rack1")
+
+
+def test_a_migration_has_its_vlan_in_the_target_before_it_is_active(neutron: Cloud) -> None:
+    """S12: what isthmus reads makes port group and mapping there in time."""
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    neutron.bind_elsewhere(port, "compute-3")
+    (row,) = neutron.ask("read", networks=[red])["ports"]
+    assert {(b["host"], b["active"]) for b in row["bindings"]} == {("compute-1", True), ("compute-3", False)}
+    assert all(b["ours"] and b["pg_id"] for b in row["bindings"])
+    neutron.activate(port, "compute-3")
+    neutron.ask("ready", ports=[port])
+    assert neutron.port(port)["status"] == "ACTIVE"
+    assert neutron.port(port)["binding:host_id"] == "compute-3"
+
+
+def test_a_retiring_vlan_is_taken_up_again_by_the_next_port(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    first = neutron.port_on(red, "compute-1")
+    vid, segment = neutron.vlans(red)["rack1"], in_rack1(neutron, red)
+    unbound(neutron, first)
+    neutron.ask("retire", ids=[segment])
+    assert [s["retiring"] for s in segments(neutron, red) if s["id"] == segment] == [True]
+    neutron.port_on(red, "compute-2")
+    assert [s["retiring"] for s in segments(neutron, red) if s["id"] == segment] == [False]
+    assert neutron.ask("release", ids=[segment]) == []
+    assert neutron.vlans(red)["rack1"] == vid
+
+
+def test_a_vlan_is_not_released_without_having_been_retired(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    unbound(neutron, neutron.port_on(red, "compute-1"))
+    assert neutron.ask("release", ids=[in_rack1(neutron, red)]) == []
+    assert "rack1" in neutron.vlans(red)
+
+
+def test_a_retiring_vlan_that_a_binding_refers_to_after_all_is_not_released(neutron: Cloud) -> None:
+    """A binding that was under way while its segment was retired: the level counts, not the mark."""
+    red = neutron.network_named("red")
+    segment = ""
+
+    def retire() -> None:
+        nonlocal segment
+        segment = in_rack1(neutron, red)
+        assert neutron.ask("retire", ids=[segment]) == [segment]
+
+    neutron.keeper.before_answer = retire
+    neutron.port_on(red, "compute-1")
+    assert neutron.ask("release", ids=[segment]) == []
+    assert "rack1" in neutron.vlans(red)
+
+
+def test_a_deleted_network_gives_back_all_its_vlans(neutron: Cloud) -> None:
+    """S16"""
+    red = neutron.network_named("red")
+    neutron.delete("ports", neutron.port_on(red, "compute-1"))
+    vids = neutron.vlans(red)
+    assert set(vids) == {"rack1", "fabric"}
+    neutron.delete("networks", red)
+    assert vids["rack1"] not in neutron.allocated("rack1")
+    assert vids["fabric"] not in neutron.allocated("fabric")
+    assert neutron.ask("read", networks=[red])["networks"] == []
+
+
+def test_creating_a_network_gives_it_its_vlan_in_a_static_domain(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    assert set(neutron.vlans(red)) == {"fabric"}
+    assert [s["dynamic"] for s in segments(neutron, red)] == [True]
+
+
+def test_a_network_that_is_older_than_the_static_domain_gets_its_vlan_when_asked_for(neutron: Cloud) -> None:
+    """What a lost hook leaves behind is repaired by the next round."""
+    red = neutron.network_named("red")
+    (segment,) = neutron.segment_ids(red)
+    assert neutron.ask("retire", ids=[segment]) == [segment]
+    assert neutron.ask("release", ids=[segment]) == [segment]
+    assert neutron.ask("allocate", network=red, domain="fabric") == ""
+    assert set(neutron.vlans(red)) == {"fabric"}
+    assert "no mapping domain" in neutron.ask("allocate", network=red, domain="elsewhere")
+
+
+def test_a_renamed_network_keeps_its_vlans(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    neutron.port_on(red, "compute-1")
+    before = segments(neutron, red)
+    neutron._update("networks", red, {"network": {"name": "crimson"}}, as_admin=True)
+    assert segments(neutron, red) == before
+    assert neutron.ask("read", networks=[red])["networks"][0]["name"] == "crimson"
+
+
+def test_all_that_isthmus_reads_is_in_one_answer(neutron: Cloud) -> None:
+    red, blue = neutron.network_named("red"), neutron.network_named("blue")
+    neutron.agent("kvm-9", "Open vSwitch agent", "neutron-openvswitch-agent", {"tunneling_ip": "192.0.2.9"})
+    port = neutron.port_on(red, "compute-1", mac_address="00:50:56:00:00:01")
+    answer = neutron.ask("read")
+    assert {red, blue} <= {row["id"] for row in answer["networks"]}
+    assert all(row["vni"] > 70000 for row in answer["networks"])
+    (row,) = [row for row in answer["ports"] if row["id"] == port]
+    assert (row["mac"], row["network"], row["status"]) == ("00:50:56:00:00:01", red, "BUILD")
+    assert row["device"] == neutron.port(port)["device_id"]
+    assert in_rack1(neutron, red) in row["bindings"][0]["segments"]
+    assert [agent["vtep"] for agent in answer["agents"]] == ["192.0.2.9"]
+    assert answer["domains"] == ["fabric", "rack1", "rack2"]
+    some = neutron.ask("read", networks=[blue])
+    assert [row["id"] for row in some["networks"]] == [blue]
+    assert some["ports"] == []
