@@ -12,8 +12,8 @@ import isthmus
 ROOT = Path(isthmus.__file__).parent
 CLOCKLESS = {"monotonic", "sleep"}
 """What of `time` does not know the time of day."""
-TELLS = {"adapters/vcenter/credentials.py"}
-"""Says since when a password is refused, to people; it decides by the other clock."""
+TELLS = {"adapters/vcenter/credentials.py", "adapters/neutron/presence.py"}
+"""One says since when a password is refused, to people; one dates its reports to Neutron.  They decide by the other."""
 FILES = {str(file.relative_to(ROOT)): file for file in sorted(ROOT.rglob("*.py"))}
 
 

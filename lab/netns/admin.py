@@ -81,14 +81,16 @@ class Admin:
 
     # --- virtual machines
 
-    def create_vm(self, name: str, host: str, port_groups: Iterable[str], macs: Sequence[str] = ()) -> Any:
-        """A VM on that host with a NIC in each of the port groups, powered off."""
+    def create_vm(
+        self, name: str, host: str, port_groups: Iterable[str], macs: Sequence[str] = (), uuid: str | None = None
+    ) -> Any:
+        """A VM on that host with a NIC in each of the port groups, powered off.  `uuid`: what its SDN knows it by."""
         where = self.host(host)
         groups = [self.port_group(group) for group in port_groups]
         cards = [_card(index, group, macs[index] if macs else None) for index, group in enumerate(groups)]
         spec = vim.vm.ConfigSpec(
             name=name, numCPUs=1, memoryMB=64, guestId="otherLinux64Guest", deviceChange=cards,
-            files=vim.vm.FileInfo(vmPathName=f"[{where.datastore[0].name}]"),
+            files=vim.vm.FileInfo(vmPathName=f"[{where.datastore[0].name}]"), instanceUuid=uuid,
         )  # fmt: skip
         folder = self._datacenter_of(where).vmFolder
         return self.wait(folder.CreateVM_Task(config=spec, pool=where.parent.resourcePool, host=where))

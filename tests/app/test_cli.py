@@ -35,6 +35,7 @@ class Wired:
         self.sight, self.clock = small.sight, small.clock
         self.intent, self.inventories = small.intent_source, {"vc1": small.inventory_source}
         self.charges = tuple(charges)
+        self.neutron = None
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -104,7 +104,7 @@ HOST1 = '[deployment.fabric.host."esx1.example"]\nleaf = "leaf1"'
         ("192.0.2.102", "192.0.2.103", "leaf.leaf2.target: tcp:192.0.2.103:6640 is that of leaf 'leaf2' already"),
         (HOST1, '[deployment.fabric.host."esx1.example"]', "leaf: is missing: say below which leaf the host is"),
         (HOST1, HOST1[:-2] + '9"', "there is no leaf 'leaf9' in this deployment; there are: leaf1, leaf2"),
-        (HOST1, HOST1[:-2] + '2"', "leaf.leaf1: no host is below it"),
+        (HOST1, HOST1[:-2] + '2"', "leaf.leaf1: nothing is below it"),
         ('ports = ["swp1", "swp2"]\n', "", "ports: is missing: name the ports, or LAGs"),
         ('"swp2"]', '"swp1"]', "ports: names a port twice"),
         (HOST1, HOST1 + '\nvtep = "192.0.2.3"', "vtep: design 'vds-static': its VTEP is that of its leaf: take it out"),

@@ -32,10 +32,10 @@ def _findings(wiring: Wiring) -> Iterator[Finding]:
     intent: Intent | None = None
     try:
         intent = wiring.intent.read().value
-        yield Finding(Level.GOOD, str(wiring.config.intent.file), f"{len(intent.networks)} networks")
+        yield Finding(Level.GOOD, wiring.config.intent.place, f"{len(intent.networks)} networks")
     except (Refused, Retry) as fault:
         for text in str(fault).split("\n"):
-            yield Finding(Level.ERROR, "intent", text, "repair the file; nothing runs on an intent that cannot be read")
+            yield Finding(Level.ERROR, "intent", text, "nothing runs on an intent that was never read")
     inventories: dict[str, Inventory] = {}
     for name, source in wiring.inventories.items():
         try:

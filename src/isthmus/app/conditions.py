@@ -44,6 +44,8 @@ def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condi
     if not last.world.intent.fresh:
         # The age grows with every look: it is shown beside the sources, not here, where it would look like news.
         yield Condition("stale", "sources", "the last good answer stays in force; nothing is deleted meanwhile")
+    for doubt in last.world.intent.doubts:
+        yield Condition("unmet", doubt.about, doubt.reason)
     for unmet in last.thought.unmet:
         yield Condition("unmet", unmet.about, unmet.reason)
     for warning in last.thought.warnings:

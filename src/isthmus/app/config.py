@@ -117,10 +117,25 @@ class VcenterConfig(Section):
     task_timeout: Seconds = 120.0
 
 
-class IntentConfig(Section):
-    """Where wanted networks come from."""
+class NeutronConfig(Section):
+    """Neutron's message bus.  Its URL holds a password, so it is never here: a file or a variable holds it."""
 
-    file: Path
+    url_file: Path | None = None
+    url_env: Text | None = None
+    options_file: Path | None = None
+    timeout: Seconds = 30.0
+
+
+class IntentConfig(Section):
+    """Where wanted networks come from: one of these."""
+
+    file: Path | None = None
+    neutron: NeutronConfig | None = None
+
+    @property
+    def place(self) -> str:
+        """The source, as people know it."""
+        return "Neutron" if self.file is None else str(self.file)
 
 
 class TlsConfig(Section):
@@ -172,6 +187,19 @@ class LeafConfig(Section):
     tls: TlsConfig | None = None
 
 
+class ComputeConfig(Section):
+    """A nova-compute host whose VMs are on a switch of the deployment."""
+
+    dvs: Text | None = None
+
+
+class AttachedConfig(Section):
+    """A machine below a leaf that is no ESXi host: a network node, a bare host.  By its name in Neutron."""
+
+    leaf: Text
+    ports: Annotated[Texts, Field(min_length=1)]
+
+
 class DeploymentConfig(Section):
     """One design on one distributed switch, or on several that lie in one tag scope."""
 
@@ -191,6 +219,10 @@ class DeploymentConfig(Section):
     appliance: ApplianceConfig = ApplianceConfig()
     leaf: Mapping[str, LeafConfig] = Field(default_factory=dict)
     host: Mapping[str, HostConfig] = Field(default_factory=dict)
+    attached: Mapping[str, AttachedConfig] = Field(default_factory=dict)
+    domain: Text | None = None
+    """What Neutron calls its tag scope: a physical network.  Without it: the deployment's name."""
+    compute: Mapping[str, ComputeConfig] = Field(default_factory=dict)
 
     @property
     def served(self) -> tuple[str, ...]:
@@ -205,7 +237,8 @@ class DeploymentConfig(Section):
 
     def ports_of(self, leaf: str) -> tuple[str, ...]:
         """The ports of a leaf that hosts are connected to."""
-        return tuple(port for host in self.host.values() if host.leaf == leaf for port in host.ports)
+        below: tuple[HostConfig | AttachedConfig, ...] = (*self.host.values(), *self.attached.values())
+        return tuple(port for machine in below if machine.leaf == leaf for port in machine.ports)
 
 
 class LoopConfig(Section):

@@ -53,6 +53,8 @@ class Daemon:
             Timing(config.loop.resync, config.loop.jitter, config.loop.backoff_first, config.loop.backoff_longest),
             Standing(None if state is None else state / "standing.json"),
         )
+        if wiring.neutron is not None:
+            self.loop.looked = wiring.neutron.looked
         self._done = threading.Event()
 
     def run(self) -> int:

@@ -168,8 +168,9 @@ class Keeper:
         release: bool = False,
         stopping: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
+        seen: Callable[[Pass], None] = lambda last: None,
     ) -> Round:
-        """One round.  `write` False looks and thinks only; `told` hears of each result.
+        """One round.  `write` False looks and thinks only; `told` hears of each result, `seen` of each look.
 
         `agreed` lifts the guard, and undoes what was left as another hand made it.  `asked` is what the operator had
         been asked about when he agreed: that is made too, if it is still wanted now, and nothing else of its kind.
@@ -187,6 +188,7 @@ class Keeper:
                 self._backoff.failed(self.name, self._clock())
                 return Round(None, tuple(results), str(fault))
             self._backoff.succeeded(self.name)
+            seen(last)
             asked = NOTHING  # what this pass did may make others ask for the same again
             if not write or not last.plan or stopping():
                 break
@@ -248,9 +250,12 @@ class Keeper:
         think: Think,
     ) -> Pass:
         placed = self.charge.place(inventory.value)
+        shard = placed.shard
         self._names = _names(placed.inventory)
         now = self._clock()
-        world = World(placed.shard, in_force(intent, inventory), placed.inventory, self._habits.move_deadline)
+        world = World(
+            shard, in_force(intent, inventory).within(shard.scope), placed.inventory, self._habits.move_deadline
+        )
         thought = think(self.charge.design, world, observed, placed.pool, now)
         plan: Plan = thought.plan
         held: tuple[Change, ...] = ()

@@ -9,12 +9,12 @@ import gc
 import logging
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from isthmus.app import describing
 from isthmus.app.conditions import Condition, conditions_of
-from isthmus.app.keeper import Keeper, Round
+from isthmus.app.keeper import Keeper, Pass, Round
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.openings import Openings
 from isthmus.app.standing import Standing, Word
@@ -99,6 +99,8 @@ class Loop:
         self._stopping = threading.Event()
         self.seats = {keeper.name: Seat(keeper, clock()) for keeper in keepers}
         self.openings = Openings()
+        self.looked: Callable[[str, Pass], None] = lambda name, last: None
+        """Told of each look at a shard."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
         sight.late = self.wake
@@ -228,6 +230,7 @@ class Loop:
                 release=word is Word.RELEASED,
                 stopping=self._stopping.is_set,
                 told=lambda result: self._told(seat, result, made_at),
+                seen=lambda last: self.looked(name, last),
             )
         except Exception as bug:  # the one place where bugs end: this shard waits, the others go on
             log.exception("shard %s: a bug: %r", name, bug)

@@ -24,6 +24,7 @@ NOT_WITH_LEAVES = {
 
 def misfits(config: Config) -> Iterator[Misfit]:
     """Each with its place and its remedy."""
+    yield from _intent(config)
     if not config.vcenter:
         yield ("vcenter",), "no vCenter: add a [vcenter.NAME] table or set GOVC_URL"
         return
@@ -38,7 +39,40 @@ def misfits(config: Config) -> Iterator[Misfit]:
             yield from _with_appliances(config, name, deployment)
         else:
             yield from _with_leaves(name, deployment)
+            yield from _neutron_hosts(name, deployment)
     yield from _between_deployments(config)
+
+
+def _intent(config: Config) -> Iterator[Misfit]:
+    file, neutron = config.intent.file, config.intent.neutron
+    if (file is None) == (neutron is None):
+        yield ("intent",), "say where wanted networks come from: 'file', or a table [intent.neutron], and not both"
+    if neutron is not None and (neutron.url_file is None) == (neutron.url_env is None):
+        yield ("intent", "neutron"), "give 'url_file' or 'url_env': what holds Neutron's transport_url"
+    domains: dict[str, str] = {}
+    for name, deployment in config.deployment.items():
+        at: KeyPath = ("deployment", name)
+        for key in sorted({"domain", "compute"} & deployment.model_fields_set if neutron is None else ()):
+            yield (*at, key), "is for networks from Neutron, and these come from a file: take it out"
+        if neutron is not None and deployment.design.nve.on_each_host:
+            yield at, f"design '{deployment.design.name}' does not take its networks from Neutron in this release"
+        domain = deployment.domain or name
+        if neutron is not None and domains.setdefault(domain, name) != name:
+            yield at, f"mapping domain '{domain}' is deployment '{domains[domain]}': give one of them another 'domain'"
+
+
+def _neutron_hosts(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    at: KeyPath = ("deployment", name)
+    for host, compute in deployment.compute.items():
+        if compute.dvs is None and len(deployment.dvs) > 1:
+            yield (*at, "compute", host), f"say on which dvs its VMs are: {', '.join(deployment.dvs)}"
+        elif compute.dvs is not None and compute.dvs not in deployment.dvs:
+            yield (*at, "compute", host, "dvs"), f"is none of this deployment's: {', '.join(deployment.dvs)}"
+    for machine, settings in deployment.attached.items():
+        if settings.leaf not in deployment.leaf:
+            yield (*at, "attached", machine, "leaf"), f"there is no leaf '{settings.leaf}' in this deployment"
+        if machine in deployment.compute or machine in deployment.host:
+            yield (*at, "attached", machine), "is an ESXi host or a compute host here, too: take one of them out"
 
 
 def _deployment(config: Config, name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
@@ -71,6 +105,8 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
         elif config.appliance_of(deployment, host).trunk is None:
             yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"
     design = deployment.design.name
+    for key in sorted({"attached"} & deployment.model_fields_set):
+        yield (*at, key), f"design '{design}' has an appliance on each host, and no leaves: take it out"
     if len(deployment.dvs) > 1:
         yield (*at, "dvs"), f"design '{design}' stands on one switch: make a deployment for each"
     if deployment.leaf:
@@ -101,10 +137,15 @@ def _with_leaves(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
         for port in settings.ports:
             if (other := ports.setdefault((settings.leaf, port), host)) != host:
                 yield (*at, "host", host, "ports"), f"port {port} of {settings.leaf} is that of host '{other}' already"
-    used = {host.leaf for host in deployment.host.values()}
+    for machine, attached in deployment.attached.items():
+        for port in attached.ports:
+            if (other := ports.setdefault((attached.leaf, port), machine)) != machine:
+                what = f"port {port} of {attached.leaf} is that of '{other}' already"
+                yield (*at, "attached", machine, "ports"), what
+    used = {host.leaf for host in deployment.host.values()} | {found.leaf for found in deployment.attached.values()}
     for leaf in deployment.leaf:
         if leaf not in used:
-            what = f'no host is below it: say leaf = "{leaf}" in the hosts\' tables, or take it out'
+            what = f'nothing is below it: say leaf = "{leaf}" in the hosts\' tables, or take it out'
             yield (*at, "leaf", leaf), what
 
 

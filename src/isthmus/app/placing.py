@@ -21,6 +21,13 @@ from isthmus.model.shard import Duty, Shard, VidPool
 from isthmus.model.tags import NO_VIDS
 
 
+def scope_of(name: str, deployment: DeploymentConfig) -> Scope:
+    """The tag scope of a deployment with leaves: its one leaf, or all of them."""
+    if deployment.design.scope is TagScope.LEAF:
+        return LeafScope(LeafId(next(iter(deployment.leaf))))
+    return FabricScope(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Placing:
     """How one deployment's shards are found in an inventory."""
@@ -71,8 +78,7 @@ class Placing:
         switches = self.switches(inventory)
         self._must_be_below_our_leaves(inventory, switches)
         nves = {leaf: TargetId("leaf", leaf) for leaf in self.deployment.leaf}
-        alone = self.deployment.design.scope is TagScope.LEAF
-        scope = LeafScope(LeafId(next(iter(nves)))) if alone else FabricScope(self.name)
+        scope = scope_of(self.name, self.deployment)
         members = frozenset(host for dvs in switches for host in dvs.hosts)
         return self._placed(inventory, self.name, scope, switches, members, nves, Duty.PORT_GROUPS | Duty.TAGS)
 

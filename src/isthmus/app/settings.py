@@ -35,6 +35,13 @@ class Settings:
         except (OSError, ValueError) as fault:
             raise Refused(f"password of vCenter '{vcenter}': {getattr(fault, 'strerror', None) or fault}") from fault
 
+    def bus_url(self) -> str:
+        """The URL of Neutron's message bus, looked up anew.  Raises Refused if there is none."""
+        try:
+            return _bus_url(self.config, self.environment)
+        except (OSError, ValueError) as fault:
+            raise Refused(f"Neutron's message bus: {getattr(fault, 'strerror', None) or fault}") from fault
+
 
 def load(path: Path, environment: Environment = os.environ, *, secrets: bool = True) -> Settings:
     """Read the configuration.  Raises Refused with every error.  `secrets` False: passwords are not looked up."""
@@ -138,6 +145,25 @@ def _missing_passwords(config: Config, environment: Environment) -> Iterator[tup
         except (OSError, ValueError) as fault:
             key = "password_file" if vcenter.password_file else "password_env"
             yield ("vcenter", name, key), getattr(fault, "strerror", None) or str(fault)
+    if config.intent.neutron is not None:
+        try:
+            _bus_url(config, environment)
+        except (OSError, ValueError) as fault:
+            key = "url_env" if config.intent.neutron.url_env else "url_file"
+            yield ("intent", "neutron", key), getattr(fault, "strerror", None) or str(fault)
+
+
+def _bus_url(config: Config, environment: Environment) -> str:
+    neutron = config.intent.neutron
+    if neutron is None:
+        raise ValueError("Neutron is not where the intent comes from")
+    if neutron.url_file is not None:
+        url = neutron.url_file.read_text(encoding="utf-8").strip()
+    else:
+        url = environment.get(neutron.url_env or "", "").strip()
+    if not url:
+        raise ValueError("no URL: name a url_file, or a url_env that is set, with Neutron's transport_url in it")
+    return url
 
 
 def _password(config: Config, name: str, environment: Environment) -> str:
@@ -168,7 +194,12 @@ def _rooted(config: Config, folder: Path) -> Config:
         )
         for name, vcenter in config.vcenter.items()
     }
-    intent = config.intent.model_copy(update={"file": folder / config.intent.file})
+    intent = config.intent
+    if intent.file is not None:
+        intent = intent.model_copy(update={"file": folder / intent.file})
+    if intent.neutron is not None:
+        files = {key: folder / at for key in ("url_file", "options_file") if (at := getattr(intent.neutron, key))}
+        intent = intent.model_copy(update={"neutron": intent.neutron.model_copy(update=files)})
     status = config.status.model_copy(
         update={
             "socket": folder / config.status.socket,

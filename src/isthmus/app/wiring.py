@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from isthmus.adapters.file import FileIntent
 from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget
@@ -28,13 +29,16 @@ from isthmus.app.reading import Source
 from isthmus.app.settings import Settings
 from isthmus.app.text import plain
 from isthmus.core.guard import Limits
-from isthmus.model.boundary import Target, Wake
+from isthmus.model.boundary import IntentSource, Target, Wake
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Host, Inventory
 from isthmus.model.names import DvsId, HostId, LeafId
 from isthmus.model.observed import TargetId
+
+if TYPE_CHECKING:
+    from isthmus.app.neutron import NeutronSide
 
 NEVER = 1e9
 """Seconds that no command lives for."""
@@ -48,12 +52,14 @@ class Wiring:
     clock: Clock
     sight: Sight
     intent: Source[Intent]
-    file: FileIntent
+    wanted: IntentSource
+    """Where the intent is read from."""
     vcenters: dict[str, Vcenter]
     inventories: dict[str, Source[Inventory]]
     placing: dict[str, Placing] = field(default_factory=dict)
     """How each deployment's shards are found, by its name."""
     charges: tuple[Charge, ...] = ()
+    neutron: NeutronSide | None = None
     _switches: dict[DvsId, Target] = field(default_factory=dict)
     _ovs: dict[TargetId, OvsTarget] = field(default_factory=dict)
     _leaves: dict[TargetId, HwvtepTarget | LeafPair] = field(default_factory=dict)
@@ -68,9 +74,11 @@ class Wiring:
     def watch(self, wake: Wake) -> None:
         """Let everything that can notice a change wake the loop."""
         self._wake = wake
-        self.file.watch(partial(self._news, self.intent, wake))
+        self.wanted.watch(partial(self._news, self.intent, wake))
         for name, vcenter in self.vcenters.items():
             vcenter.inventory.watch(partial(self._news, self.inventories[name], wake))
+        if self.neutron is not None:
+            self.neutron.open(partial(self._news, self.intent, wake))
 
     def _news(self, source: Source[Intent] | Source[Inventory], wake: Wake, hosts: frozenset[HostId] | None) -> None:
         source.woken()
@@ -118,7 +126,7 @@ class Wiring:
         """Let go of everything; what was written stays."""
         for target in (*self._ovs.values(), *self._leaves.values()):
             target.close()
-        self.file.close()
+        (self.neutron or self.wanted).close()
         for vcenter in self.vcenters.values():
             vcenter.close()
 
@@ -132,7 +140,8 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
     _refuse_unfit_leaves(config)
     first, longest = (NEVER, NEVER) if once else (config.loop.backoff_first, config.loop.backoff_longest)
     backoff = partial(Backoff, first, longest)
-    file = FileIntent(config.intent.file)
+    neutron = _neutron(settings, clock) if config.intent.neutron is not None else None
+    wanted: IntentSource = neutron.intent if neutron is not None else FileIntent(config.intent.file or Path())
     vcenters = {
         name: Vcenter(_vcenter_settings(settings, name), clock, _only_hosts(config, name)) for name in config.vcenter
     }
@@ -140,16 +149,25 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
         settings,
         clock,
         Sight(clock, backoff()),
-        Source("intent file", file.read, clock, backoff()),
-        file,
+        Source("Neutron" if neutron is not None else "intent file", wanted.read, clock, backoff()),
+        wanted,
         vcenters,
         {
             name: Source(f"vCenter {name}", vcenter.inventory.read, clock, backoff(), silence=vcenter.inventory.silence)
             for name, vcenter in vcenters.items()
         },
     )
+    wiring.neutron = neutron
     wiring.charges = tuple(charge for name in config.deployment for charge in _charges(wiring, name))
     return wiring
+
+
+def _neutron(settings: Settings, clock: Clock) -> NeutronSide:
+    try:
+        from isthmus.app.neutron import NeutronSide  # needs a message bus's libraries, which most sites do not have
+    except ModuleNotFoundError as missing:
+        raise Refused(f"intent.neutron: {missing.name} is not installed: pip install 'isthmus[neutron]'") from missing
+    return NeutronSide(settings, clock)
 
 
 def habits_of(config: Config) -> Habits:

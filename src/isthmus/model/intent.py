@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isthmus.model.names import Mac, NetworkId, PortId, VmId
 from isthmus.model.scope import Scope
@@ -22,6 +22,8 @@ class Network:
     """VIDs that the SDN chose itself (a Neutron dynamic segment), by scope."""
     ports_listed: bool = False
     """True: only the ports of the intent belong.  False: every NIC in the network's port group does."""
+    only_assigned: bool = False
+    """True: the network has a place only in the scopes of `assigned`.  False: in every scope, with a VID of our own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that the source has and that cannot be had like that: left out, and shown.  `scope`: only there."""
+
+    about: str
+    reason: str
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """The wanted networks and ports, whole.  `fresh` is False when a source failed and this is its last good answer."""
 
@@ -68,3 +79,18 @@ class Intent:
     fresh: bool = True
     age: float = 0.0
     """Seconds since the source last answered whole."""
+    doubts: tuple[Doubt, ...] = ()
+
+    def within(self, scope: Scope | None) -> Intent:
+        """The part that concerns a tag scope: the networks that have a place there."""
+        if not self.doubts and not any(network.only_assigned for network in self.networks.values()):
+            return self
+        return replace(
+            self,
+            networks={
+                id_: network
+                for id_, network in self.networks.items()
+                if not network.only_assigned or (scope is not None and scope in network.assigned)
+            },
+            doubts=tuple(doubt for doubt in self.doubts if doubt.scope in (None, scope)),
+        )

@@ -184,21 +184,22 @@ def _ports(context: Any, networks: Collection[str], only: Collection[str] | None
             "addresses": [str(address) for (address,) in addresses.get(row.id, ())],
             "pairs": [[mac or row.mac_address, address] for mac, address in pairs.get(row.id, ())],
             "bindings": [
-                _binding(*binding, [level[1:] for level in levels.get(row.id, ()) if level[0] == binding[0]])
+                _binding(binding, [level[1:] for level in levels.get(row.id, ()) if level[0] == binding[0]])
                 for binding in bindings.get(row.id, ())
                 if binding[0]
             ],
         }
 
 
-def _binding(host: str, vif_type: str, vif_details: str, status: str, levels: Sequence[tuple[int, str, str]]) -> Row:
-    bottom = max(levels, default=None)
+def _binding(row: tuple[Any, ...], levels: Sequence[tuple[Any, ...]]) -> Row:
+    host, vif_type, vif_details, status = row
+    bottom = max(levels, key=lambda level: level[0], default=None)
     details = json.loads(vif_details) if vif_details else {}
     return {
         "host": host,
         "active": status == constants.ACTIVE,
         "failed": vif_type == portbindings.VIF_TYPE_BINDING_FAILED,
-        "segments": [segment for _, _, segment in sorted(levels) if segment is not None],
+        "segments": [segment for _, _, segment in sorted(levels, key=lambda level: level[0]) if segment is not None],
         "ours": bottom is not None and bottom[1] == VDS,
         "dvs_id": details.get("dvs_id"),
         "pg_id": details.get("pg_id"),

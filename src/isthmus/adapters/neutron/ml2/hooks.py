@@ -9,7 +9,7 @@ from neutron_lib.plugins.ml2.api import MechanismDriver
 from isthmus.adapters.neutron.ml2.notices import Notices
 
 
-class Hooks(MechanismDriver):  # type: ignore[misc]  # Neutron is untyped
+class Hooks(MechanismDriver):
     """A driver whose hooks wake `isthmus run`, after the transaction.  They never raise."""
 
     connectivity = "l2"

@@ -44,9 +44,9 @@ def reserve(context: Any, network_id: str, domain: str, present: Collection[dict
     when all VLANs of the domain are taken.
     """
     for segment in present:
-        if segment[api.NETWORK_TYPE] == constants.TYPE_VLAN and segment[api.PHYSICAL_NETWORK] == domain:
-            if _is_kept(context, segment[api.ID]):
-                return segment
+        is_there = segment[api.NETWORK_TYPE] == constants.TYPE_VLAN and segment[api.PHYSICAL_NETWORK] == domain
+        if is_there and _is_kept(context, segment[api.ID]):
+            return segment
     wanted = {api.NETWORK_TYPE: constants.TYPE_VLAN, api.PHYSICAL_NETWORK: domain}
     for attempt in range(TRIES):
         try:

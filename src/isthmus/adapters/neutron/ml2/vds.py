@@ -110,7 +110,7 @@ def _is_vlan_of(segment: dict[str, Any], domain: str) -> bool:
 
 
 def _is_bound_here(context: Any) -> bool:
-    levels = context.binding_levels or ()
+    levels: list[dict[str, Any]] = context.binding_levels or []
     return bool(levels) and levels[-1][api.BOUND_DRIVER] == preflight.VDS
 
 

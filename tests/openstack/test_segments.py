@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.adapters.neutron.cloud import Cloud, cloud
+from tests.openstack.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.openstack
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from neutron.plugins.ml2.drivers.type_vlan import VlanTypeDriver
 
-from tests.adapters.neutron.cloud import cloud
+from tests.openstack.cloud import cloud
 
 pytestmark = pytest.mark.openstack
 FABRIC = ("isthmus_fabric", "vxlan", None)

@@ -1,4 +1,4 @@
-"""Neutron 29 in this process: its own ML2 test base, its REST API, a database in memory, a message bus in memory.
+"""Neutron 29 in this process: its own ML2 test base, its REST API, SQLite, a message bus in memory.
 
 What this needs is not in isthmus's own environment: these tests carry the marker `openstack`.
 """
@@ -10,11 +10,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import neutron  # noqa: F401  first of all: it settles that nothing uses eventlet
 import oslo_messaging
 from neutron.conf.plugins.ml2.drivers import driver_type
+from neutron.db.agents_db import AgentExtRpcCallback
 from neutron.db.models.agent import Agent
 from neutron.db.models.segment import NetworkSegment
 from neutron.plugins.ml2 import models
@@ -31,10 +33,12 @@ from isthmus.adapters.neutron.protocol import (
     BINARY,
     CLUSTER,
     NOTIFY_TOPIC,
+    REPORTS_TOPIC,
     SERVER_TOPIC,
     VERSION,
     domain_topic,
 )
+from tests.openstack.database import FileDatabase
 
 COMPUTE = "compute:nova"
 
@@ -75,9 +79,16 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
     __test__ = False  # a world, not a test
 
     def __init__(
-        self, drivers: Sequence[str], ranges: Mapping[str, str], domains: Sequence[str], static: Sequence[str], status: str
+        self,
+        drivers: Sequence[str],
+        ranges: Mapping[str, str],
+        domains: Sequence[str],
+        static: Sequence[str],
+        status: str,
+        folder: Path | None,
     ) -> None:
         super().__init__("runTest")
+        self._folder = folder
         self._status = status
         self._mechanism_drivers = list(drivers)
         self._ranges = dict(ranges)
@@ -108,12 +119,23 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         # Neutron gives back a network's segments in callbacks that its test base forgets.
         segments_db.subscribe()
 
-    def setUp(self) -> None:  # noqa: N802
+    def setUp(self) -> None:
         super().setUp()
         self._serve(SERVER_TOPIC, Answers(fabric="isthmus_fabric" in self._mechanism_drivers))
+        self._serve(REPORTS_TOPIC, AgentExtRpcCallback())
+        if self._folder is not None:
+            return  # a real isthmus answers
         for domain in self._ranges:
             self._serve(domain_topic(domain), self.keeper)
         self._serve(NOTIFY_TOPIC, self.keeper)
+
+    def _setup_database_fixtures(self) -> None:
+        if self._folder is None:
+            super()._setup_database_fixtures()
+            return
+        fixture = FileDatabase(self._folder)
+        self.useFixture(fixture)
+        self.engine = fixture.engine
 
     def _serve(self, topic: str, endpoint: object) -> None:
         target = oslo_messaging.Target(topic=topic, server=f"test-{topic}")
@@ -241,11 +263,12 @@ def cloud(
     static: Sequence[str] = (),
     status: str = "BUILD",
     domains: Sequence[str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Cloud]:
-    """Neutron, until the block ends."""
+    """Neutron, until the block ends.  `folder`: the test runs an isthmus itself, and the database is there."""
     ranges = ranges or {"rack1": "101:199", "rack2": "201:299"}
     named = [name for name in ranges if name not in static] if domains is None else domains
-    made = Cloud(drivers, ranges, named, static, status)
+    made = Cloud(drivers, ranges, named, static, status, folder)
     try:
         made.setUp()
         yield made

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from neutron_lib.plugins import directory
 
-from tests.adapters.neutron.cloud import COMPUTE, Cloud, cloud
+from tests.openstack.cloud import COMPUTE, Cloud, cloud
 
 pytestmark = pytest.mark.openstack
 FABRIC = ("isthmus_fabric", "vxlan", None)

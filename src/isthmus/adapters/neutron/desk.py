@@ -1,0 +1,220 @@
+"""Where Neutron and the loop meet: port groups are asked for here, and what is done is told to Neutron from here.
+
+Law: nothing here writes to vCenter or a leaf, and the loop waits for nobody here.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import oslo_messaging
+
+from isthmus.adapters.neutron.bus import Bus
+from isthmus.adapters.neutron.errands import Cluster, Errands, Memory, errands
+from isthmus.adapters.neutron.intent import NeutronIntent
+from isthmus.adapters.neutron.presence import Presence
+from isthmus.adapters.neutron.protocol import (
+    ATTACHED,
+    CLUSTER,
+    REPORTS_TOPIC,
+    SERVER_TOPIC,
+    VERSION,
+    domain_topic,
+)
+from isthmus.model.boundary import Wake
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.handover import Handover
+from isthmus.model.names import NetworkId
+
+log = logging.getLogger("isthmus")
+REPORT_EVERY = 30.0
+"""Seconds between two reports of a host: Neutron takes it for dead after 75."""
+SOON = 0.1
+"""Seconds in which looks are gathered before Neutron is asked for anything."""
+AT_ONCE = 200
+"""Ports or segments in one message."""
+
+
+@dataclass(slots=True)
+class _Board:
+    """What was last seen in each domain, and who waits for it."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    seen: dict[str, Handover] = field(default_factory=dict)
+    clusters: dict[str, Mapping[str, Cluster]] = field(default_factory=dict)
+    news: bool = False
+
+
+class Desk:
+    """Answers Neutron's drivers and runs errands to them."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        source: NeutronIntent,
+        static: frozenset[str],
+        attached: Mapping[str, str],
+        clock: Callable[[], float],
+    ) -> None:
+        """`static`: the domains in which every network has a VLAN.  `attached`: the domain of each machine that is
+        below a leaf and no ESXi host.  `clock` is the loop's."""
+        self._bus = bus
+        self._source = source
+        self._static = static
+        self._attached = attached
+        self._clock = clock
+        self._board = _Board()
+        self._memory = Memory()
+        self._wake: Wake = lambda hosts: None
+        self._stopping = threading.Event()
+        self._reported: set[str] = set()
+
+    # --- the loop's side ------------------------------------------------------------------------------------------
+
+    def saw(self, domain: str, handover: Handover, clusters: Mapping[str, Cluster]) -> None:
+        """A look at a domain, and at the switches of its nova-compute hosts."""
+        with self._board.changed:
+            self._board.news = True
+            self._board.seen[domain] = handover
+            self._board.clusters[domain] = clusters
+            self._board.changed.notify_all()
+
+    def open(self, domains: frozenset[str], wake: Wake) -> None:
+        """Begin to answer, to report hosts and to run errands, on threads of its own."""
+        self._wake = wake
+        me = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        for domain in sorted(domains):
+            self._bus.serve(domain_topic(domain), me, [_Endpoint(self, domain)])
+        for work, name in ((self._report, "neutron-reports"), (self._run, "neutron-errands")):
+            threading.Thread(target=work, name=name, daemon=True).start()
+
+    def close(self) -> None:
+        """No more errands."""
+        self._stopping.set()
+        with self._board.changed:
+            self._board.changed.notify_all()
+
+    # --- Neutron's side -------------------------------------------------------------------------------------------
+
+    def port_group(self, domain: str, host: str, network: NetworkId, vid: int, seconds: float) -> dict[str, str]:
+        """The port group of a network for a host, waited for; or the reason why there is none yet."""
+        cluster = self._clusters().get(host)
+        if cluster is None or cluster.domain != domain:
+            return {"reason": f"host '{host}' is no cluster of mapping domain '{domain}' that is found in vCenter"}
+        end = time.monotonic() + seconds
+        found = self._standing(cluster, network, vid)
+        if found is None:
+            self._wake(None)
+        with self._board.changed:
+            while (found := self._standing(cluster, network, vid)) is None:
+                left = end - time.monotonic()
+                if left <= 0 or self._stopping.is_set():
+                    return {"reason": self._why(domain, network, seconds)}
+                self._board.changed.wait(left)
+        return found
+
+    def _clusters(self) -> dict[str, Cluster]:
+        return {host: cluster for some in list(self._board.clusters.values()) for host, cluster in some.items()}
+
+    def _standing(self, cluster: Cluster, network: NetworkId, vid: int) -> dict[str, str] | None:
+        seen = self._board.seen.get(cluster.domain)
+        group = seen.groups.get((network, cluster.dvs)) if seen is not None else None
+        if group is None or group.vid != vid:
+            return None
+        return {"dvs_id": str(cluster.dvs), "pg_id": group.key}
+
+    def _why(self, domain: str, network: NetworkId, seconds: float) -> str:
+        seen = self._board.seen.get(domain)
+        if seen is None:
+            return f"isthmus could not look at mapping domain '{domain}' yet: see 'isthmus show conditions'"
+        if why := seen.why(network):
+            return why
+        blind = "" if seen.whole else ", and not all of it can be seen: see 'isthmus show conditions'"
+        return f"its port group was not there within {seconds:.0f} s{blind}"
+
+    # --- threads --------------------------------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        while True:
+            for presence in self._presences():
+                try:
+                    report = presence.report(start=presence.host not in self._reported)
+                    self._bus.call(REPORTS_TOPIC, "report_state", **report)
+                    self._reported.add(presence.host)
+                except (Retry, Refused) as fault:
+                    log.debug("host %s could not be reported to Neutron: %s", presence.host, fault)
+                    break
+            if self._stopping.wait(REPORT_EVERY if self._reported else 2.0):
+                return
+
+    def _presences(self) -> list[Presence]:
+        clusters = [Presence(host, cluster.domain, CLUSTER) for host, cluster in sorted(self._clusters().items())]
+        return clusters + [Presence(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())]
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with self._board.changed:
+                if not self._board.news:
+                    due = self._memory.next_at()
+                    wait = 60.0 if due is None else min(60.0, max(SOON, due - self._clock()))
+                    self._board.changed.wait(wait)
+            if self._stopping.wait(SOON):
+                return
+            with self._board.changed:
+                self._board.news, seen = False, dict(self._board.seen)
+            facts = self._source.facts
+            if facts is None:
+                continue
+            found = errands(facts, seen, self._clusters(), self._static, self._memory, self._clock())
+            try:
+                if self._done(found):
+                    self._wake(None)
+            except (Retry, Refused) as fault:
+                log.debug("Neutron was not told: %s", fault)
+
+    def _done(self, found: Errands) -> bool:
+        """Ask it all of Neutron's drivers; whether something changed there that the loop should look at."""
+        for ports in _portions(found.correct):
+            self._bus.call(SERVER_TOPIC, "correct", ports=ports)
+        for ready in _portions(found.ready):
+            self._bus.call(SERVER_TOPIC, "ready", ports=ready)
+        given = [self._allocated(*item) for item in found.allocate]
+        retired = [id_ for some in _portions(found.retire) for id_ in self._bus.call(SERVER_TOPIC, "retire", ids=some)]
+        gone = [id_ for some in _portions(found.release) for id_ in self._bus.call(SERVER_TOPIC, "release", ids=some)]
+        for some in _portions(found.rebind, 10):
+            self._bus.call(SERVER_TOPIC, "rebind", ports=some, seconds=300.0)
+        for what, ids in (("ready", found.ready), ("retiring", retired), ("released", gone), ("again", found.rebind)):
+            if ids:
+                log.info("neutron: %s: %s", what, ", ".join(ids))
+        return bool(found.correct or found.ready or any(given) or retired or gone or found.rebind)
+
+    def _allocated(self, network: NetworkId, domain: str) -> bool:
+        reason = self._bus.call(SERVER_TOPIC, "allocate", network=network, domain=domain)
+        if reason:
+            log.warning("network %s has no VLAN in mapping domain %s: %s", network, domain, reason)
+        return not reason
+
+
+class _Endpoint:
+    """What the drivers ask of the processes that keep a domain."""
+
+    target = oslo_messaging.Target(version=VERSION)
+
+    def __init__(self, desk: Desk, domain: str) -> None:
+        self._desk = desk
+        self._domain = domain
+
+    def port_group(self, context: object, host: str, network: str, vid: int, seconds: float) -> dict[str, str]:
+        """See `Desk.port_group`."""
+        return self._desk.port_group(self._domain, host, NetworkId(network), vid, seconds)
+
+
+def _portions(items: tuple[Any, ...], size: int = AT_ONCE) -> list[list[Any]]:
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]

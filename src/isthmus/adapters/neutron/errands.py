@@ -1,0 +1,156 @@
+"""What is to be done in Neutron, given what it has and what stands ready: a thought, remembering only moments.
+
+Law: Neutron is told that something is in place only when it was seen to be, and gets a VLAN back only when everything
+that could wear it was seen and nothing does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from isthmus.adapters.neutron.facts import Binding, Facts, NeutronPort, Segment
+from isthmus.model.handover import Handover, StandingGroup
+from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.tags import Vni
+
+LINGER = 30.0
+"""Seconds that a segment is unused before it is retired: longer than binding a port takes."""
+FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
+"""Seconds until something that failed in Neutron is tried again: at first, and after many times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A nova-compute host: its mapping domain, its switch, and the NVEs that its VMs may be below."""
+
+    domain: str
+    dvs: DvsId
+    nves: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Errands:
+    """What to ask of Neutron's drivers; nothing in it depends on anything else in it."""
+
+    ready: tuple[str, ...] = ()
+    rebind: tuple[str, ...] = ()
+    correct: tuple[Mapping[str, str], ...] = ()
+    allocate: tuple[tuple[NetworkId, str], ...] = ()
+    retire: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Memory:
+    """Since when segments are unused, and when what failed is tried again; of things that are gone nothing is kept."""
+
+    unused_since: dict[str, float] = field(default_factory=dict)
+    retiring_since: dict[str, float] = field(default_factory=dict)
+    again_at: dict[str, float] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+
+    def due(self, what: str, now: float) -> bool:
+        """Whether it is time to try; if so, the next time is later."""
+        if now < self.again_at.get(what, 0.0):
+            return False
+        wait = self.waits[what] = min(LONGEST_AGAIN, 2 * self.waits.get(what, FIRST_AGAIN / 2))
+        self.again_at[what] = now + wait
+        return True
+
+    def next_at(self) -> float | None:
+        """When there may be something to do without any news."""
+        return min((*self.again_at.values(), *(since + LINGER for since in self.unused_since.values())), default=None)
+
+    def keep_only(self, tried: set[str], unused: set[str], retiring: set[str]) -> None:
+        """Forget what succeeded or is gone."""
+        self.again_at = {key: at for key, at in self.again_at.items() if key in tried}
+        self.waits = {key: wait for key, wait in self.waits.items() if key in tried}
+        self.unused_since = {key: since for key, since in self.unused_since.items() if key in unused}
+        self.retiring_since = {key: since for key, since in self.retiring_since.items() if key in retiring}
+
+
+def errands(
+    facts: Facts,
+    seen: Mapping[str, Handover],
+    clusters: Mapping[str, Cluster],
+    static: frozenset[str],
+    memory: Memory,
+    now: float,
+) -> Errands:
+    """What is to be done.
+
+    `seen` is what stands ready in each mapping domain that this process keeps and has looked at; `clusters` are the
+    nova-compute hosts by name; in the domains of `static` every network has a VLAN.
+    """
+    segments = {segment.id: segment for segment in facts.segments}
+    ready: list[str] = []
+    correct: list[Mapping[str, str]] = []
+    failed: list[str] = []
+    for port in facts.ports:
+        for binding in port.bindings:
+            cluster = clusters.get(binding.host)
+            if cluster is None or cluster.domain not in seen:
+                continue
+            if binding.failed:
+                if port.is_vm and binding.active:
+                    failed.append(port.id)
+                continue
+            group = _group_of(port, binding, cluster, seen[cluster.domain], segments)
+            if group is None:
+                continue
+            if (binding.dvs_id, binding.pg_id) != (cluster.dvs, group.key):
+                found = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
+                correct.append(found)
+            elif binding.active and port.status != "ACTIVE" and port.admin_up and cluster.nves <= group.mapped_at:
+                ready.append(port.id)
+    lacking = list(_lacking(facts, seen, static)) if facts.fabric else []
+    idle = [s for s in facts.segments if _is_idle(s, seen, static)] if facts.fabric else []
+    for segment in idle:
+        (memory.retiring_since if segment.retiring else memory.unused_since).setdefault(segment.id, now)
+    memory.keep_only(
+        {*failed, *(_key(*item) for item in lacking)},
+        {segment.id for segment in idle if not segment.retiring},
+        {segment.id for segment in idle if segment.retiring},
+    )
+    return Errands(
+        tuple(ready),
+        tuple(port for port in failed if memory.due(port, now)),
+        tuple(correct),
+        tuple(item for item in lacking if memory.due(_key(*item), now)),
+        tuple(s.id for s in idle if not s.retiring and now - memory.unused_since.get(s.id, now) >= LINGER),
+        tuple(s.id for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)),
+    )
+
+
+def _group_of(
+    port: NeutronPort, binding: Binding, cluster: Cluster, seen: Handover, segments: Mapping[str, Segment]
+) -> StandingGroup | None:
+    """The port group that a binding of ours is to: there, and with the VID that Neutron gave."""
+    bottom = segments.get(binding.segments[-1]) if binding.ours and binding.segments else None
+    group = seen.groups.get((port.network, cluster.dvs))
+    if bottom is None or group is None or bottom.domain != cluster.domain or group.vid != bottom.vid:
+        return None
+    return group
+
+
+def _lacking(facts: Facts, seen: Mapping[str, Handover], static: frozenset[str]) -> Iterator[tuple[NetworkId, str]]:
+    """Networks without a VLAN in a domain in which every network has one."""
+    have = {(segment.network, segment.domain) for segment in facts.segments}
+    for domain in sorted(static & seen.keys() & facts.domains):
+        yield from ((network, domain) for network in sorted(facts.networks) if (network, domain) not in have)
+
+
+def _is_idle(segment: Segment, seen: Mapping[str, Handover], static: frozenset[str]) -> bool:
+    return segment.dynamic and not segment.used and segment.domain in seen and segment.domain not in static
+
+
+def _is_gone(segment: Segment, facts: Facts, seen: Handover, memory: Memory) -> bool:
+    """Nothing wears its VLAN any more: seen in a look that is younger than the segment's retirement."""
+    if segment.network not in facts.networks:
+        return False
+    return seen.at > memory.retiring_since[segment.id] and not seen.wears(Vni(facts.networks[segment.network].vni))
+
+
+def _key(network: NetworkId, domain: str) -> str:
+    return f"{network}@{domain}"

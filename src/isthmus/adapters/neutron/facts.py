@@ -1,0 +1,153 @@
+"""What Neutron has, in its own words, as one answer of the drivers told it: networks, segments, ports, bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.model.faults import Retry
+from isthmus.model.names import NetworkId
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A VLAN of a network in a mapping domain (physical network)."""
+
+    id: str
+    network: NetworkId
+    domain: str
+    vid: int
+    dynamic: bool
+    retiring: bool
+    used: bool
+    """A level of some binding, active or not, refers to it."""
+
+    @property
+    def wanted(self) -> bool:
+        """It should have its port group and mapping."""
+        return self.used or not self.retiring
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A port on a host: active, or prepared for a live migration."""
+
+    host: str
+    active: bool
+    failed: bool
+    segments: tuple[str, ...]
+    """Of each level, outermost first."""
+    ours: bool
+    """The bottom level is isthmus_vds's."""
+    dvs_id: str | None = None
+    pg_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeutronPort:
+    """A port.  `pairs` are the MAC and IP addresses that it may send from besides its own."""
+
+    id: str
+    network: NetworkId
+    mac: str
+    device: str
+    owner: str
+    admin_up: bool
+    status: str
+    addresses: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    bindings: tuple[Binding, ...]
+
+    @property
+    def is_vm(self) -> bool:
+        """Nova's."""
+        return self.owner.startswith("compute:")
+
+
+@dataclass(frozen=True, slots=True)
+class NeutronNetwork:
+    """A network with a VNI."""
+
+    id: NetworkId
+    name: str
+    mtu: int
+    vni: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnelling:
+    """A Neutron agent with a VTEP of its own, by its host."""
+
+    host: str
+    vtep: str
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it."""
+
+    networks: Mapping[NetworkId, NeutronNetwork]
+    segments: tuple[Segment, ...]
+    ports: tuple[NeutronPort, ...]
+    tunnelling: tuple[Tunnelling, ...]
+    domains: frozenset[str]
+    """The mapping domains that Neutron's configuration names."""
+    fabric: bool
+    """Dynamic segments are isthmus_fabric's to make and to release."""
+
+
+def facts_of(answer: Mapping[str, Any]) -> Facts:
+    """Of an answer to `read`.  Raises Retry for one that is not of the drivers' making."""
+    try:
+        ports = tuple(_port(row) for row in answer["ports"])
+        used = {segment for port in ports for binding in port.bindings for segment in binding.segments}
+        return Facts(
+            {
+                NetworkId(row["id"]): NeutronNetwork(NetworkId(row["id"]), row["name"], row["mtu"], row["vni"])
+                for row in answer["networks"]
+            },
+            tuple(_segments(answer["networks"], used)),
+            ports,
+            tuple(Tunnelling(row["host"], row["vtep"], row["started_at"]) for row in answer["agents"]),
+            frozenset(answer["domains"]),
+            bool(answer["fabric"]),
+        )
+    except (KeyError, TypeError, AttributeError) as wrong:
+        raise Retry(
+            f"Neutron's isthmus drivers answered something else than expected ({type(wrong).__name__}: {wrong}): "
+            "are they of the same release as this isthmus?"
+        ) from wrong
+
+
+def _segments(networks: Iterable[Mapping[str, Any]], used: set[str]) -> Iterable[Segment]:
+    for network in networks:
+        for row in network["segments"]:
+            yield Segment(
+                row["id"],
+                NetworkId(network["id"]),
+                row["physical_network"],
+                row["vid"],
+                row["dynamic"],
+                row["retiring"],
+                row["id"] in used,
+            )
+
+
+def _port(row: Mapping[str, Any]) -> NeutronPort:
+    return NeutronPort(
+        row["id"],
+        NetworkId(row["network"]),
+        row["mac"],
+        row["device"] or "",
+        row["owner"] or "",
+        row["admin_up"],
+        row["status"],
+        tuple(row["addresses"]),
+        tuple((mac, address) for mac, address in row["pairs"]),
+        tuple(
+            Binding(b["host"], b["active"], b["failed"], tuple(b["segments"]), b["ours"], b["dvs_id"], b["pg_id"])
+            for b in row["bindings"]
+        ),
+    )

@@ -1,0 +1,103 @@
+"""What Neutron's networks and ports mean: the intent, in everybody's words.
+
+A row that makes no sense is left out and named; the others stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from isthmus.adapters.neutron.facts import Facts, NeutronPort
+from isthmus.model.intent import AllowedPair, Doubt, Intent, Network, Peer, Port
+from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac
+from isthmus.model.scope import Scope
+from isthmus.model.tags import Vid, Vni
+
+SMALLEST_MTU = 68
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What the configuration says of Neutron's names: the tag scope of each mapping domain, and which hosts are where.
+
+    `clusters` are the nova-compute hosts of each domain; `attached` gives the leaf's VTEP of machines that are below a
+    leaf and no ESXi hosts.
+    """
+
+    scopes: Mapping[str, Scope] = field(default_factory=dict)
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    attached: Mapping[str, str] = field(default_factory=dict)
+
+
+def intent_of(facts: Facts, places: Places) -> Intent:
+    """The intent.  VIDs are Neutron's own: a network has a place only in the scopes that it gives it one in."""
+    doubts: list[Doubt] = list(_doubts(facts, places))
+    networks: dict[NetworkId, Network] = {}
+    for row in facts.networks.values():
+        try:
+            vni, mtu = Vni(row.vni), max(row.mtu, SMALLEST_MTU)
+        except ValueError as wrong:
+            doubts.append(Doubt(f"network {row.id}", str(wrong)))
+        else:
+            networks[row.id] = Network(row.id, vni, row.name, mtu, {}, ports_listed=True, only_assigned=True)
+    assigned: dict[NetworkId, dict[Scope, Vid]] = {}
+    for segment in facts.segments:
+        scope = places.scopes.get(segment.domain)
+        if scope is not None and segment.wanted and segment.network in networks:
+            try:
+                assigned.setdefault(segment.network, {})[scope] = Vid(segment.vid)
+            except ValueError as wrong:
+                doubts.append(Doubt(f"network {segment.network}", str(wrong), scope))
+    for network, vids in assigned.items():
+        made = networks[network]
+        networks[network] = Network(made.id, made.vni, made.name, made.mtu, vids, ports_listed=True, only_assigned=True)
+    ports: dict[PortId, Port] = {}
+    peers: list[Peer] = []
+    vteps = {agent.host: agent.vtep for agent in facts.tunnelling}
+    for neutron_port in facts.ports:
+        try:
+            address = mac(neutron_port.mac)
+            if neutron_port.is_vm:
+                ports[PortId(neutron_port.id)] = _port(neutron_port, address)
+            peers.extend(_peers(neutron_port, address, vteps, places))
+        except ValueError as wrong:
+            doubts.append(Doubt(f"port {neutron_port.id}", str(wrong)))
+    return Intent(networks, ports, tuple(peers), doubts=tuple(doubts))
+
+
+def _port(row: NeutronPort, address: Mac) -> Port:
+    return Port(
+        PortId(row.id),
+        row.network,
+        VmId(row.device),
+        address,
+        row.addresses,
+        row.admin_up,
+        tuple(AllowedPair(mac(pair), ip) for pair, ip in row.pairs),
+    )
+
+
+def _peers(row: NeutronPort, address: Mac, vteps: Mapping[str, str], places: Places) -> Iterator[Peer]:
+    """The port as a member that no vCenter knows: behind a VTEP of its own, or below a leaf of ours."""
+    for binding in row.bindings:
+        if not binding.active or binding.failed or binding.ours or not binding.segments:
+            continue
+        tunnelled = len(binding.segments) == 1
+        vtep = vteps.get(binding.host) if tunnelled else places.attached.get(binding.host)
+        if vtep is not None:
+            yield Peer(row.network, vtep, address, row.addresses)
+
+
+def _doubts(facts: Facts, places: Places) -> Iterator[Doubt]:
+    for domain in sorted(places.scopes.keys() - facts.domains):
+        yield Doubt(
+            f"mapping domain {domain}",
+            "Neutron does not know it: name it in [ml2_isthmus] domains, with a range in network_vlan_ranges",
+            places.scopes[domain],
+        )
+    for port in facts.ports:
+        for binding in port.bindings:
+            if binding.failed and port.is_vm and (home := places.clusters.get(binding.host)) is not None:
+                why = f"Neutron could not bind it on host {binding.host}: neutron's log says why; it is tried again"
+                yield Doubt(f"port {port.id}", why, places.scopes.get(home))

@@ -1,0 +1,59 @@
+"""Read from one look what stands ready in a tag scope, and what is gone from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isthmus.model.change import Reconciled
+from isthmus.model.handover import Handover, StandingGroup
+from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
+from isthmus.model.observed import Access, NveMirror, Observed, OwnerMark, PortGroupState, SwitchMirror, Unknown
+from isthmus.model.shard import World
+from isthmus.model.tags import Vid, Vni
+
+
+def handover(world: World, observed: Observed, thought: Reconciled, now: float) -> Handover | None:
+    """What stood ready in the shard's scope when it was looked at; None for a shard without one."""
+    shard = world.shard
+    if shard.scope is None:
+        return None
+    bound = {place: frozenset(_bindings(observed, place, world)) for place in shard.nves}
+    groups: dict[tuple[NetworkId, DvsId], StandingGroup] = {}
+    vnis: set[Vni] = {vni for known in bound.values() for _, vni, _ in known}
+    for dvs, key, group, mark in _groups(world, observed):
+        vnis.update((mark.vni, *mark.was))
+        vid = group.vlan.vid if isinstance(group.vlan, Access) else None
+        mapped = frozenset(place for place, known in bound.items() if (vid, mark.vni, True) in known)
+        # Of two port groups of one network the one that is mapped is the network's.
+        before = groups.get((mark.network, dvs))
+        if before is None or len(before.mapped_at) < len(mapped):
+            groups[mark.network, dvs] = StandingGroup(mark.network, dvs, key, vid, mapped)
+    here = [observed.targets.get(target) for target in shard.nves.values()]
+    switches = [m for t, m in observed.targets.items() if t.kind == "dvs" and DvsId(t.name) in shard.switches]
+    whole = len(switches) == len(shard.switches) and not any(
+        mirror is None or isinstance(mirror, Unknown) for mirror in (*here, *switches)
+    )
+    return Handover(shard.scope, groups, frozenset(vnis), whole, now, thought.unmet)
+
+
+def _groups(world: World, observed: Observed) -> Iterator[tuple[DvsId, str, PortGroupState, OwnerMark]]:
+    """Our port groups on the shard's switches; of a switch that cannot be read, as they were."""
+    for mirror in observed.targets.values():
+        seen = mirror.last if isinstance(mirror, Unknown) else mirror
+        if isinstance(seen, SwitchMirror) and seen.dvs in world.shard.switches:
+            for key, group in sorted(seen.port_groups.items()):
+                if group.mark is not None and group.mark.owner == world.shard.owner:
+                    yield seen.dvs, key, group, group.mark
+
+
+def _bindings(observed: Observed, place: str, world: World) -> Iterator[tuple[Vid | None, Vni, bool]]:
+    """The VNIs that an NVE has, each with the VID that means it there, if any."""
+    mirror = observed.targets.get(world.shard.nves[place])
+    seen = mirror.last if isinstance(mirror, Unknown) else mirror
+    for entry in seen.entries.values() if isinstance(seen, NveMirror) else ():
+        match entry:
+            case LeafBinding(vid=vid, vni=vni, whole=whole):
+                yield vid, vni, whole
+            case LeafFlood(vni=vni) | LeafUnicast(vni=vni):
+                yield None, vni, False

@@ -1,0 +1,47 @@
+"""What of each network stands ready in one tag scope: for an SDN that waits for it, or waits for it to be gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isthmus.model.change import Unmet
+from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.scope import Scope
+from isthmus.model.tags import Vid, Vni
+
+
+@dataclass(frozen=True, slots=True)
+class StandingGroup:
+    """A network's port group as it is now.  `mapped_at`: the NVEs that map its VID to its VNI, whole."""
+
+    network: NetworkId
+    dvs: DvsId
+    key: str
+    vid: Vid | None
+    mapped_at: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """One scope as it was last seen, at the moment `at` (seconds on the loop's clock).
+
+    `whole`: every switch and NVE could be read, so that what is not here is nowhere.  `unmet`: what
+    could not be had, and why.
+    """
+
+    scope: Scope
+    groups: Mapping[tuple[NetworkId, DvsId], StandingGroup]
+    vnis: frozenset[Vni]
+    """Those that some port group or NVE of the scope still has."""
+    whole: bool
+    at: float
+    unmet: tuple[Unmet, ...] = ()
+
+    def wears(self, vni: Vni) -> bool:
+        """Something in the scope has the network, or might."""
+        return not self.whole or vni in self.vnis
+
+    def why(self, network: NetworkId) -> str:
+        """Why a network does not have what it should, as far as is known."""
+        return "; ".join(unmet.reason for unmet in self.unmet if network in unmet.about)

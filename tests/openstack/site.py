@@ -1,0 +1,123 @@
+"""Neutron, isthmus and a vCenter in one world: the drivers in Neutron, the loop beside it, the simulator over SOAP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from isthmus.adapters.neutron import bus
+from isthmus.app import wiring
+from isthmus.app.daemon import Daemon
+from isthmus.app.settings import load
+from isthmus.model.nve import LeafBinding
+from lab.netns.admin import Admin
+from lab.netns.vcenter import Login
+from lab.vcenter import Simulator
+from tests.app.leaf_site import CANARY, MemoryLeaf, topology, until
+from tests.openstack.cloud import Cloud, cloud
+
+RACKS = {"rack1": "101:149", "rack2": "201:249"}
+
+
+class Site:
+    """What an operator of all three has in front of him."""
+
+    def __init__(self, folder: Path, neutron: Cloud, vcenter: Simulator, deployments: str) -> None:
+        self.neutron = neutron
+        self.vcenter = vcenter
+        self.folder = folder
+        (folder / "password").write_text(CANARY)
+        (folder / "isthmus.toml").write_text(
+            f'[vcenter.vc1]\nurl = "{vcenter.url}"\nuser = "{vcenter.user}"\npassword_file = "password"\n'
+            f'ca_file = "{vcenter.ca_file}"\n[intent.neutron]\nurl_env = "NEUTRON_BUS"\ntimeout = 10\n'
+            f'[status]\nstate = "state"\nsocket = "sock"\n[loop]\nresync = 5\n' + deployments
+        )
+        self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
+
+    def start(self) -> None:
+        """`isthmus run`, without its process."""
+        self.wiring = wiring.wire(load(self.folder / "isthmus.toml", {"NEUTRON_BUS": "fake:///"}), time.monotonic)
+        self.daemon = Daemon(self.wiring)
+        self.thread = threading.Thread(target=self.daemon.loop.run, daemon=True)
+        self.thread.start()
+        self.wiring.watch(self.daemon.loop.wake)
+
+    def stop(self) -> None:
+        self.daemon.loop.stop()
+        self.daemon.loop.finish(5)
+        self.thread.join(5)
+        self.wiring.close()
+
+    def vids(self, network: str) -> dict[str, int]:
+        """The VID that the port groups of a network have, by name, as an administrator sees them."""
+        return {
+            name: self.admin.port_group(name).config.defaultPortConfig.vlan.vlanId
+            for name in self.admin.port_group_names()
+            if name.partition(" (")[0] == network
+        }
+
+    def key_of(self, port_group: str) -> str:
+        return str(self.admin.port_group(port_group).key)
+
+    def at_leaf(self, leaf: str) -> dict[int, int]:
+        """VID to VNI, as the leaf maps them."""
+        entries = self.leaf(leaf).entries.values()
+        return {int(e.vid): int(e.vni) for e in entries if isinstance(e, LeafBinding)}
+
+    def leaf(self, name: str) -> MemoryLeaf:
+        return MemoryLeaf.made[f"unix:/nowhere/{name}"]
+
+    def boot(self, port: str, host: str, group: str = "") -> str:
+        """As Nova does: a VM with the port's MAC, plugged into the port group that the binding names."""
+        shown = self.neutron.port(port)
+        key = group or shown["binding:vif_details"]["pg_id"]
+        (name,) = [n for n in self.admin.port_group_names() if self.key_of(n) == key]
+        vm = f"vm-{port[:8]}"
+        self.admin.create_vm(vm, host, [name], [shown["mac_address"]], uuid=shown["device_id"])
+        self.admin.power_on(vm)
+        return vm
+
+    def conditions(self) -> list[dict[str, Any]]:
+        return list(self.daemon.status()["conditions"])
+
+    def is_active(self, port: str) -> bool:
+        return bool(self.neutron.port(port)["status"] == "ACTIVE")
+
+    def has_hosts(self, *hosts: str) -> None:
+        """Neutron was told of them."""
+        until(lambda: set(hosts) <= {agent["host"] for agent in self.neutron.plugin.get_agents(self.neutron.context)})
+
+
+@contextmanager
+def site(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deployments: str,
+    *,
+    static: Sequence[str] = (),
+    ranges: dict[str, str] | None = None,
+    before: Callable[[Site], None] = lambda made: None,
+) -> Iterator[Site]:
+    monkeypatch.setattr(bus, "configured", lambda options_file: cfg.CONF)  # Neutron's, which is in this process
+    monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
+    for store in ("made", "held", "misfits"):
+        monkeypatch.setattr(MemoryLeaf, store, {})
+    with (
+        cloud(ranges=ranges or RACKS, static=static, folder=folder) as neutron,
+        Simulator(topology((0, 4094), ()), password=CANARY) as vcenter,
+    ):
+        made = Site(folder, neutron, vcenter, deployments)
+        before(made)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+            made.admin.close()
