@@ -121,6 +121,9 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
 
     def setUp(self) -> None:
         super().setUp()
+        self._serve_rpc()
+
+    def _serve_rpc(self) -> None:
         self._serve(SERVER_TOPIC, Answers(fabric="isthmus_fabric" in self._mechanism_drivers))
         self._serve(REPORTS_TOPIC, AgentExtRpcCallback())
         if self._folder is not None:
@@ -143,10 +146,22 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         server.start()
         self._servers.append(server)
 
-    def close(self) -> None:
+    def silence(self) -> None:
+        """neutron-rpc-server is gone; the API goes on."""
+        self._stop_serving()
+
+    def speak(self) -> None:
+        """It is back."""
+        self._serve_rpc()
+
+    def _stop_serving(self) -> None:
         for server in self._servers:
             server.stop()
             server.wait()
+        self._servers.clear()
+
+    def close(self) -> None:
+        self._stop_serving()
         self.doCleanups()
 
     # --- what users do --------------------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
-from isthmus.adapters.neutron import bus
-from isthmus.app import wiring
+from isthmus.adapters.neutron import bus, errands
+from isthmus.app import report, wiring
 from isthmus.app.daemon import Daemon
 from isthmus.app.settings import load
+from isthmus.app.status import seen_by
 from isthmus.model.nve import LeafBinding
 from lab.netns.admin import Admin
 from lab.netns.vcenter import Login
@@ -85,7 +86,36 @@ class Site:
         return vm
 
     def conditions(self) -> list[dict[str, Any]]:
-        return list(self.daemon.status()["conditions"])
+        return [condition for shard in self.daemon.status()["shards"] for condition in shard["conditions"]]
+
+    def shown_name(self, network: str) -> str:
+        """What `isthmus show networks` calls it."""
+        rows = report.networks(seen_by(self.daemon.loop))
+        return next((str(row["name"]) for row in rows if row["id"] == network), "")
+
+    def unplug(self, vm: str) -> None:
+        self.admin.destroy(vm)
+
+    def is_free(self, domain: str, vid: int) -> bool:
+        """Neutron may give the VLAN to another network."""
+        return vid not in self.neutron.allocated(domain)
+
+    def is_retiring(self, network: str) -> bool:
+        """Nothing refers to its VLAN, and Neutron was told so."""
+        (row,) = self.neutron.ask("read", networks=[network])["networks"]
+        return any(segment["retiring"] for segment in row["segments"])
+
+    def rounds(self, count: int) -> None:
+        """Each shard was kept so often since."""
+        seats = self.daemon.loop.seats.values()
+        for _ in range(count):
+            before = {seat.keeper.name: seat.rounds for seat in seats}
+            self.daemon.loop.wake()
+            until(lambda before=before: all(seat.rounds > before[seat.keeper.name] for seat in seats))
+
+    def writes(self) -> int:
+        """How many changes were made in vCenter and at leaves since the start."""
+        return sum(seat.changes for seat in self.daemon.loop.seats.values())
 
     def is_active(self, port: str) -> bool:
         return bool(self.neutron.port(port)["status"] == "ACTIVE")
@@ -105,6 +135,7 @@ def site(
     ranges: dict[str, str] | None = None,
     before: Callable[[Site], None] = lambda made: None,
 ) -> Iterator[Site]:
+    monkeypatch.setattr(errands, "LINGER", 1.0)
     monkeypatch.setattr(bus, "configured", lambda options_file: cfg.CONF)  # Neutron's, which is in this process
     monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
     for store in ("made", "held", "misfits"):

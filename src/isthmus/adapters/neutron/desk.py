@@ -74,7 +74,6 @@ class Desk:
         self._memory = Memory()
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
-        self._reported: set[str] = set()
 
     # --- the loop's side ------------------------------------------------------------------------------------------
 
@@ -142,17 +141,16 @@ class Desk:
     # --- threads --------------------------------------------------------------------------------------------------
 
     def _report(self) -> None:
-        while True:
+        due: dict[Presence, float] = {}
+        while not self._stopping.wait(1.0):
             for presence in self._presences():
                 try:
-                    report = presence.report(start=presence.host not in self._reported)
-                    self._bus.call(REPORTS_TOPIC, "report_state", **report)
-                    self._reported.add(presence.host)
+                    if self._clock() >= due.get(presence, 0.0):
+                        self._bus.call(REPORTS_TOPIC, "report_state", **presence.report(start=presence not in due))
+                        due[presence] = self._clock() + REPORT_EVERY
                 except (Retry, Refused) as fault:
                     log.debug("host %s could not be reported to Neutron: %s", presence.host, fault)
                     break
-            if self._stopping.wait(REPORT_EVERY if self._reported else 2.0):
-                return
 
     def _presences(self) -> list[Presence]:
         clusters = [Presence(host, cluster.domain, CLUSTER) for host, cluster in sorted(self._clusters().items())]

@@ -1,4 +1,4 @@
-"""What Neutron is told of our hosts: each is reported as a Neutron agent is, and so says which mapping domain it is in."""
+"""What Neutron is told of our hosts: each is reported as a Neutron agent, with the mapping domain that it is in."""
 
 from __future__ import annotations
 

@@ -1,0 +1,189 @@
+"""What goes wrong on one side is shown, holds up nobody else, and is repaired by itself when its cause is gone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from isthmus.model.tags import Vid, Vni
+from tests.app.leaf_site import MemoryLeaf, host_table, leaf_table, until
+from tests.openstack.site import Site, site
+from tests.openstack.test_vds import HOSTS, per_leaf, vni_of
+
+pytestmark = [pytest.mark.openstack, pytest.mark.sim]
+
+
+def is_failed(made: Site, port: str) -> bool:
+    return bool(made.neutron.port(port)["binding:vif_type"] == "binding_failed")
+
+
+def test_while_vcenter_is_away_ports_fail_in_time_and_are_bound_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S20"""
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        net = made.neutron.network_named("red")
+        old = made.neutron.port_on(net, "compute-1")
+        until(lambda: made.is_active(old))
+        vni = vni_of(made, net)
+        made.vcenter.leave()
+        began = time.monotonic()
+        blue = made.neutron.network_named("blue")
+        port = made.neutron.port_on(blue, "compute-1")
+        assert time.monotonic() - began < 15
+        assert is_failed(made, port)
+        gone = made.neutron.network_named("gone soon")
+        made.neutron.delete("networks", gone)
+        made.neutron.delete("ports", old)
+        made.rounds(1)
+        assert vni in made.at_leaf("leaf1").values(), "nothing is freed while its port group cannot be seen"
+        assert not made.is_free("rack1", made.neutron.vlans(net)["rack1"])
+        assert any(port in condition["about"] for condition in made.conditions())
+        made.vcenter.come_back()
+        until(lambda: made.is_active(port), 60)
+        until(lambda: made.neutron.vlans(net) == {} and vni not in made.at_leaf("leaf1").values(), 60)
+        until(lambda: not any(port in condition["about"] for condition in made.conditions()))
+
+
+def test_while_isthmus_is_down_ports_fail_and_are_bound_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        made.stop()
+        net = made.neutron.network_named("red")
+        port = made.neutron.port_on(net, "compute-1")
+        assert is_failed(made, port)
+        made.start()
+        until(lambda: made.is_active(port), 40)
+
+
+def test_a_leaf_that_does_not_answer_holds_up_its_own_ports_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        net = made.neutron.network_named("red")
+        first = made.neutron.port_on(net, "compute-1")
+        until(lambda: made.is_active(first))
+        MemoryLeaf.misfits["unix:/nowhere/leaf1"] = "leaf1 is on fire"
+        made.rounds(1)
+        blue = made.neutron.network_named("blue")
+        here, there = made.neutron.port_on(blue, "compute-1"), made.neutron.port_on(blue, "compute-2")
+        until(lambda: made.is_active(there))
+        assert not made.is_active(here)
+        assert any("on fire" in condition["reason"] for condition in made.conditions())
+        MemoryLeaf.misfits.clear()
+        until(lambda: made.is_active(here), 40)
+
+
+def test_a_full_domain_is_shown_and_the_port_that_waits_gets_the_first_vlan_that_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S9, S17: the VLAN changes its owner only when the leaf has forgotten the first."""
+    ranges = {"rack1": "101:101", "rack2": "201:249"}
+    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
+        made.has_hosts(*HOSTS)
+        red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
+        first = made.neutron.port_on(red, "compute-1")
+        until(lambda: made.is_active(first))
+        second, elsewhere = made.neutron.port_on(blue, "compute-1"), made.neutron.port_on(blue, "compute-2")
+        assert is_failed(made, second)
+        until(lambda: made.is_active(elsewhere))
+        until(lambda: any(second in condition["about"] for condition in made.conditions()))
+        assert made.at_leaf("leaf1") == {101: vni_of(made, red)}
+        made.neutron.delete("ports", first)
+        until(lambda: made.is_active(second), 60)
+        assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
+        assert set(made.vids("blue").values()) == {101, made.neutron.vlans(blue)["rack2"]}
+
+
+def test_a_vlan_that_something_foreign_wears_at_the_leaf_is_not_given_to_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges = {"rack1": "101:101", "rack2": "201:249"}
+    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
+        made.has_hosts(*HOSTS)
+        made.leaf("leaf1").foreign[Vid(101)] = Vni(9)
+        net = made.neutron.network_named("red")
+        port = made.neutron.port_on(net, "compute-1")
+        assert is_failed(made, port)
+        assert made.vids("red") == {}
+        made.rounds(1)
+        assert any("VID 101" in condition["reason"] for condition in made.conditions())
+        made.leaf("leaf1").foreign.clear()
+        until(lambda: made.is_active(port), 60)
+
+
+def test_neutron_that_does_not_answer_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        net = made.neutron.network_named("red")
+        port = made.neutron.port_on(net, "compute-1")
+        until(lambda: made.is_active(port))
+        before = made.at_leaf("leaf1")
+        made.neutron.silence()
+        made.neutron.delete("ports", port)
+        made.neutron.delete("networks", net)
+        until(lambda: any(condition["kind"] == "stale" for condition in made.conditions()), 60)
+        made.rounds(1)
+        assert made.at_leaf("leaf1") == before
+        assert len(made.vids("red")) == 1
+        made.neutron.speak()
+        until(lambda: made.vids("red") == {} and made.at_leaf("leaf1") == {}, 90)
+
+
+STATIC = (
+    '[deployment.fabric]\ndesign = "vds-static"\ndvs = ["rack1", "rack2"]\nvids = "301-399"\n'
+    + leaf_table("fabric", "leaf1")
+    + leaf_table("fabric", "leaf2")
+    + host_table("fabric", "esx1.lab", "leaf1")
+    + host_table("fabric", "esx2.lab", "leaf2")
+    + '[deployment.fabric.compute."compute-1"]\ndvs = "rack1"\n'
+    + '[deployment.fabric.compute."compute-2"]\ndvs = "rack2"\n'
+)
+
+
+def test_in_a_static_fabric_a_network_is_everywhere_as_soon_as_it_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(tmp_path, monkeypatch, STATIC, static=["fabric"], ranges={"fabric": "301:399"}) as made:
+        made.has_hosts("compute-1", "compute-2")
+        red = made.neutron.network_named("red")
+        vid, vni = made.neutron.vlans(red)["fabric"], vni_of(made, red)
+        assert (vid, vni) != (vni, vid)
+        until(lambda: made.vids("red") == {"red (rack1)": vid, "red (rack2)": vid})
+        until(lambda: made.at_leaf("leaf1") == made.at_leaf("leaf2") == {vid: vni})
+        ports = [made.neutron.port_on(red, f"compute-{n}") for n in (1, 2)]
+        until(lambda: all(made.is_active(port) for port in ports))
+        groups = [made.neutron.port(port)["binding:vif_details"]["pg_id"] for port in ports]
+        assert groups == [made.key_of("red (rack1)"), made.key_of("red (rack2)")]
+        for port in ports:
+            made.neutron.delete("ports", port)
+        made.rounds(2)
+        time.sleep(1.5)
+        made.rounds(1)
+        assert made.at_leaf("leaf1") == {vid: vni}, "its VLAN is the network's as long as it is there"
+        made.neutron.delete("networks", red)
+        until(lambda: made.vids("red") == {} and made.at_leaf("leaf1") == made.at_leaf("leaf2") == {})
+
+
+def test_networks_that_are_older_than_the_static_domain_get_their_vlan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def older(made_site: Site) -> None:
+        net = made_site.neutron.network_named("old")
+        ids = made_site.neutron.segment_ids(net)
+        made_site.neutron.ask("retire", ids=ids)
+        made_site.neutron.ask("release", ids=ids)
+        made.append(net)
+
+    ranges = {"fabric": "301:399"}
+    with site(tmp_path, monkeypatch, STATIC, static=["fabric"], ranges=ranges, before=older) as here:
+        until(lambda: here.neutron.vlans(made[0]) != {})
+        until(lambda: len(here.vids("old")) == 2)
