@@ -201,11 +201,14 @@ class Simulator:
         password: str | None = None,
         instance_uuid: str | None = None,
         migrate_ms: int = 200,
+        wsdl: bool = False,
         prefix: Sequence[str] = (),
         options: Sequence[str] = (),
         start_timeout: float | None = None,
     ) -> None:
         """`prefix` is put before the command (`ip netns exec NAME`); `options` are further flags of the binary.
+
+        With `wsdl` it serves /sdk/vimService.wsdl, for clients that learn the API from there.
 
         A start that takes longer than `start_timeout` seconds has failed; by default that depends on the size.
         """
@@ -213,6 +216,7 @@ class Simulator:
         self.password = password if password is not None else secrets.token_urlsafe(12)
         self._topology = topology.render() if isinstance(topology, Topology) else topology
         self._listen = listen
+        self._wsdl = wsdl
         self._arguments = [f"-hosts={hosts}", f"-vms={vms}", f"-user={user}"]
         self._arguments += [f"-migrate-ms={migrate_ms}", "-exit-on-stdin-close", *options]
         if sans:
@@ -233,6 +237,10 @@ class Simulator:
             self._owning = _own(self._directory)
             if self._topology is not None:
                 (self._directory / "topology.json").write_text(json.dumps(self._topology))
+            if self._wsdl:
+                from lab.vcenter.wsdl import wsdl  # needs pyVmomi, which nothing else of a simulator does
+
+                self._wsdl_file.write_text(wsdl())
             self._launch(self._listen)
         except BaseException:
             self.stop()
@@ -254,6 +262,8 @@ class Simulator:
         arguments += [f"-control={socket}", f"-identity-file={self._identity_file}"]
         if self._topology is not None:
             arguments.append(f"-topology={directory / 'topology.json'}")
+        if self._wsdl:
+            arguments.append(f"-wsdl={self._wsdl_file}")
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._prefix, str(program), *arguments],
@@ -345,6 +355,10 @@ class Simulator:
     @property
     def _identity_file(self) -> Path:
         return self._place() / "identity.pem"
+
+    @property
+    def _wsdl_file(self) -> Path:
+        return self._place() / "vimService.wsdl"
 
     @property
     def log_file(self) -> Path:

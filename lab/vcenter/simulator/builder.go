@@ -60,6 +60,9 @@ func (b *builder) datacenter(spec *datacenterSpec) error {
 			return fmt.Errorf("cluster %q: %w", spec.Clusters[i].Name, err)
 		}
 	}
+	for _, store := range b.dc.Datastore { // shared by all hosts, so VMFS; upstream calls a local directory OTHER
+		b.w.reg.Get(store).(*simulator.Datastore).Summary.Type = string(types.HostFileSystemVolumeFileSystemTypeVMFS)
+	}
 	for i := range spec.Switches {
 		if err := b.dvs(&spec.Switches[i]); err != nil {
 			return fmt.Errorf("switch %q: %w", spec.Switches[i].Name, err)

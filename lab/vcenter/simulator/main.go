@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
@@ -30,6 +31,7 @@ type options struct {
 	caFile       string
 	identityFile string
 	control      string
+	wsdl         string
 	sans         string
 	plain        bool
 	instanceUUID string
@@ -51,6 +53,7 @@ func parseFlags() options {
 	flag.StringVar(&o.caFile, "ca-file", "", "where to write the CA certificate made at start (PEM)")
 	flag.StringVar(&o.identityFile, "identity-file", "", "file that keeps the CA and the certificate from one start to the next (PEM, with keys)")
 	flag.StringVar(&o.control, "control", "", "Unix socket on which tests ask for faults and host events (default: none)")
+	flag.StringVar(&o.wsdl, "wsdl", "", "file with the WSDL to serve, which upstream does not have (default: none)")
 	flag.StringVar(&o.sans, "san", "", "further names and addresses for the server certificate, comma-separated")
 	flag.BoolVar(&o.plain, "http", false, "serve plain HTTP instead of TLS")
 	flag.StringVar(&o.instanceUUID, "instance-uuid", "", "AboutInfo.instanceUuid (default: derived from nothing, new at each start)")
@@ -187,6 +190,9 @@ func open(o options, w *World) (*readyLine, error) {
 	w.reg.SessionManager().ValidLogin = func(req *types.Login) bool {
 		right := req.UserName == o.user && req.Password == o.password || w.authority.knows(req.UserName, req.Password)
 		return w.door.admits(req.UserName, right)
+	}
+	if o.wsdl != "" {
+		service.HandleFunc("/sdk/vimService.wsdl", func(out http.ResponseWriter, in *http.Request) { http.ServeFile(out, in, o.wsdl) })
 	}
 	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, o.password)}
 	server := service.NewServer()
