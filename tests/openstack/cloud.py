@@ -211,6 +211,17 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         data = {"binding": {"host": host, "project_id": self._project_id}}
         return dict(self._as_nova("POST", f"ports/{port}/bindings", data=data)["binding"])
 
+    def cannot_be_bound_elsewhere(self, port: str, host: str) -> bool:
+        """Neutron refuses a second binding: Nova does not begin the live migration then."""
+        data = {"binding": {"host": host, "project_id": self._project_id}}
+        request = self._service_req("POST", f"ports/{port}/bindings", fmt=self.fmt, data=data)
+        return bool(request.get_response(self.api).status_int >= 400)
+
+    def will_move(self, port: str, host: str) -> dict[str, Any]:
+        """The port after Nova said, before a live migration, where it goes."""
+        told = {"port": {"binding:profile": {"migrating_to": host}}}
+        return dict(self._update("ports", port, told, as_service=True)["port"])
+
     def activate(self, port: str, host: str) -> None:
         """The VM has arrived there."""
         where = {"id": port, "subresource": "bindings", "sub_id": host, "action": "activate"}

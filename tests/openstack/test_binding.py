@@ -139,6 +139,62 @@ def test_a_kvm_host_with_tunnels_goes_on_as_before(neutron: Cloud) -> None:
     assert neutron.levels(port) == [("openvswitch", "vxlan", None)]
 
 
+OTHER_PLACES = [
+    {"dvs_id": "another-uuid", "pg_id": "dvportgroup-9"},
+    {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-9"},
+    {"dvs_id": "another-uuid", "pg_id": "dvportgroup-7"},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_PLACES)
+def test_a_live_migration_to_another_port_group_is_refused_before_it_begins(
+    neutron: Cloud, other: dict[str, str]
+) -> None:
+    """Nova moves a VM with the port group of the binding that it has."""
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    levels = neutron.levels(port)
+    neutron.keeper.default = other
+    assert neutron.cannot_be_bound_elsewhere(port, "compute-3")
+    assert neutron.levels(port) == levels
+    assert neutron.port(port)["binding:vif_details"]["pg_id"] == "dvportgroup-7"
+
+
+def test_a_live_migration_within_a_port_group_is_not_refused(neutron: Cloud) -> None:
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    assert neutron.bind_elsewhere(port, "compute-2")["vif_type"] == "dvs"
+
+
+def test_a_live_migration_from_a_host_that_is_not_ours_is_nothing_to_us(neutron: Cloud) -> None:
+    port = neutron.port_on(neutron.network_named("red"), "kvm-1")
+    assert neutron.bind_elsewhere(port, "compute-1")["vif_type"] == "dvs"
+
+
+def test_a_port_that_goes_to_another_port_group_while_its_vm_is_off_is_bound_there(neutron: Cloud) -> None:
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    neutron.keeper.default = OTHER_PLACES[0]
+    assert neutron.host_of(port, "compute-3")["binding:vif_details"]["pg_id"] == "dvportgroup-9"
+
+
+def test_while_a_vm_is_being_moved_its_port_keeps_vlan_and_port_group_and_becomes_active_anew(neutron: Cloud) -> None:
+    """Nova writes `migrating_to` into the binding's profile, at which Neutron binds the port anew where it is.
+
+    Nova waits until the port is ACTIVE again (Neutron's notifier says network-vif-plugged), and only then moves the VM.
+    """
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    neutron.ask("ready", ports=[port])
+    vlans, bound = neutron.vlans(red), neutron.levels(port)
+    neutron.bind_elsewhere(port, "compute-2")
+    moving = neutron.will_move(port, "compute-2")
+    assert moving["status"] == "BUILD"
+    assert moving["binding:vif_details"]["pg_id"] == "dvportgroup-7"
+    neutron.ask("ready", ports=[port])
+    assert neutron.port(port)["status"] == "ACTIVE"
+    assert neutron.vlans(red) == vlans
+    assert neutron.levels(port) == bound + bound  # where it is, and where it goes
+
+
 @pytest.mark.parametrize(
     ("owner", "more", "why"),
     [

@@ -6,14 +6,17 @@ own mapping domain is bound, and only when its port group is there.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from neutron.db import provisioning_blocks
+from neutron.plugins.ml2 import models
 from neutron_lib import constants
 from neutron_lib.api.definitions import portbindings
 from neutron_lib.callbacks import resources
+from neutron_lib.db import api as db_api
 from neutron_lib.plugins.ml2 import api
 from oslo_log import log
 
@@ -63,6 +66,13 @@ class IsthmusVdsDriver(Hooks):
         if "pg_id" not in answer:
             LOG.warning("port %s is not bound on host %s: %s", context.current["id"], host.name, answer.get("reason"))
             return
+        if source := _other_port_group(context, answer):
+            LOG.error(
+                "port %s is not bound on host %s: its VM runs on %s, and Nova would move it with its port group there, "
+                "which %s does not have",
+                *(context.current["id"], host.name, source, host.name),
+            )
+            return
         details = {
             "dvs_id": answer["dvs_id"],
             "pg_id": answer["pg_id"],
@@ -103,6 +113,21 @@ class IsthmusVdsDriver(Hooks):
             provisioning_blocks.add_provisioning_component(
                 context.plugin_context, context.current["id"], resources.PORT, PROVISIONING_ENTITY
             )
+
+
+def _other_port_group(context: Any, here: Mapping[str, Any]) -> str | None:
+    """The host from which a VM would be moved here alive, if its port group there is another one.
+
+    Nova moves it with the NIC backings of the active binding (VMwareVMOps.live_migration), so that vCenter would refuse
+    the move at its end, or, if it did not, the VM would be on the VLAN of another leaf.
+    """
+    with db_api.CONTEXT_READER.using(context.plugin_context):
+        rows = context.plugin_context.session.query(models.PortBinding)
+        active = rows.filter_by(port_id=context.current["id"], status=constants.ACTIVE).one_or_none()
+        if active is None or active.vif_type != VIF_TYPE:
+            return None
+        there = json.loads(active.vif_details or "{}")
+        return None if all(there.get(key) == here[key] for key in ("dvs_id", "pg_id")) else str(active.host)
 
 
 def _is_vlan_of(segment: dict[str, Any], domain: str) -> bool:
