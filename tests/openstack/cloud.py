@@ -86,9 +86,11 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         static: Sequence[str],
         status: str,
         folder: Path | None,
+        between: bool,
     ) -> None:
         super().__init__("runTest")
         self._folder = folder
+        self._between = between
         self._status = status
         self._mechanism_drivers = list(drivers)
         self._ranges = dict(ranges)
@@ -105,6 +107,7 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         cfg.CONF.set_override("domains", self._domains, options.GROUP)
         cfg.CONF.set_override("static_domains", self._static, options.GROUP)
         cfg.CONF.set_override("port_group_wait", 1, options.GROUP)
+        cfg.CONF.set_override("live_migration_between_switches", self._between, options.GROUP)
         cfg.CONF.set_override("initial_port_status", self._status, options.GROUP)
 
     def setup_parent(self) -> None:
@@ -290,11 +293,15 @@ def cloud(
     status: str = "BUILD",
     domains: Sequence[str] | None = None,
     folder: Path | None = None,
+    between: bool = False,
 ) -> Iterator[Cloud]:
-    """Neutron, until the block ends.  `folder`: the test runs an isthmus itself, and the database is there."""
+    """Neutron, until the block ends.  `folder`: the test runs an isthmus itself, and the database is there.
+
+    `between`: with a Nova that takes the target's port group, so that VMs may be moved between switches.
+    """
     ranges = ranges or {"rack1": "101:199", "rack2": "201:299"}
     named = [name for name in ranges if name not in static] if domains is None else domains
-    made = Cloud(drivers, ranges, named, static, status, folder)
+    made = Cloud(drivers, ranges, named, static, status, folder, between)
     try:
         made.setUp()
         yield made

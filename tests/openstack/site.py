@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from isthmus.app.settings import load
 from isthmus.app.status import seen_by
 from isthmus.model.nve import LeafBinding
 from lab.netns.admin import Admin
+from lab.netns.state import NotThere
 from lab.netns.vcenter import Login
 from lab.vcenter import Simulator
 from tests.app.leaf_site import CANARY, MemoryLeaf, topology, until
@@ -58,11 +59,12 @@ class Site:
 
     def vids(self, network: str) -> dict[str, int]:
         """The VID that the port groups of a network have, by name, as an administrator sees them."""
-        return {
-            name: self.admin.port_group(name).config.defaultPortConfig.vlan.vlanId
-            for name in self.admin.port_group_names()
-            if name.partition(" (")[0] == network
-        }
+        found = {}
+        for name in self.admin.port_group_names():
+            if name.partition(" (")[0] == network:
+                with suppress(NotThere):  # gone while we looked
+                    found[name] = self.admin.port_group(name).config.defaultPortConfig.vlan.vlanId
+        return found
 
     def key_of(self, port_group: str) -> str:
         return str(self.admin.port_group(port_group).key)
@@ -135,13 +137,13 @@ def site(
     ranges: dict[str, str] | None = None,
     before: Callable[[Site], None] = lambda made: None,
 ) -> Iterator[Site]:
-    monkeypatch.setattr(errands, "LINGER", 1.0)
+    monkeypatch.setattr(errands, "LINGER", 3.0)
     monkeypatch.setattr(bus, "configured", lambda options_file: cfg.CONF)  # Neutron's, which is in this process
     monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
     for store in ("made", "held", "misfits"):
         monkeypatch.setattr(MemoryLeaf, store, {})
     with (
-        cloud(ranges=ranges or RACKS, static=static, folder=folder) as neutron,
+        cloud(ranges=ranges or RACKS, static=static, folder=folder, between=True) as neutron,
         Simulator(topology((0, 4094), ()), password=CANARY) as vcenter,
     ):
         made = Site(folder, neutron, vcenter, deployments)

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.openstack
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
-    with cloud(ranges={"rack1": "101:199", "rack2": "201:299", "fabric": "301:399"}, static=["fabric"]) as made:
+    with cloud(
+        ranges={"rack1": "101:199", "rack2": "201:299", "fabric": "301:399"}, static=["fabric"], between=True
+    ) as made:
         made.in_domain("rack1", "compute-1", "compute-2")
         made.in_domain("rack2", "compute-3")
         yield made

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.adapters.neutron import errands
 from isthmus.model.tags import Vid, Vni
 from tests.app.leaf_site import MemoryLeaf, host_table, leaf_table, until
 from tests.openstack.site import Site, site
@@ -112,6 +113,7 @@ def test_a_vlan_that_something_foreign_wears_at_the_leaf_is_not_given_to_the_net
         port = made.neutron.port_on(net, "compute-1")
         assert is_failed(made, port)
         assert made.vids("red") == {}
+        until(lambda: any(port in condition["about"] for condition in made.conditions()))
         made.rounds(1)
         assert any("VID 101" in condition["reason"] for condition in made.conditions())
         made.leaf("leaf1").foreign.clear()
@@ -164,7 +166,7 @@ def test_in_a_static_fabric_a_network_is_everywhere_as_soon_as_it_is_created(
         for port in ports:
             made.neutron.delete("ports", port)
         made.rounds(2)
-        time.sleep(1.5)
+        time.sleep(errands.LINGER + 1)
         made.rounds(1)
         assert made.at_leaf("leaf1") == {vid: vni}, "its VLAN is the network's as long as it is there"
         made.neutron.delete("networks", red)

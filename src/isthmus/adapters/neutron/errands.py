@@ -87,6 +87,7 @@ def errands(
     ready: list[str] = []
     correct: list[Mapping[str, str]] = []
     failed: list[str] = []
+    hoped_for: set[tuple[NetworkId, str]] = set()
     for port in facts.ports:
         for binding in port.bindings:
             cluster = clusters.get(binding.host)
@@ -95,6 +96,7 @@ def errands(
             if binding.failed:
                 if port.is_vm and binding.active:
                     failed.append(port.id)
+                    hoped_for.add((port.network, cluster.domain))
                 continue
             group = _group_of(port, binding, cluster, seen[cluster.domain], segments)
             if group is None:
@@ -105,7 +107,7 @@ def errands(
             elif binding.active and port.status != "ACTIVE" and port.admin_up and cluster.nves <= group.mapped_at:
                 ready.append(port.id)
     lacking = list(_lacking(facts, seen, static)) if facts.fabric else []
-    idle = [s for s in facts.segments if _is_idle(s, seen, static)] if facts.fabric else []
+    idle = [s for s in facts.segments if _is_idle(s, seen, static, hoped_for)] if facts.fabric else []
     for segment in idle:
         (memory.retiring_since if segment.retiring else memory.unused_since).setdefault(segment.id, now)
     memory.keep_only(
@@ -141,8 +143,13 @@ def _lacking(facts: Facts, seen: Mapping[str, Handover], static: frozenset[str])
         yield from ((network, domain) for network in sorted(facts.networks) if (network, domain) not in have)
 
 
-def _is_idle(segment: Segment, seen: Mapping[str, Handover], static: frozenset[str]) -> bool:
-    return segment.dynamic and not segment.used and segment.domain in seen and segment.domain not in static
+def _is_idle(
+    segment: Segment, seen: Mapping[str, Handover], static: frozenset[str], hoped_for: set[tuple[NetworkId, str]]
+) -> bool:
+    """Nothing refers to it, and no port that could not be bound yet waits for what it stands for."""
+    if not segment.dynamic or segment.used or (segment.network, segment.domain) in hoped_for:
+        return False
+    return segment.domain in seen and segment.domain not in static
 
 
 def _is_gone(segment: Segment, facts: Facts, seen: Handover, memory: Memory) -> bool:

@@ -29,6 +29,13 @@ OPTIONS = [
         help="Seconds that binding a port waits for its port group. After them the port is not bound; "
         "it is bound again as soon as its port group is there.",
     ),
+    cfg.BoolOpt(
+        "live_migration_between_switches",
+        default=False,
+        help="Whether a port whose VM runs may be bound to another port group than its present one, for a live "
+        "migration. Nova 34 moves the VM with the port group where it is, which no host of another switch has: the "
+        "migration would fail at its end. Without this it is refused before it begins.",
+    ),
     cfg.StrOpt(
         "initial_port_status",
         default="BUILD",

@@ -66,11 +66,12 @@ class IsthmusVdsDriver(Hooks):
         if "pg_id" not in answer:
             LOG.warning("port %s is not bound on host %s: %s", context.current["id"], host.name, answer.get("reason"))
             return
-        if source := _other_port_group(context, answer):
+        elsewhere = None if self._options.live_migration_between_switches else _other_port_group(context, answer)
+        if elsewhere is not None:
             LOG.error(
                 "port %s is not bound on host %s: its VM runs on %s, and Nova would move it with its port group there, "
                 "which %s does not have",
-                *(context.current["id"], host.name, source, host.name),
+                *(context.current["id"], host.name, elsewhere, host.name),
             )
             return
         details = {
