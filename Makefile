@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY    := .venv/bin/python
 APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool
 
-.PHONY: help venv apt simulator check lint types contracts fast test demo live bench lab-up lab-down lab-status clean
+.PHONY: help venv openstack apt simulator check lint types contracts fast test demo live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help
 
 help: ## what the targets do
@@ -12,6 +12,10 @@ help: ## what the targets do
 venv: .venv/.installed ## the Python environment of this tree (.venv)
 .venv/.installed: pyproject.toml requirements/constraints.txt
 	@tools/install python
+
+openstack: .venv-openstack/.installed ## the Python environment of the tests with OpenStack's own code (.venv-openstack; 1 GB)
+.venv-openstack/.installed: pyproject.toml requirements/constraints.txt requirements/openstack.txt requirements/openstack-constraints.txt
+	@tools/install openstack
 
 apt: ## Debian packages the lab needs: Open vSwitch and friends (root)
 	@tools/install apt $(APT)
@@ -26,14 +30,14 @@ types: venv
 contracts: venv
 	@echo "== contracts"; PYTHONPATH=.:src .venv/bin/lint-imports --no-cache
 fast: venv
-	@echo "== fast tests"; $(PY) -m pytest -q -m "not sim and not live and not slow"
+	@echo "== fast tests"; $(PY) -m pytest -q -m "not sim and not live and not slow and not openstack"
 
 check: lint types contracts fast ## lint, types, import contracts, fast tests: a minute, no root
 
-test: check apt simulator ## everything a change must pass (13 minutes; root)
+test: check apt simulator openstack ## everything a change must pass (13 minutes; root)
 	@tools/tier test
 
-live: venv apt simulator ## every scenario on the simulator and real Open vSwitch (45 minutes; root)
+live: venv apt simulator openstack ## every scenario on the simulator and real Open vSwitch (45 minutes; root)
 	@tools/tier live
 
 demo: venv apt simulator ## see it work: three ESXi hosts, a VXLAN overlay, vMotion (root)
