@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from isthmus.core.attach import Marks, attach
 from isthmus.model.change import Reconciled
-from isthmus.model.handover import Handover, StandingGroup
+from isthmus.model.handover import Handover, Member, StandingGroup
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
 from isthmus.model.observed import Access, NveMirror, Observed, OwnerMark, PortGroupState, SwitchMirror, Unknown
@@ -13,15 +14,22 @@ from isthmus.model.shard import World
 from isthmus.model.tags import Vid, Vni
 
 
-def handover(world: World, observed: Observed, thought: Reconciled, now: float) -> Handover | None:
-    """What stood ready in the shard's scope when it was looked at; None for a shard without one."""
+def handover(
+    world: World, observed: Observed, thought: Reconciled, now: float, vteps: frozenset[str] = frozenset()
+) -> Handover | None:
+    """What stood ready in the shard's scope when it was looked at, `now`; None for a shard without one.
+
+    `vteps` are those of its NVEs: behind them are its members.
+    """
     shard = world.shard
     if shard.scope is None:
         return None
     bound = {place: frozenset(_bindings(observed, place, world)) for place in shard.nves}
     groups: dict[tuple[NetworkId, DvsId], StandingGroup] = {}
     vnis: set[Vni] = {vni for known in bound.values() for _, vni, _ in known}
+    marks: dict[tuple[DvsId, str], OwnerMark] = {}
     for dvs, key, group, mark in _groups(world, observed):
+        marks[dvs, key] = mark
         vnis.update((mark.vni, *mark.was))
         vid = group.vlan.vid if isinstance(group.vlan, Access) else None
         mapped = frozenset(place for place, known in bound.items() if (vid, mark.vni, True) in known)
@@ -34,7 +42,20 @@ def handover(world: World, observed: Observed, thought: Reconciled, now: float) 
     whole = len(switches) == len(shard.switches) and not any(
         mirror is None or isinstance(mirror, Unknown) for mirror in (*here, *switches)
     )
-    return Handover(shard.scope, groups, frozenset(vnis), whole, now, thought.unmet)
+    members = frozenset(_members(world, marks, vteps))
+    return Handover(shard.scope, groups, frozenset(vnis), whole, now, members, thought.unmet)
+
+
+def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Member]:
+    """NICs in our port groups, by where their hosts are, and machines that are no VMs."""
+    hosts = world.inventory.hosts
+    for attachment in attach(world.intent, world.inventory, marks).by_nic.values():
+        host = hosts.get(attachment.nic.host) if attachment.nic.host is not None else None
+        if attachment.live and host is not None and host.vtep in vteps and host.vtep is not None:
+            yield Member(attachment.network.id, attachment.nic.mac, host.vtep, attachment.addresses)
+    for peer in world.intent.peers:
+        if peer.vtep in vteps and peer.mac is not None:
+            yield Member(peer.network, peer.mac, peer.vtep, peer.addresses)
 
 
 def _groups(world: World, observed: Observed) -> Iterator[tuple[DvsId, str, PortGroupState, OwnerMark]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isthmus.model.change import Unmet
-from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.names import DvsId, Mac, NetworkId
 from isthmus.model.scope import Scope
 from isthmus.model.tags import Vid, Vni
 
@@ -23,6 +23,16 @@ class StandingGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Who is in a network behind one of our VTEPs now."""
+
+    network: NetworkId
+    mac: Mac
+    vtep: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Handover:
     """One scope as it was last seen, at the moment `at` (seconds on the loop's clock).
 
@@ -36,6 +46,7 @@ class Handover:
     """Those that some port group or NVE of the scope still has."""
     whole: bool
     at: float
+    members: frozenset[Member] = frozenset()
     unmet: tuple[Unmet, ...] = ()
 
     def wears(self, vni: Vni) -> bool:

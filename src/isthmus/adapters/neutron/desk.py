@@ -18,11 +18,13 @@ import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
 from isthmus.adapters.neutron.errands import Cluster, Errands, Memory, errands
+from isthmus.adapters.neutron.fdb import Announcer
 from isthmus.adapters.neutron.intent import NeutronIntent
 from isthmus.adapters.neutron.presence import Presence
 from isthmus.adapters.neutron.protocol import (
     ATTACHED,
     CLUSTER,
+    L2POP_TOPIC,
     REPORTS_TOPIC,
     SERVER_TOPIC,
     VERSION,
@@ -72,6 +74,7 @@ class Desk:
         self._clock = clock
         self._board = _Board()
         self._memory = Memory()
+        self._announcer = Announcer(self._tell)
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
 
@@ -160,9 +163,7 @@ class Desk:
         while not self._stopping.is_set():
             with self._board.changed:
                 if not self._board.news:
-                    due = self._memory.next_at()
-                    wait = 60.0 if due is None else min(60.0, max(SOON, due - self._clock()))
-                    self._board.changed.wait(wait)
+                    self._board.changed.wait(self._until_something_is_due())
             if self._stopping.wait(SOON):
                 return
             with self._board.changed:
@@ -171,11 +172,20 @@ class Desk:
             if facts is None:
                 continue
             found = errands(facts, seen, self._clusters(), self._static, self._memory, self._clock())
+            members = [member for domain in seen.values() for member in domain.members]
             try:
+                self._announcer.announce(facts, members, self._clock())
                 if self._done(found):
                     self._wake(None)
             except (Retry, Refused) as fault:
                 log.debug("Neutron was not told: %s", fault)
+
+    def _until_something_is_due(self) -> float:
+        moments = [at for at in (self._memory.next_at(), self._announcer.next_at()) if at is not None]
+        return min(60.0, max(SOON, min(moments) - self._clock())) if moments else 60.0
+
+    def _tell(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
+        self._bus.cast(L2POP_TOPIC, method, server=host, fdb_entries=entries)
 
     def _done(self, found: Errands) -> bool:
         """Ask it all of Neutron's drivers; whether something changed there that the loop should look at."""

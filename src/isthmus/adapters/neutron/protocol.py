@@ -6,6 +6,7 @@
    postcommit --- changed (fanout cast) -------------------------------------> topic isthmus-notify
                                           topic isthmus <------ read, ready, correct, rebind, allocate, retire, release
                                           topic q-reports-plugin <---------- report_state (a Neutron agent per host)
+ neutron-openvswitch-agent <------------------------------------------------ add_fdb_entries, remove_fdb_entries
 ```
 All of it may be lost: `changed` and `port_group` only hasten what the next round does anyway.
 """
@@ -20,6 +21,8 @@ NOTIFY_TOPIC = "isthmus-notify"
 """Every `isthmus run`, by fanout."""
 VERSION = "1.0"
 REPORTS_TOPIC = "q-reports-plugin"
+L2POP_TOPIC = "q-agent-notifier-l2population-update"
+"""Neutron's Open vSwitch agents, each by its host: who is behind which VTEP."""
 
 AGENT_TYPE = "isthmus fabric"
 """The type of the Neutron agents that say which mapping domain a host is in: one per host and type."""

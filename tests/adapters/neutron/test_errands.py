@@ -1,0 +1,193 @@
+"""Neutron is told what stands ready, and gets a VLAN back when nothing wears it: neither too early, nor never."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.neutron.errands import LINGER, LONGEST_AGAIN, Cluster, Errands, Memory, errands
+from isthmus.adapters.neutron.facts import Binding, Facts, NeutronNetwork, NeutronPort, Segment
+from isthmus.model.handover import Handover, StandingGroup
+from isthmus.model.names import DvsId, LeafId, NetworkId
+from isthmus.model.scope import LeafScope
+from isthmus.model.tags import Vid, Vni
+
+RED = NetworkId("red")
+VNI = Vni(70001)
+DVS = DvsId("dvs-uuid")
+BOUND = Binding("compute-1", True, False, ("vxlan", "seg"), True, "dvs-uuid", "pg-1")
+FAILED = Binding("compute-1", True, True, (), False)
+UNUSED = Segment("seg", RED, "rack1", 101, dynamic=True, retiring=False, used=False)
+GROUP = StandingGroup(RED, DVS, "pg-1", Vid(101), frozenset({"leaf1", "leaf2"}))
+
+
+def port(*bindings: Binding, status: str = "BUILD", owner: str = "compute:nova") -> NeutronPort:
+    return NeutronPort("p", RED, "fa:16:3e:00:00:01", "vm", owner, True, status, (), (), bindings)
+
+
+class Site:
+    """Neutron with one network, and one rack with two leaves."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self.ports: tuple[NeutronPort, ...] = ()
+        self.segments: tuple[Segment, ...] = (replace(UNUSED, used=True),)
+        self.seen: Handover | None = Handover(
+            LeafScope(LeafId("leaf1")), {(RED, DVS): GROUP}, frozenset({VNI}), True, 0.0
+        )
+        self.cluster = Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}))
+        self.static: frozenset[str] = frozenset()
+        self.now = 0.0
+        self.fabric = True
+
+    def sees(self, **what: Any) -> None:
+        assert self.seen is not None
+        self.seen = replace(self.seen, at=self.now, **what)
+
+    def errands(self) -> Errands:
+        facts = Facts(
+            {RED: NeutronNetwork(RED, "red", 1450, int(VNI))},
+            self.segments,
+            self.ports,
+            (),
+            frozenset({"rack1"}),
+            self.fabric,
+        )
+        seen = {} if self.seen is None else {"rack1": self.seen}
+        return errands(facts, seen, {"compute-1": self.cluster}, self.static, self.memory, self.now)
+
+
+@pytest.fixture
+def made() -> Site:
+    return Site()
+
+
+def test_a_port_is_ready_when_port_group_and_every_leaf_of_its_switch_are(made: Site) -> None:
+    made.ports = (port(BOUND),)
+    assert made.errands().ready == ("p",)
+    made.sees(groups={(RED, DVS): replace(GROUP, mapped_at=frozenset({"leaf1"}))})
+    assert made.errands().ready == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {(RED, DVS): replace(GROUP, vid=Vid(102))},
+        {(RED, DVS): replace(GROUP, vid=None)},
+        {(NetworkId("blue"), DVS): GROUP},
+        {(RED, DvsId("other")): GROUP},
+    ],
+)
+def test_a_port_whose_port_group_is_not_as_neutron_says_is_not_ready(made: Site, wrong: dict[Any, Any]) -> None:
+    made.ports = (port(BOUND),)
+    made.sees(groups=wrong)
+    assert made.errands() == Errands()
+
+
+@pytest.mark.parametrize(
+    "other", [port(BOUND, status="ACTIVE"), port(replace(BOUND, active=False)), port(replace(BOUND, host="kvm"))]
+)
+def test_who_waits_for_nothing_is_told_nothing(made: Site, other: NeutronPort) -> None:
+    made.ports = (other,)
+    assert made.errands() == Errands()
+
+
+def test_a_binding_to_a_port_group_that_is_gone_is_led_to_the_one_in_its_place(made: Site) -> None:
+    made.ports = (port(replace(BOUND, pg_id="pg-0"), replace(BOUND, active=False, pg_id="pg-0")),)
+    found = made.errands()
+    assert [item["pg_id"] for item in found.correct] == ["pg-1", "pg-1"]
+    assert found.ready == ()
+
+
+def test_a_port_that_could_not_be_bound_is_tried_again_more_and_more_seldom(made: Site) -> None:
+    made.ports = (port(FAILED),)
+    tries = []
+    for made.now in range(3000):
+        if made.errands().rebind:
+            tries.append(made.now)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert gaps[:3] == [5, 10, 20]
+    assert max(gaps) == LONGEST_AGAIN
+    made.ports = (port(BOUND, status="ACTIVE"),)
+    assert made.errands() == Errands()
+    made.ports = (port(FAILED),)
+    assert made.errands().rebind == ("p",), "another time is another time"
+
+
+def test_an_unused_vlan_is_retired_after_a_while_and_released_when_a_later_look_sees_nobody_wear_it(made: Site) -> None:
+    made.segments = (UNUSED,)
+    assert made.errands() == Errands()
+    made.now = LINGER + 1
+    assert made.errands().retire == ("seg",)
+    made.sees(groups={}, vnis=frozenset())
+    made.segments = (replace(UNUSED, retiring=True),)
+    assert made.errands().release == (), "the look is no younger than the news of its retirement"
+    made.now += 1
+    made.sees()
+    assert made.errands().release == ("seg",)
+
+
+@pytest.mark.parametrize("unclear", [{"vnis": frozenset({VNI})}, {"whole": False}])
+def test_a_vlan_that_somebody_wears_or_may_wear_is_not_released(made: Site, unclear: dict[str, Any]) -> None:
+    made.segments = (replace(UNUSED, retiring=True),)
+    made.errands()
+    made.now = 1000.0
+    made.sees(**{"groups": {}, "vnis": frozenset(), **unclear})
+    assert made.errands().release == ()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [replace(UNUSED, dynamic=False), replace(UNUSED, used=True), replace(UNUSED, domain="rack2")],
+)
+def test_a_vlan_that_is_not_ours_to_give_back_is_left(made: Site, kept: Segment) -> None:
+    made.segments = (kept,)
+    made.errands()
+    made.now = 1000.0
+    assert made.errands() == Errands()
+
+
+def test_a_vlan_that_a_port_waits_for_is_not_retired_under_it(made: Site) -> None:
+    made.segments, made.ports = (UNUSED,), (port(FAILED),)
+    made.errands()
+    made.now = 1000.0
+    assert made.errands().retire == ()
+
+
+def test_in_a_static_domain_every_network_has_a_vlan_and_keeps_it(made: Site) -> None:
+    made.static, made.segments = frozenset({"rack1"}), ()
+    assert made.errands().allocate == ((RED, "rack1"),)
+    assert made.errands().allocate == (), "not at once again"
+    made.segments = (UNUSED,)
+    made.errands()
+    made.now = 1000.0
+    assert made.errands() == Errands()
+
+
+def test_where_another_controller_gives_the_vlans_none_is_made_or_given_back(made: Site) -> None:
+    made.fabric, made.static = False, frozenset({"rack1"})
+    made.segments = (replace(UNUSED, retiring=True),)
+    made.errands()
+    made.now = 1000.0
+    made.sees(groups={}, vnis=frozenset())
+    assert made.errands() == Errands()
+
+
+def test_while_a_domain_was_never_looked_at_nothing_is_done_about_it(made: Site) -> None:
+    made.ports, made.segments, made.seen = (port(BOUND), port(FAILED)), (UNUSED,), None
+    made.errands()
+    made.now = 1000.0
+    assert made.errands() == Errands()
+
+
+def test_nothing_is_remembered_of_what_is_gone(made: Site) -> None:
+    made.ports, made.segments = (port(FAILED),), (replace(UNUSED, id="a"), replace(UNUSED, id="b", retiring=True))
+    made.errands()
+    made.ports, made.segments = (), ()
+    made.errands()
+    assert made.memory == Memory()
+    assert made.memory.next_at() is None

@@ -1,0 +1,175 @@
+"""KVM hosts and network nodes hear who is behind our leaves, as often as it takes, and never a lie for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.adapters.neutron.facts import Binding, Facts, NeutronNetwork, NeutronPort, Tunnelling
+from isthmus.adapters.neutron.fdb import FLOOD, Announcer
+from isthmus.model.handover import Member
+from isthmus.model.names import Mac, NetworkId
+
+RED, BLUE = NetworkId("red"), NetworkId("blue")
+A, B = Mac("00:50:56:00:00:0a"), Mac("00:50:56:00:00:0b")
+LEAF1, LEAF2 = "192.0.2.1", "192.0.2.2"
+
+
+class Kvm:
+    """A stock agent: deaf to networks that it has no port in, and forgetful when it starts."""
+
+    def __init__(self, *networks: NetworkId) -> None:
+        self.networks = set(networks)
+        self.unicast: dict[tuple[NetworkId, str], str] = {}
+        self.flood: dict[NetworkId, set[str]] = {}
+
+    def hear(self, method: str, entries: Mapping[str, Any]) -> None:
+        for name, told in entries.items():
+            network = NetworkId(name)
+            if network not in self.networks:
+                continue
+            assert told["segment_id"] == {"red": 70001, "blue": 70002}[network]
+            for vtep, ports in told["ports"].items():
+                for mac, _ in ports:
+                    self._hear(method, network, vtep, mac)
+
+    def _hear(self, method: str, network: NetworkId, vtep: str, mac: str) -> None:
+        flood = self.flood.setdefault(network, set())
+        match method, mac == FLOOD[0]:
+            case "add_fdb_entries", True:
+                flood.add(vtep)
+            case "remove_fdb_entries", True:
+                flood.discard(vtep)
+            case "add_fdb_entries", False:
+                self.unicast[network, mac] = vtep
+            case "remove_fdb_entries", False:
+                self.unicast.pop((network, mac), None)  # whichever VTEP it was
+
+
+class World:
+    def __init__(self) -> None:
+        self.kvm = Kvm(RED)
+        self.deaf = False
+        self.said = 0
+        self.announcer = Announcer(self._cast)
+        self.started = "1"
+        self.now = 0.0
+
+    def _cast(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
+        assert host == "kvm"
+        self.said += 1
+        if not self.deaf:
+            self.kvm.hear(method, entries)
+
+    def facts(self, *networks: NetworkId, status: str = "ACTIVE") -> Facts:
+        ports = tuple(port_in(network, status) for network in networks)
+        known = {n: NeutronNetwork(n, n, 1450, vni) for n, vni in ((RED, 70001), (BLUE, 70002))}
+        return Facts(known, (), ports, (Tunnelling("kvm", "192.0.2.9", self.started),), frozenset(), fabric=True)
+
+    def announce(self, members: Iterable[Member], *networks: NetworkId) -> None:
+        self.announcer.announce(self.facts(*networks or (RED,)), members, self.now)
+
+
+def port_in(network: NetworkId, status: str) -> NeutronPort:
+    binding = Binding("kvm", active=True, failed=False, segments=("vxlan",), ours=False)
+    return NeutronPort(
+        f"p-{network}", network, "fa:16:3e:00:00:01", "vm", "compute:nova", True, status, (), (), (binding,)
+    )
+
+
+def at(mac: Mac, vtep: str, network: NetworkId = RED) -> Member:
+    return Member(network, mac, vtep, ("10.0.0.5",))
+
+
+def test_a_kvm_host_with_a_port_in_the_network_learns_where_its_vms_are() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    assert world.kvm.unicast == {(RED, A): LEAF1, (RED, B): LEAF2}
+    assert world.kvm.flood == {RED: {LEAF1, LEAF2}}
+
+
+def test_a_vm_that_moved_is_known_at_its_new_leaf_and_the_empty_leaf_gets_no_more_broadcasts() -> None:
+    world = World()
+    world.announce([at(A, LEAF1)])
+    world.announce([at(A, LEAF2)])
+    assert world.kvm.unicast == {(RED, A): LEAF2}
+    assert world.kvm.flood == {RED: {LEAF2}}
+
+
+def test_a_vm_that_went_is_forgotten() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF1)])
+    world.announce([at(B, LEAF1)])
+    assert world.kvm.unicast == {(RED, B): LEAF1}
+    world.announce([])
+    assert (world.kvm.unicast, world.kvm.flood) == ({}, {RED: set()})
+
+
+def test_an_agent_that_starts_anew_is_told_everything() -> None:
+    world = World()
+    world.announce([at(A, LEAF1)])
+    world.kvm, world.started = Kvm(RED), "2"
+    world.announce([at(A, LEAF1)])
+    assert world.kvm.unicast == {(RED, A): LEAF1}
+
+
+def test_what_an_agent_was_not_ready_to_hear_is_said_again() -> None:
+    world = World()
+    world.deaf = True
+    world.announce([at(A, LEAF1)])
+    world.deaf, world.now = False, 2.5
+    world.announce([at(A, LEAF1)])
+    assert world.kvm.unicast == {(RED, A): LEAF1}
+
+
+def test_what_stays_so_is_said_seldom() -> None:
+    world = World()
+    for world.now in range(3600):
+        world.announce([at(A, LEAF1)])
+    assert world.said < 20
+
+
+def test_nobody_is_told_of_networks_that_are_not_his() -> None:
+    world = World()
+    world.announce([at(A, LEAF1, BLUE)])
+    assert world.said == 0
+    world.announcer.announce(world.facts(BLUE, status="DOWN"), [at(A, LEAF1, BLUE)], 0.0)
+    assert world.said == 0, "its port is not wired yet, so it would not listen"
+
+
+places = st.dictionaries(
+    st.tuples(st.sampled_from([A, B]), st.sampled_from([RED, BLUE])), st.sampled_from([LEAF1, LEAF2])
+)
+
+
+@given(st.lists(st.tuples(places, st.sets(st.sampled_from([RED, BLUE])), st.booleans()), max_size=8))
+def test_after_any_history_an_agent_that_hears_knows_what_is_so_and_nothing_else(
+    history: list[tuple[dict[tuple[Mac, NetworkId], str], set[NetworkId], bool]],
+) -> None:
+    world = World()
+    for moment, (vms, networks, restarted) in enumerate(history):
+        world.now += 1000.0 * moment
+        if restarted:
+            world.kvm, world.started = Kvm(), str(moment)
+        # Who has no port in a network any more forgets it whole.
+        world.kvm.networks = networks
+        world.kvm.unicast = {key: vtep for key, vtep in world.kvm.unicast.items() if key[0] in networks}
+        world.kvm.flood = {network: vteps for network, vteps in world.kvm.flood.items() if network in networks}
+        members = [at(mac, vtep, network) for (mac, network), vtep in vms.items()]
+        world.announcer.announce(world.facts(*sorted(networks)), members, world.now)
+        here = {key: vtep for key, vtep in vms.items() if key[1] in networks}
+        assert world.kvm.unicast == {(network, mac): vtep for (mac, network), vtep in here.items()}
+        flood = {network: vteps for network, vteps in world.kvm.flood.items() if vteps}
+        assert flood == {n: {v for (_, o), v in here.items() if o == n} for n in {n for _, n in here}}
+
+
+def test_an_agent_that_is_gone_is_forgotten() -> None:
+    world = World()
+    world.announce([at(A, LEAF1)])
+    empty = replace(world.facts(), ports=(), tunnelling=())
+    world.announcer.announce(empty, [at(A, LEAF1)], 1.0)
+    assert world.announcer.next_at() is None
