@@ -21,6 +21,7 @@ from lab.vcenter.topology import (
     Topology,
     Trunk,
     Vm,
+    Vswitch,
 )
 from lab.vcenter.users import READ_ONLY, Grant
 
@@ -54,6 +55,7 @@ __all__ = [
     "Trunk",
     "Unavailable",
     "Vm",
+    "Vswitch",
     "binary",
     "build",
     "start_limit",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lab.vcenter.control import Control
+from lab.vcenter.topology import Neighbour, render_neighbour
 
 
 class Hosts:
@@ -24,6 +25,11 @@ class Hosts:
     def die(self, host: str, *, restart: bool = True) -> tuple[str, ...]:
         """The host dies, and HA starts its VMs on others (if `restart`); their names.  Works while vCenter is away."""
         return tuple(self._control.do("hosts.die", host=host, restart=restart))
+
+    def hear(self, host: str, device: str, neighbour: Neighbour | None) -> None:
+        """The physical NIC hears this switch at the other end of its cable from now on; None: nobody."""
+        told = None if neighbour is None else render_neighbour(neighbour)
+        self._control.do("hosts.hear", host=host, device=device, neighbour=told)
 
 
 class Vms:

@@ -34,12 +34,25 @@ class Pnic:
 
 
 @dataclass(frozen=True, slots=True)
+class Vswitch:
+    """A standard switch of a host: its physical NICs, and the VMkernel NICs on it."""
+
+    name: str
+    pnics: tuple[str, ...] = ()
+    vmkernel: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
-    """An ESXi host; its hardware UUID follows from its name unless given."""
+    """An ESXi host; its hardware UUID follows from its name unless given.
+
+    Every host has vSwitch0 with vmnic0 and the management's vmk0; `vswitches` come beside it.
+    """
 
     name: str
     uuid: str = ""
     pnics: tuple[Pnic, ...] = (Pnic("vmnic0"), Pnic("vmnic1"))
+    vswitches: tuple[Vswitch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +138,11 @@ class PortGroup:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A host's membership of a switch, with the physical NICs it brings."""
+    """A host's membership of a switch, with the physical NICs it brings and its VMkernel NICs there."""
 
     host: str
     pnics: tuple[str, ...] = ()
+    vmkernel: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +237,24 @@ def _datacenter(dc: Datacenter) -> Json:
 
 
 def _host(host: Host) -> Json:
-    return {"name": host.name, "uuid": host.uuid, "pnics": [_pnic(p) for p in host.pnics]}
+    return {
+        "name": host.name,
+        "uuid": host.uuid,
+        "pnics": [_pnic(p) for p in host.pnics],
+        "vswitches": [{"name": v.name, "pnics": list(v.pnics), "vmkernel": list(v.vmkernel)} for v in host.vswitches],
+    }
 
 
 def _pnic(pnic: Pnic) -> Json:
     rendered: Json = {"device": pnic.device, "mac": pnic.mac, "speedMb": pnic.speed_mb}
-    if (n := pnic.neighbour) is not None:
-        rendered["neighbour"] = {
-            "protocol": n.protocol, "system": n.system, "port": n.port, "chassis": n.chassis, "vlan": n.vid
-        }  # fmt: skip
+    if pnic.neighbour is not None:
+        rendered["neighbour"] = render_neighbour(pnic.neighbour)
     return rendered
+
+
+def render_neighbour(n: Neighbour) -> Json:
+    """A neighbour as the simulator's JSON."""
+    return {"protocol": n.protocol, "system": n.system, "port": n.port, "chassis": n.chassis, "vlan": n.vid}
 
 
 def _dvs(dvs: Dvs, hosts: list[Host]) -> Json:
@@ -241,7 +263,7 @@ def _dvs(dvs: Dvs, hosts: list[Host]) -> Json:
         "name": dvs.name,
         "mtu": dvs.mtu,
         "uplinks": list(dvs.uplinks),
-        "members": [{"host": m.host, "pnics": list(m.pnics)} for m in members],
+        "members": [{"host": m.host, "pnics": list(m.pnics), "vmkernel": list(m.vmkernel)} for m in members],
         "pvlans": [{"primary": p.primary, "secondary": p.secondary, "type": p.kind} for p in dvs.pvlans],
         "portGroups": [_port_group(pg) for pg in dvs.port_groups],
     }

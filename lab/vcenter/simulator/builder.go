@@ -107,6 +107,9 @@ func (b *builder) host(cluster *simulator.ClusterComputeResource, spec *hostSpec
 	}
 	host.Summary.Hardware.Uuid, host.Hardware.SystemInfo.Uuid = id, id
 	host.Config.Network.Pnic = pnicList(spec)
+	for _, v := range spec.VSwitches {
+		addStandardSwitch(host.Config.Network, v)
+	}
 	b.hosts[spec.Name] = host
 	hints, err := hintsOf(spec)
 	if err != nil {
@@ -153,6 +156,32 @@ func pnicList(spec *hostSpec) []types.PhysicalNic {
 	return pnics
 }
 
+// addStandardSwitch gives a host a standard switch, with a port group that carries its VMkernel NICs.
+func addStandardSwitch(network *types.HostNetworkInfo, spec vswitchSpec) {
+	key, group := "key-vim.host.VirtualSwitch-"+spec.Name, "VMkernel on "+spec.Name
+	made := types.HostVirtualSwitch{Name: spec.Name, Key: key, NumPorts: 1536, NumPortsAvailable: 1530, Mtu: 1500}
+	for _, pnic := range spec.Pnics {
+		made.Pnic = append(made.Pnic, "key-vim.host.PhysicalNic-"+pnic)
+	}
+	if len(spec.VMkernel) > 0 {
+		made.Portgroup = []string{"key-vim.host.PortGroup-" + group}
+		network.Portgroup = append(network.Portgroup, types.HostPortGroup{
+			Key: made.Portgroup[0], Vswitch: key, Spec: types.HostPortGroupSpec{Name: group, VswitchName: spec.Name},
+		})
+	}
+	network.Vswitch = append(network.Vswitch, made)
+	for _, device := range spec.VMkernel {
+		addVMkernelNic(network, device, types.HostVirtualNicSpec{Portgroup: group})
+	}
+}
+
+func addVMkernelNic(network *types.HostNetworkInfo, device string, spec types.HostVirtualNicSpec) {
+	spec.Ip, spec.Mtu = &types.HostIpConfig{Dhcp: true}, 1500
+	network.Vnic = append(network.Vnic, types.HostVirtualNic{
+		Device: device, Key: "key-vim.host.VirtualNic-" + device, Portgroup: spec.Portgroup, Spec: spec,
+	})
+}
+
 // stableUUID is the same in every run, so that a test may name it.
 func stableUUID(kind, name string) string {
 	return uuid.NewMD5(uuid.NameSpaceDNS, []byte("isthmus/"+kind+"/"+name)).String()
@@ -180,6 +209,10 @@ func (b *builder) dvs(spec *switchSpec) error {
 			return fmt.Errorf("member %q is no host of this datacenter", m.Host)
 		}
 		b.w.join(ctx, dvs, host, m.Pnics)
+		for _, device := range m.VMkernel {
+			on := &types.DistributedVirtualSwitchPortConnection{SwitchUuid: dvs.Uuid}
+			addVMkernelNic(host.Config.Network, device, types.HostVirtualNicSpec{DistributedVirtualPort: on})
+		}
 	}
 	if spec.UplinkVLANs != nil {
 		for _, g := range dvs.Config.GetDVSConfigInfo().UplinkPortgroup {

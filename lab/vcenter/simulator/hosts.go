@@ -330,6 +330,17 @@ func (w *World) hostActs() map[string]act {
 			return nil, nil
 		}),
 		"hosts.die": onHost(func(h *simulator.HostSystem, asked host) (any, error) { return w.die(h, asked.Restart), nil }),
+		"hosts.hear": doing(func(asked struct {
+			Host      string         `json:"host"`
+			Device    string         `json:"device"`
+			Neighbour *neighbourSpec `json:"neighbour"`
+		}) (any, error) {
+			found, err := w.hostCalled(asked.Host)
+			if err != nil {
+				return nil, err
+			}
+			return nil, w.hear(found, asked.Device, asked.Neighbour)
+		}),
 		"ports.conflict": doing(func(asked struct {
 			VM  string `json:"vm"`
 			NIC int32  `json:"nic"`

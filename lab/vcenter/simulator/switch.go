@@ -303,12 +303,16 @@ func (w *World) reconfigureSwitch(ctx *simulator.Context, dvs *simulator.Distrib
 	return nil
 }
 
-// editMembers adds, changes and removes host members.
+// editMembers adds, changes and removes host members.  A host that cannot take part is named in the fault; the others' part is done.
 func (w *World) editMembers(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, specs []types.DistributedVirtualSwitchHostMemberConfigSpec) types.BaseMethodFault {
-	for _, spec := range specs {
+	refused := map[ref]types.BaseMethodFault{}
+	for i, spec := range specs {
 		host := w.host(spec.Host)
 		if host == nil {
 			return &types.ManagedObjectNotFound{Obj: spec.Host}
+		}
+		if w.datacenterOf(host) != w.datacenterOf(dvs) || twice(pnicsOf(spec.Backing)) {
+			return &types.InvalidArgument{InvalidProperty: fmt.Sprintf("spec.host[%d]", i)}
 		}
 		member := slices.Contains(dvs.Summary.HostMember, spec.Host)
 		switch types.ConfigSpecOperation(spec.Operation) {
@@ -316,11 +320,19 @@ func (w *World) editMembers(ctx *simulator.Context, dvs *simulator.DistributedVi
 			if member {
 				return &types.AlreadyExists{Name: host.Name}
 			}
+			if fault := w.cannotTake(dvs, host, pnicsOf(spec.Backing)); fault != nil {
+				refused[host.Self] = fault
+				continue
+			}
 			w.join(ctx, dvs, host, pnicsOf(spec.Backing))
 			w.events.post(ctx, &types.DvsHostJoinedEvent{DvsEvent: w.dvsEvent(dvs.Self), HostJoined: w.hostArgument(host)})
 		case types.ConfigSpecOperationEdit:
 			if !member {
 				return &types.NotFound{}
+			}
+			if fault := w.cannotTake(dvs, host, pnicsOf(spec.Backing)); fault != nil {
+				refused[host.Self] = fault
+				continue
 			}
 			w.wireUplinks(ctx, dvs, host, pnicsOf(spec.Backing))
 		case types.ConfigSpecOperationRemove:
@@ -336,7 +348,59 @@ func (w *World) editMembers(ctx *simulator.Context, dvs *simulator.DistributedVi
 			return &types.InvalidArgument{InvalidProperty: "spec.host.operation"}
 		}
 	}
+	return namingHosts(refused)
+}
+
+// cannotTake is why a host cannot bring these physical NICs to the switch.
+func (w *World) cannotTake(dvs *simulator.DistributedVirtualSwitch, host *simulator.HostSystem, pnics []string) types.BaseMethodFault {
+	if !w.connected(host.Self) {
+		return &types.HostNotConnected{}
+	}
+	if most := len(uplinkNames(dvs)); len(pnics) > most {
+		return &types.LimitExceeded{Property: "pnic", Limit: types.NewInt32(int32(most))}
+	}
+	network := host.Config.Network
+	for _, pnic := range pnics {
+		key := "key-vim.host.PhysicalNic-" + pnic
+		if !slices.ContainsFunc(network.Pnic, func(p types.PhysicalNic) bool { return p.Device == pnic }) {
+			return &types.NotFound{}
+		}
+		standard := slices.ContainsFunc(network.Vswitch, func(v types.HostVirtualSwitch) bool { return slices.Contains(v.Pnic, key) })
+		distributed := slices.ContainsFunc(network.ProxySwitch, func(p types.HostProxySwitch) bool {
+			return p.DvsUuid != dvs.Uuid && slices.Contains(p.Pnic, key)
+		})
+		if standard || distributed {
+			return &types.ResourceInUse{Type: "PhysicalNic", Name: pnic}
+		}
+	}
 	return nil
+}
+
+func twice(names []string) bool {
+	sorted := slices.Sorted(slices.Values(names))
+	return len(slices.Compact(sorted)) < len(names)
+}
+
+func keysOf(refused map[ref]types.BaseMethodFault) []ref {
+	set := map[ref]bool{}
+	for h := range refused {
+		set[h] = true
+	}
+	return sorted(set)
+}
+
+// namingHosts is the fault of an operation in which these hosts, and no others, failed.
+func namingHosts(refused map[ref]types.BaseMethodFault) types.BaseMethodFault {
+	if len(refused) == 0 {
+		return nil
+	}
+	bulk := &types.DvsOperationBulkFault{}
+	for _, h := range keysOf(refused) {
+		bulk.HostFault = append(bulk.HostFault, types.DvsOperationBulkFaultFaultOnHost{
+			Host: h, Fault: types.LocalizedMethodFault{Fault: refused[h], LocalizedMessage: faultName(refused[h])},
+		})
+	}
+	return bulk
 }
 
 func pnicsOf(backing types.BaseDistributedVirtualSwitchHostMemberBacking) []string {
@@ -804,19 +868,7 @@ func (w *World) unwilling(hosts []ref) (refused map[ref]types.BaseMethodFault, l
 
 // bulkFault names the hosts that failed; one that was reached and failed is out of step with the switch from then on.
 func (w *World) bulkFault(ctx *simulator.Context, dvs ref, refused map[ref]types.BaseMethodFault) types.BaseMethodFault {
-	if len(refused) == 0 {
-		return nil
-	}
-	bulk := &types.DvsOperationBulkFault{}
-	set := map[ref]bool{}
-	for h := range refused {
-		set[h] = true
-	}
-	for _, h := range sorted(set) {
-		fault := refused[h]
-		bulk.HostFault = append(bulk.HostFault, types.DvsOperationBulkFaultFaultOnHost{
-			Host: h, Fault: types.LocalizedMethodFault{Fault: fault, LocalizedMessage: faultName(fault)},
-		})
+	for _, h := range keysOf(refused) {
 		if w.connected(h) {
 			w.setMember(ctx, w.reg.Get(dvs).(*simulator.DistributedVirtualSwitch), h, "outOfSync")
 			w.events.post(ctx, &types.DvsHostWentOutOfSyncEvent{
@@ -824,10 +876,9 @@ func (w *World) bulkFault(ctx *simulator.Context, dvs ref, refused map[ref]types
 			})
 		}
 	}
-	return bulk
+	return namingHosts(refused)
 }
 
-// setMember changes the state of a host's membership.
 func (w *World) setMember(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, host ref, status string) {
 	w.changeSwitch(ctx, dvs, func(config *types.VMwareDVSConfigInfo) {
 		for i := range config.Host {

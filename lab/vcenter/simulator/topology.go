@@ -28,9 +28,17 @@ type clusterSpec struct {
 }
 
 type hostSpec struct {
-	Name  string     `json:"name"`
-	UUID  string     `json:"uuid"`
-	Pnics []pnicSpec `json:"pnics"`
+	Name      string        `json:"name"`
+	UUID      string        `json:"uuid"`
+	Pnics     []pnicSpec    `json:"pnics"`
+	VSwitches []vswitchSpec `json:"vswitches"` // beside vSwitch0, which every host has, with vmnic0 and the management's vmk0
+}
+
+// vswitchSpec is a standard switch and the VMkernel NICs on it.
+type vswitchSpec struct {
+	Name     string   `json:"name"`
+	Pnics    []string `json:"pnics"`
+	VMkernel []string `json:"vmkernel"`
 }
 
 type pnicSpec struct {
@@ -60,8 +68,9 @@ type switchSpec struct {
 }
 
 type memberSpec struct {
-	Host  string   `json:"host"`
-	Pnics []string `json:"pnics"`
+	Host     string   `json:"host"`
+	Pnics    []string `json:"pnics"`
+	VMkernel []string `json:"vmkernel"` // the host's VMkernel NICs on this switch
 }
 
 type pvlanSpec struct {

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.vcenter import Dvs, Host, Member, Nic, NotBuilt, Overrides, PortGroup, Simulator, Topology, Vm, binary
+from lab.vcenter import Dvs, Host, Member, Nic, NotBuilt, Overrides, Pnic, PortGroup, Simulator, Topology, Vm, binary
 from tests.lab.vcenter.client import Client
 
 HOSTS = ("esx1.lab", "esx2.lab", "esx3.lab")
 
 TOPOLOGY = Topology.single(
-    hosts=[Host(name) for name in HOSTS],
+    hosts=[Host(name, pnics=(Pnic("vmnic0"), Pnic("vmnic1"), Pnic("vmnic2"))) for name in HOSTS],
     switches=[
         Dvs("tenant", (PortGroup("red", overrides=Overrides(vlan=True)), PortGroup("blue", vlan=20))),
         Dvs(

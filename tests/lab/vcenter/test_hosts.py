@@ -470,3 +470,16 @@ def test_a_host_hears_its_physical_neighbours(client: Client) -> None:
     (only,) = host.configManager.networkSystem.QueryNetworkHint(["vmnic1"])
     assert only.device == "vmnic1"
     assert client.host("esx4.lab").configManager.networkSystem.QueryNetworkHint()[0].lldpInfo is None
+
+
+def test_a_cable_that_is_plugged_elsewhere_is_heard_and_one_that_is_pulled_is_silent(
+    vcenter: Simulator, client: Client
+) -> None:
+    network = client.host("esx4.lab").configManager.networkSystem
+    vcenter.hosts.hear("esx4.lab", "vmnic1", Neighbour("leaf9", "swp9"))
+    (heard,) = network.QueryNetworkHint(["vmnic1"])
+    assert (heard.lldpInfo.portId, heard.connectedSwitchPort) == ("swp9", None)
+    vcenter.hosts.hear("esx4.lab", "vmnic1", None)
+    assert network.QueryNetworkHint(["vmnic1"])[0].lldpInfo is None
+    with pytest.raises(ControlError, match="no physical NIC"):
+        vcenter.hosts.hear("esx4.lab", "vmnic9", None)

@@ -226,7 +226,7 @@ def test_a_switch_can_be_made_joined_and_removed(client: Client) -> None:
     member = vim.dvs.HostMember.ConfigSpec(
         operation="add",
         host=host,
-        backing=vim.dvs.HostMember.PnicBacking(pnicSpec=[vim.dvs.HostMember.PnicSpec(pnicDevice="vmnic0")]),
+        backing=vim.dvs.HostMember.PnicBacking(pnicSpec=[vim.dvs.HostMember.PnicSpec(pnicDevice="vmnic2")]),
     )
     spec = c.Edit.ConfigSpec(name="made", maxMtu=1600, host=[member])
     dvs = wait(folder.CreateDVS_Task(vim.DistributedVirtualSwitch.CreateSpec(configSpec=spec)))
