@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from isthmus.app import commands, showing
+from isthmus.app import commands, preparing, showing
 from isthmus.app.output import complain, log_to_stderr, say_json
 from isthmus.model.faults import Refused, Retry
 
@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     applying.add_argument("--agree", action="store_true", help="agree to deletes and retags that the guard holds back")
     verb("run", commands.run, "keep everything as wanted, until stopped (the daemon)")
     verb("check", commands.check_command, "check the configuration and all it names; changes nothing anywhere")
+    made = verb("prepare", preparing.prepare_command, "show which switches and trunks must be made: exits like plan")
+    made.add_argument("--write", action="store_true", help="make them: exit 0, or 1 if something was left")
     shown = verb("show", showing.show, "show what is")
     choices = ("hosts", "leaves", "networks", "ports", "conditions")
     shown.add_argument("what", nargs="?", default="conditions", choices=choices)

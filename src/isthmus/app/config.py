@@ -174,6 +174,10 @@ class HostConfig(ApplianceConfig):
     leaf: Text | None = None
     ports: Texts = ()
     """The ports, or LAGs, of the leaf that its uplinks are connected to; those of a pair have the same names."""
+    dvs: Text | None = None
+    """For `prepare`: which of the deployment's switches it is to be on."""
+    nics: Texts = ()
+    """For `prepare`: the physical NICs that it is to bring to that switch."""
 
 
 class LeafConfig(Section):
@@ -212,8 +216,10 @@ class DeploymentConfig(Section):
     vids: SomeVids = ALL_VIDS
     reserved: Vids = NO_VIDS
     reuse: bool = False
+    mtu: Annotated[int, Field(ge=1280, le=9000)] = 1500
+    """For `prepare`: what the switches must carry."""
     trunk_port_group: Text | None = None
-    """For `check`: the port group of the appliances' trunk NICs.  Without it, any fitting trunk will do."""
+    """For `check` and `prepare`: the port group of the appliances' trunk NICs.  Without it, any fitting one will do."""
     by_hand: Policy = Policy.ENFORCE
     """What to do about port groups of ours whose settings another hand changed."""
     appliance: ApplianceConfig = ApplianceConfig()
@@ -234,6 +240,10 @@ class DeploymentConfig(Section):
         settings = self.host[host]
         leaf = self.leaf.get(settings.leaf) if settings.leaf is not None else None
         return settings.vtep if leaf is None else leaf.vtep
+
+    def dvs_of(self, host: str) -> str | None:
+        """The switch that a host is to be on; None if the configuration does not say which of several."""
+        return self.host[host].dvs or (self.dvs[0] if len(self.dvs) == 1 else None)
 
     def ports_of(self, leaf: str) -> tuple[str, ...]:
         """The ports of a leaf that hosts are connected to."""

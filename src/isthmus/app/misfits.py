@@ -114,7 +114,7 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
     for host, settings in deployment.host.items():
         if settings.vtep is None:
             yield (*at, "host", host, "vtep"), "is missing"
-        for key in sorted({"leaf", "ports"} & settings.model_fields_set):
+        for key in sorted({"leaf", "ports", "dvs", "nics"} & settings.model_fields_set):
             what = f"design '{design}' has an appliance on each host, and no leaves: take it out"
             yield (*at, "host", host, key), what
 
@@ -159,6 +159,12 @@ def _below_a_leaf(at: KeyPath, deployment: DeploymentConfig, settings: HostConfi
         yield (*at, "ports"), "is missing: name the ports, or LAGs, of the leaf that its uplinks are connected to"
     if len(set(settings.ports)) < len(settings.ports):
         yield (*at, "ports"), "names a port twice"
+    if settings.dvs is not None and settings.dvs not in deployment.dvs:
+        yield (*at, "dvs"), f"the deployment has no dvs '{settings.dvs}'; it has: {', '.join(deployment.dvs)}"
+    if settings.nics and settings.dvs is None and len(deployment.dvs) > 1:
+        yield (*at, "nics"), f"say to which dvs they go: dvs = one of {', '.join(deployment.dvs)}"
+    if len(set(settings.nics)) < len(settings.nics):
+        yield (*at, "nics"), "names a NIC twice"
     for key in sorted(OF_AN_APPLIANCE & settings.model_fields_set):
         why = "its VTEP is that of its leaf: take it out" if key == "vtep" else NO_APPLIANCE
         yield (*at, key), f"design '{deployment.design.name}': {why}"
@@ -202,6 +208,7 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
                 what = f"{ovsdb} is the OVS of {other} already: each host has its own appliance"
                 yield (*at, "host", host), what
     yield from _in_two_deployments(config)
+    yield from _nics_in_two_deployments(config)
 
 
 def _in_two_deployments(config: Config) -> Iterator[Misfit]:
@@ -218,3 +225,14 @@ def _in_two_deployments(config: Config) -> Iterator[Misfit]:
             if both[0].vtep_of(host) != both[1].vtep_of(host):
                 what = f"deployment '{other}' has this host with another VTEP: a host has one, on all its switches"
                 yield ("deployment", name, "host", host), what
+
+
+def _nics_in_two_deployments(config: Config) -> Iterator[Misfit]:
+    """A physical NIC is an uplink of one switch."""
+    first: dict[tuple[str | None, str, str], str] = {}
+    for name, deployment in config.deployment.items():
+        for host, settings in deployment.host.items():
+            for nic in settings.nics:
+                if (other := first.setdefault((deployment.vcenter, host, nic), name)) != name:
+                    what = f"{nic} of this host is that of deployment '{other}' already: a NIC is on one switch"
+                    yield ("deployment", name, "host", host, "nics"), what

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyVmomi import vim
 
 from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.adapters.vcenter.switch import Switch
+from isthmus.core.prepare import prepare
 from isthmus.model.change import (
     Action,
     AlterPortGroup,
@@ -27,6 +29,7 @@ from isthmus.model.change import (
     Result,
     SetDvPort,
 )
+from isthmus.model.ground import MakerMark, Preparation, SwitchWanted
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import OwnerMark
 from isthmus.model.tags import Vid, VidSet, Vni
@@ -46,10 +49,10 @@ WRITES = frozenset(
 )
 
 
-def documented() -> frozenset[str]:
-    section = CONFIGURATION.read_text().partition("### Privileges")[2].partition("\n## ")[0]
+def documented(heading: str = "### Privileges\n") -> frozenset[str]:
+    section = CONFIGURATION.read_text().partition(heading)[2].partition("\n##")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
-    return frozenset(re.findall(r"`(\w+\.\w+)`", "".join(row.split("|")[1] for row in rows)))
+    return frozenset(re.findall(r"`(\w+(?:\.\w+)+)`", "".join(row.split("|")[1] for row in rows)))
 
 
 @contextmanager
@@ -283,6 +286,23 @@ def test_the_documented_role_is_enough_and_nothing_in_it_is_idle(fresh: Simulato
 
 def test_the_document_names_what_check_looks_for() -> None:
     assert documented() == READ_ONLY | WRITES
+
+
+def test_the_documented_role_is_enough_to_prepare_and_nothing_in_it_is_idle(fresh: Simulator) -> None:
+    more = documented("### Privileges of `isthmus prepare --write`\n")
+    fresh.users.add(USER, PASSWORD, [Grant(READ_ONLY | more)])
+    vcenter = Vcenter(settings(fresh))
+    vids, mark = VidSet.of("100-199"), MakerMark("isthmus", "rack1")
+    wired = SwitchWanted("rack1", mark, 1600, vids, True, {"esx1.lab": ("vmnic2",)})
+    tenant = SwitchWanted("alone", mark, 1500, vids, False, {"esx1.lab": ()})
+    try:
+        for wanted in (wired, tenant, replace(wired, mtu=9000)):
+            for step in prepare(wanted, vcenter.ground({"esx1.lab"}, {wanted.name})).steps:
+                vcenter.prepare(step)
+        assert prepare(replace(wired, mtu=9000), vcenter.ground({"esx1.lab"}, {"rack1"})) == Preparation()
+    finally:
+        vcenter.close()
+    assert set(fresh.users.needed(USER)) == READ_ONLY | more
 
 
 @pytest.mark.parametrize("lacking", sorted(WRITES))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
 
-from pyVmomi import vim, vmodl
+from pyVmomi import vmodl
 
-from isthmus.adapters.vcenter.faults import faults_of, one_line, said
+from isthmus.adapters.vcenter.faults import said
+from isthmus.adapters.vcenter.ground import find_switch, ground
 from isthmus.adapters.vcenter.inventory import LiveInventory
-from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.preflight import (
     WRITING,
     Finding,
@@ -21,11 +20,12 @@ from isthmus.adapters.vcenter.preflight import (
     trunk_port_group,
     wired_switch,
 )
-from isthmus.adapters.vcenter.reading import all_of
+from isthmus.adapters.vcenter.preparing import Preparing
 from isthmus.adapters.vcenter.session import Session, VcenterSettings
 from isthmus.adapters.vcenter.switch import Switch
 from isthmus.adapters.vcenter.tasks import Tasks
 from isthmus.model.faults import Refused
+from isthmus.model.ground import Ground, Step
 from isthmus.model.names import ClusterId
 from isthmus.model.tags import VidSet
 
@@ -48,6 +48,7 @@ class Vcenter:
         self.inventory = LiveInventory(
             settings, clock=clock, only_hosts=only_hosts, idle_work=self.session.keep_alive, credentials=credentials
         )
+        self._preparing = Preparing(self.session, self._tasks)
         self._switches: dict[str, Switch] = {}  # by uuid: a name may go to another
         self._looking = threading.Lock()
 
@@ -94,6 +95,14 @@ class Vcenter:
             return []
         return privileges(f"distributed switch {switch}", held)
 
+    def ground(self, hosts: Collection[str], switches: Collection[str]) -> Ground:
+        """What there is of these hosts, by name, and of these switches, by name or uuid, with all their members."""
+        return ground(self.session, hosts, switches)
+
+    def prepare(self, step: Step) -> str:
+        """Do one thing to the ground; a word on what was done."""
+        return self._preparing.carry_out(step)
+
     def clusters(self) -> dict[ClusterId, str]:
         """The clusters and their names."""
         return self.inventory.clusters()
@@ -102,23 +111,3 @@ class Vcenter:
         """Log out of both sessions."""
         self.inventory.close()
         self.session.close()
-
-
-def find_switch(session: Session, name_or_uuid: str) -> tuple[Any, dict[str, Any]]:
-    """A distributed switch and its name and uuid.  Raises Refused if there is none, or more than one of that name."""
-    with faults_of(session.place):
-        switches = session.call(lambda content: all_of(content, {vim.DistributedVirtualSwitch: ["name", "uuid"]}))
-    for dvs, found in switches.items():
-        if found.get("uuid") == name_or_uuid:
-            return dvs, found
-    named = [(dvs, found) for dvs, found in switches.items() if plain(found.get("name")) == name_or_uuid]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        uuids = ", ".join(sorted(str(found["uuid"]) for _, found in named))
-        raise Refused(f"{session.place}: several distributed switches are named {name_or_uuid}; give a uuid: {uuids}")
-    names = ", ".join(sorted(one_line(plain(found.get("name")), 80) for found in switches.values()))
-    raise Refused(
-        f"{session.place}: there is no distributed switch {one_line(name_or_uuid, 80)!r}; "
-        + (f"there are: {names}" if names else "it has none, or none that this user may see")
-    )

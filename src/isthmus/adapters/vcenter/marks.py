@@ -1,5 +1,7 @@
 """The owner mark of a port group: the first line of its description says whose it is and for which network.
 
+What `isthmus prepare` made says so in the same place: whose it is, and for which deployment.
+
 Law: what cannot be proved ours is foreign.  So is a mark of a newer schema, which this release cannot judge.
 """
 
@@ -8,12 +10,14 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from isthmus.model.ground import MakerMark
 from isthmus.model.names import NetworkId
 from isthmus.model.observed import OwnerMark
 from isthmus.model.tags import Vni
 
 SCHEMA = 1
 SENTENCE = "Kept by isthmus, which sets its VLAN and removes it with its network. Do not edit or reuse."
+PREPARED = "Made by isthmus prepare."
 HANDED_BACK = "Handed back: "
 """Before what was the mark: no mark any more, but it may be taken up again by whom it names."""
 MARK = re.compile(r"isthmus/(?P<schema>[0-9]{1,6})(?= |$)(?P<words>.*)")
@@ -55,6 +59,25 @@ def decoded(description: str | None) -> OwnerMark | None:
     try:
         was = tuple(Vni(int(vni)) for vni in words.get("was", "").split(",") if vni)
         return OwnerMark(_unquoted(words["owner"]), NetworkId(_unquoted(words["network"])), Vni(int(words["vni"])), was)
+    except ValueError:
+        return None
+
+
+def prepared(mark: MakerMark) -> str:
+    """The description of what `isthmus prepare` makes."""
+    return f"isthmus/{SCHEMA} owner={_quoted(mark.owner)} deployment={_quoted(mark.deployment)}\n{PREPARED}"
+
+
+def maker(description: str | None) -> MakerMark | None:
+    """Who made it and for what; None if it has no mark of that kind that this release can judge."""
+    found = MARK.match(first_line(description))
+    if found is None or int(found["schema"]) != SCHEMA:
+        return None
+    words = dict(word.partition("=")[::2] for word in found["words"].split())
+    if words.keys() != {"owner", "deployment"}:
+        return None
+    try:
+        return MakerMark(_unquoted(words["owner"]), _unquoted(words["deployment"]))
     except ValueError:
         return None
 

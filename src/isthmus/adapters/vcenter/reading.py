@@ -44,9 +44,9 @@ def properties_with(content: Any, start: Any, path: str, wanted: Wanted) -> dict
     return read
 
 
-def all_of(content: Any, wanted: Wanted) -> dict[Any, Properties]:
-    """These properties of every object of these types in the inventory."""
-    view = content.viewManager.CreateContainerView(content.rootFolder, list(wanted), True)
+def all_of(content: Any, wanted: Wanted, under: Any = None) -> dict[Any, Properties]:
+    """These properties of every object of these types in the inventory, or `under` one of its objects."""
+    view = content.viewManager.CreateContainerView(under or content.rootFolder, list(wanted), True)
     try:
         walk = Collector.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)
         return _retrieved(content, [Collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])], wanted)

@@ -1,0 +1,185 @@
+"""Makes what designs stand on, step by step.  Law: what exists is written only while it carries our own mark.
+
+A port group made on a switch that is not ours is our own all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim
+
+from isthmus.adapters.vcenter import marks, naming
+from isthmus.adapters.vcenter.faults import faults_of, ident, one_line
+from isthmus.adapters.vcenter.ground import find_switch, pnics_of
+from isthmus.adapters.vcenter.portgroups import FIRST_PORTS, accepted
+from isthmus.adapters.vcenter.reading import all_of, properties
+from isthmus.adapters.vcenter.session import Session
+from isthmus.adapters.vcenter.tasks import Tasks
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.ground import JoinHost, MakeSwitch, MakeTrunk, SetSwitch, SetTrunk, SetUplinkVids, Step
+from isthmus.model.tags import VidSet
+
+PortGroup = vim.dvs.DistributedVirtualPortgroup
+Dvs = vim.DistributedVirtualSwitch
+Vmware = vim.dvs.VmwareDistributedVirtualSwitch
+LEARNED = 4096  # MACs for each port: the most there can be; beyond, frames are flooded
+
+
+class Preparing:
+    """Carries out steps on one vCenter."""
+
+    def __init__(self, session: Session, tasks: Tasks) -> None:
+        self._session, self._tasks = session, tasks
+        self._made: dict[str, Any] = {}  # by name: what later steps of the same run refer to
+
+    def carry_out(self, step: Step) -> str:
+        """Do it; a word on what was done.  Raises Retry or Refused, also for what is not as the plan saw it."""
+        place = f"distributed switch {one_line(step.switch, 80)}"
+        with faults_of(place), accepted(place):
+            try:
+                return self._carry_out(step)
+            except vim.fault.DuplicateName as fault:
+                raise Refused(f"{place}: that name belongs to {ident(fault.object)}; rename one") from fault
+            except vim.fault.AlreadyExists as fault:
+                raise Retry(f"{place}: somebody was quicker ({fault.name})") from fault
+
+    def _carry_out(self, step: Step) -> str:
+        match step.does:
+            case MakeSwitch() as make:
+                return self._make(step.switch, make)
+            case MakeTrunk() as make:
+                return self._make_trunk(self._switch(step), make)
+            case SetTrunk() as wanted:
+                return self._set_trunk(step.owner, wanted)
+        dvs = self._switch(step)
+        config = self._ours(dvs, step.owner)
+        match step.does:
+            case SetSwitch(mtu=mtu):
+                spec = Vmware.ConfigSpec(maxMtu=mtu, linkDiscoveryProtocolConfig=_lldp())
+                self._reconfigure(dvs, config, spec)
+            case SetUplinkVids(vids=vids):
+                self._carry(config.uplinkPortgroup, vids)
+            case JoinHost() as join:
+                self._reconfigure(dvs, config, self._joined(config, join))
+        return "done"
+
+    def _make(self, name: str, make: MakeSwitch) -> str:
+        names = [f"uplink{number}" for number in range(1, make.uplinks + 1)]
+        config = Vmware.ConfigSpec(
+            name=naming.escaped(name),
+            description=marks.prepared(make.mark),
+            maxMtu=make.mtu,
+            linkDiscoveryProtocolConfig=_lldp(),
+            uplinkPortPolicy=Dvs.NameArrayUplinkPortPolicy(uplinkPortName=names),
+        )
+        folder, spec = self._network_folder(make.datacenter), Dvs.CreateSpec(configSpec=config)
+        dvs = self._made[name] = self._tasks.run(lambda _: folder.CreateDVS_Task(spec), "make switch")
+        if make.uplink_vids is not None:
+            self._carry(self._config(dvs).uplinkPortgroup, make.uplink_vids)
+        return f"made {dvs._GetMoId()}"
+
+    def _network_folder(self, datacenter: str) -> Any:
+        centers = self._session.call(lambda content: all_of(content, {vim.Datacenter: ["name", "networkFolder"]}))
+        named = [found["networkFolder"] for found in centers.values() if naming.plain(found["name"]) == datacenter]
+        if len(named) != 1:
+            raise Refused(f"there are {len(named)} datacenters named {one_line(datacenter, 80)}: rename one")
+        return named[0]
+
+    def _switch(self, step: Step) -> Any:
+        if step.switch not in self._made:
+            if step.dvs is None:
+                raise Retry("is not made yet")
+            self._made[step.switch], _ = find_switch(self._session, step.dvs)
+        return self._made[step.switch]
+
+    def _config(self, managed: Any) -> Any:
+        read = self._session.call(lambda content: properties(content, [managed], {type(managed): ["config"]}))
+        if managed not in read:
+            raise Retry(f"{ident(managed)} is gone")
+        return read[managed]["config"]
+
+    def _ours(self, managed: Any, owner: str) -> Any:
+        """Its configuration, if it still says that it is ours."""
+        config = self._config(managed)
+        maker = marks.maker(config.description)
+        if maker is None or maker.owner != owner:
+            raise Refused(f"{ident(managed)} carries no mark of isthmus prepare any more: it is left alone")
+        return config
+
+    def _carry(self, uplink_groups: Any, vids: VidSet) -> None:
+        for group in uplink_groups:
+            spec = PortGroup.ConfigSpec(
+                configVersion=self._config(group).configVersion,
+                defaultPortConfig=Vmware.VmwarePortConfigPolicy(vlan=_trunk(vids)),
+            )
+            self._set_group(group, spec)
+
+    def _reconfigure(self, dvs: Any, config: Any, spec: Any) -> None:
+        spec.configVersion = config.configVersion
+        self._tasks.run(lambda _: dvs.ReconfigureDvs_Task(spec), "set switch")
+
+    def _set_group(self, group: Any, spec: Any) -> None:
+        self._tasks.run(lambda _: group.ReconfigureDVPortgroup_Task(spec), "set port group")
+
+    def _joined(self, config: Any, join: JoinHost) -> Any:
+        """A member's physical NICs are written as a whole, so those that it has are written again as they are."""
+        host = self._session.object(vim.HostSystem, join.host.rpartition("/")[2])
+        member = next((one for one in config.host or () if one.config.host == host), None)
+        had = None if member is None else pnics_of(member)
+        if had != join.had:
+            raise Retry(f"host {join.name}: its NICs on the switch changed since they were read")
+        backing = member.config.backing if member is not None else None
+        kept = list(backing.pnicSpec or ()) if isinstance(backing, vim.dvs.HostMember.PnicBacking) else []
+        new = [vim.dvs.HostMember.PnicSpec(pnicDevice=nic) for nic in join.nics if nic not in (had or ())]
+        change = vim.dvs.HostMember.ConfigSpec(
+            operation="add" if member is None else "edit",
+            host=host,
+            backing=vim.dvs.HostMember.PnicBacking(pnicSpec=[*kept, *new]),
+        )
+        return Vmware.ConfigSpec(host=[change])
+
+    def _make_trunk(self, dvs: Any, wanted: MakeTrunk) -> str:
+        spec = _new_trunk(wanted)
+        made = self._tasks.run(lambda _: dvs.CreateDVPortgroup_Task(spec), "make trunk")
+        return f"made {made._GetMoId()}"
+
+    def _set_trunk(self, owner: str, wanted: SetTrunk) -> str:
+        group = self._session.object(PortGroup, wanted.key)
+        config = self._ours(group, owner)
+        spec = PortGroup.ConfigSpec(configVersion=config.configVersion, defaultPortConfig=_trunk_setting(wanted.vids))
+        self._set_group(group, spec)
+        return f"set {wanted.key}"
+
+
+def _new_trunk(wanted: MakeTrunk) -> Any:
+    return PortGroup.ConfigSpec(
+        name=naming.written(wanted.name, wanted.name),
+        description=marks.prepared(wanted.mark),
+        type=PortGroup.PortgroupType.earlyBinding,
+        numPorts=FIRST_PORTS,
+        autoExpand=True,
+        defaultPortConfig=_trunk_setting(wanted.vids),
+    )
+
+
+def _trunk_setting(vids: VidSet) -> Any:
+    """What an appliance needs: to send with other VMs' MACs, and to get frames for MACs that are not on this host."""
+    learning = Vmware.MacLearningPolicy(
+        inherited=False, enabled=True, allowUnicastFlooding=True, limit=LEARNED, limitPolicy="ALLOW"
+    )
+    macs = Vmware.MacManagementPolicy(
+        inherited=False, allowPromiscuous=False, macChanges=False, forgedTransmits=True, macLearningPolicy=learning
+    )
+    return Vmware.VmwarePortConfigPolicy(
+        vlan=_trunk(vids), blocked=vim.BoolPolicy(inherited=False, value=False), macManagementPolicy=macs
+    )
+
+
+def _trunk(vids: VidSet) -> Any:
+    ranges = [vim.NumericRange(start=int(piece.first), end=int(piece.last)) for piece in vids.ranges]
+    return Vmware.TrunkVlanSpec(inherited=False, vlanId=ranges)
+
+
+def _lldp() -> Any:
+    return vim.host.LinkDiscoveryProtocolConfig(protocol="lldp", operation="both")

@@ -1,0 +1,379 @@
+"""`isthmus prepare` on a simulated vCenter: what it shows, what it makes, and that a site stands on what it made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from pyVmomi import vim
+
+from isthmus.adapters.ovs.findings import OvsFinding
+from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.app import cli, wiring
+from isthmus.model.names import HostId
+from lab.vcenter import (
+    Cluster,
+    Datacenter,
+    Dvs,
+    Fault,
+    Host,
+    Member,
+    NotBuilt,
+    Pnic,
+    PortGroup,
+    Security,
+    Simulator,
+    Topology,
+    Trunk,
+    Vm,
+    Vswitch,
+)
+from lab.wire.clock import VirtualClock
+from lab.wire.ovs import WireOvs
+from tests.app.test_leaves_with_vcenter import MemoryLeaf
+from tests.lab.vcenter.client import Client, trunk, wait
+
+pytestmark = pytest.mark.sim
+PNICS = tuple(Pnic(f"vmnic{number}") for number in range(4))
+HOSTS = ("esx1.lab", "esx2.lab")
+LEAF = (
+    '[deployment.rack1]\ndesign = "vds-leaf"\ndvs = "rack1"\nvids = "101-199"\nreserved = "150"\nmtu = 1600\n'
+    '[deployment.rack1.leaf.leaf1]\ndriver = "hwvtep"\ntarget = "unix:/nowhere/leaf1"\nvtep = "192.0.2.1"\n'
+    '[deployment.rack1.host."esx1.lab"]\nleaf = "leaf1"\nports = ["swp1", "swp2"]\nnics = ["vmnic1", "vmnic2"]\n'
+    '[deployment.rack1.host."esx2.lab"]\nleaf = "leaf1"\nports = "swp3"\nnics = "vmnic1"\n'
+)
+OVSVAPP = '[deployment.tenant]\ndesign = "ovsvapp"\ndvs = "tenant"\nvids = "100-999"\n' + "".join(
+    f'[deployment.tenant.host."esx{n}.lab"]\nvtep = "192.0.2.1{n}"\ntrunk = "eth1"\novsdb = "unix:/nowhere/{n}"\n'
+    for n in (1, 2)
+)
+
+
+def topology(switches: Sequence[Dvs] = (), hosts: Sequence[Host] = (), vms: Sequence[Vm] = ()) -> Topology:
+    cluster = Cluster("cluster1", tuple(hosts) or tuple(Host(name, pnics=PNICS) for name in HOSTS))
+    return Topology((Datacenter("dc1", (cluster,), tuple(switches), tuple(vms)),))
+
+
+class Site:
+    """A vCenter, a configuration, and the commands of an operator."""
+
+    def __init__(self, folder: Path, simulator: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.simulator, self._capsys = folder, simulator, capsys
+        (folder / "password").write_text(simulator.password)
+        (folder / "intent.yaml").write_text("networks: [{name: red, vni: 5001}]")
+        self.client = Client(simulator)
+
+    def configure(self, deployments: str) -> None:
+        (self.folder / "isthmus.toml").write_text(
+            f'[vcenter.vc1]\nurl = "{self.simulator.url}"\nuser = "{self.simulator.user}"\n'
+            f'password_file = "password"\nca_file = "{self.simulator.ca_file}"\n[intent]\nfile = "intent.yaml"\n'
+            f'[status]\nstate = "state"\nsocket = "sock"\n{deployments}'
+        )
+
+    def run(self, *words: str) -> tuple[int, list[str], list[str]]:
+        """Exit status, and the lines of stdout and stderr."""
+        status = cli.main([*words, "--config", str(self.folder / "isthmus.toml")])
+        said = self._capsys.readouterr()
+        return status, said.out.splitlines(), said.err.splitlines()
+
+    def prepare(self) -> list[str]:
+        """Write it all; nothing may be left."""
+        status, said, complaints = self.run("prepare", "--write")
+        assert (status, complaints) == (0, [])
+        return said
+
+    def nics(self, dvs: str) -> dict[str, list[str]]:
+        """The physical NICs of the members of a switch."""
+        return {
+            member.config.host.name: [spec.pnicDevice for spec in member.config.backing.pnicSpec or ()]
+            for member in self.client.dvs(dvs).config.host
+        }
+
+    def uplink_ranges(self, dvs: str) -> list[tuple[int, int]]:
+        [group] = self.client.dvs(dvs).config.uplinkPortgroup
+        return [(piece.start, piece.end) for piece in group.config.defaultPortConfig.vlan.vlanId]
+
+    def switches(self) -> list[str]:
+        return sorted(dvs.name for dvs in self.client.all(vim.DistributedVirtualSwitch))
+
+
+class MemoryOvs(WireOvs):
+    """An appliance in memory in the place of an OvsTarget."""
+
+    def __init__(self, host: HostId, settings: OvsSettings, *, keeps: bool = False) -> None:
+        super().__init__(host, settings.vtep, VirtualClock())
+
+    def findings(self) -> Sequence[OvsFinding]:
+        return ()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+Make = Callable[..., Site]
+
+
+@pytest.fixture
+def site(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
+    monkeypatch.setattr(wiring, "OvsTarget", MemoryOvs)
+    for store in ("made", "held", "misfits"):
+        monkeypatch.setattr(MemoryLeaf, store, {})
+    with ExitStack() as over:
+
+        def make(deployments: str, there: Topology | None = None) -> Site:
+            try:
+                simulator = over.enter_context(Simulator(there or topology()))
+            except NotBuilt as missing:
+                pytest.skip(str(missing))
+            made = Site(tmp_path, simulator, capsys)
+            over.callback(made.client.close)
+            made.configure(deployments)
+            return made
+
+        yield make
+
+
+def test_what_would_be_made_is_shown_and_nothing_is_written(site: Make) -> None:
+    made = site(LEAF)
+    status, said, complaints = made.run("prepare")
+    assert (status, complaints) == (2, [])
+    assert said == [
+        (
+            "rack1: make distributed switch 'rack1' in datacenter 'dc1': MTU 1600, LLDP on, its uplinks carry VIDs "
+            "101-149,151-199 (it does not exist)"
+        ),
+        "rack1: add host 'esx1.lab' to distributed switch 'rack1' with vmnic1, vmnic2 (host 'esx1.lab' is no member)",
+        "rack1: add host 'esx2.lab' to distributed switch 'rack1' with vmnic1 (host 'esx2.lab' is no member)",
+        "3 changes",
+    ]
+    assert made.switches() == []
+
+
+def test_a_wired_switch_is_made_whole_and_a_second_run_changes_nothing(site: Make) -> None:
+    made = site(LEAF)
+    assert made.prepare()[-1] == "3 changes made"
+    config = made.client.dvs("rack1").config
+    assert config.maxMtu == 1600
+    discovery = config.linkDiscoveryProtocolConfig
+    assert (discovery.protocol, discovery.operation) == ("lldp", "both")
+    assert config.description.startswith("isthmus/1 owner=isthmus deployment=rack1\n")
+    assert made.nics("rack1") == {"esx1.lab": ["vmnic1", "vmnic2"], "esx2.lab": ["vmnic1"]}
+    assert made.uplink_ranges("rack1") == [(101, 149), (151, 199)]
+    version = config.configVersion
+    assert made.run("prepare") == (0, ["nothing to do"], [])
+    assert made.prepare() == ["0 changes made"]
+    assert made.client.dvs("rack1").config.configVersion == version
+
+
+def test_a_site_with_leaves_stands_on_what_was_made(site: Make) -> None:
+    made = site(LEAF)
+    made.prepare()
+    status, said, complaints = made.run("check")
+    assert (status, complaints, said[-1]) == (0, [], "all is well")
+    assert made.run("apply")[0] == 0
+    assert made.client.port_group("red").config.defaultPortConfig.vlan.vlanId in range(101, 200)
+    assert made.run("prepare") == (0, ["nothing to do"], [])
+
+
+def test_a_site_with_appliances_stands_on_what_was_made(site: Make) -> None:
+    made = site(OVSVAPP)
+    assert made.prepare()[-1] == "4 changes made"
+    assert made.nics("tenant") == {"esx1.lab": [], "esx2.lab": []}
+    status, said, complaints = made.run("check")
+    assert (status, complaints, said[-1]) == (0, [], "all is well")
+    made.run("apply")
+    red = made.client.port_group("red")
+    wait(made.client.make_vm("a", red).PowerOnVM_Task())
+    assert made.run("apply")[0] == 0
+    port = made.client.port_of(made.client.vm("a"))
+    assert port.config.setting.vlan.vlanId in range(100, 1000), "in a trunk that is foreign to the core"
+    assert not port.config.setting.blocked.value
+    assert made.run("prepare") == (0, ["nothing to do"], [])
+
+
+def test_a_nic_that_manages_its_host_is_not_taken_and_the_other_host_is_served(site: Make) -> None:
+    made = site(LEAF.replace('nics = "vmnic1"', 'nics = "vmnic0"'))
+    status, _, complaints = made.run("prepare", "--write")
+    assert status == 1
+    [text] = complaints
+    assert text == (
+        "isthmus: rack1: distributed switch 'rack1': NIC vmnic0 of host 'esx2.lab' is in use: it is the only uplink "
+        "of standard switch 'vSwitch0', by which the host is managed (vmk0): "
+        "name a free one, or take it off there first"
+    )
+    assert made.nics("rack1") == {"esx1.lab": ["vmnic1", "vmnic2"]}
+    [vswitch] = made.client.host("esx2.lab").config.network.vswitch
+    assert list(vswitch.pnic) == ["key-vim.host.PhysicalNic-vmnic0"]
+
+
+def test_the_last_uplink_of_a_standard_switch_and_anothers_uplink_are_not_taken(site: Make) -> None:
+    storage = Vswitch("vSwitch1", ("vmnic1",), ("vmk1",))
+    hosts = [Host("esx1.lab", pnics=PNICS), Host("esx2.lab", pnics=PNICS, vswitches=(storage,))]
+    other = Dvs("other", uplinks=("u1",), members=(Member("esx1.lab", ("vmnic2",)),))
+    made = site(LEAF, topology([other], hosts))
+    status, said, complaints = made.run("prepare", "--json")
+    assert status == 1
+    answer = json.loads("\n".join(said))
+    assert [step["action"] for step in answer["prepare"]["rack1"]] == ["MakeSwitch"]
+    assert [error.partition(" is in use: ")[2].partition(":")[0] for error in answer["errors"]] == [
+        "it is the only uplink of distributed switch 'other'",
+        "it is the only uplink of standard switch 'vSwitch1', on which vmk1 of the host stand",
+    ]
+    assert len(complaints) == 2
+
+
+def test_a_switch_of_other_hands_that_will_do_is_taken_as_it_is(site: Make) -> None:
+    wired = (Member("esx1.lab", ("vmnic1", "vmnic2")), Member("esx2.lab", ("vmnic1",)))
+    made = site(LEAF, topology([Dvs("rack1", mtu=9000, uplinks=("a", "b"), members=wired)]))
+    before = made.client.dvs("rack1").config
+    assert made.prepare() == ["0 changes made"]
+    after = made.client.dvs("rack1").config
+    assert (after.configVersion, after.description) == (before.configVersion, before.description)
+
+
+def test_a_switch_of_other_hands_that_will_not_do_is_left_and_what_it_lacks_is_said(site: Make) -> None:
+    theirs = Dvs("rack1", uplinks=("a",), uplink_vlans=((101, 120),), members=(Member("esx1.lab", ("vmnic1",)),))
+    made = site(LEAF, topology([theirs]))
+    before = made.client.dvs("rack1").config.configVersion
+    status, said, complaints = made.run("prepare", "--write")
+    assert (status, said) == (1, ["0 changes made"])
+    lacks = [text.partition("'rack1': ")[2].partition(" (isthmus did not make")[0] for text in complaints]
+    assert lacks == [
+        "its MTU is 1500, 1600 is needed: set it to 1600 or more",
+        "its uplinks do not carry VIDs 121-149,151-199: add them to the uplink port group's trunk",
+        "host 'esx1.lab' needs 2 uplinks, it has 1: add uplinks to the switch",
+        "host 'esx2.lab' is no member: add it with vmnic1",
+    ]
+    assert made.client.dvs("rack1").config.configVersion == before
+    assert made.uplink_ranges("rack1") == [(101, 120)]
+
+
+def test_what_other_hands_took_from_a_switch_of_ours_is_given_back(site: Make) -> None:
+    made = site(LEAF)
+    made.prepare()
+    dvs = made.client.dvs("rack1")
+    spec = vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec(configVersion=dvs.config.configVersion, maxMtu=1500)
+    spec.linkDiscoveryProtocolConfig = vim.host.LinkDiscoveryProtocolConfig(protocol="cdp", operation="listen")
+    wait(dvs.ReconfigureDvs_Task(spec))
+    set_uplinks(made, (101, 120))
+    assert made.prepare()[-1] == "2 changes made"
+    config = dvs.config
+    assert (config.maxMtu, config.linkDiscoveryProtocolConfig.protocol) == (1600, "lldp")
+    assert made.uplink_ranges("rack1") == [(101, 149), (151, 199)]
+    assert made.prepare() == ["0 changes made"]
+
+
+def set_uplinks(made: Site, *ranges: tuple[int, int]) -> None:
+    [group] = made.client.dvs("rack1").config.uplinkPortgroup
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(configVersion=group.config.configVersion)
+    spec.defaultPortConfig = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(vlan=trunk(*ranges))
+    wait(group.ReconfigureDVPortgroup_Task(spec))
+
+
+def test_a_second_nic_joins_the_first_which_stays_on_its_uplink(site: Make) -> None:
+    made = site(LEAF)
+    made.prepare()
+    uplink = uplink_of(made, "esx2.lab", "vmnic1")
+    made.configure(LEAF.replace('nics = "vmnic1"', 'nics = ["vmnic3", "vmnic1"]'))
+    assert made.prepare() == [
+        (
+            "rack1: add vmnic3 of host 'esx2.lab' to the uplinks of distributed switch 'rack1' "
+            "(host 'esx2.lab' does not bring vmnic3)"
+        ),
+        "1 change made",
+    ]
+    assert sorted(made.nics("rack1")["esx2.lab"]) == ["vmnic1", "vmnic3"]
+    assert uplink_of(made, "esx2.lab", "vmnic1") == uplink
+    assert made.prepare() == ["0 changes made"]
+
+
+def uplink_of(made: Site, host: str, nic: str) -> str:
+    [member] = [one for one in made.client.dvs("rack1").config.host if one.config.host.name == host]
+    return next(spec.uplinkPortKey for spec in member.config.backing.pnicSpec if spec.pnicDevice == nic)
+
+
+def test_a_host_out_of_reach_is_said_and_joins_when_it_is_back(site: Make) -> None:
+    made = site(LEAF)
+    wait(made.client.host("esx2.lab").DisconnectHost_Task())
+    status, _, complaints = made.run("prepare", "--write")
+    assert status == 1
+    assert ["not connected" in text for text in complaints] == [True]
+    assert made.nics("rack1") == {"esx1.lab": ["vmnic1", "vmnic2"]}
+    wait(made.client.host("esx2.lab").ReconnectHost_Task())
+    made.prepare()
+    assert made.nics("rack1")["esx2.lab"] == ["vmnic1"]
+
+
+def test_what_a_failure_in_the_middle_left_open_the_next_run_makes(site: Make) -> None:
+    made = site(LEAF)
+    with made.simulator.faults.during(Fault("ConcurrentAccess"), method="ReconfigureDVPortgroup_Task", in_task=True):
+        status, said, complaints = made.run("prepare", "--write")
+    assert (status, said) == (1, ["0 changes made"])
+    assert len(complaints) == 1, "and nothing was begun on a switch that is half made"
+    assert made.nics("rack1") == {}
+    made.prepare()
+    assert made.uplink_ranges("rack1") == [(101, 149), (151, 199)]
+    assert made.nics("rack1") == {"esx1.lab": ["vmnic1", "vmnic2"], "esx2.lab": ["vmnic1"]}
+
+
+def test_a_name_that_something_else_bears_is_said(site: Make) -> None:
+    made = site(LEAF, topology([Dvs("other", (PortGroup("rack1"),), members=())]))
+    status, _, complaints = made.run("prepare", "--write")
+    assert status == 1
+    assert ["that name belongs to DistributedVirtualPortgroup" in text for text in complaints] == [True]
+    assert made.switches() == ["other"]
+
+
+def test_a_host_that_one_switch_cannot_take_stops_no_other_host(site: Make) -> None:
+    made = site(LEAF)
+    with made.simulator.faults.during(Fault("ConcurrentAccess"), method="ReconfigureDvs_Task", in_task=True, count=1):
+        status, said, _ = made.run("prepare", "--write")
+    assert (status, said[-1]) == (1, "2 changes made")
+    assert made.nics("rack1") == {"esx2.lab": ["vmnic1"]}
+
+
+@pytest.mark.parametrize("key", ["observe_only = true", "serve = []\nport_groups = false"])
+def test_what_this_process_is_not_to_write_is_only_shown(site: Make, key: str) -> None:
+    rest = (
+        LEAF.replace("rack1", "rack2").replace("leaf1", "leaf2").replace("192.0.2.1", "192.0.2.2").replace("esx", "x")
+    )
+    made = site(LEAF.replace("mtu = 1600", f"mtu = 1600\n{key}") + rest)
+    status, said, complaints = made.run("prepare", "--write")
+    assert (status, said) == (1, ["0 changes made"])
+    assert any("rack1: 3 changes not made" in text for text in complaints)
+    assert made.switches() == []
+
+
+# --- the tenant switch --------------------------------------------------------------------------------------------
+
+
+def test_the_trunk_grows_with_the_vids_and_one_of_other_hands_is_left(site: Make) -> None:
+    made = site(OVSVAPP)
+    made.prepare()
+    made.configure(OVSVAPP.replace("100-999", "100-1999"))
+    assert made.prepare()[-1] == "1 change made"
+    assert made.run("check")[0] == 0
+    group = made.client.port_group("tenant-trunk")
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(configVersion=group.config.configVersion, description="mine")
+    wait(group.ReconfigureDVPortgroup_Task(spec))
+    made.configure(OVSVAPP.replace("100-999", "100-2999"))
+    status, said, complaints = made.run("prepare", "--write")
+    assert (status, said) == (1, ["0 changes made"])
+    assert "its trunk lacks VIDs 2000-2999" in complaints[0]
+
+
+def test_a_fitting_trunk_of_any_name_is_taken_as_it_is(site: Make) -> None:
+    theirs = PortGroup("appliances", Trunk(), security=Security(promiscuous=True, forged_transmits=True))
+    made = site(OVSVAPP, topology([Dvs("tenant", (theirs,))]))
+    assert made.prepare() == ["0 changes made"]
+
+
+def test_a_tenant_switch_of_other_hands_gets_a_trunk_of_ours_and_nothing_else(site: Make) -> None:
+    made = site(OVSVAPP, topology([Dvs("tenant", (PortGroup("narrow", Trunk(((0, 50),))),))]))
+    before = made.client.dvs("tenant").config.configVersion
+    assert made.prepare()[-1] == "1 change made"
+    assert made.client.dvs("tenant").config.configVersion == before
+    assert made.run("check")[0] == 0
