@@ -252,7 +252,10 @@ func (w *World) reconfigureSwitch(ctx *simulator.Context, dvs *simulator.Distrib
 	}
 	spec := req.GetDVSConfigSpec()
 	config := dvs.Config.(*types.VMwareDVSConfigInfo)
-	if spec.ConfigVersion != "" && spec.ConfigVersion != config.ConfigVersion {
+	if spec.ConfigVersion == "" {
+		return &types.InvalidArgument{InvalidProperty: "spec.configVersion"}
+	}
+	if spec.ConfigVersion != config.ConfigVersion {
 		return &types.ConcurrentAccess{}
 	}
 	if fault := checkSetting(spec.DefaultPortConfig, "spec.defaultPortConfig"); fault != nil {

@@ -236,6 +236,8 @@ def test_a_switch_can_be_made_joined_and_removed(client: Client) -> None:
         wait(dvs.ReconfigureDvs_Task(c.Edit.ConfigSpec(configVersion=dvs.config.configVersion, host=[member])))
     with pytest.raises(vim.fault.ConcurrentAccess):
         wait(dvs.ReconfigureDvs_Task(c.Edit.ConfigSpec(configVersion="99", maxMtu=9000)))
+    with pytest.raises(vmodl.fault.InvalidArgument):
+        wait(dvs.ReconfigureDvs_Task(c.Edit.ConfigSpec(maxMtu=9000)))
     member.operation = "remove"
     wait(dvs.ReconfigureDvs_Task(c.Edit.ConfigSpec(configVersion=dvs.config.configVersion, host=[member])))
     assert dvs.config.host == []
