@@ -36,6 +36,7 @@ class Wired:
         self.intent, self.inventories = small.intent_source, {"vc1": small.inventory_source}
         self.charges = tuple(charges)
         self.neutron = None
+        self.cabling: dict[str, Any] = {}
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -107,6 +107,9 @@ HOST1 = '[deployment.fabric.host."esx1.example"]\nleaf = "leaf1"'
         (HOST1, HOST1[:-2] + '2"', "leaf.leaf1: nothing is below it"),
         ('ports = ["swp1", "swp2"]\n', "", "ports: is missing: name the ports, or LAGs"),
         ('"swp2"]', '"swp1"]', "ports: names a port twice"),
+        (HOST1, HOST1 + '\nnics = ["vmnic2"]', "nics: say to which dvs they go: dvs = one of rack1, rack2"),
+        (HOST1, HOST1 + '\ndvs = "rack3"', "dvs: the deployment has no dvs 'rack3'; it has: rack1, rack2"),
+        (HOST1, HOST1 + '\ndvs = "rack1"\nnics = ["vmnic2", "vmnic2"]', "nics: names a NIC twice"),
         (HOST1, HOST1 + '\nvtep = "192.0.2.3"', "vtep: design 'vds-static': its VTEP is that of its leaf: take it out"),
         (HOST1, HOST1 + '\ntrunk = "eth1"', "trunk: design 'vds-static': hosts below leaves have no appliance"),
         (HOST1, HOST1 + '\novsdb = "unix:/x"', "ovsdb: design 'vds-static': hosts below leaves have no appliance"),
@@ -154,6 +157,16 @@ def test_what_two_deployments_both_name_is_refused(tmp_path: Path) -> None:
     assert any("192.0.2.1 is the VTEP of leaf 'leaf1' already" in error for error in found), found
 
 
+def test_a_nic_is_on_one_switch(tmp_path: Path) -> None:
+    both = (RACK1 + RACK2.replace("leaf2", "leaf9")).replace("esx2", "esx1").replace("192.0.2.2", "192.0.2.1")
+    nics = both.replace('ports = ["swp1"]', 'ports = ["swp1"]\nnics = ["vmnic2"]')
+    found = errors(tmp_path, BEFORE + nics)
+    assert any(
+        "rack2.host.\"esx1.example\".nics: vmnic2 of this host is that of deployment 'rack1'" in e for e in found
+    )
+    assert not any("vmnic2" in error for error in errors(tmp_path, BEFORE + both))
+
+
 def test_hosts_with_appliances_have_no_leaves(tmp_path: Path) -> None:
     of_leaves = '[deployment.ovs.leaf.leaf1]\ndriver = "hwvtep"\ntarget = "unix:/x"\nvtep = "192.0.2.1"\n'
     text = BEFORE + APPLIANCE.replace('"tenant"', '["a", "b"]').replace("vtep =", 'leaf = "leaf1"\nvtep =') + of_leaves
@@ -161,6 +174,9 @@ def test_hosts_with_appliances_have_no_leaves(tmp_path: Path) -> None:
     assert len(found) == 3
     assert any("ovs.dvs: design 'ovsvapp' stands on one switch" in error for error in found), found
     assert sum("an appliance on each host, and no leaves: take it out" in error for error in found) == 2
+    for key in ("nics", "lldp_ports", "dvs"):
+        (error,) = errors(tmp_path, BEFORE + APPLIANCE.replace("vtep =", f'{key} = "x"\nvtep ='))
+        assert f".{key}: design 'ovsvapp' has an appliance" in error
     (missing,) = errors(tmp_path, BEFORE + APPLIANCE.replace('vtep = "192.0.2.9"\n', ""))
     assert missing.endswith('host."esx9.example".vtep: is missing')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from isthmus.app.cabling import REMEDY
 from isthmus.app.config import DeploymentConfig
 from isthmus.app.finding import Finding, Level
 from isthmus.app.text import plain
@@ -26,6 +27,7 @@ def below_leaves(
             )
             yield Finding(Level.ERROR, f"deployment.{name}.host", what, remedy)
     yield from _hosts(wiring, name, deployment, inventory, switches)
+    yield from _cabling(wiring, name)
     for leaf in deployment.leaf:
         yield from _leaf(wiring, name, deployment, leaf, inventory)
 
@@ -63,6 +65,23 @@ def _hosts(
             yield Finding(
                 Level.WARNING, here, "is not connected to vCenter", "where its VMs are is not known until then"
             )
+
+
+def _cabling(wiring: Wiring, name: str) -> Iterator[Finding]:
+    """What the hosts' NICs hear by LLDP or CDP.  Silence is no fault."""
+    cabling = wiring.cabling[name]
+    try:
+        cabling.look()
+    except (Refused, Retry) as fault:
+        yield Finding(Level.WARNING, f"deployment.{name}", f"what hosts hear by LLDP cannot be read: {fault}")
+        return
+    wrong = list(cabling.disagreements())
+    for host, what in wrong:
+        yield Finding(Level.WARNING, f'deployment.{name}.host."{plain(host)}"', what, REMEDY)
+    if cabling.heard and not wrong:
+        heard, hosts = len({host for host, _ in cabling.heard}), len(wiring.config.deployment[name].host)
+        what = f"LLDP or CDP agrees with 'leaf' and 'ports' for {heard} of {hosts} hosts"
+        yield Finding(Level.GOOD, f"deployment.{name}.host", what)
 
 
 def _leaf(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from isthmus.app import describing
-from isthmus.app.keeper import Round
+from isthmus.app.keeper import Remark, Round
 from isthmus.model.change import Change
 from isthmus.model.observed import NveMirror, TargetId, Unknown
 
@@ -25,9 +25,12 @@ class Condition:
     reason: str
 
 
-def conditions_of(done: Round, named: Callable[[TargetId], str] = str) -> tuple[Condition, ...]:
-    """The conditions that a round leaves."""
-    return tuple(sorted(set(_conditions(done, named))))
+def conditions_of(
+    done: Round, named: Callable[[TargetId], str] = str, remarks: Iterable[Remark] = ()
+) -> tuple[Condition, ...]:
+    """The conditions that a round leaves, and what is remarked beside the rounds."""
+    beside = (Condition("warning", remark.about, remark.reason) for remark in remarks)
+    return tuple(sorted({*_conditions(done, named), *beside}))
 
 
 def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condition]:

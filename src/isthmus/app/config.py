@@ -174,6 +174,8 @@ class HostConfig(ApplianceConfig):
     leaf: Text | None = None
     ports: Texts = ()
     """The ports, or LAGs, of the leaf that its uplinks are connected to; those of a pair have the same names."""
+    lldp_ports: Texts = ()
+    """What LLDP calls them, where that is something else: the members of a LAG, say."""
     dvs: Text | None = None
     """For `prepare`: which of the deployment's switches it is to be on."""
     nics: Texts = ()
@@ -187,6 +189,8 @@ class LeafConfig(Section):
     target: Annotated[Texts, Field(min_length=1, max_length=2)]
     vtep: Vtep
     switch: Text | None = None
+    lldp_name: Texts = ()
+    """What LLDP calls it, or each member of a pair, where that is neither its name here nor `switch`."""
     timeout: Seconds | None = None
     tls: TlsConfig | None = None
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from isthmus.app import report
+from isthmus.app.cabling import keep_looking
 from isthmus.app.control import Answer, Request, Server
 from isthmus.app.keeper import Keeper
 from isthmus.app.loop import Loop, Timing
@@ -67,6 +68,8 @@ class Daemon:
         worker = threading.Thread(target=self.loop.run, name="loop", daemon=True)
         worker.start()
         self._wiring.watch(self.loop.wake)
+        looking = (tuple(self._wiring.cabling.values()), self.loop.wake, self._done)
+        threading.Thread(target=keep_looking, args=looking, name="cabling", daemon=True).start()
         names = ", ".join(self.loop.seats)
         log.info("keeping %d shards: %s", len(self.loop.seats), names)
         self._systemd.tell("READY=1", f"STATUS=keeping {len(self.loop.seats)} shards")

@@ -62,6 +62,14 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that an operator should know of a shard, found beside its rounds."""
+
+    about: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """A shard as configured: what it is, how to reach its far sides, how to find it in an inventory."""
 
@@ -77,6 +85,7 @@ class Charge:
     """The shards whose ports stand on this one's port groups: it can be released only when they are."""
     hosts_elsewhere: frozenset[str] = frozenset()
     """Hosts whose ports stand on them, too, and which another process keeps."""
+    remarks: Callable[[], Sequence[Remark]] = tuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from contextlib import suppress
 from typing import TypeAlias
 
 from isthmus.app.conditions import conditions_of
@@ -13,6 +14,7 @@ from isthmus.app.settings import Settings, load
 from isthmus.app.standing import Standing, Word
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring, habits_of, wire
+from isthmus.model.faults import Refused, Retry
 from isthmus.model.observed import Unknown
 
 Rounds: TypeAlias = dict[str, tuple[Keeper, Round]]
@@ -45,6 +47,13 @@ def looked(wiring: Wiring) -> Rounds:
     return rounds
 
 
+def listen(wiring: Wiring) -> None:
+    """What hosts hear of leaves.  A vCenter that cannot be asked is complained of elsewhere."""
+    for cabling in wiring.cabling.values():
+        with suppress(Retry, Refused), patience("asking hosts for their neighbours"):
+            cabling.look()
+
+
 def complaints(rounds: Rounds) -> list[str]:
     """What kept shards from being thought through, each once."""
     found: dict[str, None] = {}
@@ -65,12 +74,12 @@ def conditions(rounds: Rounds) -> list[dict[str, str]]:
     return [
         {"shard": name, "kind": condition.kind, "about": condition.about, "reason": condition.reason}
         for name, (keeper, done) in rounds.items()
-        for condition in conditions_of(done, named=keeper.named)
+        for condition in conditions_of(done, keeper.named, keeper.charge.remarks())
     ]
 
 
 def say_unmet(rounds: Rounds) -> None:
     for name, (keeper, done) in rounds.items():
-        for condition in conditions_of(done, named=keeper.named):
+        for condition in conditions_of(done, keeper.named, keeper.charge.remarks()):
             if condition.kind in ("unmet", "warning", "held"):
                 say(f"{name}: {condition.kind}: {plain(condition.about, 200)}: {plain(condition.reason, 500)}")

@@ -241,7 +241,7 @@ class Loop:
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
             self.openings.note(done, seat.woken_at, made_at)
-            found = conditions_of(done, seat.keeper.named)
+            found = conditions_of(done, seat.keeper.named, seat.keeper.charge.remarks())
             # A round that could not even be thought through says nothing against what was known before.
             before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]
             self._note(seat, (*found, *before))

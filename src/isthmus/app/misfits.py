@@ -114,7 +114,7 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
     for host, settings in deployment.host.items():
         if settings.vtep is None:
             yield (*at, "host", host, "vtep"), "is missing"
-        for key in sorted({"leaf", "ports", "dvs", "nics"} & settings.model_fields_set):
+        for key in sorted({"leaf", "ports", "lldp_ports", "dvs", "nics"} & settings.model_fields_set):
             what = f"design '{design}' has an appliance on each host, and no leaves: take it out"
             yield (*at, "host", host, key), what
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus.app import report
 from isthmus.app.control import Answer, ask
-from isthmus.app.looking import complaints, conditions, looked, standing_of, wired
+from isthmus.app.looking import complaints, conditions, listen, looked, standing_of, wired
 from isthmus.app.output import complain, say, say_json, table
 from isthmus.app.settings import load
 from isthmus.app.text import plain
@@ -62,7 +62,10 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
     if answer is not None:
         return answer
     with closing(wired(args)) as wiring:
+        if request.get("what") == "conditions":
+            listen(wiring)
         rounds = looked(wiring)
+        found = conditions(rounds)
     seen = {name: (keeper.charge.design, done.last) for name, (keeper, done) in rounds.items() if done.last is not None}
     for text in complaints(rounds):
         complain(text)
@@ -84,7 +87,6 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
         name: word.value if (word := standing.of(name)) else "settled" if done.settled else "differs"
         for name, (_, done) in rounds.items()
     }
-    found = conditions(rounds)
     return {
         "daemon": False,
         "shards": [

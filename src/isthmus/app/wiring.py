@@ -21,6 +21,7 @@ from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
 from isthmus.adapters.ovs.target import OvsTarget
 from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.app.backoff import Backoff
+from isthmus.app.cabling import Cabling
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.keeper import Charge, Habits, Placed
 from isthmus.app.observing import Clock, Sight
@@ -58,6 +59,8 @@ class Wiring:
     inventories: dict[str, Source[Inventory]]
     placing: dict[str, Placing] = field(default_factory=dict)
     """How each deployment's shards are found, by its name."""
+    cabling: dict[str, Cabling] = field(default_factory=dict)
+    """What the hosts of each deployment with leaves hear, by its name."""
     charges: tuple[Charge, ...] = ()
     neutron: NeutronSide | None = None
     _switches: dict[DvsId, Target] = field(default_factory=dict)
@@ -194,7 +197,10 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
 
     if not deployment.design.nve.on_each_host:
         leaves = partial(_switches_and_leaves, wiring, placing)
-        return [charge(name, placing.fabric, leaves)] if deployment.port_groups else []
+        vcenter = placing.vcenter
+        cabling = wiring.cabling[name] = Cabling(placing, wiring.inventories[vcenter], wiring.vcenters[vcenter])
+        fabric = replace(charge(name, placing.fabric, leaves), remarks=cabling.remarks)
+        return [fabric] if deployment.port_groups else []
     charges = []
     if deployment.port_groups:
         groups = charge(f"{name}/port-groups", placing.port_groups, partial(_switches, wiring, placing))

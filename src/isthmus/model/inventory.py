@@ -23,13 +23,30 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Dvs:
-    """A distributed switch.  `uplink_vids` are the VIDs its uplinks carry; None if it has no uplinks."""
+    """A distributed switch.  `uplink_vids` are the VIDs its uplinks carry; None if it has no uplinks.
+
+    `uplink_nics` are the hosts' physical NICs on it, by device.
+    """
 
     id: DvsId
     name: str
     mtu: int
     hosts: frozenset[HostId]
     uplink_vids: VidSet | None = None
+    uplink_nics: frozenset[tuple[HostId, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What a host's physical NIC hears of the switch at the other end of its cable, which may have several names."""
+
+    protocol: str
+    systems: tuple[str, ...]
+    ports: tuple[str, ...]
+
+    def __str__(self) -> str:
+        port = next(iter(self.ports), "a port")
+        return f"{port} of {next(iter(self.systems), 'a switch without a name')} ({self.protocol})"
 
 
 @dataclass(frozen=True, slots=True)

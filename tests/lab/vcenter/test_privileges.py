@@ -239,7 +239,8 @@ def everything(vcenter: Vcenter, operator: Client) -> dict[str, Result]:
     """All that isthmus does to a vCenter; the operator plugs a VM in and out."""
     results: dict[str, Result] = {}
     vcenter.preflight("tenant", vids=VidSet.of([Vid(100)]))
-    vcenter.inventory.read()
+    hosts = vcenter.inventory.read().hosts
+    assert vcenter.neighbours((host, "vmnic1") for host in hosts).keys() == hosts.keys()
     switch = vcenter.switch("tenant")
     dvs = DvsId(switch.id.name)
     for network in ("kept", "gone"):

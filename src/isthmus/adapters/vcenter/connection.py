@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from pyVmomi import vmodl
 
 from isthmus.adapters.vcenter.faults import said
 from isthmus.adapters.vcenter.ground import find_switch, ground
+from isthmus.adapters.vcenter.hints import neighbours
 from isthmus.adapters.vcenter.inventory import LiveInventory
 from isthmus.adapters.vcenter.preflight import (
     WRITING,
@@ -26,7 +27,8 @@ from isthmus.adapters.vcenter.switch import Switch
 from isthmus.adapters.vcenter.tasks import Tasks
 from isthmus.model.faults import Refused
 from isthmus.model.ground import Ground, Step
-from isthmus.model.names import ClusterId
+from isthmus.model.inventory import Neighbour
+from isthmus.model.names import ClusterId, HostId
 from isthmus.model.tags import VidSet
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,10 @@ class Vcenter:
     def prepare(self, step: Step) -> str:
         """Do one thing to the ground; a word on what was done."""
         return self._preparing.carry_out(step)
+
+    def neighbours(self, nics: Iterable[tuple[HostId, str]]) -> dict[HostId, dict[str, Neighbour]]:
+        """What these physical NICs hear by LLDP or CDP; a host that cannot be asked now is left out."""
+        return neighbours(self.session, nics)
 
     def clusters(self) -> dict[ClusterId, str]:
         """The clusters and their names."""

@@ -47,13 +47,17 @@ class Vm:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A distributed switch; `uplinks` are the morefs of its uplink port groups, if a host has a physical NIC there."""
+    """A distributed switch; `uplinks` are the morefs of its uplink port groups, if a host has a physical NIC there.
+
+    `nics` are these physical NICs: (moref of the host, device).
+    """
 
     uuid: str
     name: str
     mtu: int
     hosts: frozenset[str]
     uplinks: frozenset[str]
+    nics: frozenset[tuple[str, str]] = frozenset()
 
 
 def changed_vm(vm: Vm, changes: Iterable[Any]) -> Vm:
@@ -99,7 +103,12 @@ def changed_switch(before: Switch | None, changes: Iterable[Any]) -> Switch:
 
 def _configured(switch: Switch, config: Any) -> Switch:
     members = [member.config for member in config.host or () if member.config.host is not None]
-    wired = any(getattr(member.backing, "pnicSpec", None) for member in members)
-    uplinks = frozenset(group._GetMoId() for group in config.uplinkPortgroup or ()) if wired else frozenset()
+    nics = frozenset((member.host._GetMoId(), nic) for member in members for nic in pnics_of(member))
+    uplinks = frozenset(group._GetMoId() for group in config.uplinkPortgroup or ()) if nics else frozenset()
     hosts = frozenset(member.host._GetMoId() for member in members)
-    return replace(switch, mtu=getattr(config, "maxMtu", None) or 1500, hosts=hosts, uplinks=uplinks)
+    return replace(switch, mtu=getattr(config, "maxMtu", None) or 1500, hosts=hosts, uplinks=uplinks, nics=nics)
+
+
+def pnics_of(member: Any) -> tuple[str, ...]:
+    """The physical NICs that a member of a switch (its config) brings."""
+    return tuple(spec.pnicDevice for spec in getattr(member.backing, "pnicSpec", None) or ())

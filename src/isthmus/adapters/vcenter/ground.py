@@ -13,6 +13,7 @@ from typing import Any
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import marks
+from isthmus.adapters.vcenter.facts import pnics_of
 from isthmus.adapters.vcenter.faults import faults_of, one_line
 from isthmus.adapters.vcenter.groups import group_config, port_group
 from isthmus.adapters.vcenter.naming import plain
@@ -185,18 +186,13 @@ def _switch(content: Any, instance: str, known: Properties, datacenter: str, vmk
         uplinks=len(getattr(config.uplinkPortPolicy, "uplinkPortName", None) or ()),
         uplink_vids=carried,
         members={
-            HostId(f"{instance}/{member.config.host._GetMoId()}"): pnics_of(member)
+            HostId(f"{instance}/{member.config.host._GetMoId()}"): pnics_of(member.config)
             for member in config.host or ()
             if member.config.host is not None
         },
         vmkernel=vmkernel,
         groups=tuple(others),
     )
-
-
-def pnics_of(member: Any) -> tuple[str, ...]:
-    """The physical NICs that a member of a switch brings."""
-    return tuple(spec.pnicDevice for spec in getattr(member.config.backing, "pnicSpec", None) or ())
 
 
 def _carried(config: Any) -> VidSet:

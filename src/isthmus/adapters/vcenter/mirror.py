@@ -265,7 +265,8 @@ class Mirror:
             for group in switch.uplinks:
                 carried = carried | self.uplink_vids.get(group, NO_VIDS)
         hosts = frozenset(self.host_id(host) for host in switch.hosts)
-        return Dvs(DvsId(switch.uuid), plain(switch.name), switch.mtu, hosts, carried)
+        nics = frozenset((self.host_id(host), nic) for host, nic in switch.nics)
+        return Dvs(DvsId(switch.uuid), plain(switch.name), switch.mtu, hosts, carried, nics)
 
 
 def _carried(setting: Any) -> VidSet:

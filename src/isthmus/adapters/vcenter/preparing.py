@@ -10,8 +10,9 @@ from typing import Any
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import marks, naming
+from isthmus.adapters.vcenter.facts import pnics_of
 from isthmus.adapters.vcenter.faults import faults_of, ident, one_line
-from isthmus.adapters.vcenter.ground import find_switch, pnics_of
+from isthmus.adapters.vcenter.ground import find_switch
 from isthmus.adapters.vcenter.portgroups import FIRST_PORTS, accepted
 from isthmus.adapters.vcenter.reading import all_of, properties
 from isthmus.adapters.vcenter.session import Session
@@ -126,7 +127,7 @@ class Preparing:
         """A member's physical NICs are written as a whole, so those that it has are written again as they are."""
         host = self._session.object(vim.HostSystem, join.host.rpartition("/")[2])
         member = next((one for one in config.host or () if one.config.host == host), None)
-        had = None if member is None else pnics_of(member)
+        had = None if member is None else pnics_of(member.config)
         if had != join.had:
             raise Retry(f"host {join.name}: its NICs on the switch changed since they were read")
         backing = member.config.backing if member is not None else None
