@@ -168,6 +168,37 @@ def test_a_wired_switch_is_made_whole_and_a_second_run_changes_nothing(site: Mak
     assert made.client.dvs("rack1").config.configVersion == version
 
 
+STATIC = (
+    '[deployment.rows]\ndesign = "vds-static"\ndvs = ["row1", "row2"]\nvids = "101-199"\n'
+    '[deployment.rows.leaf.leaf1]\ndriver = "hwvtep"\ntarget = "unix:/nowhere/leaf1"\nvtep = "192.0.2.1"\n'
+    '[deployment.rows.host."esx1.lab"]\nleaf = "leaf1"\nports = "swp1"\ndvs = "row1"\nnics = "vmnic1"\n'
+    '[deployment.rows.host."esx2.lab"]\nleaf = "leaf1"\nports = "swp2"\ndvs = "row2"\nnics = "vmnic1"\n'
+)
+
+
+def test_each_switch_of_a_deployment_gets_the_hosts_that_name_it(site: Make) -> None:
+    made = site(STATIC)
+    status, said, _ = made.run("prepare", "--write", "--json")
+    assert status == 0
+    done = json.loads("\n".join(said))["done"]["rows"]
+    assert [(step["switch"], step["action"]) for step in done] == [
+        ("row1", "MakeSwitch"),
+        ("row1", "JoinHost"),
+        ("row2", "MakeSwitch"),
+        ("row2", "JoinHost"),
+    ]
+    assert made.nics("row1") == {"esx1.lab": ["vmnic1"]}
+    assert made.nics("row2") == {"esx2.lab": ["vmnic1"]}
+    assert made.run("check")[0] == 0
+
+
+def test_a_host_that_names_no_switch_of_several_is_said(site: Make) -> None:
+    made = site(STATIC.replace('dvs = "row2"\nnics = "vmnic1"\n', ""))
+    status, _, complaints = made.run("prepare")
+    assert status == 1
+    assert "isthmus: rows: host 'esx2.lab': say on which switch it is to be: dvs = one of row1, row2" in complaints
+
+
 def test_a_site_with_leaves_stands_on_what_was_made(site: Make) -> None:
     made = site(LEAF)
     made.prepare()
