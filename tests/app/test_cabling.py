@@ -16,7 +16,7 @@ from isthmus.app import cli, wiring
 from isthmus.app.cabling import REMEDY, keep_looking
 from isthmus.app.looking import keepers_of
 from isthmus.app.settings import load
-from lab.vcenter import Cluster, Datacenter, Dvs, Host, Member, Neighbour, NotBuilt, Pnic, Simulator, Topology
+from lab.vcenter import Cluster, Datacenter, Dvs, Hang, Host, Member, Neighbour, NotBuilt, Pnic, Simulator, Topology
 from tests.app.test_leaves_with_vcenter import MemoryLeaf, until
 from tests.lab.vcenter.client import Client, wait
 
@@ -164,6 +164,23 @@ def test_other_names_can_be_told_and_a_pair_is_compared_only_by_names_that_are(s
     assert "hears Eth3 of sw-b (LLDP), the configuration says swp3 of leaf1" in line
     site.configure(named.replace('ports = "swp3"', 'ports = "swp3"\nlldp_ports = ["Eth3"]'))
     assert [line.split()[0] for line in site.about_lldp()] == ["ok"]
+
+
+def test_a_host_that_hangs_keeps_nobody_else_from_being_heard(site: Site) -> None:
+    site.configure(PLAN)
+    text = (site.folder / "isthmus.toml").read_text().replace("ca_file", "timeout = 1\nca_file")
+    (site.folder / "isthmus.toml").write_text(text)
+    site.simulator.hosts.hear("esx2.lab", "vmnic1", Neighbour("leaf2", "swp3"))
+    made = site.wired()
+    try:
+        made.cabling["rack1"].look()
+        assert [remark.about for remark in made.cabling["rack1"].remarks()] == ["host 'esx2.lab'"]
+        site.simulator.hosts.hear("esx1.lab", "vmnic1", Neighbour("leaf3", "swp1"))
+        with site.simulator.faults.during(Hang(), method="QueryNetworkHint", host="esx2.lab"):
+            made.cabling["rack1"].look()
+        assert [remark.about for remark in made.cabling["rack1"].remarks()] == ["host 'esx1.lab'", "host 'esx2.lab'"]
+    finally:
+        made.close()
 
 
 # --- how often ----------------------------------------------------------------------------------------------------

@@ -175,6 +175,13 @@ def test_one_switch_is_not_made_for_two_datacenters_nor_found_in_another() -> No
     refused(todo(wants(ONE), made({}), replace(made({}), id=DvsId("51"))), "exists 2 times")
 
 
+def test_a_uuid_finds_a_switch_and_never_becomes_a_name() -> None:
+    uuid = DvsId("50 2d 07 7c 3b 33 dc ab-ec 11 b7 a3 68 05 d8 68")
+    by_uuid = replace(wants(ONE), name=uuid)
+    assert todo(by_uuid, replace(made(ONE), id=uuid)) == Preparation()
+    refused(todo(by_uuid, made(ONE)), "none of this uuid")
+
+
 # --- the tenant switch --------------------------------------------------------------------------------------------
 
 TENANT = replace(wants({"esx1": ()}, wired=False), name="rack1")

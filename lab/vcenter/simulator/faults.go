@@ -27,7 +27,7 @@ type rule struct {
 	ID     int    `json:"id"`
 	Method string `json:"method"` // as in the API: ReconfigureDVPort_Task
 	Object string `json:"object"` // the name or the reference of what is called
-	Host   string `json:"host"`   // calls about this host: itself, a VM on it, a port on it
+	Host   string `json:"host"`   // calls about this host: itself, its network, a VM on it, a port on it
 
 	Act        string          `json:"act"` // fault, delay, hang, drop, unavailable
 	After      bool            `json:"after"`
@@ -196,6 +196,9 @@ func (w *World) meets(r *rule, o occasion) bool {
 	hosts := o.hosts
 	if vm := w.vm(o.this); vm != nil && vm.Runtime.Host != nil {
 		hosts = append(hosts, *vm.Runtime.Host)
+	}
+	if network, ok := w.reg.Get(o.this).(*simulator.HostNetworkSystem); ok && network.Host != nil {
+		hosts = append(hosts, network.Host.Self)
 	}
 	for _, h := range w.called(r.Host) {
 		if h == o.this || slices.Contains(hosts, h) {

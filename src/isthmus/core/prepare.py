@@ -6,6 +6,7 @@ from another switch, no VID from who uses it.  What is there and will do is left
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from isthmus.model.tags import NO_VIDS, VidSet
 
 FEWEST_UPLINKS = 4  # what vCenter itself gives a new switch: room for another NIC later
 ABSENT = "it does not exist"
+UUID = re.compile(r"[0-9a-f]{2}( [0-9a-f]{2}){7}-[0-9a-f]{2}( [0-9a-f]{2}){7}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ def prepare(wanted: SwitchWanted, ground: Ground) -> Preparation:
     if len(same) > 1:
         ids = ", ".join(sorted(switch.id for switch in same))
         return Preparation((), (f"{place}: exists {len(same)} times: use a uuid of {ids}",))
+    if not same and UUID.fullmatch(wanted.name):
+        return Preparation((), (f"{place}: there is none of this uuid, which no name makes: write a name",))
     hosts, refusals = _hosts(wanted, ground)
     if not hosts:
         return Preparation((), (*refusals, f"{place}: none of its hosts is there, so there is nothing to begin with"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import marks
+from isthmus.adapters.vcenter.ground import OPAQUE, PNIC, host_found
 from isthmus.core.prepare import prepare
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.ground import JoinHost, MakerMark, NicUse, SetTrunk, SetUplinkVids, Step, SwitchWanted
@@ -69,6 +71,14 @@ def test_the_uses_of_a_hosts_nics_are_read(bench: Bench) -> None:
         "vmnic3": NicUse("standard switch 'pair'", None, ("vmk1", "vmk2")),
         "vmnic4": None,
     }
+
+
+def test_a_nic_of_a_switch_of_nsx_is_in_use() -> None:
+    pnic = SimpleNamespace(key="key-vmnic4", device="vmnic4")
+    opaque = SimpleNamespace(key="nsx", name="nsxswitch", pnic=["key-vmnic4"])
+    known = {"name": "esx1", PNIC: [pnic], OPAQUE: [opaque]}
+    found = host_found("vc", vim.HostSystem("host-1"), known, (), "dc1")
+    assert found.nics == {"vmnic4": NicUse("opaque switch 'nsxswitch'", last=True)}
 
 
 def test_a_switch_is_read_with_its_members_and_who_stands_on_it(bench: Bench) -> None:

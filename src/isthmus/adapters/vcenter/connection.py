@@ -106,7 +106,7 @@ class Vcenter:
         return self._preparing.carry_out(step)
 
     def neighbours(self, nics: Iterable[tuple[HostId, str]]) -> dict[HostId, dict[str, Neighbour]]:
-        """What these physical NICs hear by LLDP or CDP; a host that cannot be asked now is left out."""
+        """What these physical NICs hear by LLDP or CDP; nothing is said of a host that cannot be asked now."""
         return neighbours(self.session, nics)
 
     def clusters(self) -> dict[ClusterId, str]:

@@ -30,10 +30,11 @@ PortGroup = vim.dvs.DistributedVirtualPortgroup
 PNIC = "config.network.pnic"
 VSWITCH = "config.network.vswitch"
 PROXY = "config.network.proxySwitch"
+OPAQUE = "config.network.opaqueSwitch"  # NSX's own
 VNIC = "config.network.vnic"
 GROUPS = "config.network.portgroup"
 SERVICES = "config.virtualNicManagerInfo.netConfig"
-HOST_PATHS = ("name", "runtime.connectionState", PNIC, VSWITCH, PROXY, VNIC, GROUPS, SERVICES)
+HOST_PATHS = ("name", "runtime.connectionState", PNIC, VSWITCH, PROXY, OPAQUE, VNIC, GROUPS, SERVICES)
 SWITCH_PATHS = ("name", "uuid", "config", "portgroup")
 
 
@@ -72,7 +73,7 @@ def _ground(session: Session, content: Any, hosts: Collection[str], switches: Co
     instance = session.instance
     vmks = {host: _vmks(known) for host, known in networks.items()}
     return Ground(
-        tuple(_host(instance, host, known, vmks[host], found_hosts[host]) for host, known in networks.items()),
+        tuple(host_found(instance, host, known, vmks[host], found_hosts[host]) for host, known in networks.items()),
         tuple(
             _switch(content, instance, known, found_switches[dvs], _standing_on(known, networks, vmks))
             for dvs, known in read.items()
@@ -103,7 +104,8 @@ def find_switch(session: Session, name_or_uuid: str) -> tuple[Any, dict[str, Any
 # --- hosts --------------------------------------------------------------------------------------------------------
 
 
-def _host(instance: str, host: Any, known: Properties, vmks: Sequence[_Vmk], datacenter: str) -> HostFound:
+def host_found(instance: str, host: Any, known: Properties, vmks: Sequence[_Vmk], datacenter: str) -> HostFound:
+    """A host, out of its properties."""
     devices = {pnic.key: pnic.device for pnic in known.get(PNIC) or ()}
     nics: dict[str, NicUse | None] = dict.fromkeys(devices.values())
     for switch, shown, dvs, keys in _switches_of(known):
@@ -128,6 +130,8 @@ def _switches_of(known: Properties) -> Iterator[tuple[str, str, DvsId | None, Se
     for proxy in known.get(PROXY) or ():
         shown = f"distributed switch '{one_line(plain(proxy.dvsName), 80)}'"
         yield proxy.dvsUuid, shown, DvsId(proxy.dvsUuid), list(proxy.pnic or ())
+    for opaque in known.get(OPAQUE) or ():
+        yield opaque.key, f"opaque switch '{one_line(opaque.name or opaque.key, 80)}'", None, list(opaque.pnic or ())
 
 
 def _vmks(known: Properties) -> list[_Vmk]:

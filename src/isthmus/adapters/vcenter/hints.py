@@ -1,12 +1,13 @@
 """What hosts hear of the switches at the other end of their cables, by LLDP or CDP.
 
-Law: silence says nothing.  A host that cannot be asked, and a NIC that hears nobody, are left out.
+Law: silence says nothing.  Nothing is said of a host that cannot be asked, nor of a NIC that hears nobody.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -14,6 +15,7 @@ from pyVmomi import vim, vmodl
 from isthmus.adapters.vcenter.faults import one_line
 from isthmus.adapters.vcenter.reading import properties
 from isthmus.adapters.vcenter.session import Session
+from isthmus.model.faults import Unreachable
 from isthmus.model.inventory import Neighbour
 from isthmus.model.names import HostId
 
@@ -25,6 +27,8 @@ SILENT = (
     vim.fault.NotFound,
 )
 """Why one host cannot be asked now, while others can."""
+HANGING = 3
+"""Hosts that may keep us waiting in vain, each for as long as an answer may take, before we give up on all."""
 SYSTEM, PORT = "System Name", "Port Description"
 LONGEST = 80
 
@@ -37,21 +41,28 @@ def neighbours(session: Session, nics: Iterable[tuple[HostId, str]]) -> dict[Hos
     hosts = {session.object(vim.HostSystem, host.rpartition("/")[2]): host for host in by_host}
     read = session.call(lambda content: properties(content, list(hosts), {vim.HostSystem: [NETWORK]}))
     found: dict[HostId, dict[str, Neighbour]] = {}
+    hanging = 0
     for managed, known in read.items():
         host, network = hosts[managed], known.get(NETWORK)
-        if network is not None and (hints := _hints(session, network, sorted(by_host[host]))) is not None:
+        if network is None:
+            continue
+        try:
+            hints = session.call(partial(_hints, network, sorted(by_host[host])))
+        except Unreachable:
+            # vCenter passes the question on, so that a host which hangs looks as if vCenter did.
+            hanging += 1
+            if hanging > HANGING:
+                raise
+        else:
             found[host] = {hint.device: heard for hint in hints if (heard := neighbour(hint)) is not None}
     return found
 
 
-def _hints(session: Session, network: Any, nics: list[str]) -> Sequence[Any] | None:
-    def ask(_: Any) -> Sequence[Any] | None:
-        try:
-            return list(network.QueryNetworkHint(nics) or ())
-        except SILENT:
-            return None
-
-    return session.call(ask)
+def _hints(network: Any, nics: list[str], _: Any) -> Sequence[Any]:
+    try:
+        return list(network.QueryNetworkHint(nics) or ())
+    except SILENT:
+        return ()
 
 
 def neighbour(hint: Any) -> Neighbour | None:

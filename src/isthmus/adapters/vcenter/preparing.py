@@ -11,7 +11,7 @@ from pyVmomi import vim
 
 from isthmus.adapters.vcenter import marks, naming
 from isthmus.adapters.vcenter.facts import pnics_of
-from isthmus.adapters.vcenter.faults import faults_of, ident, one_line
+from isthmus.adapters.vcenter.faults import faults_of, ident, one_line, said
 from isthmus.adapters.vcenter.ground import find_switch
 from isthmus.adapters.vcenter.portgroups import FIRST_PORTS, accepted
 from isthmus.adapters.vcenter.reading import all_of, properties
@@ -42,8 +42,8 @@ class Preparing:
                 return self._carry_out(step)
             except vim.fault.DuplicateName as fault:
                 raise Refused(f"{place}: that name belongs to {ident(fault.object)}; rename one") from fault
-            except vim.fault.AlreadyExists as fault:
-                raise Retry(f"{place}: somebody was quicker ({fault.name})") from fault
+            except (vim.fault.AlreadyExists, vim.fault.HostConfigFault) as fault:
+                raise Retry(f"{place}: {said(fault)}") from fault
 
     def _carry_out(self, step: Step) -> str:
         match step.does:
@@ -155,7 +155,7 @@ class Preparing:
 
 def _new_trunk(wanted: MakeTrunk) -> Any:
     return PortGroup.ConfigSpec(
-        name=naming.written(wanted.name, wanted.name),
+        name=naming.escaped(wanted.name),
         description=marks.prepared(wanted.mark),
         type=PortGroup.PortgroupType.earlyBinding,
         numPorts=FIRST_PORTS,
