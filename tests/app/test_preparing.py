@@ -17,6 +17,7 @@ from isthmus.model.names import HostId
 from lab.vcenter import (
     Cluster,
     Datacenter,
+    Drop,
     Dvs,
     Fault,
     Host,
@@ -190,6 +191,17 @@ def test_each_switch_of_a_deployment_gets_the_hosts_that_name_it(site: Make) -> 
     assert made.nics("row1") == {"esx1.lab": ["vmnic1"]}
     assert made.nics("row2") == {"esx2.lab": ["vmnic1"]}
     assert made.run("check")[0] == 0
+
+
+def test_a_vcenter_that_goes_away_in_the_middle_is_not_asked_on_and_on(site: Make) -> None:
+    made = site(STATIC)
+    with made.simulator.faults.during(Drop(), method="CreateDVS_Task"):
+        status, said, complaints = made.run("prepare", "--write")
+    assert (status, said) == (1, ["0 changes made"])
+    [text] = complaints
+    assert "make distributed switch 'row1'" in text
+    assert "and what comes after it" in text
+    made.prepare()
 
 
 def test_a_host_that_names_no_switch_of_several_is_said(site: Make) -> None:

@@ -18,7 +18,7 @@ from isthmus.app.output import complain, patience, say, say_json
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring
 from isthmus.core.prepare import prepare
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.ground import (
     JoinHost,
     MakerMark,
@@ -122,6 +122,9 @@ def _write(wiring: Wiring, name: str, prepared: _Prepared, *, quiet: bool) -> No
         try:
             with patience(f"working on {plain(step.switch)}"):
                 wiring.vcenters[wiring.placing[name].vcenter].prepare(step)
+        except Unreachable as fault:  # whatever is left would only wait as long, and in vain
+            prepared.errors.append(f"{_words(step.does, step.switch)}, and what comes after it: {fault}")
+            return
         except (Refused, Retry) as fault:
             prepared.errors.append(f"{_words(step.does, step.switch)}: {fault}")
             if isinstance(step.does, MakeSwitch):
