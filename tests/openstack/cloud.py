@@ -144,10 +144,17 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         self.engine = fixture.engine
 
     def _serve(self, topic: str, endpoint: object) -> None:
-        target = oslo_messaging.Target(topic=topic, server=f"test-{topic}")
-        server = rpc.get_server(target, [endpoint])
-        server.start()
-        self._servers.append(server)
+        self._servers.append(_served(topic, f"test-{topic}", endpoint))
+
+    @contextmanager
+    def listening(self, topic: str, host: str, endpoint: object) -> Iterator[None]:
+        """A Neutron agent on a host hears what is said to it."""
+        server = _served(topic, host, endpoint)
+        try:
+            yield
+        finally:
+            server.stop()
+            server.wait()
 
     def silence(self) -> None:
         """neutron-rpc-server is gone; the API goes on."""
@@ -283,6 +290,12 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         """As `isthmus run` asks the drivers, over the bus."""
         client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))
         return client.prepare(timeout=10).call(self.context, method, **arguments)
+
+
+def _served(topic: str, name: str, endpoint: object) -> Any:
+    server = rpc.get_server(oslo_messaging.Target(topic=topic, server=name), [endpoint])
+    server.start()
+    return server
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from neutron.plugins.ml2.drivers.l2pop.rpc_manager.l2population_rpc import L2populationRpcCallBackMixin
 
 from isthmus.model.nve import LeafFlood, LeafUnicast
 from tests.app.leaf_site import VTEPS, host_table, leaf_table, until
@@ -256,6 +258,59 @@ def test_a_network_nodes_port_has_its_mapping_and_the_other_leaf_knows_where_it_
     until(lambda: racks.at_leaf("leaf1").get(racks.neutron.vlans(red)["rack1"]) == vni)
     assert "swp8" in racks.leaf("leaf1").settings.ports
     until(lambda: LeafUnicast(vni, mac, VTEPS["leaf1"]) in racks.leaf("leaf2").entries.values())  # type: ignore[arg-type]
+
+
+class OvsAgent(L2populationRpcCallBackMixin):  # type: ignore[misc]
+    """The ear of Neutron's Open vSwitch agent, its own code, with a memory instead of flows."""
+
+    def __init__(self) -> None:
+        self.known: set[tuple[str, str, str, int]] = set()
+
+    def fdb_add(self, context: object, fdb_entries: dict[str, Any]) -> None:
+        self.known |= self._meant(fdb_entries)
+
+    def fdb_remove(self, context: object, fdb_entries: dict[str, Any]) -> None:
+        self.known -= self._meant(fdb_entries)
+
+    def fdb_update(self, context: object, fdb_entries: dict[str, Any]) -> None:
+        """Not said by us."""
+
+    def behind(self, vtep: str) -> set[tuple[str, str, str, int]]:
+        """Neutron's own driver tells it of itself and its like."""
+        return {entry for entry in self.known if entry[0] == vtep}
+
+    def _meant(self, entries: dict[str, Any]) -> set[tuple[str, str, str, int]]:
+        return {
+            (vtep, info.mac_address, info.ip_address, told["segment_id"])
+            for told in entries.values()
+            for vtep, infos in told["ports"].items()
+            for info in infos
+        }
+
+
+def test_a_kvm_hosts_stock_agent_hears_behind_which_leaf_a_vm_is_and_that_it_went(racks: Site, red: str) -> None:
+    kvm, neutron = OvsAgent(), racks.neutron
+    neutron._make_subnet(
+        neutron.fmt,
+        {"network": {"id": red, "project_id": neutron._project_id}},
+        "10.7.0.1",
+        "10.7.0.0/24",
+        as_admin=True,
+    )
+    with neutron.listening("q-agent-notifier-l2population-update", "kvm-8", kvm):
+        told = {"tunnel_types": ["vxlan"], "tunneling_ip": "192.0.2.78", "bridge_mappings": {}}
+        neutron.agent("kvm-8", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+        there, here = neutron.port_on(red, "kvm-8"), neutron.port_on(red, "compute-1")
+        vm, vni = racks.boot(here, "esx1.lab"), vni_of(racks, red)
+        racks.rounds(1)
+        assert kvm.behind(VTEPS["leaf1"]) == set(), "its own port is not wired yet"
+        neutron.plugin.update_port_status(neutron.context, there, "ACTIVE", "kvm-8")
+        shown = neutron.port(here)
+        flood = (VTEPS["leaf1"], "00:00:00:00:00:00", "0.0.0.0", vni)
+        unicast = (VTEPS["leaf1"], shown["mac_address"], shown["fixed_ips"][0]["ip_address"], vni)
+        until(lambda: kvm.behind(VTEPS["leaf1"]) == {flood, unicast})
+        racks.unplug(vm)
+        until(lambda: kvm.behind(VTEPS["leaf1"]) == set())
 
 
 def test_a_kvm_host_is_reached_at_its_own_vtep(racks: Site, red: str) -> None:
