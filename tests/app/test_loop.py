@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 
 from isthmus.app.applying import carry_out
+from isthmus.app.backoff import Backoff
 from isthmus.app.keeper import Habits, objects_of
 from isthmus.app.loop import Timing
+from isthmus.app.observing import Sight
 from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.names import DvsId, HostId
 from isthmus.model.observed import NveMirror, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
-from tests.app.far_sides import Nve, Small, entry, learn_all, wanting
+from tests.app.far_sides import Clock, Nve, Small, entry, learn_all, wanting
 from tests.core.town import DVS, Town
 
 
@@ -349,6 +351,30 @@ def test_a_fault_stops_only_what_comes_after_it(outcome: Outcome) -> None:
     results = carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
     assert [result.outcome for result in results] == [outcome, Outcome.SKIPPED, Outcome.DONE, Outcome.SKIPPED]
     assert "ovs:a" in results[1].detail
+
+
+def test_a_target_that_hangs_is_left_to_itself_and_holds_up_no_other() -> None:
+    targets, release, told = {name: Nve(name) for name in "abc"}, threading.Event(), threading.Event()
+    targets["a"].on_apply = lambda: (release.wait(30), None)[1]
+    sight = Sight(Clock(), Backoff(1.0, 60.0))
+    sight.late = told.set
+    plan = chain(("a", ()), ("b", (0,)), ("b", ()), ("c", (2,)))
+    by_id = {nve.id: nve for nve in targets.values()}
+    results = carry_out(plan, by_id, sight.written, patience=0.2, hangs=sight.hangs)
+    assert [result.outcome for result in results] == [
+        Outcome.UNREACHABLE,
+        Outcome.SKIPPED,
+        Outcome.DONE,
+        Outcome.DONE,
+    ]
+    seen = sight.observe(by_id.values(), sight.tick()).targets
+    assert isinstance(seen[targets["a"].id], Unknown), "what is under way there may come true or not"
+    assert not any(isinstance(seen[targets[name].id], Unknown) for name in "bc")
+    release.set()
+    assert told.wait(5), "the shard looks again when it is over"
+    after = sight.observe(by_id.values(), sight.tick()).targets[targets["a"].id]
+    assert isinstance(after, NveMirror)
+    assert len(after.entries) == 1
 
 
 def test_every_order_that_a_plan_forbids_is_never_seen() -> None:

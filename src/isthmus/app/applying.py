@@ -1,12 +1,17 @@
-"""Carries out a plan: in its partial order, targets side by side; a fault stops only what had to come after it."""
+"""Carries out a plan: in its partial order, targets side by side; a fault stops only what had to come after it.
+
+Who waits with patience leaves a target that hangs to itself: what is under way there counts as not answered, and nobody
+looks at or writes to it until it has come back.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from isthmus.app.asking import no_answer
 from isthmus.model.boundary import Target
 from isthmus.model.change import Change, Outcome, Plan, Result
 from isthmus.model.faults import Refused, Retry
@@ -20,26 +25,35 @@ def carry_out(
     targets: Mapping[TargetId, Target],
     written: Callable[[TargetId], None],
     stopping: Callable[[], bool] = lambda: False,
+    patience: float | None = None,
+    hangs: Callable[[TargetId, threading.Event], None] = lambda target, over: None,
 ) -> list[Result]:
-    """The result of every change.  `written` is told of each target touched; once `stopping`, nothing more begins."""
+    """The result of every change.  `written` is told of each target touched; once `stopping`, nothing more begins.
+
+    `patience`: seconds that are waited while nothing ends; then `hangs` is told of each target that is still being
+    written, with what says when that is over.  None: as long as it takes.
+    """
     waiting = {change.id: change for change in plan.changes}
     results: dict[int, Result] = {}
     done: set[int] = set()
-    busy: set[TargetId] = set()
+    busy: dict[TargetId, tuple[list[Change], threading.Event]] = {}
     finished: queue.Queue[Finished] = queue.Queue()
     bugs: list[BaseException] = []
 
     while True:
         if not stopping() and not bugs:
             for target, changes in _ready(waiting.values(), done, busy).items():
-                busy.add(target)
                 for change in changes:
                     del waiting[change.id]
-                _begin(targets[target], changes, written, finished)
+                busy[target] = changes, _begin(targets[target], changes, written, finished)
         if not busy:
             break
-        target, outcome = finished.get()
-        busy.discard(target)
+        try:
+            target, outcome = finished.get(timeout=patience)
+        except queue.Empty:
+            results |= _left_alone(busy, no_answer(patience or 0.0), hangs)
+            break
+        del busy[target]
         if isinstance(outcome, BaseException):
             bugs.append(outcome)
             continue
@@ -53,7 +67,18 @@ def carry_out(
     return [(results | skipped)[change.id] for change in plan.changes]
 
 
-def _ready(changes: Iterable[Change], done: set[int], busy: set[TargetId]) -> dict[TargetId, list[Change]]:
+def _left_alone(
+    busy: Mapping[TargetId, tuple[list[Change], threading.Event]],
+    reason: str,
+    hangs: Callable[[TargetId, threading.Event], None],
+) -> dict[int, Result]:
+    for target, (_, over) in busy.items():
+        hangs(target, over)
+    under_way = [change for changes, _ in busy.values() for change in changes]
+    return {change.id: Result(change, Outcome.UNREACHABLE, reason) for change in under_way}
+
+
+def _ready(changes: Iterable[Change], done: set[int], busy: Collection[TargetId]) -> dict[TargetId, list[Change]]:
     ready: dict[TargetId, list[Change]] = defaultdict(list)
     for change in changes:
         if change.target not in busy and change.after <= done:
@@ -66,17 +91,21 @@ def _begin(
     changes: list[Change],
     written: Callable[[TargetId], None],
     finished: queue.Queue[Finished],
-) -> None:
+) -> threading.Event:
+    over = threading.Event()
+
     def work() -> None:
         outcome: Sequence[Result] | BaseException
         try:
             outcome = _applied(target, changes)
         except BaseException as fault:  # carried to the caller's thread, decided there
             outcome = fault
+        over.set()
         written(target.id)
         finished.put((target.id, outcome))
 
     threading.Thread(target=work, name=f"apply {target.id}", daemon=True).start()
+    return over
 
 
 def _applied(target: Target, changes: list[Change]) -> Sequence[Result]:

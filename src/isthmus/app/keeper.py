@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from isthmus.app.applying import carry_out
+from isthmus.app.asking import PATIENCE
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
@@ -93,6 +94,7 @@ class Habits:
     """How hard a keeper tries."""
 
     passes: int = 6
+    patience: float = PATIENCE
     limits: Limits = field(default_factory=Limits)
     move_deadline: float = 600.0
     refused_again_after: float = 60.0
@@ -201,7 +203,9 @@ class Keeper:
             asked = NOTHING  # what this pass did may make others ask for the same again
             if not write or not last.plan or stopping():
                 break
-            made = carry_out(last.plan, self._by_id(), self._sight.written, stopping)
+            made = carry_out(
+                last.plan, self._by_id(), self._sight.written, stopping, self._patience(last), self._sight.hangs
+            )
             for result in made:
                 told(result)
             self._remember(made)
@@ -232,6 +236,10 @@ class Keeper:
         """A change as the far side's operator would type it, where it can say so."""
         target = self._by_id().get(change.target)
         return target.words(change) if isinstance(target, Worded) else ()
+
+    def _patience(self, last: Pass) -> float | None:
+        """With several NVEs in one shard, one that hangs must not hold up the others."""
+        return self._habits.patience if len(last.world.shard.nves) > 1 else None
 
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}

@@ -39,6 +39,8 @@ class _Seen:
     took: float = 0.0
     reading: Asking[Mirror] | None = None
     """The one read under way."""
+    hanging: threading.Event | None = None
+    """Set when the write that somebody stopped waiting for is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,18 @@ class Sight:
 
     def written(self, target: TargetId) -> None:
         """Something was, or may have been, written there: the next observation reads again."""
-        self._entry(target).stale = True
+        entry = self._entry(target)
+        with entry.lock:
+            entry.stale = True
+            came_back, entry.hanging = entry.hanging is not None, None
+        if came_back:
+            self.late()
+
+    def hangs(self, target: TargetId, over: threading.Event) -> None:
+        """Nobody waits any longer for a write there: until it is `over` the target is Unknown."""
+        entry = self._entry(target)
+        with entry.lock:
+            entry.hanging = None if over.is_set() else over
 
     def retry_at(self, targets: Iterable[TargetId]) -> float | None:
         """When the first of these targets that cannot be read may be tried again.
@@ -119,6 +132,8 @@ class Sight:
         entry = self._entry(target.id)
         while True:
             with entry.lock:
+                if entry.hanging is not None:
+                    return Unknown("what was written there last has not been answered yet", entry.mirror)
                 begun = entry.all_begun if everything else entry.begun
                 fresh = not entry.stale and begun >= since and not entry.reason
                 if entry.mirror is not None and fresh and entry.reading is None:
