@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from isthmus.adapters.leaf.hwvtep import HwvtepSettings
-from isthmus.adapters.leaf.hwvtep.findings import HwvtepFinding
+from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.model.boundary import Wake
 from isthmus.model.change import Change
 from isthmus.model.faults import Retry
@@ -45,7 +45,7 @@ class MemoryLeaf(WireLeaf):
             raise Retry(self.misfits[self.settings.target])
         return replace(super().observe(), warnings=self.warnings)
 
-    def findings(self) -> Sequence[HwvtepFinding]:
+    def findings(self) -> Sequence[LeafFinding]:
         self.observe()
         return ()
 

@@ -16,6 +16,10 @@ from isthmus.model.tags import Vid, Vni
 from lab.wire.clock import VirtualClock
 from lab.wire.leaf import WireLeaf
 from lab.wire.ovs import WireOvs
+from lab.wire.sonic import SonicSwitch
+from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
+from tests.adapters.leaf.ngs.switch import TestSwitch
+from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
 from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
 
@@ -126,6 +130,25 @@ class LeafEntries:
             known.setdefault(flood.key, flood)
             known[entry.key] = entry
         return set(known.values())
+
+
+class EvpnEntries:
+    """Entries of a leaf that learns by itself, and has one VID for a VNI."""
+
+    builds = False
+
+    def entry(self, number: int) -> LeafBinding:
+        """What a VID means."""
+        return LeafBinding(Vid(11 + number), Vni(5000 + number))
+
+    def altered(self, entry: NveEntry) -> LeafBinding:
+        """It means another network."""
+        assert isinstance(entry, LeafBinding)
+        return LeafBinding(entry.vid, Vni(7000 + int(entry.vid)))
+
+    def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
+        """As they were learnt."""
+        return set(entries)
 
 
 @dataclass(slots=True)
@@ -249,6 +272,36 @@ class RealVtepWorld(LeafEntries):
     def start(self) -> None:
         """Another switch in its place: one that comes back keeps its database."""
         self.leaf.replace()
+
+
+@dataclass(slots=True)
+class SonicWorld(EvpnEntries):
+    """SONiC in memory, told by networking-generic-switch."""
+
+    switch: TestSwitch
+    target: Target
+    other: Target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """At its command line."""
+        self.switch.ctl(f"vlan add {vid}", f"vxlan map add vtep {vid} {int(vni)}")
+        self.switch.ctl(*(f"vlan member add {vid} {port}" for port in SONIC_PORTS))
+
+    def stop(self) -> None:
+        """It answers nobody."""
+        self.switch.up = False
+
+    def start(self) -> None:
+        """Another switch in its place."""
+        self.switch.cli = SonicSwitch(self.switch.cli.ports)
+        self.switch.up = True
+
+
+@contextmanager
+def sonic() -> Iterator[LeafWorld]:
+    """Real library, switch in memory."""
+    with sonic_switch() as made:
+        yield SonicWorld(made, made.target(), made.target())
 
 
 @contextmanager

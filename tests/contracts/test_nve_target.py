@@ -11,9 +11,9 @@ import pytest
 
 from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
-from isthmus.model.nve import NveEntry
+from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.observed import NveMirror
-from tests.contracts.nve_world import NveWorld, real_ovs, real_vtep, wire_leaf, wire_ovs, wire_pair
+from tests.contracts.nve_world import NveWorld, real_ovs, real_vtep, sonic, wire_leaf, wire_ovs, wire_pair
 
 WORLDS = {
     "wire-ovs": wire_ovs,
@@ -21,6 +21,7 @@ WORLDS = {
     "wire-leaf": wire_leaf,
     "wire-pair": wire_pair,
     "real-vtep": real_vtep,
+    "sonic": sonic,
 }
 LIVE = {"real-ovs", "real-vtep"}
 
@@ -123,6 +124,8 @@ def test_saying_a_thing_twice_is_saying_it_once(world: NveWorld) -> None:
 
 
 def test_an_entry_is_forgotten_by_its_key(world: NveWorld) -> None:
+    if isinstance(world.entry(0), LeafBinding):
+        pytest.skip("a VID that means another network by now is not taken from it: test_leaf_target.py")
     do(world, BuildNve())
     do(world, Learn((world.entry(0),)))
     do(world, Forget((world.altered(world.entry(0)),)))

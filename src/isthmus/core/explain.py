@@ -158,13 +158,14 @@ def _tagged(view: View, allocation: Allocation) -> Iterator[PortReport]:
         if host is None or host not in view.shard.hosts:
             continue
         vid = vids.get(attachment.network.id)
-        diff = diffs.get(str(view.nve_of(host)))
+        place = str(view.nve_of(host))
+        diff = diffs.get(place)
         side, why = Side.NOBODY, ""
         if not attachment.live:
             why = "powered off, disconnected or administratively down"
         elif vid is None:
             side, why = Side.VCENTER, refused.get(_place(view, attachment), "its port group has no VID of its own yet")
-        elif lack := _lack(view, diff, attachment, vid):
+        elif place not in view.shard.beyond and (lack := _lack(view, diff, attachment, vid)):
             side, why = Side.NVE, lack
         yield _report(view, attachment, host, vid, side, why)
 

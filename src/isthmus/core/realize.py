@@ -41,7 +41,9 @@ def realize(view: View, where: Whereabouts, place: str, live: Iterable[Live]) ->
         case NveKind.OVS:
             entries: Iterator[NveEntry] = flows(_segments(view, where, place, live))
         case NveKind.LEAF:
-            entries = _leaf_entries(_segments(view, where, place, live))
+            mirror = view.nves.get(view.shard.nves[place])
+            learns = mirror is not None and mirror.learns
+            entries = _leaf_entries(_segments(view, where, place, live), learns=learns)
         case NveKind.VROUTER | NveKind.STOCK_OVS:
             entries = _plugs(live)
     return {entry.key: entry for entry in entries}
@@ -66,11 +68,13 @@ def _segments(view: View, where: Whereabouts, place: str, live: tuple[Live, ...]
         yield where.segment(network, vids[network_id], local[network_id], here, set(hosts))
 
 
-def _leaf_entries(segments: Iterable[Segment]) -> Iterator[NveEntry]:
+def _leaf_entries(segments: Iterable[Segment], *, learns: bool) -> Iterator[NveEntry]:
     for segment in segments:
         vni = segment.network.vni
         for vid in segment.vids:
             yield LeafBinding(vid, vni)
+        if learns:
+            continue
         yield LeafFlood(vni, frozenset(segment.flood))
         for mac, vteps in segment.remote.items():
             # A leaf takes one VTEP per MAC, and an entry for a MAC below itself would lead away from it.  Until a

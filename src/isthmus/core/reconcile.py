@@ -13,12 +13,12 @@ from isthmus.core.plan_gated_groups import plan_gated_groups
 from isthmus.core.plan_ports import plan_ports
 from isthmus.core.plan_tagged_groups import plan_tagged_groups
 from isthmus.core.twins import twins
-from isthmus.core.view import View, look
+from isthmus.core.view import View, look, strangers
 from isthmus.core.worn import shared, unseen, worn
 from isthmus.model.change import Reconciled, Unmet
 from isthmus.model.intent import Intent, Network
 from isthmus.model.names import NetworkId
-from isthmus.model.observed import Observed, SwitchMirror, Unknown
+from isthmus.model.observed import NveMirror, Observed, SwitchMirror, Unknown
 from isthmus.model.place import PlaceKind
 from isthmus.model.shard import Duty, VidPool, World
 from isthmus.model.tags import Vni
@@ -36,7 +36,7 @@ def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, n
     if Duty.TAGS in world.shard.duties:
         allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view))
         draft.unmet.extend(allocation.unmet)
-        warnings = (*allocation.warnings, *dict.fromkeys(twins(view).values()))
+        warnings = (*allocation.warnings, *dict.fromkeys(twins(view).values()), *_strangers(view, observed))
     if design.place is PlaceKind.DV_PORT:
         if Duty.PORT_GROUPS in world.shard.duties:
             plan_gated_groups(view, draft)
@@ -52,6 +52,16 @@ def _left_out(view: View) -> Iterator[Unmet]:
     for attachment, reason in view.attachments.left_out:
         if attachment.live and attachment.nic.host in view.shard.hosts:
             yield Unmet(f"VM {attachment.nic.vm_name or attachment.nic.id.vm}, MAC {attachment.nic.mac}", reason)
+
+
+def _strangers(view: View, observed: Observed) -> Iterator[str]:
+    """What NVEs whose entries bear no mark map for nobody that we know: left alone."""
+    for target, ours in sorted(view.nves.items()):
+        seen = observed.targets[target]
+        mirror = seen.last if isinstance(seen, Unknown) else seen
+        if not ours.marked and isinstance(mirror, NveMirror):
+            for entry in strangers(mirror, ours.entries):
+                yield f"{target} maps VID {entry.vid} to VNI {int(entry.vni)}, which no network of ours has or had"
 
 
 def settled(world: World, observed: Observed, now: float) -> tuple[World, list[Unmet]]:

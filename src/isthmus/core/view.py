@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isthmus.core.attach import Attachments, attach
 from isthmus.core.design import Design
@@ -12,6 +12,7 @@ from isthmus.core.readback import bindings_of, serves
 from isthmus.core.segments import Whereabouts
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
+from isthmus.model.nve import LeafBinding, NveEntry, NveKey
 from isthmus.model.observed import (
     Access,
     DvPortState,
@@ -29,7 +30,7 @@ from isthmus.model.observed import (
 from isthmus.model.place import PlaceKind
 from isthmus.model.scope import Domain, HostScope, Subject, SwitchScope
 from isthmus.model.shard import Shard, VidPool, World
-from isthmus.model.tags import Vid, Vni
+from isthmus.model.tags import Vid, VidSet, Vni
 
 
 def switch_target(dvs: DvsId) -> TargetId:
@@ -135,6 +136,8 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
     for (dvs, key), mark in sorted(marks.items()):
         groups[dvs, mark.network] = (*groups.get((dvs, mark.network), ()), key)
     names = Counter(network.name for network in world.intent.networks.values())
+    vnis = _known_vnis(world, marks.values())
+    nves = {target: mirror if mirror.marked else _ours_of(mirror, vnis) for target, mirror in nves.items()}
     maps = {target: bindings_of(mirror) for target, mirror in nves.items()}
     presumed = _presumed(design, world, switches, nves)
     attachments = attach(world.intent, world.inventory, marks, presumed)
@@ -155,6 +158,26 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         names,
         tuple(_trunks(switches[dvs] for dvs in world.shard.switches if dvs in switches)),
     )
+
+
+def _known_vnis(world: World, marks: Iterable[OwnerMark]) -> frozenset[Vni]:
+    """Those of networks that we have, or had: a port group keeps its mark until every NVE has forgotten its VID."""
+    had = (vni for mark in marks for vni in (mark.vni, *mark.was))
+    return frozenset((*(network.vni for network in world.intent.networks.values()), *had))
+
+
+def _ours_of(mirror: NveMirror, vnis: frozenset[Vni]) -> NveMirror:
+    """An NVE whose entries do not say whose they are, less those of VNIs that we know nothing of: a stranger's."""
+    entries = {key: entry for key, entry in mirror.entries.items() if entry.vni in vnis}
+    strange = VidSet.of(entry.vid for entry in strangers(mirror, entries))
+    return replace(mirror, entries=entries, foreign_vids=mirror.foreign_vids | strange)
+
+
+def strangers(mirror: NveMirror, ours: Mapping[NveKey, NveEntry]) -> Iterator[LeafBinding]:
+    """The bindings of an NVE that are not among `ours`."""
+    for key, entry in mirror.entries.items():
+        if isinstance(entry, LeafBinding) and key not in ours:
+            yield entry
 
 
 def _trunks(switches: Iterable[SwitchMirror]) -> Iterator[PortGroupState]:

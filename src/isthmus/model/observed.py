@@ -143,6 +143,8 @@ class NveMirror:
     """All that an NVE holds of ours.  `ready` is False while its fixed frame (bridges, tunnel port) must be built.
 
     `foreign_vids` are worn there by something that is not ours.  `warnings` are what it tells of its own health.
+    `learns` says that it finds out by itself who is where in a network (BGP EVPN), so that it is told bindings only;
+    `marked` that what it holds says whose it is.
     """
 
     target: TargetId
@@ -150,6 +152,8 @@ class NveMirror:
     ready: bool = True
     foreign_vids: VidSet = NO_VIDS
     warnings: tuple[str, ...] = ()
+    learns: bool = False
+    marked: bool = True
 
 
 Mirror: TypeAlias = SwitchMirror | StandardSwitchMirror | NveMirror

@@ -27,7 +27,7 @@ class Shard:
 
     `switches` are the DVSes whose places it writes, `hosts` those it serves, `nves` the external NVEs that must know
     its bindings (host id -> target for NVEs on hosts, leaf id -> target for leaves).  `owner` is the installation's
-    name in owner marks.
+    name in owner marks.  `beyond` are the leaves that another controller tells what VIDs mean: nothing of them is seen.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Shard:
     nves: Mapping[str, TargetId]
     duties: Duty = Duty.PORT_GROUPS | Duty.TAGS
     owner: str = "isthmus"
+    beyond: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

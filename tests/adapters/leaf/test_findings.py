@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from isthmus.adapters.leaf.hwvtep.findings import HwvtepFinding, findings, warnings
+from isthmus.adapters.leaf.finding import LeafFinding
+from isthmus.adapters.leaf.hwvtep.findings import findings, warnings
 from isthmus.adapters.leaf.hwvtep.snapshot import PhysicalPort, Snapshot, Tunnel
 from isthmus.adapters.leaf.hwvtep.watch import Watch
 from isthmus.model.faults import Retry
@@ -54,7 +55,7 @@ def test_a_tunnel_that_is_watched_and_down_is_shown_and_no_other() -> None:
 def test_a_binding_of_another_hand_to_a_network_of_ours_is_shown() -> None:
     bound = {**everywhere((101, OUR_RED)), "swp9": {7: OUR_RED}}
     [found] = findings(leaf(ours(RED), bound=bound), SETTINGS)
-    assert found == HwvtepFinding(
+    assert found == LeafFinding(
         f"VLAN 7 of port swp9 of switch leaf1 is bound to our {OUR_RED} by another hand, or from a time when the port "
         "was ours",
         "unbind it there, or name that port in 'ports'",

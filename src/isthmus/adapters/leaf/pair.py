@@ -1,4 +1,4 @@
-"""Two switches that act as one VTEP (MLAG), each with a database of its own: one target, whose members are told alike.
+"""Two switches that act as one VTEP (MLAG), each told by itself: one target, whose members are told alike.
 
 Law: the pair holds only what both members hold alike.  What they do not reads as something that nobody wants, so that
 it is mended where it is wanted, and forgotten where it is not.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from isthmus.adapters.leaf.hwvtep.findings import HwvtepFinding
+from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.model.boundary import Target, Wake
 from isthmus.model.change import Change, Outcome, Result
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey
@@ -21,14 +21,14 @@ DIFFERS = "the members differ"
 """In the place of a VTEP: no VTEP is called so."""
 
 
-class Member(Target, Protocol):
-    """One switch of the pair, as HwvtepTarget is one."""
+class Leaf(Target, Protocol):
+    """One switch of the pair: what every leaf is, also one that stands alone."""
 
     def observe(self) -> NveMirror:
         """All it holds."""
         ...
 
-    def findings(self) -> Sequence[HwvtepFinding]:
+    def findings(self) -> Sequence[LeafFinding]:
         """What is not as configured, or not well."""
         ...
 
@@ -48,7 +48,7 @@ class Member(Target, Protocol):
 class LeafPair:
     """Both members behind one Target, by the names that their operator gave them."""
 
-    def __init__(self, members: Sequence[tuple[str, Member]]) -> None:
+    def __init__(self, members: Sequence[tuple[str, Leaf]]) -> None:
         self._members = tuple(members)
 
     @property
@@ -70,7 +70,7 @@ class LeafPair:
                 results[result.change.id] = replace(result, detail=said)
         return list(results.values())
 
-    def findings(self) -> Sequence[HwvtepFinding]:
+    def findings(self) -> Sequence[LeafFinding]:
         """Of both."""
         return [finding for _, member in self._members for finding in member.findings()]
 
@@ -104,6 +104,8 @@ def joined(mirrors: Sequence[NveMirror]) -> NveMirror:
         ready=all(mirror.ready for mirror in mirrors),
         foreign_vids=VidSet.joined(piece for mirror in mirrors for piece in mirror.foreign_vids.ranges),
         warnings=tuple(warning for mirror in mirrors for warning in mirror.warnings),
+        learns=all(mirror.learns for mirror in mirrors),
+        marked=all(mirror.marked for mirror in mirrors),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.adapters.leaf.hwvtep.mirror import our_vnis, the_switch
 from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings
 from isthmus.adapters.leaf.hwvtep.snapshot import PhysicalSwitch, Snapshot
@@ -12,21 +12,12 @@ from isthmus.adapters.leaf.hwvtep.steps import bound_elsewhere
 from isthmus.model.faults import Refused
 
 
-@dataclass(frozen=True, slots=True)
-class HwvtepFinding:
-    """One thing that an operator should know; a problem is in the way of what is configured."""
-
-    what: str
-    remedy: str = ""
-    is_problem: bool = False
-
-
-def findings(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[HwvtepFinding, ...]:
+def findings(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[LeafFinding, ...]:
     """All there is to say; nothing of a leaf that is as configured and well."""
     try:
         switch = the_switch(snapshot, settings)
     except Refused as fault:
-        return (HwvtepFinding(str(fault), is_problem=True),)
+        return (LeafFinding(str(fault), is_problem=True),)
     return (*_faults(switch, settings), *_elsewhere(snapshot, settings))
 
 
@@ -35,22 +26,22 @@ def warnings(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[str, ...]:
     return tuple(found.what for found in _faults(the_switch(snapshot, settings), settings))
 
 
-def _faults(switch: PhysicalSwitch, settings: HwvtepSettings) -> Iterator[HwvtepFinding]:
+def _faults(switch: PhysicalSwitch, settings: HwvtepSettings) -> Iterator[LeafFinding]:
     for fault in sorted(switch.faults):
-        yield HwvtepFinding(f"switch {switch.name} reports {fault}", "see the switch's log", is_problem=True)
+        yield LeafFinding(f"switch {switch.name} reports {fault}", "see the switch's log", is_problem=True)
     for port in settings.ports:
         for fault in sorted(switch.ports[port].faults):
             what = f"port {port} of switch {switch.name} reports {fault}"
-            yield HwvtepFinding(what, "see the switch's log", is_problem=True)
+            yield LeafFinding(what, "see the switch's log", is_problem=True)
     for tunnel in sorted(switch.tunnels, key=lambda tunnel: tunnel.vtep):
         if tunnel.down:
             why = f" ({tunnel.diagnostic})" if tunnel.diagnostic else ""
             what = f"switch {switch.name} finds its tunnel to {tunnel.vtep} {tunnel.state or 'without a state'}{why}"
-            yield HwvtepFinding(what, "see the underlay between the two, and BFD at the other end", is_problem=True)
+            yield LeafFinding(what, "see the underlay between the two, and BFD at the other end", is_problem=True)
 
 
-def _elsewhere(snapshot: Snapshot, settings: HwvtepSettings) -> Iterator[HwvtepFinding]:
+def _elsewhere(snapshot: Snapshot, settings: HwvtepSettings) -> Iterator[LeafFinding]:
     for name in sorted(our_vnis(snapshot, settings)):
         for where in bound_elsewhere(snapshot, settings, name):
             what = f"{where} is bound to our {name} by another hand, or from a time when the port was ours"
-            yield HwvtepFinding(what, "unbind it there, or name that port in 'ports'")
+            yield LeafFinding(what, "unbind it there, or name that port in 'ports'")

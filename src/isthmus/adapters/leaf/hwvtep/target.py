@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.adapters.leaf.hwvtep import findings as finding
 from isthmus.adapters.leaf.hwvtep import mirror, steps
 from isthmus.adapters.leaf.hwvtep.database import Database, KeptByAnother
@@ -78,7 +79,7 @@ class HwvtepTarget:
         except (Retry, Refused) as fault:
             return [Result.failed(change, fault) for change in changes]
 
-    def findings(self) -> Sequence[finding.HwvtepFinding]:
+    def findings(self) -> Sequence[LeafFinding]:
         """What is not as configured, or not well.  Needs no lock.  Raises Retry if the leaf is silent."""
         return finding.findings(self._database.snapshot(), self._settings)
 

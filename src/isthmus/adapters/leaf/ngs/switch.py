@@ -1,0 +1,144 @@
+"""One switch by networking-generic-switch: its commands as words, all that is to be done in one batch, and its answers.
+
+The library is a guest here: it is imported when there is a switch to speak to, and its faults and netmiko's stop here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from isthmus.adapters.leaf.ngs.held import Held
+from isthmus.adapters.leaf.ngs.reading import READINGS
+from isthmus.adapters.leaf.ngs.settings import NgsSettings
+from isthmus.adapters.leaf.ngs.steps import Join, Leave, Map, Remove, Step, Unmap
+from isthmus.model.faults import Refused, Retry, Unreachable
+
+
+class Switch:
+    """One switch, spoken to in one session at a time."""
+
+    def __init__(self, settings: NgsSettings) -> None:
+        self._settings = settings
+        self._device: Any = None
+        self._lock = threading.RLock()
+
+    def read(self) -> Held:
+        """All its VLANs.  Raises Retry if they cannot be read whole, and Refused if it can never be entered so."""
+        reading = READINGS[self._settings.device_type]
+        with self._lock, self._answering() as device:
+            # vlan_has_vni and vlan_has_ports ask for one VLAN each, and take some faults for an answer.
+            with device._get_connection() as session:
+                answers = [str(session.send_command(command)) for command in reading.commands]
+            return reading.understood(answers)
+
+    def do(self, steps: Sequence[Step]) -> str:
+        """Give all the commands in one batch, and have it saved.  What became of them only `read` tells.
+
+        Returns what the switch complained of, for people.
+        """
+        with self._lock, self._answering() as device:
+            told = str(device.send_commands_to_device(self._commands(device, steps)))
+        complaints = dict.fromkeys(line.strip() for line in told.splitlines() if line.startswith("Error"))
+        return f" ({'; '.join(list(complaints)[:3])})" if complaints else ""
+
+    def words(self, steps: Sequence[Step]) -> list[str]:
+        """The commands, which nobody is given."""
+        with self._lock:
+            return self._commands(_made(self._settings, {}), steps)
+
+    def close(self) -> None:
+        """End the session."""
+        with self._lock:
+            self._forget_device()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[Any]:
+        """The device; the faults on the way to it are ours afterwards."""
+        try:
+            if self._device is None:
+                self._device = _made(self._settings, self._settings.secrets())
+            yield self._device
+        except (Retry, Refused):
+            raise
+        except Exception as fault:
+            self._forget_device()  # a password may have been changed since it was made
+            ours = _as_ours(fault, self._settings.address)
+            if ours is None:
+                raise
+            raise ours from fault
+
+    def _forget_device(self) -> None:
+        if self._device is not None:
+            self._device._drain_cached_connections()
+        self._device = None
+
+    def _commands(self, device: Any, steps: Sequence[Step]) -> list[str]:
+        """What the device's own methods would send, one after the other: each would be a session and a save."""
+        commands: list[str] = []
+        asked: list[str] = []
+        device.send_commands_to_device = asked.extend
+        try:
+            for step in steps:
+                asked.clear()
+                _ask(device, step)
+                # With each port some make the VLAN again, and a command takes a switch up to a second.
+                commands += [said for said in asked if not (isinstance(step, Join) and said in commands)]
+        finally:
+            del device.send_commands_to_device
+        return commands
+
+
+def _ask(device: Any, step: Step) -> None:
+    match step:
+        case Map(vid, vni):
+            device.plug_switch_to_network(int(vni), int(vid))
+        case Unmap(vid, vni):
+            device.unplug_switch_from_network(int(vni), int(vid))
+        case Join(vid, port):
+            device.add_subports_on_trunk({}, port, [{"segmentation_id": int(vid)}])
+        case Leave(vid, port):
+            device.del_subports_on_trunk({}, port, [{"segmentation_id": int(vid)}])
+        case Remove(vid):
+            device.del_network(int(vid), str(UUID(int=int(vid))))  # the id is part of a name on some, and of none here
+
+
+def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of libraries about libraries
+            from networking_generic_switch import batching
+            from networking_generic_switch.devices import device_manager
+    except ImportError as missing:
+        raise Refused(f"driver 'ngs' needs networking-generic-switch ({missing}): install isthmus[leaf]") from missing
+    # It would wait two seconds at our end for threads of batches that we never begin.
+    atexit.unregister(batching._wait_for_threads)
+    # What goes wrong comes to us as a fault, which is told once, and not in every round.
+    logging.getLogger("networking_generic_switch").setLevel(logging.CRITICAL)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    return device_manager({**settings.device, **secrets}, settings.address)
+
+
+def _as_ours(fault: Exception, address: str) -> Retry | None:
+    """What a fault of the library, or of what it stands on, means; None: it is a bug."""
+    from netmiko.exceptions import NetmikoAuthenticationException, NetmikoBaseException
+    from networking_generic_switch.exceptions import GenericSwitchException
+    from paramiko.ssh_exception import BadHostKeyException, SSHException
+
+    cause: BaseException = fault
+    while isinstance(cause, GenericSwitchException) and cause.__context__ is not None:
+        cause = cause.__context__  # the library says that it could not connect, and nothing else
+    what = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+    match cause:
+        case NetmikoAuthenticationException():
+            return Unreachable(f"{address} refuses the login: {what}")
+        case BadHostKeyException():
+            return Unreachable(f"{address} is not the switch that is known by this address: {what}")
+        case SSHException() | NetmikoBaseException() | OSError() | EOFError():
+            return Unreachable(f"{address}: {what}")
+    return Unreachable(f"{address}: {what}") if isinstance(fault, GenericSwitchException) else None

@@ -1,0 +1,228 @@
+"""A SONiC switch by networking-generic-switch: what is ours on it, what a change comes to, what is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from isthmus.adapters.leaf.ngs import NgsTarget
+from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.model.faults import Retry, Unreachable
+from isthmus.model.nve import LeafBinding, LeafFlood, NveEntry
+from isthmus.model.tags import Vid, VidSet, Vni
+from tests.adapters.leaf.ngs.switch import PORTS, TestSwitch, settings, sonic
+
+RED, BLUE = Vni(5000), Vni(70_001)
+
+
+@pytest.fixture
+def switch() -> Iterator[TestSwitch]:
+    with sonic() as made:
+        yield made
+
+
+def binding(vid: int, vni: Vni = RED, *, whole: bool = True) -> LeafBinding:
+    return LeafBinding(Vid(vid), vni, whole)
+
+
+def apply(target: NgsTarget, *actions: Learn | Forget) -> list[Result]:
+    return list(target.apply([Change(number, target.id, action, "test") for number, action in enumerate(actions)]))
+
+
+def done(target: NgsTarget, *actions: Learn | Forget) -> None:
+    results = apply(target, *actions)
+    assert {result.outcome for result in results} == {Outcome.DONE}, results
+
+
+def held(target: NgsTarget) -> set[NveEntry]:
+    return set(target.observe().entries.values())
+
+
+def test_a_binding_is_a_vlan_on_every_port_of_the_hosts_mapped_to_the_vni_and_saved(switch: TestSwitch) -> None:
+    done(switch.target(), Learn((binding(101, BLUE),)))
+    assert switch.cli.vlans == {101: dict.fromkeys(PORTS, "tagged")}
+    assert switch.cli.maps == {101: BLUE}
+    assert switch.cli.saved
+
+
+def test_all_that_a_round_has_to_say_is_one_batch_in_one_session(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, *(Learn((binding(100 + n, Vni(5000 + n)),)) for n in range(10)))
+    done(target, Forget((binding(100),)), Learn((binding(110, RED),)))
+    assert len(switch.batches) == 2
+    assert switch.most_sessions == 1
+    assert {e.vni for e in held(target) if isinstance(e, LeafBinding)} == {*range(5001, 5010), RED}
+
+
+def test_what_it_holds_already_is_not_said_again(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    done(target, Learn((binding(101),)), Forget((binding(102, BLUE),)))
+    assert len(switch.batches) == 1
+
+
+def test_it_is_told_of_no_member_and_says_so(switch: TestSwitch) -> None:
+    target = switch.target()
+    seen = target.observe()
+    assert (seen.learns, seen.marked) == (True, False)
+    with pytest.raises(TypeError):
+        apply(target, Learn((LeafFlood(RED, frozenset()),)))
+
+
+@pytest.mark.parametrize(
+    "hand",
+    [
+        ("vxlan map del vtep 101 5000",),
+        ("vlan member del 101 Ethernet4",),
+        ("vlan member del 101 Ethernet4", "vlan member add -u 101 Ethernet4"),
+        (
+            "vxlan map del vtep 101 5000",
+            "vlan member del 101 Ethernet4",
+            "vlan member del 101 Ethernet8",
+            "vlan del 101",
+        ),
+    ],
+)
+def test_what_a_hand_took_away_is_seen_and_put_back(switch: TestSwitch, hand: tuple[str, ...]) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.ctl(*hand)
+    assert binding(101) not in held(target)
+    assert target.observe().foreign_vids == VidSet(), "a VLAN of our range on no ports but ours is nobody else's"
+    done(target, Learn((binding(101),)))
+    assert held(target) == {binding(101)}
+    assert switch.cli.vlans == {101: dict.fromkeys(PORTS, "tagged")}
+
+
+def test_an_accepted_command_is_not_an_applied_one(switch: TestSwitch) -> None:
+    """SONiC says that the port does not exist, and the library finds nothing wrong with that."""
+    target = switch.target(settings(ports=("Ethernet4", "Ethernet99")))
+    [red, blue] = apply(target, Learn((binding(101),)), Forget((binding(102, BLUE),)))
+    assert red.outcome is Outcome.RETRY
+    assert "VLAN 101 is not tagged on Ethernet99" in red.detail
+    assert "Ethernet99 does not exist" in red.detail
+    assert blue.outcome is Outcome.DONE
+    assert held(target) == {binding(101, whole=False)}
+
+
+@pytest.mark.parametrize("commands", range(12))
+def test_a_session_that_breaks_anywhere_leaves_what_the_next_round_mends(switch: TestSwitch, commands: int) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.dies_after = 2 + commands  # two reads first
+    results = apply(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
+    assert {result.outcome for result in results} <= {Outcome.UNREACHABLE}
+    switch.up, switch.dies_after = True, None
+    assert target.observe().foreign_vids == VidSet()
+    done(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
+    assert held(target) == {binding(102, BLUE)}
+
+
+def test_a_vlan_outside_the_range_is_worn_and_nothing_of_it_is_dropped(switch: TestSwitch) -> None:
+    """Also not by one that has our VNI, or our ports."""
+    switch.ctl("vlan add 300", "vlan member add 300 Ethernet4", "vxlan map add vtep 300 5000", "vlan add 301")
+    switch.ctl("vlan member add 301 Ethernet4", "vlan add 302")
+    target = switch.target()
+    before = (dict(switch.cli.vlans), dict(switch.cli.maps))
+    assert target.observe().foreign_vids == VidSet.of("300-301"), "a VLAN that carries nothing is in nobody's way"
+    [learnt, forgotten] = apply(target, Learn((binding(101),)), Forget((binding(300),)))
+    assert learnt.outcome is Outcome.REFUSED
+    assert "VNI 5000 is on VLAN 300 already" in learnt.detail
+    assert forgotten.outcome is Outcome.DONE
+    assert (switch.cli.vlans, switch.cli.maps) == before
+
+
+@pytest.mark.parametrize("member", ["150 Ethernet48", "-u 150 Ethernet4"])
+def test_a_plain_vlan_in_the_range_on_another_port_or_untagged_is_somebody_elses(
+    switch: TestSwitch, member: str
+) -> None:
+    switch.ctl("vlan add 150", f"vlan member add {member}")
+    target, before = switch.target(), switch.cli.run("show vlan config")
+    assert target.observe().foreign_vids == VidSet.of("150")
+    [result] = apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.REFUSED
+    assert switch.cli.run("show vlan config") == before
+    assert any("VLAN 150" in found.what for found in target.findings())
+
+
+def test_ports_that_another_hand_added_stay_and_keep_the_vid_from_the_next(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.ctl("vlan member add 101 Ethernet48")
+    assert any("Ethernet48" in found.what for found in target.findings())
+    done(target, Forget((binding(101),)))
+    assert switch.cli.vlans == {101: {"Ethernet48": "tagged"}}
+    assert target.observe().foreign_vids == VidSet.of("101")
+
+
+def test_a_vid_that_means_another_network_now_is_not_taken_from_it(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101, RED),)))
+    switch.ctl("vxlan map del vtep 101 5000", "vxlan map add vtep 101 70001")
+    done(target, Forget((binding(101, RED),)))
+    assert held(target) == {binding(101, BLUE)}
+
+
+def test_a_vid_goes_from_one_network_to_another_in_one_batch(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101, RED), binding(102, BLUE))))
+    done(target, Learn((binding(101, BLUE),)), Forget((binding(101, RED), binding(102, BLUE))))
+    assert held(target) == {binding(101, BLUE)}
+    assert 102 not in switch.cli.vlans
+
+
+def test_a_network_gets_another_vid_when_it_has_left_the_first(switch: TestSwitch) -> None:
+    """Such a switch has one VLAN for a VNI."""
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    [result] = apply(target, Learn((binding(102),)))
+    assert result.outcome is Outcome.RETRY
+    done(target, Learn((binding(102),)), Forget((binding(101),)))
+    assert held(target) == {binding(102)}
+
+
+def test_ports_that_carry_all_vlans_are_told_like_those_of_the_hosts(switch: TestSwitch) -> None:
+    target = switch.target(settings(ngs_trunk_ports="Ethernet48"))
+    done(target, Learn((binding(101),)))
+    assert set(switch.cli.vlans[101]) == {*PORTS, "Ethernet48"}
+    done(target, Forget((binding(101),)))
+    assert switch.cli.vlans == {}
+
+
+@pytest.mark.parametrize("says", ["-bash: show: command not found", "", "Name     VID  Member    Mode\nnonsense"])
+def test_a_switch_that_answers_nonsense_is_unknown_not_empty(switch: TestSwitch, says: str) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.garbled = says or " "
+    with pytest.raises(Retry):
+        target.observe()
+    [result] = apply(target, Forget((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    switch.garbled = ""
+    assert held(target) == {binding(101)}
+
+
+def test_one_that_is_gone_is_unreachable_and_spoken_to_again_when_it_is_back(switch: TestSwitch) -> None:
+    target = switch.target()
+    switch.up = False
+    with pytest.raises(Unreachable, match=r"192\.0\.2\.101"):
+        target.observe()
+    switch.up = True
+    assert held(target) == set()
+
+
+def test_the_commands_are_said_before_they_are_given(switch: TestSwitch) -> None:
+    target = switch.target()
+    learn = Change(1, target.id, Learn((binding(101),)), "test")
+    assert target.words(learn) == (), "nothing was looked at"
+    target.observe()
+    words = list(target.words(learn))
+    assert not switch.batches
+    assert words[0] == "config vlan add 101"
+    assert words.index("config vxlan map add vtep 101 5000") < words.index("config vlan member add 101 Ethernet4")
+    assert words.count("config vlan add 101") == 1
+    target.apply([learn])
+    assert switch.batches == [words]
+    elsewhere = Change(2, target.id, Learn((binding(300),)), "test")
+    assert list(target.words(elsewhere)) == ["# VID 300 is not in vids (1-199,205): it is not isthmus's on this switch"]
