@@ -28,10 +28,14 @@ class WireLeaf(WireNve):
         self.ready = True
         self.foreign: dict[Vid, Vni] = {}
         """Bindings of somebody else's, by VID: seen, bridged, and not ours to change."""
+        self.fellows: Sequence[WireLeaf] | None = None
+        """The leaves that tell it by BGP EVPN who has a network; None: it is told by us.  Such bear no marks."""
 
     def observe(self) -> NveMirror:
         """Our entries, and which VIDs are somebody else's."""
         mirror = super().observe()
+        if self.fellows is not None:
+            return replace(mirror, foreign_vids=VidSet.of(self.foreign), learns=True, marked=False)
         networks = {e.vni for e in mirror.entries.values() if isinstance(e, LeafBinding | LeafFlood | LeafUnicast)}
         empty: dict[NveKey, NveEntry] = {
             flood.key: flood for flood in (LeafFlood(vni, frozenset()) for vni in networks)
@@ -86,6 +90,11 @@ class WireLeaf(WireNve):
                     yield ToHost(host, tagged(frame, vid))
 
     def _flooded(self, vni: Vni, frame: Frame) -> Iterator[Exit]:
+        if self.fellows is not None:
+            yield from (
+                ToVtep(leaf.vtep, vni, frame) for leaf in self.fellows if leaf is not self and leaf._vids_of(vni)
+            )
+            return
         flood = self.entries.get(LeafFlood(vni, frozenset()).key)
         if isinstance(flood, LeafFlood):
             for vtep in sorted(flood.vteps):

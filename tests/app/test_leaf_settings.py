@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.app.config import HwvtepLeafConfig
 from isthmus.app.settings import Settings, load
 from isthmus.app.wiring import wire
 from isthmus.model.faults import Refused
@@ -80,7 +81,7 @@ def test_a_host_has_the_vtep_of_its_leaf_and_a_leaf_the_ports_of_its_hosts(tmp_p
     assert fabric.dvs == ("rack1", "rack2")
     assert [fabric.vtep_of(host) for host in fabric.host] == ["192.0.2.1", "192.0.2.2"]
     assert [fabric.ports_of(leaf) for leaf in fabric.leaf] == [("swp1", "swp2"), ("bond1",)]
-    assert len(fabric.leaf["leaf2"].target) == 2
+    assert len(fabric.leaf["leaf2"].addresses) == 2
 
 
 def test_each_rack_may_have_a_deployment_of_its_own_also_beside_appliances(tmp_path: Path) -> None:
@@ -94,8 +95,14 @@ HOST1 = '[deployment.fabric.host."esx1.example"]\nleaf = "leaf1"'
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('driver = "hwvtep"', 'driver = "ngs"', "leaf.leaf1.driver: 'ngs' is not built yet; there is: hwvtep"),
-        ('driver = "hwvtep"', 'driver = "vtep"', "leaf.leaf1.driver: there is no driver 'vtep'; there is: hwvtep"),
+        (
+            'driver = "hwvtep"',
+            'driver = "vtep"',
+            "leaf.leaf1.driver: there is no driver 'vtep'; there are: hwvtep, ngs, external",
+        ),
+        ('driver = "hwvtep"', 'driver = "external"', "leaf.leaf1.target: unknown key"),
+        ('driver = "hwvtep"', "driver = 7", "leaf.leaf1.driver"),
+        ('driver = "hwvtep"\n', "", "leaf.leaf1.driver: is missing"),
         ('target = "tcp:192.0.2.101:6640"', "target = []", "leaf.leaf1.target"),
         ('target = "tcp:192.0.2.101:6640"\n', "", "leaf.leaf1.target: is missing"),
         ('vtep = "192.0.2.1"', 'vtep = "leaf1"', "leaf.leaf1.vtep: 'leaf1' is not an IPv4 address"),
@@ -211,6 +218,8 @@ def test_targets_that_are_none_are_all_named_before_anything_is_connected(
 def test_relative_paths_of_tls_files_are_relative_to_the_file(tmp_path: Path) -> None:
     tls = 'tls = { key = "k", certificate = "c", ca = "/etc/ca" }\n'
     config = read(tmp_path, BEFORE + RACK1.replace("vtep =", tls + "vtep =")).config
-    found = config.deployment["rack1"].leaf["leaf1"].tls
+    leaf = config.deployment["rack1"].leaf["leaf1"]
+    assert isinstance(leaf, HwvtepLeafConfig)
+    found = leaf.tls
     assert found is not None
     assert (found.key, found.certificate, found.ca) == (tmp_path / "k", tmp_path / "c", Path("/etc/ca"))

@@ -75,10 +75,10 @@ def cabled_of(deployment: DeploymentConfig, host: str) -> Cabled | None:
     if settings.leaf is None:
         return None
     leaf = deployment.leaf[settings.leaf]
-    if len(leaf.target) > 1 and not leaf.lldp_name:
+    if len(leaf.addresses) > 1 and not leaf.lldp_name:
         return None  # each member of a pair has a name of its own, which nobody told us
-    names = leaf.lldp_name or tuple(filter(None, (settings.leaf, leaf.switch)))
-    return Cabled(settings.leaf, frozenset(names), frozenset(settings.lldp_ports or settings.ports))
+    ports = frozenset(settings.lldp_ports or settings.ports)
+    return Cabled(settings.leaf, frozenset(leaf.lldp_name or (settings.leaf, *leaf.names)), ports) if ports else None
 
 
 def keep_looking(cablings: Iterable[Cabling], news: Callable[[], None], done: threading.Event) -> None:

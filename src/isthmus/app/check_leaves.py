@@ -12,6 +12,11 @@ from isthmus.app.wiring import Wiring
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.inventory import Dvs, Inventory
 
+_WHEN_SILENT = {
+    "hwvtep": "start its OVSDB, or correct 'target'",
+    "ngs": "see that ssh gets there with this user, key or password and host key, or correct 'ip'",
+}
+
 
 def below_leaves(
     wiring: Wiring, name: str, inventory: Inventory, switches: Sequence[Dvs], mtu: int
@@ -87,15 +92,18 @@ def _cabling(wiring: Wiring, name: str) -> Iterator[Finding]:
 def _leaf(
     wiring: Wiring, name: str, deployment: DeploymentConfig, leaf: str, inventory: Inventory
 ) -> Iterator[Finding]:
-    place = f"deployment.{name}.leaf.{leaf}"
-    target = wiring.leaf(deployment, leaf, wiring.placing[name].below(inventory, leaf))
+    place, settings = f"deployment.{name}.leaf.{leaf}", deployment.leaf[leaf]
+    if leaf not in deployment.own_leaves:
+        yield Finding(Level.GOOD, place, "another controller tells it what a VID means: it is neither read nor written")
+        return
+    target = wiring.leaf(wiring.placing[name], leaf, wiring.placing[name].below(inventory, leaf))
     try:
         found = target.findings()
     except (Refused, Retry) as fault:
-        yield Finding(Level.ERROR, place, str(fault), "start its OVSDB, or correct 'target'")
+        yield Finding(Level.ERROR, place, str(fault), _WHEN_SILENT[settings.driver])
         return
     for finding in found:
         yield Finding(Level.ERROR if finding.is_problem else Level.WARNING, place, finding.what, finding.remedy)
     if not found:
         ports = ", ".join(deployment.ports_of(leaf))
-        yield Finding(Level.GOOD, place, f"answers; it sends from {deployment.leaf[leaf].vtep}, and has {ports}")
+        yield Finding(Level.GOOD, place, f"answers; it sends from {settings.vtep}, and has {ports}")

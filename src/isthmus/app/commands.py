@@ -47,6 +47,9 @@ def plan(args: Namespace) -> int:
                 say(f"{name}: {describing.change(change, rounds[name][0].named)}")
                 for words in rounds[name][0].words(change):
                     say(f"    {words}")
+        for name, (_, done) in rounds.items():
+            if done.last is not None and (beyond := sorted(done.last.world.shard.beyond)):
+                say(f"{name}: what a VID means at {', '.join(beyond)} is another controller's to say")
         say_unmet(rounds)
         total = sum(map(len, pending.values()))
         if total or not failed:

@@ -73,12 +73,24 @@ def _several(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _leaf(value: object) -> object:
+    """A leaf's table as its driver reads it."""
+    if not isinstance(value, dict):
+        return value
+    kind = LEAF_DRIVERS.get(value["driver"]) if isinstance(value.get("driver"), str) else None
+    if kind is None:  # then its driver is all that can be judged
+        return LeafConfig.model_validate({key: value[key] for key in value.keys() & {"driver"}})
+    return kind.model_validate(value)
+
+
 def _driver(value: str) -> str:
-    if value in ("ngs", "external"):
-        raise ValueError(f"'{value}' is not built yet; there is: hwvtep")
-    if value != "hwvtep":
-        raise ValueError(f"there is no driver {value!r}; there is: hwvtep")
+    if value not in LEAF_DRIVERS:
+        raise ValueError(f"there is no driver {value!r}; there are: {', '.join(LEAF_DRIVERS)}")
     return value
+
+
+def _option(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _owner(value: str) -> str:
@@ -183,16 +195,83 @@ class HostConfig(ApplianceConfig):
 
 
 class LeafConfig(Section):
-    """A leaf switch that is a VTEP, or a pair that acts as one: two targets, told alike."""
+    """A leaf switch that is a VTEP, or a pair that acts as one, whoever tells it what a VID means."""
 
     driver: Annotated[str, AfterValidator(_driver)]
+    vtep: Vtep | None = None
+    lldp_name: Texts = ()
+    """What LLDP calls it, or each member of a pair, where that is neither its name here nor `switch`."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it is spoken to; of a pair, each member."""
+        return ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What else it is called, on itself."""
+        return ()
+
+
+class HwvtepLeafConfig(LeafConfig):
+    """One with an OVSDB of schema hardware_vtep."""
+
     target: Annotated[Texts, Field(min_length=1, max_length=2)]
     vtep: Vtep
     switch: Text | None = None
-    lldp_name: Texts = ()
-    """What LLDP calls it, or each member of a pair, where that is neither its name here nor `switch`."""
     timeout: Seconds | None = None
     tls: TlsConfig | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its databases."""
+        return self.target
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its Physical_Switch's."""
+        return () if self.switch is None else (self.switch,)
+
+
+class NgsLeafConfig(LeafConfig):
+    """One that networking-generic-switch speaks to: keys that are not here are that library's, and it judges them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    device_type: Text
+    ip: Annotated[Texts, Field(min_length=1, max_length=2)]
+    vtep: Vtep
+    username: Text
+    key_file: Path | None = None
+    alt_key_file: Path | None = None
+    ssh_config_file: Path | None = None
+    password_file: Path | None = None
+    password_env: Text | None = None
+    secret_file: Path | None = None
+    secret_env: Text | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its ssh servers."""
+        return self.ip
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The library's own options, as text."""
+        named = {key: getattr(self, key) for key in ("username", "key_file", "alt_key_file", "ssh_config_file")}
+        given = {**named, **(self.model_extra or {})}
+        return {key: _option(value) for key, value in given.items() if value is not None}
+
+
+class ExternalLeafConfig(LeafConfig):
+    """One that another controller tells: nothing of it is read or written."""
+
+
+LEAF_DRIVERS: Mapping[str, type[LeafConfig]] = {
+    "hwvtep": HwvtepLeafConfig,
+    "ngs": NgsLeafConfig,
+    "external": ExternalLeafConfig,
+}
 
 
 class ComputeConfig(Section):
@@ -227,7 +306,7 @@ class DeploymentConfig(Section):
     by_hand: Policy = Policy.ENFORCE
     """What to do about port groups of ours whose settings another hand changed."""
     appliance: ApplianceConfig = ApplianceConfig()
-    leaf: Mapping[str, LeafConfig] = Field(default_factory=dict)
+    leaf: Mapping[str, Annotated[LeafConfig, BeforeValidator(_leaf)]] = Field(default_factory=dict)
     host: Mapping[str, HostConfig] = Field(default_factory=dict)
     attached: Mapping[str, AttachedConfig] = Field(default_factory=dict)
     domain: Text | None = None
@@ -248,6 +327,11 @@ class DeploymentConfig(Section):
     def dvs_of(self, host: str) -> str | None:
         """The switch that a host is to be on; None if the configuration does not say which of several."""
         return self.host[host].dvs or (self.dvs[0] if len(self.dvs) == 1 else None)
+
+    @property
+    def own_leaves(self) -> tuple[str, ...]:
+        """The leaves that are told what a VID means by us, and not by another controller."""
+        return tuple(leaf for leaf, found in self.leaf.items() if not isinstance(found, ExternalLeafConfig))
 
     def ports_of(self, leaf: str) -> tuple[str, ...]:
         """The ports of a leaf that hosts are connected to."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from isthmus.app.config import ApplianceConfig, Config, DeploymentConfig, HostConfig
+from isthmus.app.config import (
+    ApplianceConfig,
+    Config,
+    DeploymentConfig,
+    ExternalLeafConfig,
+    HostConfig,
+    NgsLeafConfig,
+)
 from isthmus.app.toml import KeyPath
 from isthmus.core.design import OVSVAPP, VDS_LEAF, VDS_STATIC, TagScope, unfit_switch
 
@@ -137,6 +144,10 @@ def _with_leaves(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
         for port in settings.ports:
             if (other := ports.setdefault((settings.leaf, port), host)) != host:
                 yield (*at, "host", host, "ports"), f"port {port} of {settings.leaf} is that of host '{other}' already"
+    for leaf, found in deployment.leaf.items():
+        for key in ("password", "secret"):
+            if isinstance(found, NgsLeafConfig) and getattr(found, f"{key}_file") and getattr(found, f"{key}_env"):
+                yield (*at, "leaf", leaf, f"{key}_env"), f"{key}_file is given too: keep one of them"
     for machine, attached in deployment.attached.items():
         for port in attached.ports:
             if (other := ports.setdefault((attached.leaf, port), machine)) != machine:
@@ -155,7 +166,7 @@ def _below_a_leaf(at: KeyPath, deployment: DeploymentConfig, settings: HostConfi
     elif settings.leaf not in deployment.leaf:
         there = ", ".join(deployment.leaf) or "none"
         yield (*at, "leaf"), f"there is no leaf '{settings.leaf}' in this deployment; there are: {there}"
-    if not settings.ports:
+    if not settings.ports and not isinstance(deployment.leaf.get(settings.leaf or ""), ExternalLeafConfig):
         yield (*at, "ports"), "is missing: name the ports, or LAGs, of the leaf that its uplinks are connected to"
     if len(set(settings.ports)) < len(settings.ports):
         yield (*at, "ports"), "names a port twice"
@@ -191,12 +202,14 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
             if (other := leaves.setdefault(leaf, name)) != name:
                 what = f"deployment '{other}' has a leaf '{leaf}' already: a leaf has one VLAN map, so one deployment"
                 yield (*at, "leaf", leaf), what
-            if (other := vteps.setdefault(found.vtep, f"leaf '{leaf}'")) != f"leaf '{leaf}'":
+            if found.vtep and (other := vteps.setdefault(found.vtep, f"leaf '{leaf}'")) != f"leaf '{leaf}'":
                 yield (*at, "leaf", leaf, "vtep"), f"{found.vtep} is the VTEP of {other} already: no two can share one"
-            for target in found.target:
-                if target in targets:
-                    yield (*at, "leaf", leaf, "target"), f"{target} is that of {targets[target]} already"
-                targets[target] = f"leaf '{leaf}'"
+            key = "ip" if isinstance(found, NgsLeafConfig) else "target"
+            for address in found.addresses:
+                place = f"{address}:{found.options.get('port', 22)}" if isinstance(found, NgsLeafConfig) else address
+                if place in targets:
+                    yield (*at, "leaf", leaf, key), f"{address} is that of {targets[place]} already"
+                targets[place] = f"leaf '{leaf}'"
         for host, settings in deployment.host.items():
             if settings.vtep and (other := vteps.setdefault(settings.vtep, f"host '{host}'")) != f"host '{host}'":
                 what = f"{settings.vtep} is the VTEP of {other} already: no two can share one"

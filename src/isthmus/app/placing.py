@@ -77,10 +77,12 @@ class Placing:
         """The shard whose NVEs are leaves: it writes the port groups of all its switches, and every leaf."""
         switches = self.switches(inventory)
         self._must_be_below_our_leaves(inventory, switches)
-        nves = {leaf: TargetId("leaf", leaf) for leaf in self.deployment.leaf}
+        leaves = self.deployment.leaf
+        nves = {leaf: TargetId("leaf", leaf) for leaf in self.deployment.own_leaves}
         scope = scope_of(self.name, self.deployment)
         members = frozenset(host for dvs in switches for host in dvs.hosts)
-        return self._placed(inventory, self.name, scope, switches, members, nves, Duty.PORT_GROUPS | Duty.TAGS)
+        placed = self._placed(inventory, self.name, scope, switches, members, nves, Duty.PORT_GROUPS | Duty.TAGS)
+        return replace(placed, shard=replace(placed.shard, beyond=frozenset(leaves) - frozenset(nves)))
 
     def switches(self, inventory: Inventory) -> tuple[Dvs, ...]:
         """The deployment's switches."""

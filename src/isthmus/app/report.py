@@ -21,6 +21,8 @@ from isthmus.model.shard import Duty
 from isthmus.model.tags import Vni
 
 Row = dict[str, Any]
+EXTERNAL = "external"
+"""In place of the state of a leaf that another controller tells: nothing of it is seen."""
 Seen = Mapping[str, tuple[Design, Pass]]
 """The last pass of each shard, by name."""
 
@@ -44,7 +46,7 @@ def _hosts(name: str, design: Design, last: Pass) -> Iterator[Row]:
             "vtep": host.vtep if host else None,
             "leaf": host.leaf if host else None,
             "connected": bool(host and host.connected),
-            "nve": _nve(mirror),
+            "nve": EXTERNAL if host and host.leaf in last.world.shard.beyond else _nve(mirror),
             "nics": len(here),
             "wired": sum(report.wired for report in here),
             "vids": sorted({int(report.vid) for report in here if report.vid is not None}),
@@ -83,12 +85,16 @@ def _leaves(name: str, design: Design, last: Pass, config: Config) -> Iterator[R
             "leaf": leaf,
             "shard": name,
             "vtep": settings.vtep,
-            "targets": list(settings.target),
+            "targets": list(settings.addresses),
             "state": _nve(mirror),
             "networks": len({binding.vni for binding in bindings}),
             "vids": sorted(int(binding.vid) for binding in bindings),
             "warnings": list(known.warnings) if isinstance(known, NveMirror) else [],
         }
+    for leaf in sorted(last.world.shard.beyond):
+        vtep = config.deployment[name].leaf[leaf].vtep
+        row: Row = {"leaf": leaf, "shard": name, "vtep": vtep, "targets": [], "state": EXTERNAL}
+        yield {**row, "networks": None, "vids": None, "warnings": []}
 
 
 def _leaf_mirrors(design: Design, last: Pass) -> Iterator[tuple[str, object]]:

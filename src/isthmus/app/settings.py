@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from isthmus.app.config import Config, LeafConfig
+from isthmus.app.config import Config, HwvtepLeafConfig, LeafConfig, NgsLeafConfig
 from isthmus.app.misfits import misfits
 from isthmus.app.toml import KeyPath, TomlFile, read_toml
 from isthmus.model.faults import Refused
@@ -41,6 +41,14 @@ class Settings:
             return _bus_url(self.config, self.environment)
         except (OSError, ValueError) as fault:
             raise Refused(f"Neutron's message bus: {getattr(fault, 'strerror', None) or fault}") from fault
+
+    def secrets_of(self, deployment: str, leaf: str) -> dict[str, str]:
+        """The passwords of a leaf by the name of their option, looked up anew.  Raises Refused if one is not there."""
+        found = self.config.deployment[deployment].leaf[leaf]
+        try:
+            return dict(_secrets(found, self.environment)) if isinstance(found, NgsLeafConfig) else {}
+        except (OSError, ValueError) as fault:
+            raise Refused(f"password of leaf '{leaf}': {getattr(fault, 'strerror', None) or fault}") from fault
 
 
 def load(path: Path, environment: Environment = os.environ, *, secrets: bool = True) -> Settings:
@@ -151,6 +159,12 @@ def _missing_passwords(config: Config, environment: Environment) -> Iterator[tup
         except (OSError, ValueError) as fault:
             key = "url_env" if config.intent.neutron.url_env else "url_file"
             yield ("intent", "neutron", key), getattr(fault, "strerror", None) or str(fault)
+    for name, deployment in config.deployment.items():
+        for leaf, found in deployment.leaf.items():
+            try:
+                dict(_secrets(found, environment) if isinstance(found, NgsLeafConfig) else ())
+            except (OSError, ValueError) as fault:
+                yield ("deployment", name, "leaf", leaf), getattr(fault, "strerror", None) or str(fault)
 
 
 def _bus_url(config: Config, environment: Environment) -> str:
@@ -166,11 +180,23 @@ def _bus_url(config: Config, environment: Environment) -> str:
     return url
 
 
+def _secrets(leaf: NgsLeafConfig, environment: Environment) -> Iterator[tuple[str, str]]:
+    for option, file, variable in (
+        ("password", leaf.password_file, leaf.password_env),
+        ("secret", leaf.secret_file, leaf.secret_env),
+    ):
+        if file is None and variable is None:
+            continue
+        found = _read(file) if file is not None else environment.get(variable or "", "")
+        if not found:
+            raise ValueError(f"{option}_file is empty" if file is not None else f"{variable} is not set")
+        yield option, found
+
+
 def _password(config: Config, name: str, environment: Environment) -> str:
     vcenter = config.vcenter[name]
     if vcenter.password_file:
-        # An editor's line end is not part of a password.
-        password = vcenter.password_file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        password = _read(vcenter.password_file)
     elif vcenter.password_env:
         password = environment.get(vcenter.password_env, "")
     elif len(config.vcenter) == 1 or _is_govc(_govc(environment).get("url"), vcenter.url):
@@ -180,6 +206,11 @@ def _password(config: Config, name: str, environment: Environment) -> str:
     if not password:
         raise ValueError("no password: name a password_file, a password_env that is set, or set GOVC_PASSWORD")
     return password
+
+
+def _read(file: Path) -> str:
+    # An editor's line end is not part of a password.
+    return file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
 
 
 def _rooted(config: Config, folder: Path) -> Config:
@@ -218,7 +249,11 @@ def _rooted(config: Config, folder: Path) -> Config:
 
 
 def _rooted_leaf(leaf: LeafConfig, folder: Path) -> LeafConfig:
-    if leaf.tls is None:
-        return leaf
-    files = {key: folder / getattr(leaf.tls, key) for key in ("key", "certificate", "ca")}
-    return leaf.model_copy(update={"tls": leaf.tls.model_copy(update=files)})
+    match leaf:
+        case HwvtepLeafConfig(tls=tls) if tls is not None:
+            files = {key: folder / getattr(tls, key) for key in ("key", "certificate", "ca")}
+            return leaf.model_copy(update={"tls": tls.model_copy(update=files)})
+        case NgsLeafConfig():
+            keys = ("key_file", "alt_key_file", "ssh_config_file", "password_file", "secret_file")
+            return leaf.model_copy(update={key: folder / path for key in keys if (path := getattr(leaf, key))})
+    return leaf

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from isthmus.adapters.file import FileIntent
 from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget
 from isthmus.adapters.leaf.hwvtep import TlsFiles as LeafTlsFiles
-from isthmus.adapters.leaf.pair import LeafPair
+from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
+from isthmus.adapters.leaf.pair import Leaf, LeafPair
 from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
 from isthmus.adapters.ovs.target import OvsTarget
 from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.app.backoff import Backoff
 from isthmus.app.cabling import Cabling
-from isthmus.app.config import Config, DeploymentConfig
+from isthmus.app.config import Config, DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig
 from isthmus.app.keeper import Charge, Habits, Placed
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.placing import Placing
@@ -65,7 +66,7 @@ class Wiring:
     neutron: NeutronSide | None = None
     _switches: dict[DvsId, Target] = field(default_factory=dict)
     _ovs: dict[TargetId, OvsTarget] = field(default_factory=dict)
-    _leaves: dict[TargetId, HwvtepTarget | LeafPair] = field(default_factory=dict)
+    _leaves: dict[TargetId, Leaf] = field(default_factory=dict)
     _wake: Wake | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -109,16 +110,19 @@ class Wiring:
                 self._ovs[target] = made
             return self._ovs[target]
 
-    def leaf(self, deployment: DeploymentConfig, leaf: str, hosts: frozenset[HostId]) -> HwvtepTarget | LeafPair:
+    def leaf(self, placing: Placing, leaf: str, hosts: frozenset[HostId]) -> Leaf:
         """A leaf switch, or a pair, with these hosts below it."""
         target = TargetId("leaf", leaf)
         with self._lock:
             if target not in self._leaves:
-                keeps = self._wake is not None and not deployment.observe_only
-                members = [
-                    (settings.target, HwvtepTarget(LeafId(leaf), settings, hosts or None, keeps=keeps))
-                    for settings in _leaf_settings(self.config, deployment, leaf)
-                ]
+                keeps = self._wake is not None and not placing.deployment.observe_only
+                members: list[tuple[str, Leaf]] = []
+                for settings in _leaf_settings(self.settings, placing.name, leaf):
+                    match settings:
+                        case HwvtepSettings(target=address):
+                            members.append((address, HwvtepTarget(LeafId(leaf), settings, hosts or None, keeps=keeps)))
+                        case NgsSettings(address=address):
+                            members.append((address, NgsTarget(LeafId(leaf), settings)))
                 made = LeafPair(members) if len(members) > 1 else members[0][1]
                 if self._wake is not None:
                     made.watch(self._wake)
@@ -127,8 +131,10 @@ class Wiring:
 
     def close(self) -> None:
         """Let go of everything; what was written stays."""
-        for target in (*self._ovs.values(), *self._leaves.values()):
-            target.close()
+        for ovs in self._ovs.values():
+            ovs.close()
+        for leaf in self._leaves.values():
+            leaf.close()
         (self.neutron or self.wanted).close()
         for vcenter in self.vcenters.values():
             vcenter.close()
@@ -140,7 +146,7 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
     `once` is for a command: a far side that did not answer it is not asked again.
     """
     config = settings.config
-    _refuse_unfit_leaves(config)
+    _refuse_unfit_leaves(settings)
     first, longest = (NEVER, NEVER) if once else (config.loop.backoff_first, config.loop.backoff_longest)
     backoff = partial(Backoff, first, longest)
     neutron = _neutron(settings, clock) if config.intent.neutron is not None else None
@@ -226,8 +232,9 @@ def _switches_and_nve(wiring: Wiring, placing: Placing, host: str) -> tuple[Targ
 
 
 def _switches_and_leaves(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:
-    inventory, deployment = wiring.inventories[placing.vcenter].read().value, placing.deployment
-    leaves = (wiring.leaf(deployment, leaf, placing.below(inventory, leaf)) for leaf in deployment.leaf)
+    inventory = wiring.inventories[placing.vcenter].read().value
+    own = placing.deployment.own_leaves
+    leaves = (wiring.leaf(placing, leaf, placing.below(inventory, leaf)) for leaf in own)
     return (*_switches(wiring, placing), *leaves)
 
 
@@ -275,23 +282,37 @@ def _ovs_settings(config: Config, deployment: DeploymentConfig, host: str) -> Ov
         raise Refused(f"the OVS of host '{plain(host)}': {wrong}") from wrong
 
 
-def _leaf_settings(config: Config, deployment: DeploymentConfig, name: str) -> list[HwvtepSettings]:
-    """Those of a leaf, or of each member of a pair.  Raises ValueError for what cannot work."""
-    leaf = deployment.leaf[name]
+def _leaf_settings(settings: Settings, deployment: str, name: str) -> list[HwvtepSettings | NgsSettings]:
+    """Those of a leaf, or of each member of a pair; none of one that is not ours to tell.
+
+    Raises ValueError for what cannot work.
+    """
+    placed = settings.config.deployment[deployment]
+    ports = placed.ports_of(name)
+    match placed.leaf[name]:
+        case HwvtepLeafConfig() as leaf:
+            return [_hwvtep_settings(leaf, target, ports, settings.config.installation) for target in leaf.target]
+        case NgsLeafConfig() as leaf:
+            vids = placed.vids - placed.reserved
+            secrets = partial(settings.secrets_of, deployment, name)
+            return [NgsSettings(leaf.device_type, ip, ports, vids, leaf.options, secrets) for ip in leaf.ip]
+    return []
+
+
+def _hwvtep_settings(leaf: HwvtepLeafConfig, target: str, ports: tuple[str, ...], owner: str) -> HwvtepSettings:
     given: dict[str, Any] = {key: value for key in ("switch", "timeout") if (value := getattr(leaf, key)) is not None}
     if leaf.tls is not None:
         given["tls"] = LeafTlsFiles(str(leaf.tls.key), str(leaf.tls.certificate), str(leaf.tls.ca))
-    ports = deployment.ports_of(name)
-    return [HwvtepSettings(target, leaf.vtep, ports, config.installation, **given) for target in leaf.target]
+    return HwvtepSettings(target, leaf.vtep, ports, owner, **given)
 
 
-def _refuse_unfit_leaves(config: Config) -> None:
+def _refuse_unfit_leaves(settings: Settings) -> None:
     """Raises Refused with all that is wrong with the leaves' settings."""
     wrong = []
-    for name, deployment in config.deployment.items():
+    for name, deployment in settings.config.deployment.items():
         for leaf in deployment.leaf:
             try:
-                _leaf_settings(config, deployment, leaf)
+                _leaf_settings(settings, name, leaf)
             except ValueError as fault:
                 wrong.append(f"deployment.{name}.leaf.{leaf}: {fault}")
     if wrong:

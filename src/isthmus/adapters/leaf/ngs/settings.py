@@ -85,6 +85,8 @@ class NgsSettings:
                 f"command is not an applied one, so it is not driven; there are: {', '.join(READABLE)}.  "
                 "Another controller may drive it: driver 'external'"
             )
+        if wrong := [f"{option}: {why}" for option in self.options if (why := unknown(option))]:
+            raise ValueError("; ".join(wrong))
         if not self.ports or not all(self.ports):
             raise ValueError("ports is empty: name the switch ports that hosts are connected to, such as Ethernet4")
         if self.vids == ALL_VIDS:

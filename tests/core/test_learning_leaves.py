@@ -1,0 +1,98 @@
+"""Leaves that find out by themselves who is where (BGP EVPN), and on which nothing says whose it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
+from isthmus.model.nve import LeafBinding
+from isthmus.model.tags import Vid, Vni
+from lab.wire.leaf import WireLeaf
+from lab.wire.world import Lab, two_racks
+
+STRANGE = Vni(999_999)
+
+
+def leaves(lab: Lab) -> list[WireLeaf]:
+    return [nve for nve in lab.nves.values() if isinstance(nve, WireLeaf)]
+
+
+def learning(design: Design = VDS_STATIC) -> Lab:
+    lab = two_racks(design, switch_per_cluster=design is VDS_LEAF)
+    for leaf in leaves(lab):
+        leaf.fellows = leaves(lab)
+    return lab
+
+
+def bound(leaf: WireLeaf) -> set[tuple[int, int]]:
+    return {(entry.vid, entry.vni) for entry in leaf.entries.values() if isinstance(entry, LeafBinding)}
+
+
+@pytest.mark.parametrize("design", [VDS_STATIC, VDS_LEAF], ids=lambda design: design.name)
+def test_they_are_told_bindings_alone_and_vms_hear_each_other(design: Design) -> None:
+    lab = learning(design).network("red").vms("a@esx1", "c@esx3").network("blue").vms("b@esx2", "d@esx3")
+    for leaf in leaves(lab):
+        assert leaf.entries
+        assert all(isinstance(entry, LeafBinding) for entry in leaf.entries.values())
+    assert lab.hears("c", frame_from="a")
+    assert lab.hears("d", frame_from="b")
+    assert not lab.hears("b", frame_from="a")
+    assert not lab.hears("d", frame_from="a")
+
+
+def test_a_vm_that_moves_costs_them_nothing() -> None:
+    lab = learning().network("red").vms("a@esx1", "b@esx2")
+    before = [leaf.writes for leaf in leaves(lab)]
+    lab.vcenter.announce(lab.vm("b").id, lab.host("esx3"))
+    lab.settle()
+    lab.vcenter.complete(lab.vm("b").id)
+    lab.settle()
+    assert lab.hears("b", frame_from="a")
+    assert [leaf.writes for leaf in leaves(lab)] == before
+
+
+def test_what_maps_a_vni_that_nobody_of_ours_has_is_left_alone_and_its_vid_is_not_given_out() -> None:
+    lab = learning()
+    leaf = leaves(lab)[0]
+    theirs = LeafBinding(Vid(100), STRANGE)
+    leaf.entries[theirs.key] = theirs
+    for name in ("red", "blue", "green"):
+        lab.network(name)
+    assert leaf.entries[theirs.key] == theirs
+    assert all(vid != 100 for vid, vni in bound(leaf) if vni != STRANGE)
+    for loop in lab.loops.values():
+        assert any("maps VID 100 to VNI 999999" in text for text in loop.think().warnings)
+
+
+def test_a_network_that_went_while_nobody_looked_is_known_by_its_port_group_and_forgotten() -> None:
+    lab = learning().network("red")
+    lab.intent.remove_network("red")
+    for loop in lab.loops.values():
+        loop.restart()
+    lab.settle()
+    assert [bound(leaf) for leaf in leaves(lab)] == [set(), set()]
+    groups = [group for switch in lab.vcenter.switches.values() for group in switch.port_groups.values()]
+    assert [group.name for group in groups if group.mark is not None] == []
+
+
+def test_a_network_that_got_another_vni_is_forgotten_under_the_first() -> None:
+    lab = learning().network("red").vms("a@esx1", "c@esx3")
+    first = lab.intent.networks["red"].vni  # type: ignore[index]
+    lab.intent.renumber("red")
+    lab.settle()
+    for leaf in leaves(lab):
+        assert first not in {vni for _, vni in bound(leaf)}
+    assert lab.hears("c", frame_from="a")
+
+
+def test_a_binding_that_a_hand_took_away_or_gave_to_another_is_put_back() -> None:
+    lab = learning().network("red").vms("a@esx1", "c@esx3").network("blue")
+    leaf = leaves(lab)[0]
+    before = bound(leaf)
+    (vid, _), (_, blue) = sorted(before)
+    leaf.entries.clear()
+    wrong = LeafBinding(Vid(vid), Vni(blue))
+    leaf.entries[wrong.key] = wrong
+    lab.settle()
+    assert bound(leaf) == before
+    assert lab.hears("c", frame_from="a")
