@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import logging
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -111,9 +110,8 @@ def _ask(device: Any, step: Step) -> None:
 
 def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of libraries about libraries
-            from networking_generic_switch import batching
-            from networking_generic_switch.devices import device_manager
+        from networking_generic_switch import batching
+        from networking_generic_switch.devices import device_manager
     except ImportError as missing:
         raise Refused(f"driver 'ngs' needs networking-generic-switch ({missing}): install isthmus[leaf]") from missing
     # It would wait two seconds at our end for threads of batches that we never begin.
