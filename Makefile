@@ -1,7 +1,7 @@
 # Every target installs what it lacks and says so; a second run installs nothing again.
 SHELL := /bin/bash
 PY    := .venv/bin/python
-APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool
+APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server
 
 .PHONY: help venv openstack apt simulator check lint types contracts fast test demo live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help

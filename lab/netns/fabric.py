@@ -7,13 +7,16 @@ Who tells the leaves what a VID means is not this file's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from lab.netns import namespace
 from lab.netns.guest import Guest
-from lab.netns.leaf import UPLINK, Leaf
+from lab.netns.leaf import UPLINK
 from lab.netns.ovs import OpenVswitch, in_order
+from lab.netns.process import Processes
 from lab.netns.state import WorldState
 
 MTU = 1600
@@ -29,24 +32,52 @@ class Spot:
     vid: int
 
 
+class Switch(Protocol):
+    """What a fabric is made of, whatever tells it what a VID means."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Those of the hosts."""
+        ...
+
+    @property
+    def ovs(self) -> OpenVswitch:
+        """Its Open vSwitch, and so its namespace."""
+        ...
+
+    def boot(self, processes: Processes) -> object:
+        """Start it."""
+        ...
+
+
+S = TypeVar("S", bound=Switch)
+Make: TypeAlias = Callable[[str, str, Sequence[str], str, Path], S]
+"""Name, VTEP address and prefix length, ports, namespace, directory."""
+
+
 @dataclass(slots=True)
-class Fabric:
+class Fabric(Generic[S]):
     """`ovs` is the Open vSwitch of all hosts: a bridge for each, and no way from one to another but by the leaves."""
 
     state: WorldState
-    leaves: Mapping[str, Leaf]
+    leaves: Mapping[str, S]
     ovs: OpenVswitch
     guests: dict[str, Guest] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)
 
     @classmethod
-    def up(cls, state: WorldState, leaves: Mapping[str, Sequence[str]]) -> Fabric:
+    def up(cls, state: WorldState, leaves: Mapping[str, Sequence[str]], make: Make[S]) -> Fabric[S]:
         """Bring up these leaves, each with a host at each of these ports."""
         hosts = OpenVswitch(f"{state.prefix}hosts", state.directory / "hosts")
         made = cls(
             state,
             {
-                name: Leaf.at(name, f"192.0.2.{number}/24", ports, f"{state.prefix}{name}", state.directory / name)
+                name: make(name, f"192.0.2.{number}/24", ports, f"{state.prefix}{name}", state.directory / name)
                 for number, (name, ports) in enumerate(leaves.items(), start=1)
             },
             hosts,
@@ -88,7 +119,7 @@ class Fabric:
         ]))  # fmt: skip
         self.spots[name] = spot
 
-    def _add_host(self, leaf: Leaf, port: str) -> None:
+    def _add_host(self, leaf: S, port: str) -> None:
         bridge = bridge_of(leaf.name, port)
         self._cable(leaf.ovs.namespace, port, self.ovs.namespace, f"{bridge}u")
         self.ovs.vsctl(*in_order([

@@ -13,6 +13,7 @@ import pytest
 
 from isthmus.app import report, wiring
 from isthmus.app.check import check
+from isthmus.app.cli import main
 from isthmus.app.conditions import Condition, conditions_of
 from isthmus.app.looking import keepers_of
 from isthmus.app.settings import load
@@ -323,3 +324,33 @@ def test_a_port_says_what_its_own_leaf_lacks_and_why_and_not_what_another_lacks(
         "that is not ours"
     )
     assert rows["vm2"]["wired"], rows["vm2"]["why"]
+
+
+def test_below_a_leaf_of_another_controller_port_groups_are_all_that_is_written(
+    site: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    external = '[deployment.fabric.leaf.leaf2]\ndriver = "external"\nvtep = "192.0.2.2"\n'
+    made = site(STATIC.replace(leaf_table("fabric", "leaf2"), external))
+    made.want(red=RED)
+    assert main(["plan", "--config", str(made.folder / "isthmus.toml")]) == 2
+    planned = capsys.readouterr().out
+    assert "fabric: what a VID means at leaf2 is another controller's to say" in planned
+    assert "leaf:leaf2" not in planned
+    made.settle()
+    made.admin.create_vm("a", "esx2.lab", ["red (rack2)"], ["00:50:56:00:00:01"])
+    made.admin.power_on("a")
+    made.settle()
+    assert set(MemoryLeaf.made) == {"unix:/nowhere/leaf1"}
+    assert len(set(made.vids("red").values())) == 1
+    seen = made.seen()
+    rows = {row["leaf"]: row for row in report.leaves(seen, made.wiring.config)}
+    assert (rows["leaf1"]["state"], rows["leaf2"]["state"]) == ("ready", "external")
+    hosts = {row["host"]: row["nve"] for row in report.hosts(seen)}
+    assert hosts == {"esx1.lab": "ready", "esx2.lab": "external"}
+    (port,) = report.ports(seen)
+    assert port["wired"], port["why"]
+    told = [found for found in check(made.wiring) if found.place == "deployment.fabric.leaf.leaf2"]
+    said = "another controller tells it what a VID means: it is neither read nor written"
+    assert [found.what for found in told] == [said]
+    flood = [entry for entry in made.leaf("leaf1").entries.values() if isinstance(entry, LeafFlood)]
+    assert flood == [LeafFlood(RED, frozenset({"192.0.2.2"}))], "where its VMs are reached is known"

@@ -17,6 +17,7 @@ from lab.wire.clock import VirtualClock
 from lab.wire.leaf import WireLeaf
 from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
+from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
 from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
 from tests.adapters.leaf.ngs.switch import TestSwitch
 from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
@@ -295,6 +296,37 @@ class SonicWorld(EvpnEntries):
         """Another switch in its place."""
         self.switch.cli = SonicSwitch(self.switch.cli.ports)
         self.switch.up = True
+
+
+@dataclass(slots=True)
+class RealEvpnWorld(EvpnEntries):
+    """FRR in a namespace, behind a command line like SONiC's and a real ssh server."""
+
+    fabric: TestFabric
+    target: Target
+    other: Target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """At its command line."""
+        leaf = self.fabric.leaf("leaf1")
+        for line in (f"vlan add {vid}", f"vxlan map add vtep {vid} {int(vni)}"):
+            leaf.cli(f"config {line}")
+
+    def stop(self) -> None:
+        """Its ssh server is killed, sessions and all."""
+        self.fabric.leaf("leaf1").stop_ssh(self.fabric.state.processes)
+
+    def start(self) -> None:
+        """Another switch in its place: one that comes back keeps its configuration."""
+        self.fabric.leaf("leaf1").replace()
+        self.fabric.leaf("leaf1").start_ssh(self.fabric.state.processes)
+
+
+@contextmanager
+def real_evpn() -> Iterator[LeafWorld]:
+    """For real: needs root, FRR and an ssh server."""
+    with evpn(leaf1=("Ethernet4",)) as made:
+        yield RealEvpnWorld(made, made.target("leaf1"), made.target("leaf1"))
 
 
 @contextmanager

@@ -11,22 +11,22 @@ from isthmus.model.names import Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry
 from isthmus.model.observed import NveMirror
 from isthmus.model.tags import Vid, VidSet, Vni
-from tests.contracts.nve_world import LeafWorld, real_vtep, sonic, wire_leaf, wire_pair
+from tests.contracts.nve_world import LeafWorld, real_evpn, real_vtep, sonic, wire_leaf, wire_pair
 
 WORLDS = {"wire-leaf": wire_leaf, "wire-pair": wire_pair, "real-vtep": real_vtep}
-LEARNING = {"sonic": sonic}
+LEARNING = {"sonic": sonic, "real-evpn": real_evpn}
 """They are told of no members."""
-LIVE = {"real-vtep"}
+LIVE = {"real-vtep": pytest.mark.live, "real-evpn": pytest.mark.live_long}
 RED, BLUE, THEIRS = Vni(5000), Vni(6000), Vni(7000)
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.live] if name in LIVE else []) for name in WORLDS])
+@pytest.fixture(params=[pytest.param(name, marks=[LIVE[name]] if name in LIVE else []) for name in WORLDS])
 def world(request: pytest.FixtureRequest) -> Iterator[LeafWorld]:
     with WORLDS[request.param]() as made:
         yield made
 
 
-@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.live] if n in LIVE else []) for n in WORLDS | LEARNING])
+@pytest.fixture(params=[pytest.param(n, marks=[LIVE[n]] if n in LIVE else []) for n in WORLDS | LEARNING])
 def any_world(request: pytest.FixtureRequest) -> Iterator[LeafWorld]:
     with (WORLDS | LEARNING)[request.param]() as made:
         yield made

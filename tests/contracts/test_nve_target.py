@@ -13,7 +13,7 @@ from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.observed import NveMirror
-from tests.contracts.nve_world import NveWorld, real_ovs, real_vtep, sonic, wire_leaf, wire_ovs, wire_pair
+from tests.contracts.nve_world import NveWorld, real_evpn, real_ovs, real_vtep, sonic, wire_leaf, wire_ovs, wire_pair
 
 WORLDS = {
     "wire-ovs": wire_ovs,
@@ -22,11 +22,12 @@ WORLDS = {
     "wire-pair": wire_pair,
     "real-vtep": real_vtep,
     "sonic": sonic,
+    "real-evpn": real_evpn,
 }
-LIVE = {"real-ovs", "real-vtep"}
+LIVE = {"real-ovs": pytest.mark.live, "real-vtep": pytest.mark.live, "real-evpn": pytest.mark.live_long}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.live] if name in LIVE else []) for name in WORLDS])
+@pytest.fixture(params=[pytest.param(name, marks=[LIVE[name]] if name in LIVE else []) for name in WORLDS])
 def world(request: pytest.FixtureRequest) -> Iterator[NveWorld]:
     with WORLDS[request.param]() as made:
         yield made

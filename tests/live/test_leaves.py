@@ -21,6 +21,7 @@ from lab.netns.capture import Capture
 from lab.netns.fabric import Fabric, Spot
 from lab.netns.frames import vxlan
 from lab.netns.guest import Guest
+from lab.netns.leaf import Leaf
 from lab.netns.process import ProcessId
 from lab.netns.stage import until
 from lab.netns.state import WorldState
@@ -46,12 +47,12 @@ TOPOLOGY = Topology(
 )
 
 
-@dataclass(slots=True)
+@dataclass
 class Site:
     """A vCenter, a fabric, and isthmus between them."""
 
     state: WorldState
-    fabric: Fabric
+    fabric: Fabric[Leaf]
     vcenter: Simulator
     admin: Admin
 
@@ -78,12 +79,14 @@ class Site:
             leaf = self.fabric.leaves[name]
             text += (
                 f'[deployment.{rack}]\ndesign = "vds-leaf"\ndvs = "{rack}"\nvids = "{vids}"\n'
-                f'[deployment.{rack}.leaf.{name}]\ndriver = "hwvtep"\ntarget = "{leaf.db}"\n'
-                f'vtep = "{leaf.vtep.ip}"\ntimeout = 2\n'
+                f'[deployment.{rack}.leaf.{name}]\nvtep = "{leaf.vtep.ip}"\n{self.driver(name)}'
                 f'[deployment.{rack}.host."{host}"]\nleaf = "{name}"\nports = {json.dumps(leaf.ports)}\n'
             )
         (self.folder / "isthmus.toml").write_text(text)
         self.state.processes.start("isthmus", self.command("run"), self.folder / "isthmus.log", is_vital=False)
+
+    def driver(self, leaf: str) -> str:
+        return f'driver = "hwvtep"\ntarget = "{self.fabric.leaves[leaf].db}"\ntimeout = 2\n'
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "isthmus.app.cli", *words, "--config", str(self.folder / "isthmus.toml")]
@@ -139,7 +142,7 @@ def site(machine: None) -> Iterator[Site]:
     state.claim(keep=False)
     try:
         with Simulator(TOPOLOGY, password=PASSWORD) as vcenter:
-            fabric = Fabric.up(state, {"leaf1": ("swp1", "swp2"), "leaf2": ("swp1",)})
+            fabric = Fabric.up(state, {"leaf1": ("swp1", "swp2"), "leaf2": ("swp1",)}, Leaf.at)
             admin = Admin(Login(vcenter.url, vcenter.user, PASSWORD, str(vcenter.ca_file)))
             made = Site(state, fabric, vcenter, admin)
             made.want(RED, BLUE)

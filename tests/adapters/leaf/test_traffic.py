@@ -18,6 +18,7 @@ from lab.netns.capture import Capture
 from lab.netns.fabric import Fabric, Spot
 from lab.netns.frames import BROADCAST, ETH_LAB, mark_of, marked, rarp, vxlan
 from lab.netns.guest import Guest
+from lab.netns.leaf import Leaf
 from lab.netns.state import WorldState
 from tests.adapters.leaf.switch import done, eventually
 
@@ -30,17 +31,17 @@ STRANGE1, STRANGE2 = Spot("leaf1", "swp1", 205), Spot("leaf2", "swp1", 101)
 
 
 @contextmanager
-def up(**leaves: tuple[str, ...]) -> Iterator[Fabric]:
+def up(**leaves: tuple[str, ...]) -> Iterator[Fabric[Leaf]]:
     state = WorldState(f"f{secrets.token_hex(4)}")
     state.claim(keep=False)
     try:
-        yield Fabric.up(state, leaves)
+        yield Fabric.up(state, leaves, Leaf.at)
     finally:
         state.take_down()
 
 
 @contextmanager
-def targets(fabric: Fabric) -> Iterator[list[HwvtepTarget]]:
+def targets(fabric: Fabric[Leaf]) -> Iterator[list[HwvtepTarget]]:
     made = [
         HwvtepTarget(LeafId(leaf.name), HwvtepSettings(leaf.db, str(leaf.vtep.ip), leaf.ports, "test"))
         for leaf in fabric.leaves.values()
@@ -51,13 +52,13 @@ def targets(fabric: Fabric) -> Iterator[list[HwvtepTarget]]:
 
 
 @pytest.fixture
-def fabric() -> Iterator[Fabric]:
+def fabric() -> Iterator[Fabric[Leaf]]:
     with up(leaf1=("swp1", "swp2"), leaf2=("swp1",)) as made:
         yield made
 
 
 @pytest.fixture
-def leaves(fabric: Fabric) -> Iterator[tuple[HwvtepTarget, HwvtepTarget]]:
+def leaves(fabric: Fabric[Leaf]) -> Iterator[tuple[HwvtepTarget, HwvtepTarget]]:
     with targets(fabric) as (one, two):
         yield one, two
 
@@ -74,7 +75,7 @@ def join(leaves: tuple[HwvtepTarget, HwvtepTarget], vni: Vni, vid1: int, vid2: i
 
 
 def test_a_network_joins_the_vids_that_mean_it_and_no_others(
-    fabric: Fabric, leaves: tuple[HwvtepTarget, HwvtepTarget]
+    fabric: Fabric[Leaf], leaves: tuple[HwvtepTarget, HwvtepTarget]
 ) -> None:
     a, b = fabric.boot("a", AT1, "10.0.0.1/24"), fabric.boot("b", AT2, "10.0.0.2/24")
     c, d = fabric.boot("c", STRANGE1, "10.0.0.3/24"), fabric.boot("d", STRANGE2, "10.0.0.4/24")
@@ -123,7 +124,7 @@ def test_what_one_says_to_all_is_heard_below_every_leaf_once() -> None:
 
 
 def test_a_vm_that_moves_to_another_leaf_is_found_there_although_the_old_one_still_claims_it(
-    fabric: Fabric, leaves: tuple[HwvtepTarget, HwvtepTarget]
+    fabric: Fabric[Leaf], leaves: tuple[HwvtepTarget, HwvtepTarget]
 ) -> None:
     one, two = leaves
     a, b = fabric.boot("a", AT1, "10.0.0.1/24"), fabric.boot("b", NEXT_TO_IT, "10.0.0.2/24")
