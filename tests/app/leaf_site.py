@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from isthmus.adapters.leaf.hwvtep import HwvtepSettings
 from isthmus.adapters.leaf.finding import LeafFinding
+from isthmus.adapters.leaf.hwvtep import HwvtepSettings
 from isthmus.model.boundary import Wake
 from isthmus.model.change import Change
 from isthmus.model.faults import Retry

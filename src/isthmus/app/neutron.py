@@ -74,9 +74,10 @@ def _places(deployments: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
         {domain: scope_of(name, deployment) for domain, (name, deployment) in deployments.items()},
         {host: domain for domain, (_, deployment) in deployments.items() for host in deployment.compute},
         {
-            host: deployment.leaf[attached.leaf].vtep
+            host: vtep
             for _, deployment in deployments.values()
             for host, attached in deployment.attached.items()
+            if (vtep := deployment.leaf[attached.leaf].vtep) is not None  # else it is below another controller's leaf
         },
     )
 
