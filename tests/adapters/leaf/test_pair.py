@@ -114,3 +114,15 @@ def test_what_another_hand_bound_at_one_member_is_worn() -> None:
     assert "tcp:member1: VID 301" in detail
     assert site.tell(Learn((LeafBinding(Vid(300), RED),)))[0] is Outcome.REFUSED
     assert Vid(300) not in {entry.vid for entry in site.members[1].entries.values() if isinstance(entry, LeafBinding)}
+
+
+def test_members_that_learn_and_bear_no_marks_are_a_pair_that_does() -> None:
+    site = Site()
+    assert (site.pair.observe().learns, site.pair.observe().marked) == (False, True)
+    for member in site.members:
+        member.fellows = site.members
+    assert (site.pair.observe().learns, site.pair.observe().marked) == (True, False)
+    site.tell(Learn((BINDING,)), only=0)
+    assert site.held == {LeafBinding(BINDING.vid, BINDING.vni, whole=False)}
+    site.tell(Learn((BINDING,)))
+    assert site.held == {BINDING}

@@ -28,6 +28,7 @@ class Session:
     """What netmiko's connection does for the library, on a switch in memory."""
 
     switch: TestSwitch
+    born: int = 0
 
     def __enter__(self) -> Session:
         return self
@@ -41,7 +42,7 @@ class Session:
         pass
 
     def is_alive(self) -> bool:
-        return self.switch.up
+        return self.switch.up and self.born == self.switch.born
 
     def disconnect(self) -> None:
         self.switch.sessions -= 1
@@ -73,17 +74,28 @@ class TestSwitch:
     batches: list[list[str]] = field(default_factory=list)
     sessions: int = 0
     most_sessions: int = 0
+    password: str | None = None
+    """None: whoever comes is let in."""
+    born: int = 0
+    """Sessions of before are dead."""
     dies_after: int | None = None
     """It goes down after so many commands more."""
 
-    def connect(self, **_: object) -> Session:
-        from netmiko.exceptions import NetmikoTimeoutException
+    def connect(self, password: str | None = None, **_: object) -> Session:
+        from netmiko.exceptions import NetmikoAuthenticationException, NetmikoTimeoutException
+
+        if self.up and self.password not in (None, password):
+            raise NetmikoAuthenticationException("Authentication to device failed.")
 
         if not self.up:
             raise NetmikoTimeoutException(f"TCP connection to {ADDRESS} failed")
         self.sessions += 1
         self.most_sessions = max(self.most_sessions, self.sessions)
-        return Session(self)
+        return Session(self, self.born)
+
+    def drop_sessions(self) -> None:
+        """As one that ends what is idle."""
+        self.born += 1
 
     def answer(self) -> None:
         from netmiko.exceptions import ReadTimeout

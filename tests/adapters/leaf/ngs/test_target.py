@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -153,6 +154,7 @@ def test_ports_that_another_hand_added_stay_and_keep_the_vid_from_the_next(switc
     assert any("Ethernet48" in found.what for found in target.findings())
     done(target, Forget((binding(101),)))
     assert switch.cli.vlans == {101: {"Ethernet48": "tagged"}}
+    assert "config vlan del 101" not in switch.batches[-1], "others than SONiC would not refuse"
     assert target.observe().foreign_vids == VidSet.of("101")
 
 
@@ -209,6 +211,18 @@ def test_one_that_is_gone_is_unreachable_and_spoken_to_again_when_it_is_back(swi
     with pytest.raises(Unreachable, match=r"192\.0\.2\.101"):
         target.observe()
     switch.up = True
+    assert held(target) == set()
+
+
+def test_a_password_that_was_changed_is_taken_at_the_next_login(switch: TestSwitch) -> None:
+    password = ["first"]
+    target = switch.target(replace(settings(), secrets=lambda: {"password": password[0]}))
+    assert held(target) == set()
+    switch.password = "second"
+    switch.drop_sessions()
+    with pytest.raises(Unreachable, match="refuses the login"):
+        target.observe()
+    password[0] = "second"
     assert held(target) == set()
 
 

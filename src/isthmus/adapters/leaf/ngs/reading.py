@@ -24,7 +24,8 @@ class Reading:
 
 
 _HEADING = re.compile(r"\s*Name\s+VID\s+Member\s+Mode\s*")
-_MEMBER = re.compile(r"\s*Vlan(\d+)\s+\d+(?:\s+(\S+)\s+(tagged|untagged))?\s*")
+_MEMBER = re.compile(r"\s*Vlan(\d+)\s+\d+(?:\s+(\S+)\s+(\S+))?\s*")
+_TAGGED = "tagged"
 _RULE = re.compile(r"[\s+=|-]*")
 _MAP_HEADING = re.compile(r"\|\s*VLAN\s*\|\s*VNI\s*\|")
 _MAP = re.compile(r"\|\s*Vlan(\d+)\s*\|\s*(\d+)\s*\|")
@@ -32,25 +33,28 @@ _TOTAL = re.compile(r"Total count\s*:\s*(\d+)")
 
 
 def _sonic(answers: Sequence[str]) -> Held:
-    vlans, maps = answers
-    members: dict[Vid, defaultdict[str, set[str]]] = {}
-    for vid, port, mode in _members(vlans):
-        at = members.setdefault(Vid(vid), defaultdict(set))
-        if port:
-            at[mode].add(port)
+    try:
+        return _sonic_vlans(*answers)
+    except ValueError as wrong:  # a number that no VLAN or VNI has
+        raise _nonsense(str(wrong)) from wrong
+
+
+def _sonic_vlans(vlans: str, maps: str) -> Held:
     vnis = dict(_maps(maps))
-    return {
-        vid: Vlan(vnis.get(vid), frozenset(at["tagged"]), frozenset(at["untagged"]))
-        for vid in sorted(members.keys() | vnis.keys())
-        for at in [members.get(vid) or defaultdict(set)]
-    }
+    tagged: defaultdict[Vid, set[str]] = defaultdict(set)
+    untagged: defaultdict[Vid, set[str]] = defaultdict(set)
+    vids = set(vnis)
+    for vid, port, mode in _members(vlans):
+        vids.add(vid)
+        if port:  # a mode that is neither, which SONiC shows as "?", is not ours either
+            (tagged if mode == _TAGGED else untagged)[vid].add(port)
+    return {vid: Vlan(vnis.get(vid), frozenset(tagged[vid]), frozenset(untagged[vid])) for vid in sorted(vids)}
 
 
-def _members(answer: str) -> Iterator[tuple[int, str, str]]:
-    lines = _after(_HEADING, answer)
-    for line in lines:
+def _members(answer: str) -> Iterator[tuple[Vid, str, str]]:
+    for line in _after(_HEADING, answer):
         if found := _MEMBER.fullmatch(line):
-            yield int(found[1]), found[2] or "", found[3] or ""
+            yield Vid(int(found[1])), found[2] or "", found[3] or ""
         elif not _RULE.fullmatch(line):
             raise _nonsense(line)
 
