@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -199,6 +200,7 @@ def test_a_switch_that_answers_nonsense_is_unknown_not_empty(switch: TestSwitch,
     switch.garbled = says or " "
     with pytest.raises(Retry):
         target.observe()
+    assert switch.sessions == 0, "the rest of what it says would be taken for the next answer"
     [result] = apply(target, Forget((binding(101),)))
     assert result.outcome is Outcome.RETRY
     switch.garbled = ""
@@ -212,6 +214,21 @@ def test_one_that_is_gone_is_unreachable_and_spoken_to_again_when_it_is_back(swi
         target.observe()
     switch.up = True
     assert held(target) == set()
+
+
+def test_one_that_stays_away_leaves_nothing_behind_in_memory(switch: TestSwitch) -> None:
+    from networking_generic_switch.devices.netmiko_devices.sonic import Sonic
+
+    def devices() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Sonic) for thing in gc.get_objects())
+
+    target, before = switch.target(), devices()
+    switch.up = False
+    for _ in range(10):
+        with pytest.raises(Unreachable):
+            target.observe()
+    assert devices() - before <= 1
 
 
 def test_a_password_that_was_changed_is_taken_at_the_next_login(switch: TestSwitch) -> None:

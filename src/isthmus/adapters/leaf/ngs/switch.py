@@ -26,6 +26,8 @@ class Switch:
     def __init__(self, settings: NgsSettings) -> None:
         self._settings = settings
         self._device: Any = None
+        self._speller: Any = None
+        """One that is asked for words alone."""
         self._lock = threading.RLock()
 
     def read(self) -> Held:
@@ -50,7 +52,9 @@ class Switch:
     def words(self, steps: Sequence[Step]) -> list[str]:
         """The commands, which nobody is given."""
         with self._lock:
-            return self._commands(_made(self._settings, {}), steps)
+            if self._speller is None:
+                self._speller = _made(self._settings, {})
+            return self._commands(self._speller, steps)
 
     def close(self) -> None:
         """End the session."""
@@ -65,6 +69,7 @@ class Switch:
                 self._device = _made(self._settings, self._settings.secrets())
             yield self._device
         except (Retry, Refused):
+            self._forget_device()  # what it was asked may yet be answered, and be taken for what it is asked next
             raise
         except Exception as fault:
             self._forget_device()  # a password may have been changed since it was made
@@ -76,6 +81,7 @@ class Switch:
     def _forget_device(self) -> None:
         if self._device is not None:
             self._device._drain_cached_connections()
+            atexit.unregister(self._device._drain_cached_connections)  # or it would be kept until our end
         self._device = None
 
     def _commands(self, device: Any, steps: Sequence[Step]) -> list[str]:
