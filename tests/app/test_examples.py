@@ -32,7 +32,7 @@ def test_the_example_with_leaves_is_good(tmp_path: Path) -> None:
     (tmp_path / "isthmus-vds.toml").write_text(text)
     (tmp_path / "ca.pem").touch()
     wiring = wire(load(tmp_path / "isthmus-vds.toml", {}), time.monotonic)
-    assert [charge.name for charge in wiring.charges] == ["rows", "rack3"]
+    assert [charge.name for charge in wiring.charges] == ["rows", "rack3", "rack4", "rack5"]
 
 
 def test_every_key_of_the_configuration_is_documented() -> None:

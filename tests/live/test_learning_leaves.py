@@ -121,6 +121,8 @@ def test_a_network_of_somebody_elses_in_our_range_is_left_alone_and_shown(
         assert site.leaf("leaf1").cli(f"config {line}").strip() == ""
     assert until(lambda: f"maps VID {theirs} to VNI 99999" in site.ask("show").stdout, 40) is not None
     time.sleep(6)
+    [shown] = [row["vids"] for row in site.rows("leaves") if row["leaf"] == "leaf1"]
+    assert theirs not in shown, "it is not ours"
     assert f"Vlan{theirs}" in site.leaf("leaf1").cli("show vxlan vlanvnimap")
     assert reaches(guests["a"], "10.0.0.2")
 

@@ -11,6 +11,7 @@ from isthmus.app.config import Config
 from isthmus.app.keeper import Pass
 from isthmus.core.design import Design
 from isthmus.core.explain import PortReport, Side, explain
+from isthmus.core.view import look
 from isthmus.model.change import Change, Learn, SetDvPort
 from isthmus.model.inventory import Inventory, Nic
 from isthmus.model.names import HostId, NicId
@@ -77,8 +78,11 @@ def leaves(seen: Seen, config: Config) -> list[Row]:
 
 
 def _leaves(name: str, design: Design, last: Pass, config: Config) -> Iterator[Row]:
+    if design.nve.on_each_host:
+        return
+    ours = look(design, last.world, last.observed, last.pool).nves
     for leaf, mirror in _leaf_mirrors(design, last):
-        known = mirror.last if isinstance(mirror, Unknown) else mirror
+        known = ours.get(last.world.shard.nves[leaf])
         settings = config.deployment[name].leaf[leaf]
         bindings = _bindings(known)
         yield {
@@ -89,7 +93,7 @@ def _leaves(name: str, design: Design, last: Pass, config: Config) -> Iterator[R
             "state": _nve(mirror),
             "networks": len({binding.vni for binding in bindings}),
             "vids": sorted(int(binding.vid) for binding in bindings),
-            "warnings": list(known.warnings) if isinstance(known, NveMirror) else [],
+            "warnings": list(known.warnings) if known is not None else [],
         }
     for leaf in sorted(last.world.shard.beyond):
         vtep = config.deployment[name].leaf[leaf].vtep

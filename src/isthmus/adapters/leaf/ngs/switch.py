@@ -93,7 +93,7 @@ class Switch:
             for step in steps:
                 asked.clear()
                 _ask(device, step)
-                # With each port some make the VLAN again, and a command takes a switch up to a second.
+                # With each port SONiC's makes the VLAN again, and a command takes it up to a second; each stands alone.
                 commands += [said for said in asked if not (isinstance(step, Join) and said in commands)]
         finally:
             del device.send_commands_to_device
