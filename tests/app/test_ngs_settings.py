@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.adapters.leaf.ngs import NgsSettings
+from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
+from isthmus.app.check_leaves import _leaf
+from isthmus.app.finding import Level
 from isthmus.app.settings import load
 from isthmus.app.wiring import _leaf_settings, wire
 from isthmus.model.faults import Refused
+from isthmus.model.inventory import Inventory
 from isthmus.model.tags import VidSet
-from tests.app.test_leaf_settings import BEFORE, errors, read
+from tests.app.test_leaf_settings import APPLIANCE, BEFORE, RACK2, errors, read
 
 LEAF = """
 [deployment.rack.leaf.leaf1]
@@ -140,3 +143,15 @@ def test_a_leaf_that_another_controller_tells_needs_neither_address_nor_ports(tm
     assert [charge.name for charge in wire(made, time.monotonic).charges] == ["rack"]
     (error,) = errors(tmp_path, EXTERNAL.replace('"external"', '"external"\nswitch = "leaf1"'))
     assert "leaf.leaf1.switch: unknown key" in error
+
+
+def test_check_warns_of_a_leaf_that_learns_beside_nves_that_cannot_tell_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NgsTarget, "findings", lambda _: ())
+    inventory = Inventory({}, {}, {})
+    for other, warned in (("", False), (RACK2, True), (APPLIANCE, True)):
+        wiring = wire(read(tmp_path, RACK + other), time.monotonic)
+        deployment = wiring.config.deployment["rack"]
+        levels = {found.level for found in _leaf(wiring, "rack", deployment, "leaf1", inventory)}
+        assert levels == ({Level.WARNING, Level.GOOD} if warned else {Level.GOOD})

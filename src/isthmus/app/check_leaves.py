@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isthmus.app.cabling import REMEDY
-from isthmus.app.config import DeploymentConfig
+from isthmus.app.config import DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig
 from isthmus.app.finding import Finding, Level
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring
@@ -102,8 +102,21 @@ def _leaf(
     except (Refused, Retry) as fault:
         yield Finding(Level.ERROR, place, str(fault), _WHEN_SILENT[settings.driver])
         return
+    if deaf := _told_where_all_is(wiring) if isinstance(settings, NgsLeafConfig) else []:
+        what = f"learns by BGP EVPN who is where, which {', '.join(deaf)} cannot tell it: a network of both is two"
+        yield Finding(Level.WARNING, place, what, "have no network on both sides, or leaves of one kind")
     for finding in found:
         yield Finding(Level.ERROR if finding.is_problem else Level.WARNING, place, finding.what, finding.remedy)
     if not found:
         ports = ", ".join(deployment.ports_of(leaf))
         yield Finding(Level.GOOD, place, f"answers; it sends from {settings.vtep}, and has {ports}")
+
+
+def _told_where_all_is(wiring: Wiring) -> list[str]:
+    """The deployments, and leaves, whose NVEs we tell who is where: they speak no EVPN."""
+    told = []
+    for name, deployment in wiring.config.deployment.items():
+        if deployment.design.nve.on_each_host:
+            told.append(f"the appliances of '{name}'")
+        told += [f"leaf '{leaf}'" for leaf, found in deployment.leaf.items() if isinstance(found, HwvtepLeafConfig)]
+    return told

@@ -44,7 +44,7 @@ class NeutronSide:
         """A shard was looked at."""
         for domain, (name, deployment) in self._deployments.items():
             if name == shard and not deployment.observe_only:
-                vteps = frozenset(leaf.vtep for leaf in deployment.leaf.values())
+                vteps = frozenset(leaf.vtep for leaf in deployment.leaf.values() if leaf.vtep is not None)
                 seen = handover(last.world, last.observed, last.thought, last.now, vteps)
                 if seen is not None:
                     self._desk.saw(domain, seen, _clusters(domain, deployment, last))
