@@ -16,8 +16,10 @@ from typing import Any
 import neutron  # noqa: F401  first of all: it settles that nothing uses eventlet
 import oslo_messaging
 from neutron.conf.plugins.ml2.drivers import driver_type
+from neutron.db import models_v2
 from neutron.db.agents_db import AgentExtRpcCallback
 from neutron.db.models.agent import Agent
+from neutron.db.models.plugins.ml2 import vlanallocation as vlanalloc
 from neutron.db.models.segment import NetworkSegment
 from neutron.plugins.ml2 import models
 from neutron.services.segments import db as segments_db
@@ -252,6 +254,19 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
 
     def delete(self, what: str, of: str) -> None:
         self._delete(what, of, as_admin=True)
+
+    def forgets(self, network: str) -> None:
+        """Its database is an older one, in which the network is not yet; nobody is told."""
+        with db_api.CONTEXT_WRITER.using(self.context):
+            session = self.context.session
+            for segment in session.query(NetworkSegment).filter_by(network_id=network, network_type="vlan"):
+                taken = session.query(vlanalloc.VlanAllocation).filter_by(
+                    physical_network=segment.physical_network, vlan_id=segment.segmentation_id
+                )
+                taken.update({"allocated": False})
+            session.query(models_v2.Port).filter_by(network_id=network).delete()
+            session.query(NetworkSegment).filter_by(network_id=network).delete()
+            session.query(models_v2.Network).filter_by(id=network).delete()
 
     # --- what they see --------------------------------------------------------------------------------------------
 

@@ -90,6 +90,10 @@ class Site:
     def conditions(self) -> list[dict[str, Any]]:
         return [condition for shard in self.daemon.status()["shards"] for condition in shard["conditions"]]
 
+    def explained(self, port: str) -> str:
+        """Why the port has no network, as `isthmus explain` says it."""
+        return "; ".join(row["why"] for row in self.daemon.answer({"do": "explain", "port": port})["rows"])
+
     def shown_name(self, network: str) -> str:
         """What `isthmus show networks` calls it."""
         rows = report.networks(seen_by(self.daemon.loop))

@@ -116,8 +116,32 @@ def test_a_vlan_that_something_foreign_wears_at_the_leaf_is_not_given_to_the_net
         until(lambda: any(port in condition["about"] for condition in made.conditions()))
         made.rounds(1)
         assert any("VID 101" in condition["reason"] for condition in made.conditions())
+        until(lambda: "VID 101 is assigned to it but still worn by leaf:leaf1" in made.explained(port))
         made.leaf("leaf1").foreign.clear()
         until(lambda: made.is_active(port), 60)
+
+
+def test_neutron_restored_from_an_old_backup_takes_no_vlan_from_a_vm_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S21: it forgot a network, and gives its VLAN to the next."""
+    ranges = {"rack1": "101:101", "rack2": "201:249"}
+    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
+        made.has_hosts(*HOSTS)
+        red = made.neutron.network_named("red")
+        port = made.neutron.port_on(red, "compute-1")
+        until(lambda: made.is_active(port))
+        vm, vni = made.boot(port, "esx1.lab"), vni_of(made, red)
+        made.neutron.forgets(red)
+        blue = made.neutron.network_named("blue")
+        second = made.neutron.port_on(blue, "compute-1")
+        assert made.neutron.vlans(blue)["rack1"] == 101
+        assert is_failed(made, second)
+        assert made.at_leaf("leaf1") == {101: vni}, "the VM goes on in its own network"
+        until(lambda: "still worn by" in made.explained(second))
+        made.unplug(vm)
+        until(lambda: made.is_active(second), 60)
+        assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
 
 
 def test_neutron_that_does_not_answer_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

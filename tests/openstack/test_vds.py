@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,13 +21,13 @@ def per_leaf(vids: tuple[str, str] = ("101-149", "201-249")) -> str:
         f'[deployment.rack{n}]\ndesign = "vds-leaf"\ndvs = "rack{n}"\nvids = "{own}"\n'
         + leaf_table(f"rack{n}", f"leaf{n}")
         + host_table(f"rack{n}", f"esx{n}.lab", f"leaf{n}")
-        + f'[deployment.rack{n}.compute."compute-{n}"]\n'
+        + f'[deployment.rack{n}.compute."compute-{n}"]\n[deployment.rack{n}.compute."other-{n}"]\n'
         + f'[deployment.rack{n}.attached."net-{n}"]\nleaf = "leaf{n}"\nports = ["swp8"]\n'
         for n, own in enumerate(vids, 1)
     )
 
 
-HOSTS = ("compute-1", "compute-2", "net-1", "net-2")
+HOSTS = ("compute-1", "compute-2", "other-1", "net-1", "net-2")
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +162,31 @@ def test_a_vm_moved_by_nova_to_another_rack_leaves_nothing_behind(
     assert set(racks.vids(name(request))) == {f"{name(request)} (rack2)"}
     assert vni_of(racks, red) in racks.at_leaf("leaf2").values()
     assert vni_of(racks, red) not in racks.at_leaf("leaf1").values()
+
+
+def test_a_vm_moved_to_another_cluster_on_the_same_switch_changes_nothing(racks: Site, red: str) -> None:
+    """S11"""
+    port = racks.neutron.port_on(red, "compute-1")
+    until(lambda: racks.is_active(port))
+    before, group, vlans = racks.writes(), pg_of(racks, port), racks.neutron.vlans(red)
+    racks.neutron.host_of(port, "other-1")
+    until(lambda: racks.is_active(port))
+    racks.neutron.bind_elsewhere(port, "compute-1")
+    racks.neutron.activate(port, "compute-1")
+    until(lambda: racks.is_active(port))
+    assert (racks.writes(), pg_of(racks, port), racks.neutron.vlans(red)) == (before, group, vlans)
+
+
+def test_ports_that_are_bound_at_once_share_one_vlan_and_one_port_group(
+    racks: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    """S4"""
+    with ThreadPoolExecutor(6) as pool:
+        ports = list(pool.map(lambda _: racks.neutron.port_on(red, "compute-1"), range(6)))
+    until(lambda: all(racks.is_active(port) for port in ports))
+    assert len({pg_of(racks, port) for port in ports}) == 1
+    assert set(racks.vids(name(request))) == {f"{name(request)} (rack1)"}
+    assert len(racks.neutron.segment_ids(red)) == 1
 
 
 def test_a_live_migration_finds_the_other_rack_ready_and_retires_the_first_afterwards(racks: Site, red: str) -> None:

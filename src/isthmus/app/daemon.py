@@ -141,9 +141,8 @@ class Daemon:
         return self.status()
 
     def _explain(self, asked: Request) -> Answer:
-        seen, wanted = seen_by(self.loop), str(asked.get("port", ""))
-        rows = report.matching(report.ports(seen, self.loop.openings.seconds), wanted)
-        return {"rows": rows or report.strangers(seen, wanted)}
+        wanted = str(asked.get("port", ""))
+        return {"rows": report.explained(seen_by(self.loop), wanted, self.loop.openings.seconds)}
 
     def _apply(self, asked: Request) -> Answer:
         """Keep every shard once more, with an operator's agreement if given, and wait for it."""

@@ -13,8 +13,9 @@ from isthmus.core.design import Design
 from isthmus.core.explain import PortReport, Side, explain
 from isthmus.core.view import look
 from isthmus.model.change import Change, Learn, SetDvPort
+from isthmus.model.intent import Port
 from isthmus.model.inventory import Inventory, Nic
-from isthmus.model.names import HostId, NicId
+from isthmus.model.names import HostId, NicId, PortId
 from isthmus.model.nve import LeafBinding
 from isthmus.model.observed import NveMirror, SwitchMirror, TargetId, Unknown
 from isthmus.model.place import DvPort
@@ -192,6 +193,11 @@ def matching(rows: Iterable[Row], wanted: str) -> list[Row]:
     ]
 
 
+def explained(seen: Seen, wanted: str, opened: Mapping[NicId, float] | None = None) -> list[Row]:
+    """What `wanted` may mean: NICs in our networks; else NICs in none, or ports that no NIC has."""
+    return matching(ports(seen, opened), wanted) or strangers(seen, wanted) or unplugged(seen, wanted)
+
+
 def strangers(seen: Seen, wanted: str) -> list[Row]:
     """NICs that `wanted` may mean and that are in no network of ours, with the reason as far as it is known."""
     found: dict[NicId, Row] = {}
@@ -201,6 +207,48 @@ def strangers(seen: Seen, wanted: str) -> list[Row]:
             if _means(wanted, nic) and nic.id not in attached and (nic.id not in found or _served(last, nic)):
                 found[nic.id] = _stranger(name, last, nic)
     return list(found.values())
+
+
+def unplugged(seen: Seen, wanted: str) -> list[Row]:
+    """Ports of the intent that `wanted` may mean and that no NIC has, with the reason as far as it is known."""
+    found: dict[PortId, Row] = {}
+    for name, design, last in _tagging(seen):
+        plugged = {report.attachment.port for report in reports_of(design, last)}
+        for port in last.world.intent.ports.values():
+            if port.id not in plugged and _is_port(wanted, port) and _concerns(last, port):
+                found.setdefault(port.id, _unplugged(name, last, port))
+    return list(found.values())
+
+
+def _concerns(last: Pass, port: Port) -> bool:
+    return port.network in last.world.intent.networks or bool(_doubts(last, port))
+
+
+def _doubts(last: Pass, port: Port) -> list[str]:
+    return [doubt.reason for doubt in last.world.intent.doubts if port.id in doubt.about]
+
+
+def _is_port(wanted: str, port: Port) -> bool:
+    return wanted == port.id or wanted.lower() in (port.mac, port.vm)
+
+
+def _unplugged(name: str, last: Pass, port: Port) -> Row:
+    doubts, network = _doubts(last, port), last.world.intent.networks.get(port.network)
+    return {
+        "port": port.id,
+        "vm": "",
+        "vm_uuid": port.vm,
+        "nic": "",
+        "nic_id": "",
+        "mac": port.mac,
+        "network": network.name if network and network.name else port.network,
+        "network_id": port.network,
+        "host": None,
+        "wired": False,
+        "behind": "intent" if doubts else "vcenter",
+        "why": "; ".join(doubts) or "no NIC with its VM's instance UUID and its MAC is in a port group of its network",
+        "shard": name,
+    }
 
 
 def _means(wanted: str, nic: Nic) -> bool:

@@ -73,7 +73,7 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
         raise Refused("nothing could be looked at")
     match request:
         case {"do": "explain", "port": str(wanted)}:
-            return {"rows": report.matching(report.ports(seen), wanted) or report.strangers(seen, wanted)}
+            return {"rows": report.explained(seen, wanted)}
         case {"what": "hosts"}:
             return {"rows": report.hosts(seen)}
         case {"what": "leaves"}:

@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from oslo_service import backend
@@ -21,10 +22,14 @@ import oslo_messaging
 from oslo_config import cfg
 
 from isthmus.adapters.neutron.protocol import EXCHANGE, VERSION
+from isthmus.adapters.neutron.reach import unreachable
 from isthmus.model.faults import Refused, Retry
 
 ADMIN: Mapping[str, Any] = {"is_admin": True, "roles": ["admin"]}
 """Whom Neutron takes us for: the bus itself is the credential, as for its own agents."""
+NO_URL = "Neutron's message bus: its URL is not one such as rabbit://user:password@host:5672/"
+AGAIN = 2.0
+"""Seconds until a broker that could not be reached is tried again."""
 TRIES = 2
 """How often a message is offered to a broker that does not take it."""
 
@@ -52,26 +57,42 @@ class Bus:
         self._transport: Any = None
         self._clients: dict[str, Any] = {}
         self._servers: list[Any] = []
+        self._hosts: list[Any] = []
+        self._closing = threading.Event()
 
     def call(self, topic: str, method: str, *, seconds: float | None = None, **arguments: Any) -> Any:
         """The answer.  Raises Retry if there is none within `seconds`."""
         timeout = seconds or self._settings.timeout
+        self._reached()
         return self._said(lambda: self._client(topic).prepare(timeout=timeout, retry=TRIES), method, arguments, "call")
 
     def cast(self, topic: str, method: str, *, fanout: bool = False, server: str | None = None, **of: Any) -> None:
         """Said, and nobody asked whether it was heard.  Raises Retry if the broker did not take it."""
         where = {"server": server} if server is not None else {"fanout": fanout}
+        self._reached()
         self._said(lambda: self._client(topic).prepare(retry=TRIES, **where), method, of, "cast")
 
     def serve(self, topic: str, server: str, endpoints: Sequence[object]) -> None:
-        """Answer what is asked on a topic, on threads of this process, until `close`."""
+        """Answer what is asked on a topic, on threads of this process, from when the broker can be reached on."""
+        work = partial(self._serve, topic, server, endpoints)
+        threading.Thread(target=work, name=f"serve {topic}", daemon=True).start()
+
+    def _serve(self, topic: str, server: str, endpoints: Sequence[object]) -> None:
         target = oslo_messaging.Target(topic=topic, server=server, exchange=self._settings.exchange)
-        made = oslo_messaging.get_rpc_server(self._connected(), target, list(endpoints))
-        made.start()
-        self._servers.append(made)
+        while not self._closing.is_set():
+            try:
+                transport = self._reached()
+            except (Retry, Refused):  # said by whoever reads
+                self._closing.wait(AGAIN)
+                continue
+            made = oslo_messaging.get_rpc_server(transport, target, list(endpoints))
+            made.start()
+            self._servers.append(made)
+            return
 
     def close(self) -> None:
         """Stop answering and let go of the connection."""
+        self._closing.set()
         for server in self._servers:
             server.stop()
             server.wait()
@@ -100,21 +121,35 @@ class Bus:
         with self._lock:
             return self._clients.setdefault(topic, client)
 
+    def _reached(self) -> Any:
+        """The transport, of a broker that takes connections now."""
+        transport = self._connected()
+        if why := unreachable(self._hosts):
+            raise Retry(f"Neutron's message bus cannot be reached: {why}")
+        return transport
+
     def _connected(self) -> Any:
         with self._lock:
             if self._transport is None:
+                conf, url = configured(self._settings.options_file), self._settings.url()
+                # What these say of a URL holds its password.
                 try:
-                    conf = configured(self._settings.options_file)
-                    self._transport = oslo_messaging.get_rpc_transport(conf, url=self._settings.url())
-                except (cfg.Error, oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure) as fault:
-                    raise Refused(f"Neutron's message bus: {_first_line(fault)}") from fault
+                    self._hosts = list(oslo_messaging.TransportURL.parse(conf, url).hosts)
+                    self._transport = oslo_messaging.get_rpc_transport(conf, url=url)
+                except (oslo_messaging.InvalidTransportURL, ValueError):
+                    raise Refused(NO_URL) from None
+                except oslo_messaging.DriverLoadFailure as fault:
+                    raise Refused(f"{NO_URL} (there is no driver '{fault.driver}')") from None
             return self._transport
 
 
 def configured(options_file: str | None) -> Any:
     """oslo.messaging's options: the process's one configuration, since it makes some of them known nowhere else."""
     files = [options_file] if options_file else []
-    cfg.CONF([], project="isthmus", default_config_files=files, default_config_dirs=[])
+    try:
+        cfg.CONF([], project="isthmus", default_config_files=files, default_config_dirs=[])
+    except cfg.Error as fault:
+        raise Refused(f"intent.neutron.options_file: {_first_line(fault)}") from fault
     return cfg.CONF
 
 

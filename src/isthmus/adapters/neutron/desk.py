@@ -107,6 +107,14 @@ class Desk:
 
     def port_group(self, domain: str, host: str, network: NetworkId, vid: int, seconds: float) -> dict[str, str]:
         """The port group of a network for a host, waited for; or the reason why there is none yet."""
+        answer = self._answer(domain, host, network, vid, seconds)
+        if "reason" in answer:
+            self._source.reasons[network, host] = answer["reason"]
+        else:
+            self._source.reasons.pop((network, host), None)
+        return answer
+
+    def _answer(self, domain: str, host: str, network: NetworkId, vid: int, seconds: float) -> dict[str, str]:
         cluster = self._clusters().get(host)
         if cluster is None or cluster.domain != domain:
             return {"reason": f"host '{host}' is no cluster of mapping domain '{domain}' that is found in vCenter"}

@@ -14,6 +14,7 @@ from isthmus.adapters.neutron.meaning import Places, intent_of
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION
 from isthmus.model.boundary import Wake
 from isthmus.model.intent import Intent
+from isthmus.model.names import NetworkId
 
 
 class NeutronIntent:
@@ -24,11 +25,14 @@ class NeutronIntent:
         self._places = places
         self.facts: Facts | None = None
         """What the last good answer said."""
+        self.reasons: dict[tuple[NetworkId, str], str] = {}
+        """Why Neutron was given no port group when it last asked, by network and host."""
 
     def read(self) -> Intent:
         """The whole intent.  Raises Retry if Neutron does not answer."""
         facts = facts_of(self._bus.call(SERVER_TOPIC, "read"))
-        intent = intent_of(facts, self._places)
+        self.reasons = {key: why for key, why in list(self.reasons.items()) if key[0] in facts.networks}
+        intent = intent_of(facts, self._places, self.reasons)
         self.facts = facts
         return intent
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
 
 from isthmus.adapters.neutron.facts import Facts, NeutronPort
 from isthmus.model.intent import AllowedPair, Doubt, Intent, Network, Peer, Port
@@ -30,9 +32,13 @@ class Places:
     attached: Mapping[str, str] = field(default_factory=dict)
 
 
-def intent_of(facts: Facts, places: Places) -> Intent:
+Reasons: TypeAlias = Mapping[tuple[NetworkId, str], str]
+"""Why Neutron was given no port group when it last asked, by network and host."""
+
+
+def intent_of(facts: Facts, places: Places, reasons: Reasons = MappingProxyType({})) -> Intent:
     """The intent.  VIDs are Neutron's own: a network has a place only in the scopes that it gives it one in."""
-    doubts: list[Doubt] = list(_doubts(facts, places))
+    doubts: list[Doubt] = list(_doubts(facts, places, reasons))
     networks: dict[NetworkId, Network] = {}
     for row in facts.networks.values():
         try:
@@ -89,7 +95,7 @@ def _peers(row: NeutronPort, address: Mac, vteps: Mapping[str, str], places: Pla
             yield Peer(row.network, vtep, address, row.addresses)
 
 
-def _doubts(facts: Facts, places: Places) -> Iterator[Doubt]:
+def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
     for domain in sorted(places.scopes.keys() - facts.domains):
         yield Doubt(
             f"mapping domain {domain}",
@@ -99,5 +105,6 @@ def _doubts(facts: Facts, places: Places) -> Iterator[Doubt]:
     for port in facts.ports:
         for binding in port.bindings:
             if binding.failed and port.is_vm and (home := places.clusters.get(binding.host)) is not None:
-                why = f"Neutron could not bind it on host {binding.host}: neutron's log says why; it is tried again"
-                yield Doubt(f"port {port.id}", why, places.scopes.get(home))
+                why = reasons.get((port.network, binding.host), "neutron's log says why")
+                what = f"Neutron could not bind it on host {binding.host}, and tries again: {why}"
+                yield Doubt(f"port {port.id}", what, places.scopes.get(home))

@@ -8,9 +8,11 @@ from typing import Any
 import oslo_messaging
 from neutron_lib import context as neutron_context
 from neutron_lib import rpc
+from oslo_config import cfg
 from oslo_log import log
 
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION, domain_topic
+from isthmus.adapters.neutron.reach import unreachable
 
 LOG = log.getLogger(__name__)
 UNREACHABLE = (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, oslo_messaging.RemoteError)
@@ -48,6 +50,8 @@ class Notices:
             return None
 
     def _prepared(self, **how: Any) -> Any:
+        if why := unreachable(oslo_messaging.TransportURL.parse(cfg.CONF).hosts):
+            raise oslo_messaging.MessageDeliveryFailure(why)
         if self._client is None:  # made late: never in a parent process
             self._client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))
         return self._client.prepare(**how)

@@ -1,0 +1,78 @@
+"""A message bus that is not there, or not one, is said in bounded time, without its password."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from isthmus.adapters.neutron.bus import Bus, BusSettings
+from isthmus.model.faults import Refused, Retry
+
+SECRET = "canary-Pa55"
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def bus(url: str) -> Bus:
+    return Bus(BusSettings(lambda: url, timeout=2.0))
+
+
+def test_a_broker_that_is_away_is_said_soon_and_by_its_address(nobody: int) -> None:
+    began = time.monotonic()
+    with pytest.raises(Retry, match=re.escape(f"127.0.0.1:{nobody}: Connection refused")) as told:
+        bus(f"rabbit://user:{SECRET}@127.0.0.1:{nobody}/").call("isthmus", "read")
+    assert time.monotonic() - began < 5
+    assert SECRET not in str(told.value)
+
+
+def test_of_several_brokers_one_is_enough() -> None:
+    from isthmus.adapters.neutron.reach import unreachable
+
+    class Host:
+        def __init__(self, port: int) -> None:
+            self.hostname, self.port = "127.0.0.1", port
+
+    with socket.socket() as gone, socket.create_server(("127.0.0.1", 0)) as there:
+        gone.bind(("127.0.0.1", 0))
+        hosts = [Host(gone.getsockname()[1]), Host(there.getsockname()[1])]
+        assert unreachable(hosts) == ""
+        assert str(hosts[0].port) in unreachable(hosts[:1])
+    assert unreachable([]) == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", f"foo://u:{SECRET}@h/", f"rabbit://u:{SECRET}@[::1/", f"rabbit://u:{SECRET}@h:99999/"]
+)
+def test_what_is_no_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises((Refused, Retry)) as told:
+        bus(url).call("isthmus", "read")
+    assert SECRET not in str(told.value)
+
+
+def test_an_options_file_that_cannot_be_read_is_named(tmp_path: object) -> None:
+    wrong = Bus(BusSettings(lambda: "fake:///", options_file=f"{tmp_path}/none.conf"))
+    with pytest.raises(Refused, match=r"none\.conf"):
+        wrong.call("isthmus", "read")
+
+
+def test_nobody_who_answers_is_said_with_where_to_look() -> None:
+    with pytest.raises(Retry, match="is neutron-rpc-server running"):
+        Bus(BusSettings(lambda: "fake:///", timeout=0.3)).call("isthmus", "read")
+
+
+def test_serving_begins_without_waiting_for_a_broker(nobody: int) -> None:
+    began = time.monotonic()
+    late = bus(f"rabbit://user:x@127.0.0.1:{nobody}/")
+    late.serve("isthmus.rack1", "me", [object()])
+    late.close()
+    assert time.monotonic() - began < 1

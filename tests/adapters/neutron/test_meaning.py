@@ -1,0 +1,122 @@
+"""What Neutron says becomes the intent; what makes no sense is left out and named, and the rest stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.neutron.facts import facts_of
+from isthmus.adapters.neutron.meaning import Places, intent_of
+from isthmus.model.faults import Retry
+from isthmus.model.intent import Intent, Peer
+from isthmus.model.names import LeafId, Mac, NetworkId, PortId
+from isthmus.model.scope import LeafScope
+from isthmus.model.tags import Vid
+
+RACK1 = LeafScope(LeafId("leaf1"))
+PLACES = Places({"rack1": RACK1}, {"compute-1": "rack1"}, {"net-1": "192.0.2.1"})
+
+
+def network(name: str, vni: int, *segments: dict[str, Any]) -> dict[str, Any]:
+    return {"id": name, "name": name, "mtu": 1450, "vni": vni, "segments": list(segments)}
+
+
+def segment(vid: int, **more: Any) -> dict[str, Any]:
+    return {"id": f"s{vid}", "physical_network": "rack1", "vid": vid, "dynamic": True, "retiring": False, **more}
+
+
+def port(name: str, net: str, *bindings: dict[str, Any], **more: Any) -> dict[str, Any]:
+    plain = {"mac": "fa:16:3e:00:00:01", "device": "vm", "owner": "compute:nova", "admin_up": True, "status": "BUILD"}
+    return {
+        "id": name,
+        "network": net,
+        **plain,
+        "addresses": ["10.0.0.5"],
+        "pairs": [],
+        "bindings": list(bindings),
+        **more,
+    }
+
+
+def binding(host: str, *segments: str, **more: Any) -> dict[str, Any]:
+    plain = {"active": True, "failed": False, "ours": False, "dvs_id": None, "pg_id": None}
+    return {"host": host, "segments": list(segments), **plain, **more}
+
+
+def meant(networks: list[dict[str, Any]], *ports: dict[str, Any], domains: tuple[str, ...] = ("rack1",)) -> Intent:
+    agents = [{"host": "kvm", "vtep": "192.0.2.9", "started_at": "1"}]
+    answer = {"networks": networks, "ports": list(ports), "agents": agents, "domains": list(domains), "fabric": True}
+    return intent_of(facts_of(answer), PLACES)
+
+
+def test_a_network_has_a_place_where_neutron_gives_it_a_vlan_and_nowhere_else() -> None:
+    intent = meant([network("red", 70001, segment(101)), network("blue", 70002)])
+    assert intent.networks[NetworkId("red")].assigned == {RACK1: Vid(101)}
+    assert set(intent.within(RACK1).networks) == {"red"}
+    assert set(intent.within(LeafScope(LeafId("leaf2"))).networks) == set()
+    assert set(intent.networks) == {"red", "blue"}
+
+
+@pytest.mark.parametrize(("used", "wanted"), [(True, {RACK1: Vid(101)}), (False, {})])
+def test_a_vlan_that_is_being_retired_is_wanted_only_while_a_binding_refers_to_it(used: bool, wanted: object) -> None:
+    bound = port("p", "red", binding("compute-1", "vxlan", "s101", ours=True)) if used else port("p", "red")
+    assert (
+        meant([network("red", 70001, segment(101, retiring=True))], bound).networks[NetworkId("red")].assigned == wanted
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (port("bad", "red", mac="nonsense"), "port bad"),
+        (port("bad", "red", pairs=[["zz", "10.0.0.9"]]), "port bad"),
+    ],
+)
+def test_a_port_that_makes_no_sense_is_named_and_the_others_stand(wrong: dict[str, Any], named: str) -> None:
+    intent = meant([network("red", 70001)], wrong, port("good", "red"))
+    assert set(intent.ports) == {PortId("good")}
+    assert [doubt.about for doubt in intent.doubts] == [named]
+
+
+@pytest.mark.parametrize("vni", [0, 2**24, -1])
+def test_a_network_whose_vni_is_none_is_named_and_the_others_stand(vni: int) -> None:
+    intent = meant([network("bad", vni, segment(101)), network("good", 70001, segment(102))])
+    assert set(intent.networks) == {"good"}
+    assert [doubt.about for doubt in intent.doubts] == ["network bad"]
+
+
+@pytest.mark.parametrize("vid", [0, 4095, 70000])
+def test_a_vlan_that_is_none_gives_no_place(vid: int) -> None:
+    intent = meant([network("red", 70001, segment(vid))])
+    assert intent.networks[NetworkId("red")].assigned == {}
+    assert [(doubt.about, doubt.scope) for doubt in intent.doubts] == [("network red", RACK1)]
+
+
+def test_members_outside_vsphere_are_behind_their_own_vtep_or_their_leafs() -> None:
+    intent = meant(
+        [network("red", 70001, segment(101))],
+        port("kvm", "red", binding("kvm", "vxlan"), mac="fa:16:3e:00:00:0a"),
+        port("dhcp", "red", binding("net-1", "vxlan", "s101"), mac="fa:16:3e:00:00:0b", owner="network:dhcp"),
+        port("ours", "red", binding("compute-1", "vxlan", "s101", ours=True)),
+        port("migrating", "red", binding("kvm", "vxlan", active=False)),
+        port("elsewhere", "red", binding("who", "vxlan")),
+    )
+    red = NetworkId("red")
+    assert intent.peers == (
+        Peer(red, "192.0.2.9", Mac("fa:16:3e:00:00:0a"), ("10.0.0.5",)),
+        Peer(red, "192.0.2.1", Mac("fa:16:3e:00:00:0b"), ("10.0.0.5",)),
+    )
+
+
+def test_a_domain_that_neutron_does_not_know_is_said_where_it_matters() -> None:
+    (doubt,) = meant([], domains=()).doubts
+    assert (doubt.about, doubt.scope) == ("mapping domain rack1", RACK1)
+
+
+@pytest.mark.parametrize(
+    "nonsense", [{}, {"networks": 3}, {"networks": [{}], "ports": [], "agents": [], "domains": [], "fabric": 1}]
+)
+def test_an_answer_of_another_release_is_a_failed_read_and_no_empty_one(nonsense: dict[str, Any]) -> None:
+    with pytest.raises(Retry, match="same release"):
+        facts_of(nonsense)
