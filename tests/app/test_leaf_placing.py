@@ -19,7 +19,7 @@ from isthmus.app.wiring import Wiring, wire
 from isthmus.core.design import NveKind
 from isthmus.model.faults import Refused
 from isthmus.model.inventory import Dvs, Host, Inventory
-from isthmus.model.names import DvsId, HostId, LeafId
+from isthmus.model.names import ClusterId, DvsId, HostId, LeafId
 from isthmus.model.observed import TargetId
 from isthmus.model.scope import FabricScope, LeafScope
 from isthmus.model.shard import Duty
@@ -148,3 +148,19 @@ def test_a_switch_named_by_name_and_by_uuid_is_one(tmp_path: Path) -> None:
 
 def reached(placed: Placed) -> dict[str, tuple[str | None, str | None]]:
     return {found.name: (found.vtep, found.leaf) for found in placed.inventory.hosts.values()}
+
+
+@pytest.mark.parametrize(("clusters", "torn"), [(("c1", "c2"), False), (("c1", "c1"), True), ((None, None), False)])
+def test_a_cluster_that_lies_in_two_deployments_is_refused_with_its_hosts(
+    tmp_path: Path, clusters: tuple[str | None, str | None], torn: bool
+) -> None:
+    hosts = dict(HOSTS)
+    for number, cluster in enumerate(clusters, 1):
+        there = None if cluster is None else ClusterId(cluster)
+        hosts[host(f"esx{number}")] = replace(hosts[host(f"esx{number}")], cluster=there)
+    racks = placing(tmp_path, BEFORE + RACK1 + RACK2, "rack1")
+    if not torn:
+        assert racks.fabric(replace(INVENTORY, hosts=hosts)).shard.hosts == {host("esx1")}
+        return
+    with pytest.raises(Refused, match=r"'esx1.example' and 'esx2.example' are in one cluster"):
+        racks.fabric(replace(INVENTORY, hosts=hosts))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from neutron.plugins.ml2.drivers.type_vlan import VlanTypeDriver
 
+from isthmus.adapters.neutron.ml2 import options
 from tests.openstack.cloud import cloud
 
 pytestmark = pytest.mark.openstack
@@ -71,3 +73,9 @@ def test_neutron_does_not_start_with_what_cannot_work_and_forgets_no_vlan(
     with pytest.raises(SystemExit, match=re.escape(said)), cloud(**wrong):
         pass
     assert initialised == []
+
+
+def test_every_option_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "neutron.md").read_text()
+    assert [option.name for option in options.OPTIONS if f"`{option.name}`" not in page] == []
+    assert options.list_opts() == [("ml2_isthmus", options.OPTIONS)]

@@ -31,6 +31,11 @@ def below_leaves(
                 "give each a host table with leaf and ports, or take it off the switch; until then nothing is written"
             )
             yield Finding(Level.ERROR, f"deployment.{name}.host", what, remedy)
+    try:
+        wiring.placing[name].refuse_torn_clusters(inventory, tuple(switches))
+    except Refused as torn:
+        remedy = "one cluster lies inside one deployment; until then nothing is written"
+        yield Finding(Level.ERROR, f"deployment.{name}.host", str(torn), remedy)
     yield from _hosts(wiring, name, deployment, inventory, switches)
     yield from _cabling(wiring, name)
     for leaf in deployment.leaf:

@@ -77,6 +77,7 @@ class Placing:
         """The shard whose NVEs are leaves: it writes the port groups of all its switches, and every leaf."""
         switches = self.switches(inventory)
         self._must_be_below_our_leaves(inventory, switches)
+        self.refuse_torn_clusters(inventory, switches)
         leaves = self.deployment.leaf
         nves = {leaf: TargetId("leaf", leaf) for leaf in self.deployment.own_leaves}
         scope = scope_of(self.name, self.deployment)
@@ -133,6 +134,20 @@ class Placing:
                     f"dvs '{plain(dvs.name)}' has members below no leaf of deployment '{self.name}': "
                     f"{', '.join(missing)}: a port group has its VID on them, too.  Give each a table "
                     f'[deployment.{self.name}.host."HOST"] with leaf and ports, or take it off the switch'
+                )
+
+    def refuse_torn_clusters(self, inventory: Inventory, switches: tuple[Dvs, ...]) -> None:
+        """DRS and HA move VMs within a cluster unasked, and their port group has one VID.  Raises Refused."""
+        members = {host for dvs in switches for host in dvs.hosts}
+        homes = {host: name for name, other in self._deployments() if other.leaf for host in other.host}
+        known = [host for host in inventory.hosts.values() if host.cluster is not None and host.name in homes]
+        ours = {host.cluster: host.name for host in known if host.id in members}
+        for host in sorted(known, key=lambda host: host.name):
+            if host.cluster in ours and homes[host.name] != self.name:
+                raise Refused(
+                    f"hosts '{plain(ours[host.cluster])}' and '{plain(host.name)}' are in one cluster, and in "
+                    f"deployments '{self.name}' and '{homes[host.name]}', where VIDs mean other networks: "
+                    "DRS and HA would move VMs between them.  Make two clusters, or one deployment"
                 )
 
     def _deployments(self) -> Iterator[tuple[str, DeploymentConfig]]:
