@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 
-from lab.bench import core, decoder, dvports, events, flows, moves
+from lab.bench import core, decoder, dvports, events, flows, leaves, moves
 from lab.bench.figures import show
 
 PARTS = {
@@ -14,6 +14,7 @@ PARTS = {
     "dvports": dvports.figures,
     "events": events.figures,
     "flows": flows.figures,
+    "leaves": leaves.figures,
     "moves": moves.figures,
 }
 
