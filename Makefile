@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 PY    := .venv/bin/python
 APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server
+CLOUD := mariadb-server rabbitmq-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox
 
-.PHONY: help venv openstack apt simulator check lint types contracts fast test demo live bench lab-up lab-down lab-status clean
+.PHONY: help venv openstack apt apt-cloud simulator check lint types contracts fast test demo live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help
 
 help: ## what the targets do
@@ -20,6 +21,9 @@ openstack: .venv-openstack/.installed ## the Python environment of the tests wit
 apt: ## Debian packages the lab needs: Open vSwitch and friends (root)
 	@tools/install apt $(APT)
 
+apt-cloud: apt ## and those of a whole Neutron: MariaDB, RabbitMQ, what its agents use (root; started by nobody but the lab)
+	@tools/install apt $(CLOUD)
+
 simulator: venv ## the vCenter simulator's binary (Go; cached in build/)
 	@$(PY) -m lab.vcenter build
 
@@ -34,10 +38,10 @@ fast: venv
 
 check: lint types contracts fast ## lint, types, import contracts, fast tests: a minute, no root
 
-test: check apt simulator openstack ## everything a change must pass (13 minutes; root)
+test: check apt-cloud simulator openstack ## everything a change must pass (13 minutes; root)
 	@tools/tier test
 
-live: venv apt simulator openstack ## every scenario on the simulator and real Open vSwitch (45 minutes; root)
+live: venv apt-cloud simulator openstack ## every scenario on the simulator and real Open vSwitch (45 minutes; root)
 	@tools/tier live
 
 demo: venv apt simulator ## see it work: three ESXi hosts, a VXLAN overlay, vMotion (root)

@@ -6,19 +6,13 @@ import argparse
 import logging
 import os
 import re
-import signal
 import sys
 
-from lab.netns import control, play, preflight
-from lab.netns.appliance import INTERFACES
+from lab.netns import play, preflight
 from lab.netns.demo import demo
-from lab.netns.hostd import Hostd
-from lab.netns.layout import UPLINK, Layout
+from lab.netns.hosts import run_hostd
 from lab.netns.state import AlreadyThere, BadName, NotThere, WorldState, die_by_exception, stale, worlds
-from lab.netns.switches import Switches
-from lab.netns.vcenter import Login
-from lab.netns.wires import Wires
-from lab.netns.world import bring_up, switches_of
+from lab.netns.world import bring_up
 from lab.vcenter import BuildFailed, NotBuilt
 
 OF_A_DEMO = re.compile(r"d\d+")
@@ -109,15 +103,7 @@ def _demo(asked: argparse.Namespace) -> int:
 
 def _hostd(asked: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    state = WorldState(asked.name)
-    layout = Layout.parse(state.read("layout"))
-    ovs = switches_of(state)
-    named = {layout.appliance_vm(host): INTERFACES for host in layout.hosts}
-    uplinks = {UPLINK: {host: number for number, host in enumerate(layout.hosts, start=1)}}
-    hostd = Hostd(Login(**state.read("login")), Wires(state.prefix, ovs.namespace, named), Switches(ovs), uplinks)
-    signal.signal(signal.SIGTERM, lambda *_: hostd.stop())
-    control.serve(state.control, hostd.requests.put)
-    hostd.run()
+    run_hostd(WorldState(asked.name))
     return 0
 
 

@@ -87,7 +87,7 @@ class Fabric(Generic[S]):
         namespace.ip(made.spine, ["link add spine type bridge forward_delay 0", "link set spine up"])
         hosts.start(state.processes)
         for leaf in made.leaves.values():
-            made._cable(leaf.ovs.namespace, UPLINK, made.spine, leaf.name)
+            cable(leaf.ovs.namespace, UPLINK, made.spine, leaf.name)
             namespace.ip(made.spine, [f"link set {leaf.name} master spine"])
             for port in leaf.ports:
                 made._add_host(leaf, port)
@@ -104,7 +104,7 @@ class Fabric(Generic[S]):
         number, where = len(self.guests) + 1, f"{self.state.prefix}{name}"
         namespace.add(where)
         mac = f"00:50:56:00:01:{number:02x}"
-        self._cable(self.ovs.namespace, f"vm{number}", where, "eth0")
+        cable(self.ovs.namespace, f"vm{number}", where, "eth0")
         namespace.ip(where, [f"link set eth0 address {mac} mtu {GUEST_MTU}", f"addr add {address} dev eth0"])
         guest = self.guests[name] = Guest(name, where, "eth0", mac)
         self.plug(name, spot)
@@ -121,18 +121,20 @@ class Fabric(Generic[S]):
 
     def _add_host(self, leaf: S, port: str) -> None:
         bridge = bridge_of(leaf.name, port)
-        self._cable(leaf.ovs.namespace, port, self.ovs.namespace, f"{bridge}u")
+        cable(leaf.ovs.namespace, port, self.ovs.namespace, f"{bridge}u")
         self.ovs.vsctl(*in_order([
             ["add-br", bridge], ["set", "bridge", bridge, "datapath_type=netdev"], ["add-port", bridge, f"{bridge}u"],
         ]))  # fmt: skip
-
-    def _cable(self, here: str, near: str, there: str, far: str) -> None:
-        namespace.ip(here, [f"link add {near} mtu {MTU} type veth peer name {far} netns {there} mtu {MTU}"])
-        for where, interface in ((here, near), (there, far)):
-            namespace.plain_frames_only(where, interface)
-            namespace.ip(where, [f"link set {interface} up"])
 
 
 def bridge_of(leaf: str, port: str) -> str:
     """The switch of the host at a port of a leaf."""
     return f"{leaf[-6:]}{port[-6:]}"
+
+
+def cable(here: str, near: str, there: str, far: str, mtu: int = MTU) -> None:
+    """A cable between two namespaces, its ends named `near` and `far`."""
+    namespace.ip(here, [f"link add {near} mtu {mtu} type veth peer name {far} netns {there} mtu {mtu}"])
+    for where, interface in ((here, near), (there, far)):
+        namespace.plain_frames_only(where, interface)
+        namespace.ip(where, [f"link set {interface} up"])

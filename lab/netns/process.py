@@ -25,6 +25,7 @@ class ProcessId:
     started: int
     what: str
     is_vital: bool = True  # without it the world is no longer one
+    has_family: bool = False  # children of its own, and nothing to put in order: all of them end at once
 
     @property
     def alive(self) -> bool:
@@ -56,15 +57,19 @@ class Processes:
         if not self.record.exists():
             return []
         lines = (line.split(" ", 3) for line in self.record.read_text().splitlines())
-        return [ProcessId(int(pid), int(started), what, vital == "vital") for pid, started, vital, what in lines]
+        return [
+            ProcessId(int(pid), int(started), what, "vital" in kind, "family" in kind)
+            for pid, started, kind, what in lines
+        ]
 
     def alive(self) -> list[ProcessId]:
         return [process for process in self.all() if process.alive]
 
-    def adopt(self, pid: int, what: str, is_vital: bool = True) -> ProcessId:
-        process = ProcessId(pid, start_time(pid) or 0, what, is_vital)
+    def adopt(self, pid: int, what: str, is_vital: bool = True, has_family: bool = False) -> ProcessId:
+        process = ProcessId(pid, start_time(pid) or 0, what, is_vital, has_family)
+        kind = ("vital" if is_vital else "guest") + ("-family" if has_family else "")
         with self.record.open("a") as record:
-            record.write(f"{process.pid} {process.started} {'vital' if is_vital else 'guest'} {what}\n")
+            record.write(f"{process.pid} {process.started} {kind} {what}\n")
         return process
 
     def start(
@@ -76,6 +81,7 @@ class Processes:
         answers: Path | None = None,
         stands_for_hardware: bool = False,
         is_vital: bool = True,
+        has_family: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Start a command in a session of its own (a Ctrl-C meant for us must not reach it), its output in `log`.
 
@@ -94,7 +100,7 @@ class Processes:
         if stands_for_hardware:
             with contextlib.suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, started.pid, HARDWARE_PRIORITY)
-        self.adopt(started.pid, what, is_vital)
+        self.adopt(started.pid, what, is_vital, has_family)
         return started
 
     def stop_all(self) -> None:
@@ -103,9 +109,12 @@ class Processes:
 
 
 def end(processes: Sequence[ProcessId], patience: float = 5.0) -> None:
-    """Ask each to end, and after `patience` seconds in all insist."""
+    """Ask each to end, and after `patience` seconds in all insist.  A family is not asked."""
     for process in processes:
-        _signal(process, signal.SIGTERM)
+        if process.has_family:
+            _end_family(process)
+        else:
+            _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + patience
     while any(process.alive for process in processes) and time.monotonic() < deadline:
         _reap(processes)
@@ -124,6 +133,13 @@ def _signal(process: ProcessId, number: signal.Signals) -> None:
             os.kill(process.pid, number)
         except ProcessLookupError:
             return
+
+
+def _end_family(process: ProcessId) -> None:
+    # It was started in a session of its own, so that its group has its number, and nobody else's children are in it.
+    if process.alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _reap(processes: Sequence[ProcessId]) -> None:

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lab.netns.layout import Layout
 from lab.netns.state import WorldState
 from lab.netns.vcenter import Login
-from lab.vcenter import binary
+from lab.vcenter import Topology, binary
 from lab.vcenter.control import Control
 from lab.vcenter.events import Events
 from lab.vcenter.faults import Faults
@@ -23,14 +22,14 @@ USER = "administrator@vsphere.local"
 PATIENCE = 60.0
 
 
-def start_simulator(state: WorldState, layout: Layout) -> Login:
+def start_simulator(state: WorldState, wanted: Topology, migration_ms: int) -> Login:
     """On a free port of the loopback, with a CA of its own; the login is kept with the world."""
     directory = state.directory
     password, ca_file = secrets.token_urlsafe(12), directory / "ca.pem"
-    topology = state.write("topology", layout.topology().render())
+    topology = state.write("topology", wanted.render())
     ready_file, log = directory / "vcenter.ready", directory / "vcenter.log"
     command = [str(binary()), f"-topology={topology}", f"-user={USER}", f"-ca-file={ca_file}"]
-    command += [f"-scratch={directory}", f"-migrate-ms={layout.migration_ms}", f"-control={controls_of(state)}"]
+    command += [f"-scratch={directory}", f"-migrate-ms={migration_ms}", f"-control={controls_of(state)}"]
     secret = {"ISTHMUS_VCENTER_PASSWORD": password}
     # Its first line on standard output says where it serves.
     started = state.processes.start("vcenter", command, log, secret, answers=ready_file)

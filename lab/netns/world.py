@@ -5,19 +5,17 @@ Law: whatever is made is on record in the world's directory first, so it comes d
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lab.netns import control, namespace
 from lab.netns.admin import Admin
-from lab.netns.appliance import Appliance
+from lab.netns.appliance import INTERFACES, Appliance
 from lab.netns.control import Picture, Stunned
 from lab.netns.guest import Guest
-from lab.netns.layout import Layout
+from lab.netns.hosts import guest, migrate, start_hostd, switches_of
+from lab.netns.layout import UPLINK, Layout
 from lab.netns.moves import Timing
 from lab.netns.ovs import OpenVswitch
 from lab.netns.simulator import Meddling, start_simulator
@@ -25,8 +23,6 @@ from lab.netns.state import NotThere, WorldState
 from lab.netns.switches import far_end
 from lab.netns.vcenter import Login
 from lab.netns.wires import CABLE_MTU
-
-BRING_UP_PATIENCE = 20.0
 
 
 @dataclass(slots=True)
@@ -74,8 +70,7 @@ class World:
 
     def guest(self, name: str) -> Guest:
         """A running VM.  Raises NotThere if there is none of that name."""
-        vm = self.picture().vm(name)
-        return Guest(vm.name, vm.namespace, vm.nics[0].interface, vm.nics[0].mac)
+        return guest(self.state, name)
 
     # --- what happens in it
 
@@ -91,15 +86,7 @@ class World:
 
     def migrate(self, name: str, to: str) -> Stunned:
         """vMotion, until vCenter says it is done and the VM runs at its destination; tells when it was off the wire."""
-        before = len(self.picture().stuns)
-        self.admin.migrate(name, to)
-        deadline = time.monotonic() + BRING_UP_PATIENCE
-        while True:
-            ended = [stun for stun in self.picture().stuns[before:] if stun.ended is not None]
-            if ended:
-                return ended[-1]
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} has not resumed on {to}; see {self.state.directory}/hostd.log")
+        return migrate(self.state, self.admin, name, to)
 
     def set_timing(self, timing: Timing) -> None:
         """How the next migrations go."""
@@ -141,20 +128,17 @@ def attach(name: str) -> World:
     return World(state, Layout.parse(state.read("layout")), Login(**state.read("login")))
 
 
-def switches_of(state: WorldState) -> OpenVswitch:
-    return OpenVswitch(f"{state.prefix}dvs", state.directory / "dvs")
-
-
 def underlay_of(state: WorldState) -> str:
     return f"{state.prefix}underlay"
 
 
 def _bring_up(state: WorldState, layout: Layout) -> World:
     state.write("layout", layout.plain())
-    login = start_simulator(state, layout)
+    login = start_simulator(state, layout.topology(), layout.migration_ms)
     _network(state, layout)
     switches_of(state).start(state.processes)
-    _start_hostd(state)
+    named = {layout.appliance_vm(host): INTERFACES for host in layout.hosts}
+    start_hostd(state, {UPLINK: {host: number for number, host in enumerate(layout.hosts, start=1)}}, named)
     made = World(state, layout, login)
     for host in layout.hosts:
         _make_appliance(made, host)
@@ -174,18 +158,6 @@ def _network(state: WorldState, layout: Layout) -> None:
         namespace.ip(underlay, [f"link set {near} master underlay up"])
         namespace.plain_frames_only(switches, far)
         namespace.plain_frames_only(underlay, near)
-
-
-def _start_hostd(state: WorldState) -> None:
-    command = [sys.executable, "-m", "lab.netns", "hostd", state.name]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    log = state.directory / "hostd.log"
-    started = state.processes.start("hostd", command, log, environment, stands_for_hardware=True)
-    deadline = time.monotonic() + BRING_UP_PATIENCE
-    while not state.control.exists():
-        if started.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("the hosts of the world did not start")
-        time.sleep(0.01)
 
 
 def _make_appliance(made: World, host: str) -> None:

@@ -1,0 +1,132 @@
+"""Machines of the cloud that are no ESXi hosts, with Neutron's stock agents: a KVM host and a network node.
+
+    VM eth0 === [br-int] --- [br-tun] --- VXLAN --- [br-phy: uplink, VTEP] === [spine]
+
+br-int and br-tun are the Open vSwitch agent's, which made them; nothing of isthmus runs here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.netns import namespace
+from lab.netns.fabric import cable
+from lab.netns.guest import Guest
+from lab.netns.leaf import UPLINK
+from lab.netns.namespace import inside
+from lab.netns.ovs import OpenVswitch, in_order
+from lab.netns.process import end
+from lab.netns.state import WorldState
+from lab.openstack.broker import USUAL_PORT, Broker
+from lab.openstack.neutron import BIN, environment, write
+from lab.openstack.racks import MTU, join_spine
+
+OVS_AGENT, DHCP_AGENT, L3_AGENT = "neutron-openvswitch-agent", "neutron-dhcp-agent", "neutron-l3-agent"
+KINDS = {OVS_AGENT: "Open vSwitch agent", DHCP_AGENT: "DHCP agent", L3_AGENT: "L3 agent"}
+"""What they are called in Neutron."""
+
+
+@dataclass(slots=True)
+class Machine:
+    """`name` is its host name in Neutron."""
+
+    state: WorldState
+    name: str
+    vtep: str
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def namespace(self) -> str:
+        return f"{self.state.prefix}{self.name}"
+
+    @property
+    def directory(self) -> Path:
+        return self.state.directory / self.name
+
+    @property
+    def ovs(self) -> OpenVswitch:
+        return OpenVswitch(self.namespace, self.directory)
+
+    def boot(self, broker: Broker) -> None:
+        """Cable, Open vSwitch, the VTEP's address and the way to the message bus."""
+        namespace.add(self.namespace, speaks_ipv6=False)
+        join_spine(self.state, self.namespace, self.name)
+        self.ovs.start(self.state.processes)
+        self.ovs.vsctl(*in_order([
+            ["add-br", "br-phy"], ["set", "bridge", "br-phy", "datapath_type=netdev"], ["add-port", "br-phy", UPLINK],
+        ]))  # fmt: skip
+        # OVS encapsulates by itself only if the VTEP address is on a bridge of its own that leads to the peers.
+        namespace.ip(self.namespace, [f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up"])
+        broker.open_in(self.namespace, self.state.processes)
+        write(self._file, self._options())
+
+    # --- agents
+
+    def start(self, agent: str) -> None:
+        """One of Neutron's agents."""
+        command = [*inside(self.namespace), str(BIN / agent), "--config-file", str(self._file)]
+        env = {**environment(), "OVS_RUNDIR": str(self.directory)}
+        log = self.directory / f"{agent}.log"
+        what = f"{agent} on {self.name}"
+        self._running[agent] = self.state.processes.start(what, command, log, env, is_vital=False, has_family=True)
+
+    def kill(self, agent: str) -> None:
+        """SIGKILL: no time for a last word."""
+        gone = self._running.pop(agent)
+        end([process for process in self.state.processes.alive() if process.pid == gone.pid])
+
+    def log(self, agent: str) -> str:
+        path = self.directory / f"{agent}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # --- VMs
+
+    def plug(self, name: str, port: Mapping[str, object]) -> Guest:
+        """A VM of this host, plugged in as Nova does it: what the agent is told is in the interface's external_ids."""
+        where, tap, mac = f"{self.state.prefix}{name}", f"tap{str(port['id'])[:11]}", str(port["mac_address"])
+        namespace.add(where)
+        cable(self.namespace, tap, where, "eth0", MTU)
+        namespace.ip(where, [f"link set eth0 address {mac} mtu 1500"])
+        told = {"iface-id": port["id"], "attached-mac": mac, "iface-status": "active"}
+        self.ovs.vsctl(*in_order([
+            ["add-port", "br-int", tap],
+            ["set", "interface", tap, *(f'external_ids:{key}="{value}"' for key, value in told.items())],
+        ]))  # fmt: skip
+        return Guest(name, where, "eth0", mac)
+
+    def unplug(self, guest: Guest, port: str) -> None:
+        """The VM is gone."""
+        self.ovs.vsctl("--if-exists", "del-port", "br-int", f"tap{port[:11]}")
+        namespace.delete(guest.namespace)
+
+    @property
+    def _file(self) -> Path:
+        return self.directory / "agents.conf"
+
+    def _options(self) -> Mapping[str, Mapping[str, object]]:
+        return {
+            "DEFAULT": {
+                "host": self.name,
+                "transport_url": f"rabbit://guest:guest@127.0.0.1:{USUAL_PORT}/",
+                "state_path": self.directory,
+                "interface_driver": "openvswitch",
+                "enable_isolated_metadata": False,
+                "enable_metadata_proxy": False,
+            },
+            "oslo_concurrency": {"lock_path": self.directory / "lock"},
+            "agent": {
+                "root_helper": "env",
+                "tunnel_types": "vxlan",
+                "l2_population": True,
+                "arp_responder": True,
+            },
+            "ovs": {
+                "datapath_type": "netdev",
+                "local_ip": self.vtep,
+                "ovsdb_connection": self.ovs.db,
+            },
+            "securitygroup": {"firewall_driver": "openvswitch"},
+        }

@@ -1,0 +1,116 @@
+"""Neutron's REST API as Nova and a cloud's users speak it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+PROJECT = "11111111222233334444555555555555"
+COMPUTE = "compute:nova"
+TIMEOUT = 60.0
+
+
+class Failed(Exception):
+    """Neutron refused, or failed: the status and what it said."""
+
+
+@dataclass(slots=True)
+class Rest:
+    """Several API processes are asked in turn, as behind a load balancer."""
+
+    urls: tuple[str, ...]
+    _turn: Iterator[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._turn = itertools.cycle(self.urls)
+
+    # --- what users and Nova do
+
+    def network(self, name: str, cidr: str | None = None, **more: Any) -> str:
+        """A network's id.  With a subnet if a prefix is given; addresses begin at .100, below are the tests' own."""
+        made = str(self._made("networks", name=name, **more)["id"])
+        if cidr is not None:
+            self.subnet(made, cidr)
+        return made
+
+    def subnet(self, network: str, cidr: str) -> str:
+        return str(self._made("subnets", network_id=network, cidr=cidr, ip_version=4)["id"])
+
+    def port(self, network: str, host: str, address: str | None = None, **more: Any) -> str:
+        """The id of a VM's port, as Nova makes it: bound to the VM's host."""
+        fixed = {"fixed_ips": [{"ip_address": address}]} if address else {}
+        given = {"device_owner": COMPUTE, "device_id": str(uuid.uuid4()), "binding:host_id": host, **fixed, **more}
+        return str(self._made("ports", network_id=network, **given)["id"])
+
+    def router(self, name: str, *networks: str) -> str:
+        """A router with a leg in each of the networks."""
+        made = str(self._made("routers", name=name)["id"])
+        for network in networks:
+            (subnet,) = self.show("networks", network)["subnets"]
+            self.call("PUT", f"routers/{made}/add_router_interface", {"subnet_id": subnet})
+        return made
+
+    def move(self, port: str, host: str) -> None:
+        """The VM is at another host now, as Nova says after a cold migration."""
+        self.update("ports", port, {"binding:host_id": host})
+
+    def update(self, what: str, of: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(self.call("PUT", f"{what}/{of}", {what[:-1]: values})[what[:-1]])
+
+    def delete(self, what: str, of: str) -> None:
+        self.call("DELETE", f"{what}/{of}")
+
+    # --- what they see
+
+    def show(self, what: str, of: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"{what}/{of}")[what[:-1]])
+
+    def list(self, what: str, query: str = "") -> list[dict[str, Any]]:
+        return list(self.call("GET", f"{what}?{query}")[what])
+
+    def is_active(self, port: str) -> bool:
+        return bool(self.show("ports", port)["status"] == "ACTIVE")
+
+    def agents(self) -> set[tuple[str, str]]:
+        """(host, type) of those that are alive."""
+        return {(agent["host"], agent["agent_type"]) for agent in self.list("agents") if agent["alive"]}
+
+    def answers(self) -> bool:
+        """Whether every process does."""
+        try:
+            for _ in self.urls:
+                self.list("networks")
+        except (OSError, HTTPException):
+            return False
+        return True
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What Neutron answers.  Raises Failed if that is not a success."""
+        where = urlsplit(next(self._turn))
+        line = HTTPConnection(where.hostname or "", where.port, timeout=TIMEOUT)
+        # Without an identity service a caller says himself who he is.
+        headers = {
+            "Content-Type": "application/json",
+            "X-Project-Id": PROJECT,
+            "X-User-Id": "lab",
+            "X-Roles": "admin,service",
+        }
+        try:
+            line.request(method, f"/v2.0/{path}", None if body is None else json.dumps(body), headers)
+            answer = line.getresponse()
+            said = answer.read()
+        finally:
+            line.close()
+        if answer.status >= 300:
+            raise Failed(f"{method} {path}: {answer.status} {said.decode(errors='replace')[:600]}")
+        return dict(json.loads(said)) if said else {}
+
+    def _made(self, what: str, **values: Any) -> dict[str, Any]:
+        given = {"project_id": PROJECT, **values}
+        return dict(self.call("POST", what, {what[:-1]: given})[what[:-1]])
