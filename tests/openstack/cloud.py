@@ -16,7 +16,7 @@ from typing import Any
 import neutron  # noqa: F401  first of all: it settles that nothing uses eventlet
 import oslo_messaging
 from neutron.conf.plugins.ml2.drivers import driver_type
-from neutron.db import models_v2
+from neutron.db import models_v2, provisioning_blocks
 from neutron.db.agents_db import AgentExtRpcCallback
 from neutron.db.models.agent import Agent
 from neutron.db.models.plugins.ml2 import vlanallocation as vlanalloc
@@ -25,6 +25,7 @@ from neutron.plugins.ml2 import models
 from neutron.services.segments import db as segments_db
 from neutron.tests.unit.plugins.ml2 import test_plugin
 from neutron_lib import rpc
+from neutron_lib.callbacks import resources
 from neutron_lib.db import api as db_api
 from oslo_config import cfg
 
@@ -43,6 +44,7 @@ from isthmus.adapters.neutron.protocol import (
 from tests.openstack.database import FileDatabase
 
 COMPUTE = "compute:nova"
+DHCP_ENTITY = provisioning_blocks.DHCP_ENTITY
 
 
 class Keeper:
@@ -251,6 +253,14 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
     def host_of(self, port: str, host: str) -> dict[str, Any]:
         """The port after it was bound to another host (empty: none)."""
         return self.change(port, binding_host_id=host)
+
+    def await_dhcp(self, port: str) -> None:
+        """The port shall not be ACTIVE before Neutron's DHCP agent has it, too."""
+        provisioning_blocks.add_provisioning_component(self.context, port, resources.PORT, DHCP_ENTITY)
+
+    def dhcp_is_ready(self, port: str) -> None:
+        """It has."""
+        provisioning_blocks.provisioning_complete(self.context, port, resources.PORT, DHCP_ENTITY)
 
     def delete(self, what: str, of: str) -> None:
         self._delete(what, of, as_admin=True)

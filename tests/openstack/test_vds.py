@@ -78,6 +78,22 @@ def test_the_second_port_of_a_network_on_a_switch_writes_nothing_anywhere(racks:
     assert racks.writes() == before
 
 
+def test_a_port_that_neutrons_dhcp_agent_does_not_have_yet_is_not_told_of_in_every_round(
+    racks: Site, red: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = racks.neutron.port_on(red, None)
+    racks.neutron.await_dhcp(port)
+    with caplog.at_level("INFO", "isthmus"):
+        racks.neutron.host_of(port, "compute-1")
+        until(lambda: f"neutron: ready: {port}" in caplog.messages)
+        racks.rounds(6)
+        # Twice if the other rack was looked at before Neutron was read again.
+        assert caplog.messages.count(f"neutron: ready: {port}") <= 2
+    assert not racks.is_active(port)
+    racks.neutron.dhcp_is_ready(port)
+    until(lambda: racks.is_active(port))
+
+
 def test_vms_below_two_leaves_are_joined_by_the_vni_and_each_leaf_knows_the_others(racks: Site, red: str) -> None:
     ports = [racks.neutron.port_on(red, f"compute-{n}") for n in (1, 2)]
     for n, port in enumerate(ports, 1):

@@ -89,7 +89,13 @@ def test_a_port_whose_port_group_is_not_as_neutron_says_is_not_ready(made: Site,
 
 
 @pytest.mark.parametrize(
-    "other", [port(BOUND, status="ACTIVE"), port(replace(BOUND, active=False)), port(replace(BOUND, host="kvm"))]
+    "other",
+    [
+        port(BOUND, status="ACTIVE"),
+        port(replace(BOUND, active=False)),
+        port(replace(BOUND, host="kvm")),
+        replace(port(BOUND), awaits_others=True),
+    ],
 )
 def test_who_waits_for_nothing_is_told_nothing(made: Site, other: NeutronPort) -> None:
     made.ports = (other,)

@@ -104,7 +104,7 @@ def errands(
             if (binding.dvs_id, binding.pg_id) != (cluster.dvs, group.key):
                 found = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
                 correct.append(found)
-            elif binding.active and port.status != "ACTIVE" and port.admin_up and cluster.nves <= group.mapped_at:
+            elif binding.active and _waits_for_us(port) and cluster.nves <= group.mapped_at:
                 ready.append(port.id)
     lacking = list(_lacking(facts, seen, static)) if facts.fabric else []
     idle = [s for s in facts.segments if _is_idle(s, seen, static, hoped_for)] if facts.fabric else []
@@ -123,6 +123,10 @@ def errands(
         tuple(s.id for s in idle if not s.retiring and now - memory.unused_since.get(s.id, now) >= LINGER),
         tuple(s.id for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)),
     )
+
+
+def _waits_for_us(port: NeutronPort) -> bool:
+    return port.status != "ACTIVE" and port.admin_up and not port.awaits_others
 
 
 def _group_of(

@@ -58,6 +58,8 @@ class NeutronPort:
     addresses: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     bindings: tuple[Binding, ...]
+    awaits_others: bool = False
+    """It is not ACTIVE yet because of others (Neutron's DHCP agent): ours is done."""
 
     @property
     def is_vm(self) -> bool:
@@ -150,4 +152,5 @@ def _port(row: Mapping[str, Any]) -> NeutronPort:
             Binding(b["host"], b["active"], b["failed"], tuple(b["segments"]), b["ours"], b["dvs_id"], b["pg_id"])
             for b in row["bindings"]
         ),
+        row["awaits_others"],
     )

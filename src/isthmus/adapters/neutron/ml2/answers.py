@@ -13,7 +13,7 @@ from typing import Any
 import oslo_messaging
 from neutron.db import models_v2, provisioning_blocks
 from neutron.db.models import agent as agent_models
-from neutron.db.models import allowed_address_pair, segment
+from neutron.db.models import allowed_address_pair, provisioning_block, segment
 from neutron.plugins.ml2 import models
 from neutron_lib import constants, exceptions, rpc
 from neutron_lib.api.definitions import portbindings
@@ -163,6 +163,7 @@ def _ports(context: Any, networks: Collection[str], only: Collection[str] | None
         table.device_owner,
         table.admin_state_up,
         table.status,
+        table.standard_attr_id,
     )
     if only is not None:
         rows = rows.filter(table.network_id.in_(only))
@@ -172,7 +173,9 @@ def _ports(context: Any, networks: Collection[str], only: Collection[str] | None
     pairs = _by_port(context, allowed_address_pair.AllowedAddressPair, ("mac_address", "ip_address"), ids)
     bindings = _by_port(context, models.PortBinding, ("host", "vif_type", "vif_details", "status"), ids)
     levels = _by_port(context, models.PortBindingLevel, ("host", "level", "driver", "segment_id"), ids)
+    blocks = _blocks(context, None if only is None else [row.standard_attr_id for row in rows])
     for row in rows:
+        waits_for = blocks.get(row.standard_attr_id, set())
         yield {
             "id": row.id,
             "network": row.network_id,
@@ -181,6 +184,7 @@ def _ports(context: Any, networks: Collection[str], only: Collection[str] | None
             "owner": row.device_owner,
             "admin_up": bool(row.admin_state_up),
             "status": row.status,
+            "awaits_others": bool(waits_for) and PROVISIONING_ENTITY not in waits_for,
             "addresses": [str(address) for (address,) in addresses.get(row.id, ())],
             "pairs": [[mac or row.mac_address, address] for mac, address in pairs.get(row.id, ())],
             "bindings": [
@@ -204,6 +208,18 @@ def _binding(row: tuple[Any, ...], levels: Sequence[tuple[Any, ...]]) -> Row:
         "dvs_id": details.get("dvs_id"),
         "pg_id": details.get("pg_id"),
     }
+
+
+def _blocks(context: Any, objects: Iterable[int] | None) -> dict[int, set[str]]:
+    """Who is waited for before an object is ACTIVE."""
+    table = provisioning_block.ProvisioningBlock
+    rows = context.session.query(table.standard_attr_id, table.entity)
+    if objects is not None:
+        rows = rows.filter(table.standard_attr_id.in_(list(objects)))
+    found: dict[int, set[str]] = {}
+    for row in rows:
+        found.setdefault(row.standard_attr_id, set()).add(row.entity)
+    return found
 
 
 def _by_port(
