@@ -22,6 +22,9 @@ SCHEMA = Path("/usr/share/openvswitch/vtep.ovsschema")
 EMULATOR = Path("/usr/share/openvswitch/scripts/ovs-vtep")
 VTEP_DB = "vtep.db"
 UPLINK = "fabric0"
+LAG_MS = 100
+"""How long it may go on as before after it has learned that a MAC is at another port: Open vSwitch looks over the flows
+it has cached when it pleases, at least this often (it takes no less).  A switch of silicon does not wait."""
 MANAGERS = "db:hardware_vtep,Global,managers"
 """Whoever is named as manager in the database is dialled, or may dial in."""
 
@@ -59,6 +62,7 @@ class Leaf:
         self.configure(processes)
         run("ovs-vsctl", f"--db={self.db}", "--no-wait", "init")
         self.ovs.start_vswitchd(processes)
+        self.ovs.vsctl("set", "Open_vSwitch", ".", f"other_config:max-revalidator={LAG_MS}")
         self.ovs.vsctl(*in_order([
             ["add-br", "br-phy"], ["set", "bridge", "br-phy", "datapath_type=netdev"], ["add-port", "br-phy", UPLINK],
             ["add-br", self.name], ["set", "bridge", self.name, "datapath_type=netdev"],

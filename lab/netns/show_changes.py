@@ -10,6 +10,7 @@ from lab.netns import static_nve
 from lab.netns.dvs import Access
 from lab.netns.layout import TENANT
 from lab.netns.product import Network
+from lab.netns.showing import Shown
 from lab.netns.stage import (
     BLUE_DB,
     BLUE_WEB,
@@ -19,7 +20,6 @@ from lab.netns.stage import (
     ESX3,
     RED_DB,
     RED_WEB,
-    Shown,
     Stage,
     is_open,
     listed,

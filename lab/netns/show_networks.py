@@ -9,6 +9,7 @@ from lab.netns import frames
 from lab.netns.capture import Capture
 from lab.netns.frames import BROADCAST, ETH_ARP, Frame, mark_of, marked
 from lab.netns.guest import Guest
+from lab.netns.showing import Shown
 from lab.netns.stage import (
     BLUE_DB,
     BLUE_WEB,
@@ -18,7 +19,6 @@ from lab.netns.stage import (
     QUIET,
     RED_DB,
     RED_WEB,
-    Shown,
     Stage,
     is_open,
     listed,
@@ -129,7 +129,7 @@ def isolation(stage: Stage) -> Iterator[Shown]:
         ("a unicast to the guessed MAC of each of its VMs", guessed, False),
     ]
     for what, sent, own_hears in said:
-        heard, own = _who_hears(blue_a, sent, blue_b, strangers)
+        heard, own = who_hears(blue_a, sent, blue_b, strangers)
         yield Shown(
             f"tenant red does not hear tenant blue send {what}",
             not heard and own == own_hears,
@@ -148,7 +148,8 @@ def isolation(stage: Stage) -> Iterator[Shown]:
     )
 
 
-def _who_hears(speaker: Guest, sent: list[Frame], friend: Guest, strangers: list[Guest]) -> tuple[set[str], bool]:
+def who_hears(speaker: Guest, sent: list[Frame], friend: Guest, strangers: list[Guest]) -> tuple[set[str], bool]:
+    """The strangers that heard one of these frames, and whether the friend did."""
     captures = {guest.name: guest.listen() for guest in (*strangers, friend)}
     try:
         speaker.send(*sent)

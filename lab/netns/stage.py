@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab.netns.control import Stunned
@@ -18,13 +18,6 @@ BLUE_WEB, BLUE_DB = Network("blue-web", 6001), Network("blue-db", 6002)
 CONTROL_VNI = 9000
 QUIET = 0.3
 """Seconds after which a frame that was not heard will not come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    what: str
-    passed: bool
-    observed: str
 
 
 @dataclass(slots=True)
@@ -42,9 +35,6 @@ class Stage:
         guest = self.world.boot(name, host, network.name, addresses)
         guest.set_mtu(network.mtu)
         return guest
-
-
-Step = Callable[[Stage], Iterator[Shown]]
 
 
 def until(condition: Callable[[], bool], patience: float = 20.0) -> float | None:

@@ -19,7 +19,8 @@ PATIENCE = 60.0
 
 
 def lease(guest: Guest, directory: Path) -> str | None:
-    """The address that it got; None if nobody offered one."""
+    """The address that it got instead of those that it had; None if nobody offered one."""
+    namespace.run("ip", "-4", "-netns", guest.namespace, "addr", "flush", "dev", guest.interface)
     script = directory / "dhcp.sh"
     script.write_text(SCRIPT)
     script.chmod(0o700)

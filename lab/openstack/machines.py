@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lab.netns import namespace
 from lab.netns.fabric import cable
+from lab.netns.frames import ETH_LAB
 from lab.netns.guest import Guest
 from lab.netns.leaf import UPLINK
 from lab.netns.namespace import inside
@@ -62,6 +63,8 @@ class Machine:
         namespace.ip(self.namespace, [f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up"])
         broker.open_in(self.namespace, self.state.processes)
         write(self._file, self._options())
+        # As another user it could not read what is in the world's directory.
+        self._dnsmasq.write_text("user=root\n")
 
     # --- agents
 
@@ -106,6 +109,10 @@ class Machine:
     def _file(self) -> Path:
         return self.directory / "agents.conf"
 
+    @property
+    def _dnsmasq(self) -> Path:
+        return self.directory / "dnsmasq.conf"
+
     def _options(self) -> Mapping[str, Mapping[str, object]]:
         return {
             "DEFAULT": {
@@ -115,6 +122,7 @@ class Machine:
                 "interface_driver": "openvswitch",
                 "enable_isolated_metadata": False,
                 "enable_metadata_proxy": False,
+                "dnsmasq_config_file": self._dnsmasq,
             },
             "oslo_concurrency": {"lock_path": self.directory / "lock"},
             "agent": {
@@ -128,5 +136,6 @@ class Machine:
                 "local_ip": self.vtep,
                 "ovsdb_connection": self.ovs.db,
             },
-            "securitygroup": {"firewall_driver": "openvswitch"},
+            # The frames that scenarios send are of no protocol that a security group could allow.
+            "securitygroup": {"firewall_driver": "openvswitch", "permitted_ethertypes": f"{ETH_LAB:#x}"},
         }

@@ -6,7 +6,8 @@ import os
 import shutil
 from importlib.util import find_spec
 
-from lab.netns import leaf, preflight
+from lab.netns import preflight
+from lab.netns.leaf import EMULATOR
 from lab.openstack.broker import SERVER
 
 _TOOLS = {
@@ -30,7 +31,7 @@ def missing() -> list[str]:
         return advice
     packages = {package for tool, package in _TOOLS.items() if not _has(tool)}
     packages |= set() if SERVER.exists() else {"rabbitmq-server"}
-    packages |= set() if leaf.EMULATOR.exists() else {"openvswitch-vtep"}
+    packages |= set() if EMULATOR.exists() else {"openvswitch-vtep"}
     if packages:
         advice.append(f"missing tools: run `make apt-cloud`, or apt-get install {' '.join(sorted(packages))}")
     if not all(find_spec(module) for module in ("neutron", "waitress", "pymysql")):

@@ -21,6 +21,7 @@ from lab.netns.admin import Admin
 from lab.netns.control import Stunned
 from lab.netns.guest import Guest
 from lab.netns.leaf import Leaf
+from lab.netns.namespace import run
 from lab.netns.process import end
 from lab.netns.simulator import start_simulator
 from lab.netns.stage import until
@@ -39,6 +40,15 @@ AGENT_TYPE = "isthmus fabric"
 KVM, NETWORK_NODE = "kvm-1", "net-1"
 VTEPS = {KVM: "192.0.2.21", NETWORK_NODE: "192.0.2.31"}
 AGENTS = {KVM: (OVS_AGENT,), NETWORK_NODE: (OVS_AGENT, DHCP_AGENT, L3_AGENT)}
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """`port` is its port in Neutron, `address` what Neutron gave it."""
+
+    guest: Guest
+    port: str
+    address: str
 
 
 @dataclass(slots=True)
@@ -86,27 +96,50 @@ class Site:
         return {names[n]: int(group.config.defaultPortConfig.vlan.vlanId) for n, group in found.items()}
 
     def vnis_at(self, leaf: str) -> set[int]:
-        """The VNIs of the logical switches that the leaf has of isthmus."""
+        """The VNIs of the logical switches that isthmus has at a leaf."""
         listed = self.leaves[leaf].ctl("list-ls").split()
         return {int(name.rpartition("-")[2]) for name in listed if name.startswith("isthmus-")}
 
+    def told(self, leaf: str) -> str:
+        """All that a leaf has been told: logical switches, bindings, who is behind other VTEPs."""
+        tables = ("Logical_Switch", "Physical_Port", "Ucast_Macs_Remote", "Mcast_Macs_Remote", "Physical_Locator")
+        database = self.leaves[leaf].db
+        return "".join(run("ovsdb-client", "dump", database, "hardware_vtep", table) for table in tables)
+
     # --- VMs
 
-    def boot(self, name: str, host: str, port: str) -> Guest:
-        """A VM as Nova's driver for vSphere makes it: the port's MAC, in the port group that the binding names."""
+    def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False) -> Vm:
+        """A VM on an ESXi host, or on the KVM host, with a port of its own, as Nova makes it."""
+        port = self.rest.port(network, neutron_host(host))
         shown = self.rest.show("ports", port)
-        group = self.group_of(shown)
-        self.admin.create_vm(name, host, [group], [shown["mac_address"]], uuid=shown["device_id"])
+        guest = self.machines[KVM].plug(name, shown) if host == KVM else self._boot(name, host, shown)
+        address = str(shown["fixed_ips"][0]["ip_address"])
+        if not by_dhcp:
+            guest.set_addresses(f"{address}/24")
+        return Vm(guest, port, address)
+
+    def move_cold(self, vm: Vm, host: str) -> Vm:
+        """Off, to another host, perhaps below another leaf, and on again there: what remains of it is its port."""
+        self.admin.destroy(vm.guest.name)
+        self.rest.move(vm.port, neutron_host(host))
+        guest = self._boot(vm.guest.name, host, self.rest.show("ports", vm.port))
+        guest.set_addresses(f"{vm.address}/24")
+        return Vm(guest, vm.port, vm.address)
+
+    def delete(self, vm: Vm) -> None:
+        """A VM of vCenter, and its port."""
+        self.admin.destroy(vm.guest.name)
+        self.rest.delete("ports", vm.port)
+
+    def are_active(self, *vms: Vm) -> bool:
+        return all(self.rest.is_active(vm.port) for vm in vms)
+
+    def _boot(self, name: str, host: str, port: Mapping[str, Any]) -> Guest:
+        """As Nova's driver for vSphere does: the port's MAC, in the port group that the binding names."""
+        group = self.group_of(port)
+        self.admin.create_vm(name, host, [group], [port["mac_address"]], uuid=port["device_id"])
         self.admin.power_on(name)
-        return self.guest(name)
-
-    def guest(self, name: str) -> Guest:
-        """A running VM of vCenter."""
         return hosts.guest(self.state, name)
-
-    def boot_on_kvm(self, name: str, port: str) -> Guest:
-        """A VM on the KVM host."""
-        return self.machines[KVM].plug(name, self.rest.show("ports", port))
 
     def migrate(self, name: str, to: str) -> Stunned:
         """vMotion, of which Neutron hears nothing; tells when the VM was off the wire."""
@@ -199,6 +232,11 @@ class Site:
     def close(self) -> None:
         """Give the handle back; the site stays."""
         self.admin.close()
+
+
+def neutron_host(host: str) -> str:
+    """What Neutron knows a host as: an ESXi host is its cluster's nova-compute."""
+    return next((rack.compute for rack in RACKS if host in rack.hosts), host)
 
 
 def bring_up(name: str) -> Site:

@@ -1,0 +1,42 @@
+"""`python -m lab.openstack demo`: a whole Neutron with isthmus from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+
+from lab.netns.state import AlreadyThere, BadName, die_by_exception, stale
+from lab.openstack import preflight
+from lab.openstack.demo import demo
+from lab.vcenter import BuildFailed, NotBuilt
+
+OF_A_DEMO = re.compile(r"o\d+")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lab.openstack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    showing = commands.add_parser("demo", help="bring a site up, show that isthmus works in it, take it down")
+    showing.add_argument("name", nargs="?", help="default: one of its own, so that several may run side by side")
+    asked = parser.parse_args(arguments)
+    die_by_exception()
+    if advice := preflight.missing():
+        print("\n".join(f"lab.openstack: {line}" for line in advice), file=sys.stderr)
+        return 1
+    for state in stale():
+        if OF_A_DEMO.fullmatch(state.name):
+            print(f"-- taking away what a killed demo left: {state.name}", flush=True)
+            state.take_down()
+    try:
+        return demo(asked.name or f"o{os.getpid()}")
+    except KeyboardInterrupt:
+        return 130
+    except (AlreadyThere, BadName, BuildFailed, NotBuilt) as problem:
+        print(f"lab.openstack: {problem}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
