@@ -1,6 +1,7 @@
-"""Machines of the cloud that are no ESXi hosts, with Neutron's stock agents: a KVM host and a network node.
+"""Machines of the cloud that are no ESXi hosts, with Neutron's stock agents: a KVM host, network nodes.
 
     VM eth0 === [br-int] --- [br-tun] --- VXLAN --- [br-phy: uplink, VTEP] === [spine]
+                [br-int] --- [br-phy: uplink] === swp2 [leaf]                             one that is below a leaf
 
 br-int and br-tun are the Open vSwitch agent's, which made them; nothing of isthmus runs here.
 """
@@ -28,15 +29,17 @@ from lab.openstack.racks import MTU, join_spine
 OVS_AGENT, DHCP_AGENT, L3_AGENT = "neutron-openvswitch-agent", "neutron-dhcp-agent", "neutron-l3-agent"
 KINDS = {OVS_AGENT: "Open vSwitch agent", DHCP_AGENT: "DHCP agent", L3_AGENT: "L3 agent"}
 """What they are called in Neutron."""
+TUNNELS = {"tunnel_types": "vxlan", "l2_population": True, "arp_responder": True}
 
 
 @dataclass(slots=True)
 class Machine:
-    """`name` is its host name in Neutron."""
+    """`name` is its host name in Neutron.  It has a VTEP of its own, or VLANs of the mapping domain of a leaf."""
 
     state: WorldState
     name: str
-    vtep: str
+    vtep: str | None = None
+    domain: str | None = None
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -52,15 +55,17 @@ class Machine:
         return OpenVswitch(self.namespace, self.directory)
 
     def boot(self, broker: Broker) -> None:
-        """Cable, Open vSwitch, the VTEP's address and the way to the message bus."""
-        namespace.add(self.namespace, speaks_ipv6=False)
-        join_spine(self.state, self.namespace, self.name)
+        """Open vSwitch with the uplink, the VTEP's address if it has one, and the way to the message bus."""
+        if self.vtep is not None:
+            namespace.add(self.namespace, speaks_ipv6=False)
+            join_spine(self.state, self.namespace, self.name)
         self.ovs.start(self.state.processes)
         self.ovs.vsctl(*in_order([
             ["add-br", "br-phy"], ["set", "bridge", "br-phy", "datapath_type=netdev"], ["add-port", "br-phy", UPLINK],
         ]))  # fmt: skip
-        # OVS encapsulates by itself only if the VTEP address is on a bridge of its own that leads to the peers.
-        namespace.ip(self.namespace, [f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up"])
+        if self.vtep is not None:
+            # OVS encapsulates by itself only if the VTEP address is on a bridge of its own that leads to the peers.
+            namespace.ip(self.namespace, [f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up"])
         broker.open_in(self.namespace, self.state.processes)
         write(self._file, self._options())
         # As another user it could not read what is in the world's directory.
@@ -125,17 +130,9 @@ class Machine:
                 "dnsmasq_config_file": self._dnsmasq,
             },
             "oslo_concurrency": {"lock_path": self.directory / "lock"},
-            "agent": {
-                "root_helper": "env",
-                "tunnel_types": "vxlan",
-                "l2_population": True,
-                "arp_responder": True,
-            },
-            "ovs": {
-                "datapath_type": "netdev",
-                "local_ip": self.vtep,
-                "ovsdb_connection": self.ovs.db,
-            },
+            "agent": {"root_helper": "env"} | (TUNNELS if self.vtep is not None else {}),
+            "ovs": {"datapath_type": "netdev", "ovsdb_connection": self.ovs.db}
+            | ({"local_ip": self.vtep} if self.vtep is not None else {"bridge_mappings": f"{self.domain}:br-phy"}),
             # The frames that scenarios send are of no protocol that a security group could allow.
             "securitygroup": {"firewall_driver": "openvswitch", "permitted_ethertypes": f"{ETH_LAB:#x}"},
         }

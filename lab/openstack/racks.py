@@ -27,21 +27,21 @@ class Rack:
     compute: str
     vids: tuple[int, int]
     hosts: tuple[str, ...]
-    spare: tuple[str, ...] = ()
-    """Ports of the leaf for machines that are no ESXi hosts."""
+    attached: tuple[str, ...] = ()
+    """Machines below its leaf that are no ESXi hosts."""
 
     def port(self, host: str) -> str:
-        """The leaf's port that a host is at."""
-        return f"swp{self.hosts.index(host) + 1}"
+        """The leaf's port that a host or another machine is at."""
+        return f"swp{(*self.hosts, *self.attached).index(host) + 1}"
 
     @property
     def ports(self) -> Sequence[str]:
-        return [self.port(host) for host in self.hosts]
+        return [self.port(host) for host in (*self.hosts, *self.attached)]
 
 
 RACKS = (
     Rack("rack1", "leaf1", "192.0.2.1", "compute-1", (101, 149), ("esx1.lab", "esx2.lab")),
-    Rack("rack2", "leaf2", "192.0.2.2", "compute-2", (201, 249), ("esx3.lab",)),
+    Rack("rack2", "leaf2", "192.0.2.2", "compute-2", (201, 249), ("esx3.lab",), ("net-2",)),
 )
 MTU = 1600
 MIGRATION_MS = 1850
@@ -77,7 +77,7 @@ def bring_up(state: WorldState, racks: Sequence[Rack]) -> Mapping[str, Leaf]:
 
 
 def join_spine(state: WorldState, where: str, name: str) -> None:
-    """A cable from a machine's uplink to the spine."""
+    """A cable from the uplink in a namespace to the spine."""
     cable(where, UPLINK, spine_of(state), name)
     namespace.ip(spine_of(state), [f"link set {name} master spine"])
 
@@ -88,6 +88,9 @@ def _leaf(state: WorldState, rack: Rack, cables: Mapping[str, int]) -> Leaf:
     join_spine(state, where, rack.leaf)
     for host in rack.hosts:
         cable(where, rack.port(host), switches_of(state).namespace, far_end(cables[host]))
+    for machine in rack.attached:
+        namespace.add(f"{state.prefix}{machine}", speaks_ipv6=False)
+        cable(where, rack.port(machine), f"{state.prefix}{machine}", UPLINK)
     leaf = Leaf.at(rack.leaf, f"{rack.vtep}/24", rack.ports, where, state.directory / rack.leaf)
     leaf.boot(state.processes)
     return leaf

@@ -66,6 +66,11 @@ class Rest:
     def delete(self, what: str, of: str) -> None:
         self.call("DELETE", f"{what}/{of}")
 
+    def serve_dhcp(self, network: str, host: str) -> None:
+        """The DHCP agent of this host shall serve a network that has no subnet yet, so that no other does."""
+        (its,) = self.list("agents", f"host={host}&binary=neutron-dhcp-agent")
+        self.call("POST", f"agents/{its['id']}/dhcp-networks", {"network_id": network})
+
     # --- what they see
 
     def show(self, what: str, of: str) -> dict[str, Any]:
@@ -109,7 +114,7 @@ class Rest:
             line.close()
         if answer.status >= 300:
             raise Failed(f"{method} {path}: {answer.status} {said.decode(errors='replace')[:600]}")
-        return dict(json.loads(said)) if said else {}
+        return dict(json.loads(said or "{}") or {})
 
     def _made(self, what: str, **values: Any) -> dict[str, Any]:
         given = {"project_id": PROJECT, **values}

@@ -13,17 +13,19 @@ from lab.netns.stage import listed, took
 from lab.openstack import dhcp
 from lab.openstack.racks import spine_of
 from lab.openstack.scene import ESX1, ESX2, ESX3, Scene
-from lab.openstack.site import KVM
+from lab.openstack.site import AGENT_TYPE, BELOW_A_LEAF, KVM
 
 
 def reports(scene: Scene) -> Iterator[Shown]:
     """Neutron with MariaDB and RabbitMQ, and who reports to it."""
     agents = scene.site.rest.agents()
-    clusters = {host for host, kind in agents if kind.startswith("isthmus")}
+    ours = {host for host, kind in agents if kind == AGENT_TYPE}
     yield Shown(
-        "isthmus reports a host of Nova for each rack", clusters == {"compute-1", "compute-2"}, listed(clusters)
+        "isthmus reports Nova's host for each rack, and a machine below a leaf",
+        ours == {"compute-1", "compute-2", BELOW_A_LEAF},
+        listed(ours),
     )
-    stock = {f"{kind} on {host}" for host, kind in agents if not kind.startswith("isthmus")}
+    stock = {f"{kind} on {host}" for host, kind in agents if kind != AGENT_TYPE}
     yield Shown("Neutron's stock agents are alive", len(stock) == 4, listed(stock))
 
 

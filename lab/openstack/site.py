@@ -39,7 +39,9 @@ PATIENCE = 90.0
 AGENT_TYPE = "isthmus fabric"
 KVM, NETWORK_NODE = "kvm-1", "net-1"
 VTEPS = {KVM: "192.0.2.21", NETWORK_NODE: "192.0.2.31"}
-AGENTS = {KVM: (OVS_AGENT,), NETWORK_NODE: (OVS_AGENT, DHCP_AGENT, L3_AGENT)}
+BELOW_A_LEAF = "net-2"
+"""A network node without a VTEP.  Its agents run when somebody starts them."""
+AGENTS = {KVM: (OVS_AGENT,), NETWORK_NODE: (OVS_AGENT, DHCP_AGENT, L3_AGENT), BELOW_A_LEAF: (OVS_AGENT, DHCP_AGENT)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +214,21 @@ class Site:
                 f'[deployment.{rack.name}.host."{host}"]\nleaf = "{leaf.name}"\nports = ["{rack.port(host)}"]\n'
                 for host in rack.hosts
             )
+            + "".join(
+                f'[deployment.{rack.name}.attached."{machine}"]\n'
+                f'leaf = "{leaf.name}"\nports = ["{rack.port(machine)}"]\n'
+                for machine in rack.attached
+            )
         )
 
     # --- as a whole
+
+    def start_agents(self, *machines: str) -> None:
+        """Neutron's stock agents on these machines; returns when they report."""
+        for name in machines:
+            for agent in AGENTS[name]:
+                self.machines[name].start(agent)
+        self.await_agents({(name, KINDS[agent]) for name in machines for agent in AGENTS[name]})
 
     def await_agents(self, awaited: Set[tuple[str, str]]) -> None:
         """Returns when all of these report to Neutron: host and type."""
@@ -274,6 +288,7 @@ def _bring_up(state: WorldState) -> Site:
         login = start_simulator(state, racks.topology(RACKS), MIGRATION_MS)
         leaves = racks.bring_up(state, RACKS)
         machines = {name: Machine(state, name, vtep) for name, vtep in VTEPS.items()}
+        machines |= {name: Machine(state, name, domain=rack.name) for rack in RACKS for name in rack.attached}
         server.result()
     made = Site(state, login, leaves, broker, neutron, machines)
     made.configure_isthmus(RACKS)
@@ -281,12 +296,9 @@ def _bring_up(state: WorldState) -> Site:
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()
-    made.await_agents({(rack.compute, AGENT_TYPE) for rack in RACKS})
+    made.await_agents({(host, AGENT_TYPE) for rack in RACKS for host in (rack.compute, *rack.attached)})
     # Not before: what they ask neutron-rpc-server while it is not there they wait for a minute.
-    stock = [(machine, agent) for machine in machines.values() for agent in AGENTS[machine.name]]
-    for machine, agent in stock:
-        machine.start(agent)
-    made.await_agents({(machine.name, KINDS[agent]) for machine, agent in stock})
+    made.start_agents(*VTEPS)
     return made
 
 
