@@ -57,7 +57,7 @@ lab-down: venv ## take the world down again
 lab-status: venv ## what of the world is running
 	@$(PY) -m lab.netns status
 
-bench: venv apt simulator ## performance figures as ratios to floors measured in the same run
+bench: venv apt-cloud simulator openstack ## performance figures as ratios to floors measured in the same run
 	@tools/tier bench
 
 clean: ## forget builds and caches (not .venv)
