@@ -311,6 +311,20 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         rows = vlanallocation.VlanAllocation.get_objects(self.context, physical_network=domain, allocated=True)
         return {row.vlan_id for row in rows}
 
+    def in_place(self, *ports: str) -> None:
+        """isthmus says that port group and leaf of these are, where they are bound now."""
+        self.ask("ready", ports=[self.place_of(port) for port in ports])
+
+    def place_of(self, port: str) -> dict[str, str]:
+        """The port, where it is active, and the segment of its bottom level there."""
+        with db_api.CONTEXT_READER.using(self.context):
+            session = self.context.session
+            binding = session.query(models.PortBinding).filter_by(port_id=port, status="ACTIVE").one_or_none()
+            host = binding.host if binding else "nowhere"
+            levels = session.query(models.PortBindingLevel).filter_by(port_id=port, host=host).all()
+            bottom = max(levels, key=lambda level: level.level, default=None)
+            return {"id": port, "host": host, "segment": bottom.segment_id if bottom else ""}
+
     def ask(self, method: str, **arguments: Any) -> Any:
         """As `isthmus run` asks the drivers, over the bus."""
         client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))

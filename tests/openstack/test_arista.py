@@ -69,7 +69,7 @@ def test_a_port_is_told_to_the_controller_while_it_is_still_being_built(neutron:
     port = neutron.port_on(neutron.network_named("red"), "compute-1")
     assert neutron.port(port)["status"] == "BUILD"
     assert synchronised(cvx).held["portbinding"]
-    neutron.ask("ready", ports=[port])
+    neutron.in_place(port)
     assert neutron.port(port)["status"] == "ACTIVE"
 
 

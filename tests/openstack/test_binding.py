@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from neutron_lib.plugins import directory
 
+from isthmus.adapters.neutron.ml2.notices import Notices
 from tests.openstack.cloud import COMPUTE, Cloud, cloud
 
 pytestmark = pytest.mark.openstack
@@ -46,7 +47,7 @@ def test_a_port_becomes_active_when_port_group_and_leaf_are_in_place_and_not_bef
     port = neutron.port_on(neutron.network_named("red"), "compute-1")
     assert neutron.port(port)["status"] == "BUILD"
     assert neutron.change(port, name="renamed meanwhile")["status"] == "BUILD"
-    neutron.ask("ready", ports=[port, "00000000-0000-0000-0000-000000000000"])
+    neutron.in_place(port, "00000000-0000-0000-0000-000000000000")
     assert neutron.port(port)["status"] == "ACTIVE"
 
 
@@ -183,13 +184,13 @@ def test_while_a_vm_is_being_moved_its_port_keeps_vlan_and_port_group_and_become
     """
     red = neutron.network_named("red")
     port = neutron.port_on(red, "compute-1")
-    neutron.ask("ready", ports=[port])
+    neutron.in_place(port)
     vlans, bound = neutron.vlans(red), neutron.levels(port)
     neutron.bind_elsewhere(port, "compute-2")
     moving = neutron.will_move(port, "compute-2")
     assert moving["status"] == "BUILD"
     assert moving["binding:vif_details"]["pg_id"] == "dvportgroup-7"
-    neutron.ask("ready", ports=[port])
+    neutron.in_place(port)
     assert neutron.port(port)["status"] == "ACTIVE"
     assert neutron.vlans(red) == vlans
     assert neutron.levels(port) == bound + bound  # where it is, and where it goes
@@ -234,7 +235,7 @@ def test_a_plain_change_of_a_port_changes_no_binding(neutron: Cloud) -> None:
 def test_a_vlan_that_an_operator_gave_the_network_in_the_domain_is_used_as_it_is(neutron: Cloud) -> None:
     """S34"""
     parts = [
-        {"provider:network_type": "vxlan", "provider:segmentation_id": 70900},
+        {"provider:network_type": "vxlan", "provider:segmentation_id": 80900},
         {"provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 1190},
     ]
     net = neutron.network_named("multi", arg_list=("segments",), segments=parts)
@@ -257,3 +258,14 @@ def test_whatever_happens_to_a_network_wakes_isthmus(neutron: Cloud) -> None:
     neutron.delete("ports", port)
     neutron.delete("networks", red)
     assert neutron.keeper.heard_of(red, times=5)
+
+
+def test_a_hook_that_cannot_say_anything_undoes_nothing(neutron: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*told: object, **more: object) -> None:
+        raise RuntimeError("the bus is on fire")
+
+    monkeypatch.setattr(Notices, "_prepared", broken)
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "kvm-1")
+    assert neutron.port(port)["network_id"] == red
+    neutron.delete("ports", port)

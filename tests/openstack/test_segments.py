@@ -108,7 +108,7 @@ def test_a_migration_has_its_vlan_in_the_target_before_it_is_active(neutron: Clo
     assert {(b["host"], b["active"]) for b in row["bindings"]} == {("compute-1", True), ("compute-3", False)}
     assert all(b["ours"] and b["pg_id"] for b in row["bindings"])
     neutron.activate(port, "compute-3")
-    neutron.ask("ready", ports=[port])
+    neutron.in_place(port)
     assert neutron.port(port)["status"] == "ACTIVE"
     assert neutron.port(port)["binding:host_id"] == "compute-3"
 
@@ -156,9 +156,41 @@ def test_a_deleted_network_gives_back_all_its_vlans(neutron: Cloud) -> None:
     vids = neutron.vlans(red)
     assert set(vids) == {"rack1", "fabric"}
     neutron.delete("networks", red)
+    assert neutron.ask("read", networks=[red])["networks"] == []
+    held = {tuple(vlan) for vlan in neutron.ask("read")["held"]}
+    assert {("rack1", vids["rack1"]), ("fabric", vids["fabric"])} <= held, "port groups and leaves still have them"
+    neutron.ask("free", vlans=sorted(held))
     assert vids["rack1"] not in neutron.allocated("rack1")
     assert vids["fabric"] not in neutron.allocated("fabric")
-    assert neutron.ask("read", networks=[red])["networks"] == []
+
+
+def test_a_vlan_that_a_network_has_is_neither_held_nor_freed(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    neutron.port_on(red, "compute-1")
+    vid = neutron.vlans(red)["rack1"]
+    neutron.ask("free", vlans=[("rack1", vid)])
+    assert vid in neutron.allocated("rack1")
+    assert ["rack1", vid] not in neutron.ask("read")["held"]
+
+
+def test_a_vlan_that_is_held_is_given_to_no_network(neutron: Cloud) -> None:
+    everything = [("rack2", vid) for vid in range(201, 300)]
+    neutron.ask("hold", vlans=everything)
+    port = neutron.port_on(neutron.network_named("red"), "compute-3")
+    assert neutron.port(port)["binding:vif_type"] == "binding_failed"
+    neutron.ask("free", vlans=everything)
+    neutron.ask("rebind", ports=["00000000-0000-0000-0000-000000000000", port])
+    assert neutron.port(port)["binding:vif_type"] == "dvs"
+
+
+def test_what_was_ready_where_a_port_was_is_not_where_it_is(neutron: Cloud) -> None:
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    before = neutron.place_of(port)
+    neutron.host_of(port, "compute-3")
+    neutron.ask("ready", ports=[before])
+    assert neutron.port(port)["status"] == "BUILD"
+    neutron.in_place(port)
+    assert neutron.port(port)["status"] == "ACTIVE"
 
 
 def test_creating_a_network_gives_it_its_vlan_in_a_static_domain(neutron: Cloud) -> None:

@@ -242,10 +242,25 @@ def test_a_deleted_network_goes_from_everywhere(racks: Site, red: str, request: 
     """S16"""
     port = racks.neutron.port_on(red, "compute-1")
     until(lambda: racks.is_active(port))
-    vni = vni_of(racks, red)
+    vni, vid = vni_of(racks, red), racks.neutron.vlans(red)["rack1"]
     racks.neutron.delete("ports", port)
     racks.neutron.delete("networks", red)
-    until(lambda: racks.vids(name(request)) == {} and vni not in racks.at_leaf("leaf1").values())
+    until(lambda: racks.is_free("rack1", vid))
+    assert racks.vids(name(request)) == {}
+    assert vni not in racks.at_leaf("leaf1").values()
+
+
+def test_a_deleted_networks_vlan_is_nobodys_while_its_vm_still_wears_it(racks: Site, red: str) -> None:
+    """Not the next network's, and so not that of its DHCP server below the same leaf, whom no port group protects."""
+    port = racks.neutron.port_on(red, "compute-1")
+    until(lambda: racks.is_active(port))
+    vm, vid = racks.boot(port, "esx1.lab"), racks.neutron.vlans(red)["rack1"]
+    racks.neutron.delete("ports", port)
+    racks.neutron.delete("networks", red)
+    racks.rounds(2)
+    assert not racks.is_free("rack1", vid)
+    racks.unplug(vm)
+    until(lambda: racks.is_free("rack1", vid))
 
 
 def test_a_renamed_network_keeps_its_port_group_and_its_vlan(

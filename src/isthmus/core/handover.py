@@ -43,7 +43,8 @@ def handover(
         mirror is None or isinstance(mirror, Unknown) for mirror in (*here, *switches)
     )
     members = frozenset(_members(world, marks, vteps))
-    return Handover(shard.scope, groups, frozenset(vnis), whole, now, members, thought.unmet)
+    vids = frozenset(_vids(world, observed))
+    return Handover(shard.scope, groups, frozenset(vnis), vids, whole, now, members, thought.unmet)
 
 
 def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Member]:
@@ -59,20 +60,29 @@ def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Memb
 
 
 def _groups(world: World, observed: Observed) -> Iterator[tuple[DvsId, str, PortGroupState, OwnerMark]]:
-    """Our port groups on the shard's switches; of a switch that cannot be read, as they were."""
+    """Our port groups on those of the shard's switches that can be read now: of the others nothing is promised."""
     for mirror in observed.targets.values():
-        seen = mirror.last if isinstance(mirror, Unknown) else mirror
-        if isinstance(seen, SwitchMirror) and seen.dvs in world.shard.switches:
-            for key, group in sorted(seen.port_groups.items()):
+        if isinstance(mirror, SwitchMirror) and mirror.dvs in world.shard.switches:
+            for key, group in sorted(mirror.port_groups.items()):
                 if group.mark is not None and group.mark.owner == world.shard.owner:
-                    yield seen.dvs, key, group, group.mark
+                    yield mirror.dvs, key, group, group.mark
+
+
+def _vids(world: World, observed: Observed) -> Iterator[int]:
+    """Those that are worn on the shard's switches and mapped at its NVEs, by anybody."""
+    for mirror in observed.targets.values():
+        if isinstance(mirror, SwitchMirror) and mirror.dvs in world.shard.switches:
+            vlans = (place.vlan for places in (mirror.port_groups, mirror.ports) for place in places.values())
+            yield from (int(vlan.vid) for vlan in vlans if isinstance(vlan, Access))
+        elif isinstance(mirror, NveMirror) and mirror.target in world.shard.nves.values():
+            yield from mirror.foreign_vids
+            yield from (int(e.vid) for e in mirror.entries.values() if isinstance(e, LeafBinding))
 
 
 def _bindings(observed: Observed, place: str, world: World) -> Iterator[tuple[Vid | None, Vni, bool]]:
     """The VNIs that an NVE has, each with the VID that means it there, if any."""
     mirror = observed.targets.get(world.shard.nves[place])
-    seen = mirror.last if isinstance(mirror, Unknown) else mirror
-    for entry in seen.entries.values() if isinstance(seen, NveMirror) else ():
+    for entry in mirror.entries.values() if isinstance(mirror, NveMirror) else ():
         match entry:
             case LeafBinding(vid=vid, vni=vni, whole=whole):
                 yield vid, vni, whole

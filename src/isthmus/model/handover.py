@@ -44,6 +44,8 @@ class Handover:
     groups: Mapping[tuple[NetworkId, DvsId], StandingGroup]
     vnis: frozenset[Vni]
     """Those that some port group or NVE of the scope still has."""
+    vids: frozenset[int]
+    """Those that anything in it wears, whoever's it is."""
     whole: bool
     at: float
     members: frozenset[Member] = frozenset()
@@ -52,6 +54,10 @@ class Handover:
     def wears(self, vni: Vni) -> bool:
         """Something in the scope has the network, or might."""
         return not self.whole or vni in self.vnis
+
+    def is_free(self, vid: int) -> bool:
+        """Nothing in the scope wears the VID, and all of it was seen."""
+        return self.whole and vid not in self.vids
 
     def why(self, network: NetworkId) -> str:
         """Why a network does not have what it should, as far as is known."""

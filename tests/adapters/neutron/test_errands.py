@@ -36,12 +36,13 @@ class Site:
         self.ports: tuple[NeutronPort, ...] = ()
         self.segments: tuple[Segment, ...] = (replace(UNUSED, used=True),)
         self.seen: Handover | None = Handover(
-            LeafScope(LeafId("leaf1")), {(RED, DVS): GROUP}, frozenset({VNI}), True, 0.0
+            LeafScope(LeafId("leaf1")), {(RED, DVS): GROUP}, frozenset({VNI}), frozenset({101}), True, 0.0
         )
         self.cluster = Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}))
         self.static: frozenset[str] = frozenset()
         self.now = 0.0
         self.fabric = True
+        self.held: tuple[tuple[str, int], ...] = ()
 
     def sees(self, **what: Any) -> None:
         assert self.seen is not None
@@ -54,6 +55,7 @@ class Site:
             self.ports,
             (),
             frozenset({"rack1"}),
+            self.held,
             self.fabric,
         )
         seen = {} if self.seen is None else {"rack1": self.seen}
@@ -67,7 +69,7 @@ def made() -> Site:
 
 def test_a_port_is_ready_when_port_group_and_every_leaf_of_its_switch_are(made: Site) -> None:
     made.ports = (port(BOUND),)
-    assert made.errands().ready == ("p",)
+    assert made.errands().ready == ({"id": "p", "host": "compute-1", "segment": "seg"},)
     made.sees(groups={(RED, DVS): replace(GROUP, mapped_at=frozenset({"leaf1"}))})
     assert made.errands().ready == ()
 
@@ -103,9 +105,9 @@ def test_who_waits_for_nothing_is_told_nothing(made: Site, other: NeutronPort) -
 
 
 def test_a_binding_to_a_port_group_that_is_gone_is_led_to_the_one_in_its_place(made: Site) -> None:
-    made.ports = (port(replace(BOUND, pg_id="pg-0"), replace(BOUND, active=False, pg_id="pg-0")),)
+    made.ports = (port(replace(BOUND, pg_id="pg-0")),)
     found = made.errands()
-    assert [item["pg_id"] for item in found.correct] == ["pg-1", "pg-1"]
+    assert [item["pg_id"] for item in found.correct] == ["pg-1"]
     assert found.ready == ()
 
 
@@ -152,6 +154,7 @@ def test_a_vlan_that_somebody_wears_or_may_wear_is_not_released(made: Site, uncl
 )
 def test_a_vlan_that_is_not_ours_to_give_back_is_left(made: Site, kept: Segment) -> None:
     made.segments = (kept,)
+    made.sees(vids=frozenset())
     made.errands()
     made.now = 1000.0
     assert made.errands() == Errands()
@@ -183,6 +186,53 @@ def test_where_another_controller_gives_the_vlans_none_is_made_or_given_back(mad
     assert made.errands() == Errands()
 
 
+def test_a_vlan_of_a_deleted_network_is_free_when_a_later_look_sees_nobody_wear_it(made: Site) -> None:
+    made.segments, made.held = (), (("rack1", 101),)
+    made.sees(groups={}, vnis=frozenset(), vids=frozenset())
+    assert made.errands().free == (), "the look is no younger than the news"
+    made.now = 1.0
+    made.sees(vids=frozenset({101}))
+    assert made.errands().free == ()
+    made.sees(vids=frozenset(), whole=False)
+    assert made.errands().free == ()
+    made.sees(whole=True)
+    assert made.errands().free == (("rack1", 101),)
+
+
+def test_a_vlan_that_something_wears_of_which_neutron_does_not_know_is_held(made: Site) -> None:
+    made.segments = ()
+    assert made.errands().hold == (("rack1", 101),)
+    made.held = (("rack1", 101),)
+    assert made.errands().hold == ()
+    made.segments, made.held = (replace(UNUSED, used=True),), ()
+    assert made.errands().hold == ()
+
+
+def test_a_port_that_nobody_bound_for_a_while_is_bound(made: Site) -> None:
+    """Who began it died."""
+    made.ports = (port(Binding("compute-1", True, False, (), False, unbound=True)),)
+    assert made.errands().rebind == (), "it may be being bound right now"
+    made.now = LINGER
+    assert made.errands().rebind == ("p",)
+
+
+def test_a_port_is_not_bound_again_while_its_port_group_is_not_there(made: Site) -> None:
+    made.ports = (port(FAILED),)
+    made.sees(groups={})
+    assert made.errands().rebind == ()
+    made.segments = ()
+    assert made.errands().rebind == ("p",), "Neutron has to find a VLAN for it first"
+
+
+def test_what_was_asked_for_is_not_asked_again_at_once(made: Site) -> None:
+    made.ports = (port(BOUND),)
+    assert made.errands().ready
+    made.now = 1.0
+    assert not made.errands().ready
+    made.now = 6.0
+    assert made.errands().ready
+
+
 def test_while_a_domain_was_never_looked_at_nothing_is_done_about_it(made: Site) -> None:
     made.ports, made.segments, made.seen = (port(BOUND), port(FAILED)), (UNUSED,), None
     made.errands()
@@ -194,6 +244,7 @@ def test_nothing_is_remembered_of_what_is_gone(made: Site) -> None:
     made.ports, made.segments = (port(FAILED),), (replace(UNUSED, id="a"), replace(UNUSED, id="b", retiring=True))
     made.errands()
     made.ports, made.segments = (), ()
+    made.sees(vids=frozenset())
     made.errands()
     assert made.memory == Memory()
     assert made.memory.next_at() is None

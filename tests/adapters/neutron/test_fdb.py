@@ -68,7 +68,9 @@ class World:
     def facts(self, *networks: NetworkId, status: str = "ACTIVE") -> Facts:
         ports = tuple(port_in(network, status) for network in networks)
         known = {n: NeutronNetwork(n, n, 1450, vni) for n, vni in ((RED, 70001), (BLUE, 70002))}
-        return Facts(known, (), ports, (Tunnelling("kvm", "192.0.2.9", self.started),), frozenset(), fabric=True)
+        return Facts(
+            known, (), ports, (Tunnelling("kvm", "192.0.2.9", self.started),), frozenset(), held=(), fabric=True
+        )
 
     def announce(self, members: Iterable[Member], *networks: NetworkId) -> None:
         self.announcer.announce(self.facts(*networks or (RED,)), members, self.now)

@@ -23,7 +23,15 @@ def network(name: str, vni: int, *segments: dict[str, Any]) -> dict[str, Any]:
 
 
 def segment(vid: int, **more: Any) -> dict[str, Any]:
-    return {"id": f"s{vid}", "physical_network": "rack1", "vid": vid, "dynamic": True, "retiring": False, **more}
+    return {
+        "id": f"s{vid}",
+        "physical_network": "rack1",
+        "vid": vid,
+        "dynamic": True,
+        "retiring": False,
+        "used": False,
+        **more,
+    }
 
 
 def port(name: str, net: str, *bindings: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -41,13 +49,20 @@ def port(name: str, net: str, *bindings: dict[str, Any], **more: Any) -> dict[st
 
 
 def binding(host: str, *segments: str, **more: Any) -> dict[str, Any]:
-    plain = {"active": True, "failed": False, "ours": False, "dvs_id": None, "pg_id": None}
+    plain = {"active": True, "failed": False, "ours": False, "unbound": False, "dvs_id": None, "pg_id": None}
     return {"host": host, "segments": list(segments), **plain, **more}
 
 
 def meant(networks: list[dict[str, Any]], *ports: dict[str, Any], domains: tuple[str, ...] = ("rack1",)) -> Intent:
     agents = [{"host": "kvm", "vtep": "192.0.2.9", "started_at": "1"}]
-    answer = {"networks": networks, "ports": list(ports), "agents": agents, "domains": list(domains), "fabric": True}
+    answer = {
+        "networks": networks,
+        "ports": list(ports),
+        "agents": agents,
+        "domains": list(domains),
+        "held": [],
+        "fabric": True,
+    }
     return intent_of(facts_of(answer), PLACES)
 
 
@@ -63,7 +78,10 @@ def test_a_network_has_a_place_where_neutron_gives_it_a_vlan_and_nowhere_else() 
 def test_a_vlan_that_is_being_retired_is_wanted_only_while_a_binding_refers_to_it(used: bool, wanted: object) -> None:
     bound = port("p", "red", binding("compute-1", "vxlan", "s101", ours=True)) if used else port("p", "red")
     assert (
-        meant([network("red", 70001, segment(101, retiring=True))], bound).networks[NetworkId("red")].assigned == wanted
+        meant([network("red", 70001, segment(101, retiring=True, used=used))], bound)
+        .networks[NetworkId("red")]
+        .assigned
+        == wanted
     )
 
 

@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,7 @@ class Desk:
         self._announcer = Announcer(self._tell)
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
+        self._rebinding = threading.Lock()
 
     # --- the loop's side ------------------------------------------------------------------------------------------
 
@@ -154,14 +156,18 @@ class Desk:
     def _report(self) -> None:
         due: dict[Presence, float] = {}
         while not self._stopping.wait(1.0):
-            for presence in self._presences():
-                try:
-                    if self._clock() >= due.get(presence, 0.0):
-                        self._bus.call(REPORTS_TOPIC, "report_state", **presence.report(start=presence not in due))
-                        due[presence] = self._clock() + REPORT_EVERY
-                except (Retry, Refused) as fault:
-                    log.debug("host %s could not be reported to Neutron: %s", presence.host, fault)
-                    break
+            with _bugs_end_here("reports"):
+                self._report_those(due)
+
+    def _report_those(self, due: dict[Presence, float]) -> None:
+        for presence in self._presences():
+            try:
+                if self._clock() >= due.get(presence, 0.0):
+                    self._bus.call(REPORTS_TOPIC, "report_state", **presence.report(start=presence not in due))
+                    due[presence] = self._clock() + REPORT_EVERY
+            except (Retry, Refused) as fault:
+                log.debug("host %s could not be reported to Neutron: %s", presence.host, fault)
+                return
 
     def _presences(self) -> list[Presence]:
         clusters = [Presence(host, cluster.domain, CLUSTER) for host, cluster in sorted(self._clusters().items())]
@@ -174,19 +180,23 @@ class Desk:
                     self._board.changed.wait(self._until_something_is_due())
             if self._stopping.wait(SOON):
                 return
-            with self._board.changed:
-                self._board.news, seen = False, dict(self._board.seen)
-            facts = self._source.facts
-            if facts is None:
-                continue
-            found = errands(facts, seen, self._clusters(), self._static, self._memory, self._clock())
-            members = [member for domain in seen.values() for member in domain.members]
-            try:
-                self._announcer.announce(facts, members, self._clock())
-                if self._done(found):
-                    self._wake(None)
-            except (Retry, Refused) as fault:
-                log.debug("Neutron was not told: %s", fault)
+            with _bugs_end_here("errands"):
+                self._run_once()
+
+    def _run_once(self) -> None:
+        with self._board.changed:
+            self._board.news, seen = False, dict(self._board.seen)
+        facts = self._source.facts
+        if facts is None:
+            return
+        found = errands(facts, seen, self._clusters(), self._static, self._memory, self._clock())
+        members = [member for domain in seen.values() for member in domain.members]
+        try:
+            self._announcer.announce(facts, members, self._clock())
+            if self._done(found):
+                self._wake(None)
+        except (Retry, Refused) as fault:
+            log.debug("Neutron was not told: %s", fault)
 
     def _until_something_is_due(self) -> float:
         moments = [at for at in (self._memory.next_at(), self._announcer.next_at()) if at is not None]
@@ -204,12 +214,27 @@ class Desk:
         given = [self._allocated(*item) for item in found.allocate]
         retired = [id_ for some in _portions(found.retire) for id_ in self._bus.call(SERVER_TOPIC, "retire", ids=some)]
         gone = [id_ for some in _portions(found.release) for id_ in self._bus.call(SERVER_TOPIC, "release", ids=some)]
-        for some in _portions(found.rebind, 10):
-            self._bus.call(SERVER_TOPIC, "rebind", ports=some, seconds=300.0)
-        for what, ids in (("ready", found.ready), ("retiring", retired), ("released", gone), ("again", found.rebind)):
+        for vlans in _portions(found.hold):
+            self._bus.call(SERVER_TOPIC, "hold", vlans=vlans)
+        for vlans in _portions(found.free):
+            self._bus.call(SERVER_TOPIC, "free", vlans=vlans)
+        if found.rebind:
+            # Beside the rest: each of them may wait, in Neutron, for a port group.
+            threading.Thread(target=self._bind_again, args=(found.rebind,), name="neutron-rebind", daemon=True).start()
+        told = {"ready": [port["id"] for port in found.ready], "retiring": retired, "released": gone}
+        for what, ids in told.items():
             if ids:
                 log.info("neutron: %s: %s", what, ", ".join(ids))
-        return bool(found.correct or found.ready or any(given) or retired or gone or found.rebind)
+        return bool(found.correct or any(given) or retired or gone)
+
+    def _bind_again(self, ports: tuple[str, ...]) -> None:
+        with _bugs_end_here("binding again"), self._rebinding:
+            log.info("neutron: binding again: %s", ", ".join(ports))
+            for some in _portions(ports, 5):
+                try:
+                    self._bus.call(SERVER_TOPIC, "rebind", ports=some, seconds=150.0)
+                except (Retry, Refused) as fault:
+                    log.debug("ports could not be bound again: %s", fault)
 
     def _allocated(self, network: NetworkId, domain: str) -> bool:
         reason = self._bus.call(SERVER_TOPIC, "allocate", network=network, domain=domain)
@@ -230,6 +255,15 @@ class _Endpoint:
     def port_group(self, context: object, host: str, network: str, vid: int, seconds: float) -> dict[str, str]:
         """See `Desk.port_group`."""
         return self._desk.port_group(self._domain, host, NetworkId(network), vid, seconds)
+
+
+@contextmanager
+def _bugs_end_here(what: str) -> Iterator[None]:
+    """A bug in one pass is told and does not end the next ones."""
+    try:
+        yield
+    except Exception as bug:
+        log.exception("neutron: %s: a bug: %r", what, bug)
 
 
 def _portions(items: tuple[Any, ...], size: int = AT_ONCE) -> list[list[Any]]:

@@ -6,16 +6,18 @@ that could wear it was seen and nothing does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from isthmus.adapters.neutron.facts import Binding, Facts, NeutronPort, Segment
 from isthmus.model.handover import Handover, StandingGroup
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.tags import Vni
 
-LINGER = 30.0
-"""Seconds that a segment is unused before it is retired: longer than binding a port takes."""
+LINGER = 45.0
+"""Seconds that a segment is unused before it is retired, or a port unbound before it is bound: twice the longest
+`port_group_wait`, so longer than binding takes."""
 FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
 """Seconds until something that failed in Neutron is tried again: at first, and after many times."""
 
@@ -33,20 +35,24 @@ class Cluster:
 class Errands:
     """What to ask of Neutron's drivers; nothing in it depends on anything else in it."""
 
-    ready: tuple[str, ...] = ()
+    ready: tuple[Mapping[str, str], ...] = ()
     rebind: tuple[str, ...] = ()
     correct: tuple[Mapping[str, str], ...] = ()
     allocate: tuple[tuple[NetworkId, str], ...] = ()
     retire: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
+    hold: tuple[tuple[str, int], ...] = ()
+    free: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(slots=True)
 class Memory:
-    """Since when segments are unused, and when what failed is tried again; of things that are gone nothing is kept."""
+    """Since when things are as they are, and when what failed is tried again; of what is gone nothing is kept."""
 
     unused_since: dict[str, float] = field(default_factory=dict)
     retiring_since: dict[str, float] = field(default_factory=dict)
+    unbound_since: dict[str, float] = field(default_factory=dict)
+    held_since: dict[tuple[str, int], float] = field(default_factory=dict)
     again_at: dict[str, float] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
 
@@ -60,14 +66,21 @@ class Memory:
 
     def next_at(self) -> float | None:
         """When there may be something to do without any news."""
-        return min((*self.again_at.values(), *(since + LINGER for since in self.unused_since.values())), default=None)
+        lingering = (*self.unused_since.items(), *self.unbound_since.items())
+        # What has been waited for long enough is tried again by `again_at`, if it did not help.
+        first = (since + LINGER for key, since in lingering if f"retire {key}" not in self.again_at)
+        return min((*self.again_at.values(), *first), default=None)
 
-    def keep_only(self, tried: set[str], unused: set[str], retiring: set[str]) -> None:
+    def keep_only(
+        self, tried: set[str], unused: set[str], retiring: set[str], unbound: set[str], held: set[tuple[str, int]]
+    ) -> None:
         """Forget what succeeded or is gone."""
         self.again_at = {key: at for key, at in self.again_at.items() if key in tried}
         self.waits = {key: wait for key, wait in self.waits.items() if key in tried}
         self.unused_since = {key: since for key, since in self.unused_since.items() if key in unused}
         self.retiring_since = {key: since for key, since in self.retiring_since.items() if key in retiring}
+        self.unbound_since = {key: since for key, since in self.unbound_since.items() if key in unbound}
+        self.held_since = {key: since for key, since in self.held_since.items() if key in held}
 
 
 def errands(
@@ -84,19 +97,24 @@ def errands(
     nova-compute hosts by name; in the domains of `static` every network has a VLAN.
     """
     segments = {segment.id: segment for segment in facts.segments}
-    ready: list[str] = []
+    ready: list[Mapping[str, str]] = []
     correct: list[Mapping[str, str]] = []
     failed: list[str] = []
+    unbound: set[str] = set()
     hoped_for: set[tuple[NetworkId, str]] = set()
     for port in facts.ports:
         for binding in port.bindings:
             cluster = clusters.get(binding.host)
             if cluster is None or cluster.domain not in seen:
                 continue
-            if binding.failed:
+            if binding.failed or binding.unbound:
                 if port.is_vm and binding.active:
-                    failed.append(port.id)
                     hoped_for.add((port.network, cluster.domain))
+                    if binding.unbound:
+                        unbound.add(port.id)
+                    waited = not binding.unbound or now - memory.unbound_since.setdefault(port.id, now) >= LINGER
+                    if waited and _may_be_bound(port, cluster, seen[cluster.domain], facts.segments):
+                        failed.append(port.id)
                 continue
             group = _group_of(port, binding, cluster, seen[cluster.domain], segments)
             if group is None:
@@ -105,24 +123,40 @@ def errands(
                 found = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
                 correct.append(found)
             elif binding.active and _waits_for_us(port) and cluster.nves <= group.mapped_at:
-                ready.append(port.id)
+                ready.append({"id": port.id, "host": binding.host, "segment": binding.segments[-1]})
     lacking = list(_lacking(facts, seen, static)) if facts.fabric else []
     idle = [s for s in facts.segments if _is_idle(s, seen, static, hoped_for)] if facts.fabric else []
     for segment in idle:
         (memory.retiring_since if segment.retiring else memory.unused_since).setdefault(segment.id, now)
+    held = [vlan for vlan in facts.held if vlan[0] in seen] if facts.fabric else []
+    for vlan in held:
+        memory.held_since.setdefault(vlan, now)
+    free = [(d, vid) for d, vid in held if seen[d].at > memory.held_since[d, vid] and seen[d].is_free(vid)]
+    retire = [s.id for s in idle if not s.retiring and now - memory.unused_since.get(s.id, now) >= LINGER]
+    release = [s.id for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)]
+    wanted: dict[str, list[Any]] = {
+        "ready": ready, "rebind": failed, "correct": correct, "allocate": lacking, "retire": retire, "release": release,
+        "hold": list(_worn_by_others(facts, seen)) if facts.fabric else [],
+        "free": free,
+    }  # fmt: skip
     memory.keep_only(
-        {*failed, *(_key(*item) for item in lacking)},
+        {_key(what, item) for what, items in wanted.items() for item in items},
         {segment.id for segment in idle if not segment.retiring},
         {segment.id for segment in idle if segment.retiring},
+        unbound,
+        set(held),
     )
+    # What was asked for shows in the facts when they are read anew; till then it is not asked for again.
     return Errands(
-        tuple(ready),
-        tuple(port for port in failed if memory.due(port, now)),
-        tuple(correct),
-        tuple(item for item in lacking if memory.due(_key(*item), now)),
-        tuple(s.id for s in idle if not s.retiring and now - memory.unused_since.get(s.id, now) >= LINGER),
-        tuple(s.id for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)),
+        **{what: tuple(item for item in items if memory.due(_key(what, item), now)) for what, items in wanted.items()}
     )
+
+
+def _may_be_bound(port: NeutronPort, cluster: Cluster, seen: Handover, segments: Iterable[Segment]) -> bool:
+    """Neutron would be given a port group now, or has to find a VLAN first."""
+    vids = {s.vid for s in segments if s.network == port.network and s.domain == cluster.domain}
+    group = seen.groups.get((port.network, cluster.dvs))
+    return not vids or (group is not None and group.vid in vids)
 
 
 def _waits_for_us(port: NeutronPort) -> bool:
@@ -138,6 +172,13 @@ def _group_of(
     if bottom is None or group is None or bottom.domain != cluster.domain or group.vid != bottom.vid:
         return None
     return group
+
+
+def _worn_by_others(facts: Facts, seen: Mapping[str, Handover]) -> Iterator[tuple[str, int]]:
+    """VLANs that something wears of which Neutron does not know, and which it might give to a network."""
+    known = {(segment.domain, segment.vid) for segment in facts.segments} | set(facts.held)
+    for domain in sorted(seen.keys() & facts.domains):
+        yield from ((domain, vid) for vid in sorted(seen[domain].vids) if (domain, vid) not in known)
 
 
 def _lacking(facts: Facts, seen: Mapping[str, Handover], static: frozenset[str]) -> Iterator[tuple[NetworkId, str]]:
@@ -163,5 +204,5 @@ def _is_gone(segment: Segment, facts: Facts, seen: Handover, memory: Memory) -> 
     return seen.at > memory.retiring_since[segment.id] and not seen.wears(Vni(facts.networks[segment.network].vni))
 
 
-def _key(network: NetworkId, domain: str) -> str:
-    return f"{network}@{domain}"
+def _key(what: str, item: object) -> str:
+    return f"{what} {item}"

@@ -42,6 +42,8 @@ class Binding:
     """The bottom level is isthmus_vds's."""
     dvs_id: str | None = None
     pg_id: str | None = None
+    unbound: bool = False
+    """It has a host, and nobody has bound it there yet: it is being bound, or who began it died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Facts:
     tunnelling: tuple[Tunnelling, ...]
     domains: frozenset[str]
     """The mapping domains that Neutron's configuration names."""
+    held: tuple[tuple[str, int], ...]
+    """VLANs (mapping domain, VID) of networks that were deleted: nobody gets them before we say so."""
     fabric: bool
     """Dynamic segments are isthmus_fabric's to make and to release."""
 
@@ -104,26 +108,26 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
     """Of an answer to `read`.  Raises Retry for one that is not of the drivers' making."""
     try:
         ports = tuple(_port(row) for row in answer["ports"])
-        used = {segment for port in ports for binding in port.bindings for segment in binding.segments}
         return Facts(
             {
                 NetworkId(row["id"]): NeutronNetwork(NetworkId(row["id"]), row["name"], row["mtu"], row["vni"])
                 for row in answer["networks"]
             },
-            tuple(_segments(answer["networks"], used)),
+            tuple(_segments(answer["networks"])),
             ports,
             tuple(Tunnelling(row["host"], row["vtep"], row["started_at"]) for row in answer["agents"]),
             frozenset(answer["domains"]),
+            tuple((domain, int(vid)) for domain, vid in answer["held"]),
             bool(answer["fabric"]),
         )
-    except (KeyError, TypeError, AttributeError) as wrong:
+    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
         raise Retry(
             f"Neutron's isthmus drivers answered something else than expected ({type(wrong).__name__}: {wrong}): "
             "are they of the same release as this isthmus?"
         ) from wrong
 
 
-def _segments(networks: Iterable[Mapping[str, Any]], used: set[str]) -> Iterable[Segment]:
+def _segments(networks: Iterable[Mapping[str, Any]]) -> Iterable[Segment]:
     for network in networks:
         for row in network["segments"]:
             yield Segment(
@@ -133,7 +137,7 @@ def _segments(networks: Iterable[Mapping[str, Any]], used: set[str]) -> Iterable
                 row["vid"],
                 row["dynamic"],
                 row["retiring"],
-                row["id"] in used,
+                row["used"],
             )
 
 
@@ -149,7 +153,16 @@ def _port(row: Mapping[str, Any]) -> NeutronPort:
         tuple(row["addresses"]),
         tuple((mac, address) for mac, address in row["pairs"]),
         tuple(
-            Binding(b["host"], b["active"], b["failed"], tuple(b["segments"]), b["ours"], b["dvs_id"], b["pg_id"])
+            Binding(
+                b["host"],
+                b["active"],
+                b["failed"],
+                tuple(b["segments"]),
+                b["ours"],
+                b["dvs_id"],
+                b["pg_id"],
+                b["unbound"],
+            )
             for b in row["bindings"]
         ),
         row["awaits_others"],

@@ -4,7 +4,8 @@
  neutron API worker                     neutron-rpc-server                         isthmus run
    bind_port ---- port_group (call) ----------------------------------------> topic isthmus.DOMAIN
    postcommit --- changed (fanout cast) -------------------------------------> topic isthmus-notify
-                                          topic isthmus <------ read, ready, correct, rebind, allocate, retire, release
+                                          topic isthmus <------ read, ready, correct, rebind, allocate,
+                                                                        retire, release, hold, free
                                           topic q-reports-plugin <---------- report_state (a Neutron agent per host)
  neutron-openvswitch-agent <------------------------------------------------ add_fdb_entries, remove_fdb_entries
 ```

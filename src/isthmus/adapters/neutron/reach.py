@@ -6,12 +6,33 @@ oslo.messaging waits without end for a broker that is not there, before it looks
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 DEFAULT_PORT = 5672
 PATIENCE = 3.0
 """Seconds for a connection to one broker."""
+
+
+ASKED_AGAIN = 10.0
+"""Seconds that a finding holds: who asks often must not pay for it each time."""
+
+
+class Reach:
+    """Remembers for a while what was found out."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found = ""
+        self._until = float("-inf")
+
+    def why_not(self, hosts: Iterable[Any]) -> str:
+        """As `unreachable`, as it was at most some seconds ago."""
+        if self._clock() >= self._until:
+            self._found = unreachable(hosts)
+            self._until = self._clock() + ASKED_AGAIN
+        return self._found
 
 
 def unreachable(hosts: Iterable[Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import oslo_messaging
@@ -53,21 +54,37 @@ class Answers:
                 "ports": list(_ports(context, {row["id"] for row in found}, ids)),
                 "agents": list(_tunnelling(context)),
                 "domains": sorted(domains_of()),
+                "held": segments.held(context, domains_of()) if self._fabric else [],
                 "fabric": self._fabric,
             }
 
-    def ready(self, context: Any, ports: list[str]) -> None:
-        """Port group and leaf of these ports are in place: they may be ACTIVE."""
+    def ready(self, context: Any, ports: list[Row]) -> None:
+        """Port group and leaf of these ports are in place where they are bound: they may be ACTIVE.
+
+        `ports` are ``{"id", "host", "segment"}``: a port that is bound elsewhere by now is none of them.
+        """
         for port in ports:
-            provisioning_blocks.provisioning_complete(context, port, resources.PORT, PROVISIONING_ENTITY)
+            with _each(port["id"]):
+                if _is_bound(context, port):
+                    provisioning_blocks.provisioning_complete(context, port["id"], resources.PORT, PROVISIONING_ENTITY)
 
     def rebind(self, context: Any, ports: list[str]) -> None:
-        """Try again to bind ports whose binding failed."""
+        """Try again to bind ports that are not bound."""
         for port in ports:
-            try:
+            with _each(port):
                 directory.get_plugin().update_port(context, port, {resources.PORT: {}})
-            except exceptions.PortNotFound:
-                LOG.debug("port %s went before it was bound again", port)
+
+    @db_api.retry_if_session_inactive()
+    def hold(self, context: Any, vlans: list[tuple[str, int]]) -> None:
+        """Give these VLANs (mapping domain, VID) to nobody: something of which Neutron does not know wears them."""
+        if self._fabric:
+            segments.hold(context, [(domain, vid) for domain, vid in vlans])
+
+    @db_api.retry_if_session_inactive()
+    def free(self, context: Any, vlans: list[tuple[str, int]]) -> None:
+        """Give back VLANs (mapping domain, VID) that were held."""
+        if self._fabric:
+            segments.free(context, [(domain, vid) for domain, vid in vlans])
 
     @db_api.retry_if_session_inactive()
     def correct(self, context: Any, ports: list[Row]) -> None:
@@ -102,6 +119,29 @@ class Answers:
         return segments.release(context, ids) if self._fabric else []
 
 
+@contextmanager
+def _each(port: str) -> Iterator[None]:
+    """One port that cannot be had does not keep the next from it."""
+    try:
+        yield
+    except exceptions.PortNotFound:
+        LOG.debug("port %s is gone", port)
+    except Exception:
+        LOG.exception("port %s", port)
+
+
+def _is_bound(context: Any, port: Row) -> bool:
+    """It is active on that host, and its bottom level is that segment."""
+    with db_api.CONTEXT_READER.using(context):
+        bindings = context.session.query(models.PortBinding.port_id).filter_by(
+            port_id=port["id"], host=port["host"], status=constants.ACTIVE
+        )
+        levels = context.session.query(models.PortBindingLevel.port_id).filter_by(
+            port_id=port["id"], host=port["host"], segment_id=port["segment"], driver=VDS
+        )
+        return bindings.first() is not None and levels.first() is not None
+
+
 def served(endpoint: Answers) -> list[Any]:
     """The endpoint, served on threads of this process."""
     connection = rpc.Connection()
@@ -123,6 +163,8 @@ def _networks(context: Any, only: Collection[str] | None) -> Iterator[Row]:
     ).order_by(table.network_id, table.segment_index)
     if only is not None:
         rows = rows.filter(table.network_id.in_(only))
+    levels = context.session.query(models.PortBindingLevel.segment_id).distinct()
+    used = {row.segment_id for row in levels}  # also those of distributed ports, which have no binding of their own
     vnis: dict[str, int] = {}
     vlans: dict[str, list[Row]] = {}
     for row in rows:
@@ -136,6 +178,7 @@ def _networks(context: Any, only: Collection[str] | None) -> Iterator[Row]:
                     "vid": row.segmentation_id,
                     "dynamic": bool(row.is_dynamic),
                     "retiring": row.name == RETIRING,
+                    "used": row.id in used,
                 }
             )
     named = context.session.query(models_v2.Network.id, models_v2.Network.name, models_v2.Network.mtu)
@@ -203,6 +246,7 @@ def _binding(row: tuple[Any, ...], levels: Sequence[tuple[Any, ...]]) -> Row:
         "host": host,
         "active": status == constants.ACTIVE,
         "failed": vif_type == portbindings.VIF_TYPE_BINDING_FAILED,
+        "unbound": vif_type == portbindings.VIF_TYPE_UNBOUND,
         "segments": [segment for _, _, segment in sorted(levels, key=lambda level: level[0]) if segment is not None],
         "ours": bottom is not None and bottom[1] == VDS,
         "dvs_id": details.get("dvs_id"),

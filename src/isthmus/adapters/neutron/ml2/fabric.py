@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from neutron_lib import context as neutron_context
+from neutron_lib.callbacks import events, registry, resources
 from neutron_lib.plugins.ml2 import api
 from oslo_log import log
 
@@ -30,6 +31,8 @@ class IsthmusFabricDriver(Hooks):
     def initialize(self) -> None:
         """Read the options.  No thread, no connection: this process may fork."""
         self._options = options.register()
+        # Neutron counts a deleted network's VLANs as free while port groups and leaves still wear them.
+        registry.subscribe(_hold_on, resources.NETWORK, events.PRECOMMIT_DELETE, priority=segments.LAST)
 
     def start_rpc_listeners(self) -> list[Any]:
         """Answer `isthmus run`, in neutron-rpc-server."""
@@ -47,6 +50,10 @@ class IsthmusFabricDriver(Hooks):
             except Exception as fault:
                 LOG.warning("network %s has no VLAN in %s yet: %s", context.current["id"], domain, fault)
         super().create_network_postcommit(context)
+
+    def delete_network_precommit(self, context: Any) -> None:
+        """Note which VLANs are to be held."""
+        segments.remember(context.plugin_context, context.network_segments, preflight.domains_of())
 
     def bind_port(self, context: Any) -> None:
         """Bind the overlay segment here, and hand a VLAN of the host's domain to the next level."""
@@ -74,3 +81,8 @@ class IsthmusFabricDriver(Hooks):
             LOG.error("port %s is not bound: no VLAN is left in mapping domain %s", context.current["id"], host.domain)
             return
         context.continue_binding(overlay[api.ID], [vlan])
+
+
+def _hold_on(resource: str, event: str, trigger: object, payload: Any = None) -> None:
+    """Neutron has released the VLANs of a network, in a transaction that is still open."""
+    segments.hold_on(payload.context)

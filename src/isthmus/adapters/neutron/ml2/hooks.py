@@ -1,12 +1,25 @@
-"""What both drivers do at every hook: say which network changed.  Twice said is once too often, and harmless."""
+"""What the drivers do at every hook: say which network changed.  One of them is enough."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from neutron_lib.api.definitions import portbindings
 from neutron_lib.plugins.ml2.api import MechanismDriver
 
 from isthmus.adapters.neutron.ml2.notices import Notices
+
+SEEN = (
+    portbindings.HOST_ID,
+    portbindings.VIF_TYPE,
+    "mac_address",
+    "fixed_ips",
+    "admin_state_up",
+    "allowed_address_pairs",
+    "device_id",
+    "device_owner",
+)
 
 
 class Hooks(MechanismDriver):
@@ -16,13 +29,15 @@ class Hooks(MechanismDriver):
 
     def __init__(self) -> None:
         self.notices = Notices()
+        self.speaks = True
+        """False where another driver of ours hears of the same."""
 
     def initialize(self) -> None:
         """Nothing: this process may fork."""
 
     def create_network_postcommit(self, context: Any) -> None:
         """A network is there."""
-        self.notices.changed([context.current["id"]])
+        self._changed(context.current["id"])
 
     update_network_postcommit = create_network_postcommit
     delete_network_postcommit = create_network_postcommit
@@ -30,11 +45,21 @@ class Hooks(MechanismDriver):
     def create_port_postcommit(self, context: Any) -> None:
         """A port is there.  One without a host is nobody's business yet."""
         if context.host:
-            self.notices.changed([context.current["network_id"]])
+            self._changed(context.current["network_id"])
 
     def update_port_postcommit(self, context: Any) -> None:
         """A port changed, was bound, unbound, or moved."""
-        if context.host or context.original_host:
-            self.notices.changed([context.current["network_id"]])
+        if (context.host or context.original_host) and _told(context.current) != _told(context.original):
+            self._changed(context.current["network_id"])
 
     delete_port_postcommit = create_port_postcommit
+
+    def _changed(self, network: str) -> None:
+        if self.speaks:
+            self.notices.changed([network])
+
+
+def _told(port: Mapping[str, Any]) -> list[Any]:
+    """What isthmus would see of a port.  That one of its own is ACTIVE now it knows: it said so."""
+    status = None if port.get(portbindings.VIF_TYPE) == "dvs" else port.get("status")
+    return [status, *(port.get(field) for field in SEEN)]

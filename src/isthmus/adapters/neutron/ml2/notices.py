@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION, domain_topic
-from isthmus.adapters.neutron.reach import unreachable
+from isthmus.adapters.neutron.reach import Reach
 
 LOG = log.getLogger(__name__)
 UNREACHABLE = (oslo_messaging.MessagingTimeout, oslo_messaging.MessageDeliveryFailure, oslo_messaging.RemoteError)
@@ -25,6 +25,7 @@ class Notices:
 
     def __init__(self) -> None:
         self._client: Any = None
+        self._reach = Reach()
 
     def changed(self, networks: Collection[str]) -> None:
         """Something about these networks changed."""
@@ -32,7 +33,7 @@ class Notices:
             self._prepared(topic=NOTIFY_TOPIC, fanout=True, retry=1).cast(
                 neutron_context.get_admin_context(), "changed", networks=sorted(networks)
             )
-        except UNREACHABLE as fault:
+        except Exception as fault:  # a hook that raised would undo what the user did
             LOG.debug("isthmus was not woken, and will see it by itself: %s", fault)
 
     def port_group(self, domain: str, host: str, network: str, segment: dict[str, Any], seconds: float) -> Any:
@@ -50,7 +51,7 @@ class Notices:
             return None
 
     def _prepared(self, **how: Any) -> Any:
-        if why := unreachable(oslo_messaging.TransportURL.parse(cfg.CONF).hosts):
+        if why := self._reach.why_not(oslo_messaging.TransportURL.parse(cfg.CONF).hosts):
             raise oslo_messaging.MessageDeliveryFailure(why)
         if self._client is None:  # made late: never in a parent process
             self._client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))

@@ -25,7 +25,7 @@ OPTIONS = [
         "port_group_wait",
         default=10,
         min=0,
-        max=60,
+        max=20,
         help="Seconds that binding a port waits for its port group. After them the port is not bound; "
         "it is bound again as soon as its port group is there.",
     ),

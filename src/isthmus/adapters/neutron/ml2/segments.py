@@ -4,6 +4,9 @@
  (none) --reserve--> in use <---reserve again--- retiring --release--> (none)
                         '------- retire: no level of any binding refers to it ---'
 ```
+A network that is deleted takes its segments along, and Neutron counts their VLANs as free at once.  Ours are held:
+taken, without a segment, until isthmus says that nothing wears them; so are those that it sees something else wear.
+
 Law: a segment is retired only while nothing refers to it, and released only while it is retiring and nothing refers to
 it, both under a lock on its row; who binds meanwhile waits for that lock, since a level refers to the row.  Between the
 two its port group and its mapping go, so that Neutron gives a VLAN to no other network while anything wears it.
@@ -15,10 +18,12 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from neutron.db.models import segment as segment_models
+from neutron.db.models.plugins.ml2 import vlanallocation
 from neutron.plugins.ml2 import models
 from neutron_lib import constants
+from neutron_lib.callbacks import priority_group
 from neutron_lib.db import api as db_api
-from neutron_lib.exceptions import NoNetworkAvailable
+from neutron_lib.exceptions import NoNetworkAvailable as NoNetworkAvailable
 from neutron_lib.plugins import directory
 from neutron_lib.plugins.ml2 import api
 from oslo_db import exception as db_exc
@@ -29,7 +34,9 @@ from isthmus.adapters.neutron.protocol import RETIRING
 LOG = log.getLogger(__name__)
 TRIES = 5
 
-__all__ = ["NoNetworkAvailable", "overlay_of", "release", "reserve", "retire"]
+HELD = "isthmus: VLANs of the network that is being deleted"
+LAST = priority_group.PRIORITY_DEFAULT + 10_000_000
+"""Later than Neutron's own handlers of the same event: it calls those with smaller numbers first."""
 
 
 def overlay_of(segments: Collection[dict[str, Any]]) -> dict[str, Any] | None:
@@ -100,6 +107,59 @@ def _released(context: Any, segment_ids: Collection[str]) -> Iterator[str]:
                 directory.get_plugin().type_manager.release_dynamic_segment(context, segment_id)
                 LOG.info("released %s", vlan)
                 yield segment_id
+
+
+def remember(context: Any, segments: Collection[dict[str, Any]], domains: Collection[str]) -> None:
+    """Note the VLANs of a network that is being deleted, within its transaction."""
+    context.session.info[HELD] = [
+        (segment[api.PHYSICAL_NETWORK], segment[api.SEGMENTATION_ID])
+        for segment in segments
+        if segment[api.NETWORK_TYPE] == constants.TYPE_VLAN and segment[api.PHYSICAL_NETWORK] in domains
+    ]
+
+
+def hold_on(context: Any) -> None:
+    """Take back what Neutron has just counted as free, in the same transaction."""
+    for domain, vid in context.session.info.pop(HELD, ()):
+        _allocation(context, domain, vid).update({"allocated": True})
+
+
+def held(context: Any, domains: Collection[str]) -> list[tuple[str, int]]:
+    """The VLANs of mapping domains that are taken and have no segment."""
+    segment, vlan = segment_models.NetworkSegment, vlanallocation.VlanAllocation
+    segments = context.session.query(segment.physical_network, segment.segmentation_id)
+    used = {tuple(row) for row in segments.filter(segment.network_type == constants.TYPE_VLAN)}
+    taken = context.session.query(vlan.physical_network, vlan.vlan_id).filter(
+        vlan.allocated.is_(True), vlan.physical_network.in_(list(domains))
+    )
+    return sorted(tuple(row) for row in taken if tuple(row) not in used)
+
+
+def hold(context: Any, vlans: Collection[tuple[str, int]]) -> None:
+    """Take those of these VLANs that are free."""
+    for domain, vid in vlans:
+        with db_api.CONTEXT_WRITER.using(context):
+            row = _allocation(context, domain, vid).with_for_update().one_or_none()
+            if row is not None and not row.allocated:
+                row.allocated = True
+                LOG.warning("VLAN %d of %s is held: something that is no network of Neutron's wears it", vid, domain)
+
+
+def free(context: Any, vlans: Collection[tuple[str, int]]) -> None:
+    """Give back those of these VLANs that no segment has."""
+    for domain, vid in vlans:
+        with db_api.CONTEXT_WRITER.using(context):
+            row = _allocation(context, domain, vid).with_for_update().one_or_none()
+            has = context.session.query(segment_models.NetworkSegment.id).filter_by(
+                network_type=constants.TYPE_VLAN, physical_network=domain, segmentation_id=vid
+            )
+            if row is not None and has.first() is None:
+                row.allocated = False
+                LOG.info("VLAN %d of %s is free again", vid, domain)
+
+
+def _allocation(context: Any, domain: str, vid: int) -> Any:
+    return context.session.query(vlanallocation.VlanAllocation).filter_by(physical_network=domain, vlan_id=vid)
 
 
 def _locked(context: Any, segment_id: str) -> Any:

@@ -43,6 +43,7 @@ class IsthmusVdsDriver(Hooks):
     def initialize(self) -> None:
         """Read the options.  No thread, no connection: this process may fork."""
         self._options = options.register()
+        self.speaks = not preflight.fabric_is_ours()
         self._patience = Patience(self._options.port_group_wait, time.monotonic)
 
     def start_rpc_listeners(self) -> list[Any]:
