@@ -72,5 +72,5 @@ def _ports(made: Site, network: str, hosts: list[str]) -> list[str]:
 
 
 def _writes(made: Site) -> int:
-    status = json.loads(made.ask("show", "--json").stdout)
+    status = json.loads(made.isthmus.ask("show", "--json").stdout)
     return sum(int(shard["changes"]) for shard in status["shards"])

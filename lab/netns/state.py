@@ -93,15 +93,7 @@ class WorldState:
         return bool(owner["keep"]) and bool(vital) and all(process.alive for process in vital)
 
     def namespaces(self) -> list[str]:
-        """Those that carry its name, and those that programs in it make under names of their own."""
-        record = self.directory / "namespaces"
-        adopted = set(record.read_text().split()) if record.exists() else set()
-        return [name for name in namespace.existing() if name.startswith(self.prefix) or name in adopted]
-
-    def adopt_namespace(self, name: str) -> None:
-        """Some program of the world will make a namespace of this name."""
-        with (self.directory / "namespaces").open("a") as record:
-            record.write(f"{name}\n")
+        return [name for name in namespace.existing() if name.startswith(self.prefix)]
 
     def write(self, what: str, value: Any) -> Path:
         path = self.directory / f"{what}.json"

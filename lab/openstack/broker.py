@@ -34,9 +34,10 @@ class Broker:
         self.directory.mkdir()
         (self.directory / "plugins").write_text("[].\n")
         names, distribution = free_port(), free_port()
-        # RabbitMQ would start this by itself, and leave it behind.
+        # RabbitMQ would start this by itself where it finds none, and leave it behind.
         registry = ["epmd", "-port", str(names), "-address", "127.0.0.1"]
         processes.start("epmd", registry, self.directory / "epmd.log", has_family=True)
+        until(lambda: is_open(names), 10)
         environment = {
             "HOME": str(self.directory),
             "ERL_EPMD_PORT": str(names),

@@ -29,6 +29,12 @@ from lab.openstack.racks import MTU, join_spine
 OVS_AGENT, DHCP_AGENT, L3_AGENT = "neutron-openvswitch-agent", "neutron-dhcp-agent", "neutron-l3-agent"
 KINDS = {OVS_AGENT: "Open vSwitch agent", DHCP_AGENT: "DHCP agent", L3_AGENT: "L3 agent"}
 """What they are called in Neutron."""
+ALONE = (
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    *("sh", "-c", 'mount --bind "$0" /run/netns && exec "$@"'),
+)
+"""As on a machine of its own: an L3 agent deletes the namespaces of all routers that it does not know, and what an
+agent leaves behind (dnsmasq, qdhcp- and qrouter- namespaces) ends with it, however it ends."""
 TUNNELS = {"tunnel_types": "vxlan", "l2_population": True, "arp_responder": True}
 
 
@@ -75,7 +81,16 @@ class Machine:
 
     def start(self, agent: str) -> None:
         """One of Neutron's agents."""
-        command = [*inside(self.namespace), str(BIN / agent), "--config-file", str(self._file)]
+        namespaces = self.directory / f"namespaces-{agent}"
+        namespaces.mkdir(exist_ok=True)
+        command: list[str | Path] = [
+            *inside(self.namespace),
+            *ALONE,
+            namespaces,
+            BIN / agent,
+            "--config-file",
+            self._file,
+        ]
         env = {**environment(), "OVS_RUNDIR": str(self.directory)}
         log = self.directory / f"{agent}.log"
         what = f"{agent} on {self.name}"

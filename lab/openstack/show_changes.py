@@ -19,7 +19,7 @@ SLACK = 2
 def vmotion(scene: Scene) -> Iterator[Shown]:
     """vMotions inside a rack under a ping every 10 ms, from below another leaf and from KVM; Neutron hears nothing."""
     site, address = scene.site, scene.vms["red-a"].address
-    until(lambda: site.is_settled, 30)
+    until(lambda: site.isthmus.is_settled, 30)
     before = scene.told()
     for destination in (ESX2, ESX1):
         running = [scene.guest(name).keep_pinging(address) for name in ("red-b", "red-k")]
@@ -34,7 +34,7 @@ def vmotion(scene: Scene) -> Iterator[Shown]:
             f"stunned for {stun.seconds * 1000:.0f} ms; lost {_and(result.lost for result in results)} pings, "
             f"{_and(beyond)} beyond the stun; the leaf itself may take {LAG_MS} ms to look",
         )
-    until(lambda: site.is_settled, 30)
+    until(lambda: site.isthmus.is_settled, 30)
     yield Shown("no leaf was told anything", scene.told() == before, "databases as before")
 
 
@@ -43,11 +43,11 @@ def killed(scene: Scene) -> Iterator[Shown]:
     site = scene.site
     running = [scene.guest("red-a").keep_pinging(scene.vms["red-b"].address)]
     running.append(scene.guest("red-k").keep_pinging(scene.vms["red-a"].address))
-    site.kill_isthmus()
+    site.isthmus.kill()
     scene.network("late", "10.0.8.0/24")
     port = site.rest.port(scene.networks["late"], "compute-2")
     failed = site.rest.show("ports", port)["binding:vif_type"]
-    site.start_isthmus()
+    site.isthmus.start()
     bound = until(lambda: site.rest.is_active(port), 60)
     results = [ping.stop() for ping in running]
     yield Shown(

@@ -11,9 +11,10 @@ from lab.netns.show_networks import who_hears
 from lab.netns.showing import Shown
 from lab.netns.stage import listed, took
 from lab.openstack import dhcp
+from lab.openstack.product import AGENT_TYPE
 from lab.openstack.racks import spine_of
 from lab.openstack.scene import ESX1, ESX2, ESX3, Scene
-from lab.openstack.site import AGENT_TYPE, BELOW_A_LEAF, KVM
+from lab.openstack.site import BELOW_A_LEAF, KVM
 
 
 def reports(scene: Scene) -> Iterator[Shown]:
@@ -142,7 +143,7 @@ def network_node(scene: Scene) -> Iterator[Shown]:
         yield Shown(
             f"a VM below {where} gets its address from Neutron's DHCP agent", address == vm.address, f"{address}"
         )
-    scene.site.router("red-router", scene.networks["red"], scene.networks["red-db"])
+    scene.site.rest.router("red-router", scene.networks["red"], scene.networks["red-db"])
     reached = scene.talks("red-a", "db-a")
     pings = web.guest.ping(db.address)
     yield Shown("its router joins the two networks", pings.all_answered, f"first answer {took(reached)}, {pings}")

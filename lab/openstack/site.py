@@ -5,15 +5,10 @@ Law: whatever is made is on record in the site's directory first, so it comes do
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lab.netns import hosts
@@ -22,7 +17,6 @@ from lab.netns.control import Stunned
 from lab.netns.guest import Guest
 from lab.netns.leaf import Leaf
 from lab.netns.namespace import run
-from lab.netns.process import end
 from lab.netns.simulator import start_simulator
 from lab.netns.stage import until
 from lab.netns.state import WorldState
@@ -32,11 +26,11 @@ from lab.openstack.broker import Broker, free_port
 from lab.openstack.database import Database
 from lab.openstack.machines import DHCP_AGENT, KINDS, L3_AGENT, OVS_AGENT, Machine
 from lab.openstack.neutron import Neutron
-from lab.openstack.racks import MIGRATION_MS, RACKS, Rack
+from lab.openstack.product import AGENT_TYPE, Isthmus, vnis_at
+from lab.openstack.racks import MIGRATION_MS, RACKS
 from lab.openstack.rest import Rest
 
 PATIENCE = 90.0
-AGENT_TYPE = "isthmus fabric"
 KVM, NETWORK_NODE = "kvm-1", "net-1"
 VTEPS = {KVM: "192.0.2.21", NETWORK_NODE: "192.0.2.31"}
 BELOW_A_LEAF = "net-2"
@@ -60,11 +54,10 @@ class Site:
     state: WorldState
     login: Login
     leaves: Mapping[str, Leaf]
-    broker: Broker
     neutron: Neutron
     machines: Mapping[str, Machine]
+    isthmus: Isthmus
     admin: Admin = field(init=False)
-    _isthmus: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.admin = Admin(self.login)
@@ -77,15 +70,7 @@ class Site:
 
     def network(self, name: str, cidr: str | None = None) -> str:
         """A network's id; with a subnet if a prefix is given."""
-        made = self.rest.network(name, cidr)
-        self.state.adopt_namespace(f"qdhcp-{made}")  # which Neutron's DHCP agent makes
-        return made
-
-    def router(self, name: str, *networks: str) -> str:
-        """A router's id, with a leg in each of the networks."""
-        made = self.rest.router(name, *networks)
-        self.state.adopt_namespace(f"qrouter-{made}")  # which Neutron's L3 agent makes
-        return made
+        return self.rest.network(name, cidr)
 
     def vni_of(self, network: str) -> int:
         return int(self.rest.show("networks", network)["provider:segmentation_id"])
@@ -98,9 +83,8 @@ class Site:
         return {names[n]: int(group.config.defaultPortConfig.vlan.vlanId) for n, group in found.items()}
 
     def vnis_at(self, leaf: str) -> set[int]:
-        """The VNIs of the logical switches that isthmus has at a leaf."""
-        listed = self.leaves[leaf].ctl("list-ls").split()
-        return {int(name.rpartition("-")[2]) for name in listed if name.startswith("isthmus-")}
+        """The VNIs that isthmus has at a leaf."""
+        return vnis_at(self.leaves[leaf])
 
     def told(self, leaf: str) -> str:
         """All that a leaf has been told: logical switches, bindings, who is behind other VTEPs."""
@@ -152,74 +136,6 @@ class Site:
         key = port["binding:vif_details"]["pg_id"]
         (name,) = [n for n in self.admin.port_group_names() if self.admin.port_group(n).key == key]
         return str(name)
-
-    # --- isthmus
-
-    def start_isthmus(self) -> None:
-        """One process for all racks."""
-        log = self.state.directory / "isthmus.log"
-        self._isthmus = self.state.processes.start("isthmus", self._command("run"), log, is_vital=False)
-
-    def kill_isthmus(self) -> None:
-        """SIGKILL: no time for a last word."""
-        assert self._isthmus is not None
-        self._isthmus.send_signal(signal.SIGKILL)
-        self._isthmus.wait()
-
-    def stop_isthmus(self) -> None:
-        """SIGTERM."""
-        assert self._isthmus is not None
-        end([process for process in self.state.processes.alive() if process.pid == self._isthmus.pid])
-
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Another command of isthmus."""
-        return subprocess.run(self._command(*words), capture_output=True, text=True, timeout=60, check=False)
-
-    @property
-    def is_settled(self) -> bool:
-        """The daemon answers, and says that it has nothing to do."""
-        told = self.ask("show", "--json")
-        status: dict[str, Any] = json.loads(told.stdout) if told.returncode == 0 else {"daemon": False}
-        return bool(status.get("daemon", True)) and all(shard["state"] == "settled" for shard in status["shards"])
-
-    def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "isthmus.app.cli", *words, "--config", str(self._file)]
-
-    @property
-    def _file(self) -> Path:
-        return self.state.directory / "isthmus.toml"
-
-    def configure_isthmus(self, racks: Sequence[Rack]) -> None:
-        """As its operator would write it."""
-        bus = self.state.directory / "bus.url"
-        bus.write_text(self.broker.url)
-        bus.chmod(0o600)
-        text = (
-            f'[vcenter.lab]\nurl = "{self.login.url}"\nuser = "{self.login.user}"\n'
-            f'password_file = "password"\nca_file = "{self.login.ca_file}"\n'
-            '[intent.neutron]\nurl_file = "bus.url"\ntimeout = 5\n[status]\nsocket = "sock"\nstate = "state"\n'
-            "[loop]\nresync = 10\nbackoff_first = 0.5\nbackoff_longest = 4\n"
-        )
-        self._file.write_text(text + "".join(self._deployment(rack) for rack in racks))
-
-    def _deployment(self, rack: Rack) -> str:
-        leaf = self.leaves[rack.leaf]
-        return (
-            f'[deployment.{rack.name}]\ndesign = "vds-leaf"\ndvs = "{rack.name}"\n'
-            f'vids = "{rack.vids[0]}-{rack.vids[1]}"\n'
-            f'[deployment.{rack.name}.leaf.{leaf.name}]\ndriver = "hwvtep"\ntarget = "{leaf.db}"\n'
-            f'vtep = "{leaf.vtep.ip}"\ntimeout = 2\n'
-            f'[deployment.{rack.name}.compute."{rack.compute}"]\n'
-            + "".join(
-                f'[deployment.{rack.name}.host."{host}"]\nleaf = "{leaf.name}"\nports = ["{rack.port(host)}"]\n'
-                for host in rack.hosts
-            )
-            + "".join(
-                f'[deployment.{rack.name}.attached."{machine}"]\n'
-                f'leaf = "{leaf.name}"\nports = ["{rack.port(machine)}"]\n'
-                for machine in rack.attached
-            )
-        )
 
     # --- as a whole
 
@@ -290,9 +206,10 @@ def _bring_up(state: WorldState) -> Site:
         machines = {name: Machine(state, name, vtep) for name, vtep in VTEPS.items()}
         machines |= {name: Machine(state, name, domain=rack.name) for rack in RACKS for name in rack.attached}
         server.result()
-    made = Site(state, login, leaves, broker, neutron, machines)
-    made.configure_isthmus(RACKS)
-    made.start_isthmus()
+    isthmus = Isthmus(state)
+    isthmus.configure(login, broker.url, RACKS, leaves)
+    isthmus.start()
+    made = Site(state, login, leaves, neutron, machines, isthmus)
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()

@@ -78,7 +78,7 @@ def test_the_network_node_gives_vms_below_leaves_their_addresses_and_routes_betw
     web, db = cloud.network("web", "10.0.1.0/24"), cloud.network("db", "10.0.2.0/24")
     a = cloud.vm("web-a", web, "esx1.lab", by_dhcp=True)
     b = cloud.vm("db-b", db, "esx3.lab", by_dhcp=True)
-    cloud.router("between", web, db)
+    cloud.rest.router("between", web, db)
     assert until(lambda: cloud.are_active(a, b), 60) is not None
     for vm in (a, b):
         assert dhcp.lease(vm.guest, cloud.state.directory) == vm.address
@@ -91,7 +91,7 @@ def test_vmotion_inside_a_rack_loses_nothing_beyond_the_stun_and_changes_nothing
     a, b, k = (cloud.vm(f"moving-{host[:4]}", network, host) for host in ("esx1.lab", "esx3.lab", KVM))
     assert until(lambda: cloud.are_active(a, b, k), 60) is not None
     assert until(lambda: b.guest.reaches(a.address, 0.5) and k.guest.reaches(a.address, 0.5), 30) is not None
-    assert until(lambda: cloud.is_settled, 30) is not None
+    assert until(lambda: cloud.isthmus.is_settled, 30) is not None
     before = {leaf: cloud.told(leaf) for leaf in cloud.leaves}
     for destination in ("esx2.lab", "esx1.lab"):
         pings = [peer.guest.keep_pinging(a.address) for peer in (b, k)]
@@ -99,7 +99,7 @@ def test_vmotion_inside_a_rack_loses_nothing_beyond_the_stun_and_changes_nothing
         time.sleep(1)
         # One every 10 ms; it is not isthmus that the leaf waits for.
         assert max(ping.stop().lost_beyond([stun]) for ping in pings) <= LAG_MS / 10 + 2
-    assert until(lambda: cloud.is_settled, 30) is not None
+    assert until(lambda: cloud.isthmus.is_settled, 30) is not None
     assert {leaf: cloud.told(leaf) for leaf in cloud.leaves} == before
 
 

@@ -36,18 +36,18 @@ def test_isthmus_killed_stops_no_traffic_and_makes_up_for_what_it_missed(
     last = cloud.rest.port(passing, "compute-1")
     assert until(lambda: cloud.rest.is_active(last), 30) is not None
     pings = [a.guest.keep_pinging(b.address), k.guest.keep_pinging(a.address)]
-    cloud.kill_isthmus()
+    cloud.isthmus.kill()
     cloud.rest.delete("ports", last)
     green = cloud.network("green")
     port = cloud.rest.port(green, "compute-2")
     assert cloud.rest.show("ports", port)["binding:vif_type"] == "binding_failed"
-    cloud.start_isthmus()
+    cloud.isthmus.start()
     assert until(lambda: cloud.rest.is_active(port), 90) is not None
     assert cloud.vni_of(green) in cloud.vnis_at("leaf2")
     assert all(ping.stop().all_answered for ping in pings)
     assert until(lambda: cloud.vni_of(passing) not in cloud.vnis_at("leaf1"), 90) is not None
     assert cloud.vids_of(passing) == {}
-    assert until(lambda: cloud.is_settled, 30) is not None
+    assert until(lambda: cloud.isthmus.is_settled, 30) is not None
 
 
 def test_a_kvm_host_whose_agent_starts_anew_reaches_vms_below_leaves_again(

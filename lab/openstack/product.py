@@ -1,0 +1,93 @@
+"""isthmus as a site runs it: its configuration written as an operator would, one process started, killed, asked.
+
+The only module of lab/openstack that knows the product, and that only by its files, its command line and its names.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.netns.leaf import Leaf
+from lab.netns.state import WorldState
+from lab.netns.vcenter import Login
+from lab.openstack.racks import Rack
+
+AGENT_TYPE = "isthmus fabric"
+"""What its hosts are among Neutron's agents."""
+
+
+@dataclass(slots=True)
+class Isthmus:
+    """One process for all racks of a site."""
+
+    state: WorldState
+    _running: subprocess.Popen[bytes] | None = None
+
+    def configure(self, login: Login, bus: str, racks: Sequence[Rack], leaves: Mapping[str, Leaf]) -> None:
+        """Write its files."""
+        url = self.state.directory / "bus.url"
+        url.write_text(bus)
+        url.chmod(0o600)
+        text = (
+            f'[vcenter.lab]\nurl = "{login.url}"\nuser = "{login.user}"\n'
+            f'password_file = "password"\nca_file = "{login.ca_file}"\n'
+            '[intent.neutron]\nurl_file = "bus.url"\ntimeout = 5\n[status]\nsocket = "sock"\nstate = "state"\n'
+            "[loop]\nresync = 10\nbackoff_first = 0.5\nbackoff_longest = 4\n"
+        )
+        self._file.write_text(text + "".join(_deployment(rack, leaves[rack.leaf]) for rack in racks))
+
+    def start(self) -> None:
+        log = self.state.directory / "isthmus.log"
+        self._running = self.state.processes.start("isthmus", self._command("run"), log, is_vital=False)
+
+    def kill(self) -> None:
+        """SIGKILL: no time for a last word."""
+        assert self._running is not None
+        self._running.send_signal(signal.SIGKILL)
+        self._running.wait()
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another command of isthmus."""
+        return subprocess.run(self._command(*words), capture_output=True, text=True, timeout=60, check=False)
+
+    @property
+    def is_settled(self) -> bool:
+        """Its process answers, and says that it has nothing to do."""
+        told = self.ask("show", "--json")
+        status: dict[str, Any] = json.loads(told.stdout) if told.returncode == 0 else {"daemon": False}
+        # Without a daemon the command looks for itself, and says so.
+        return bool(status.get("daemon", True)) and all(shard["state"] == "settled" for shard in status["shards"])
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "isthmus.app.cli", *words, "--config", str(self._file)]
+
+    @property
+    def _file(self) -> Path:
+        return self.state.directory / "isthmus.toml"
+
+
+def vnis_at(leaf: Leaf) -> set[int]:
+    """The VNIs of the logical switches that isthmus has at a leaf."""
+    names = [name for name in leaf.ctl("list-ls").split() if name.startswith("isthmus-")]
+    return {int(name.rpartition("-")[2]) for name in names}
+
+
+def _deployment(rack: Rack, leaf: Leaf) -> str:
+    head = (
+        f'[deployment.{rack.name}]\ndesign = "vds-leaf"\ndvs = "{rack.name}"\nvids = "{rack.vids[0]}-{rack.vids[1]}"\n'
+        f'[deployment.{rack.name}.leaf.{leaf.name}]\ndriver = "hwvtep"\ntarget = "{leaf.db}"\n'
+        f'vtep = "{leaf.vtep.ip}"\ntimeout = 2\n'
+        f'[deployment.{rack.name}.compute."{rack.compute}"]\n'
+    )
+    below = [("host", host) for host in rack.hosts] + [("attached", machine) for machine in rack.attached]
+    return head + "".join(
+        f'[deployment.{rack.name}.{kind}."{name}"]\nleaf = "{leaf.name}"\nports = ["{rack.port(name)}"]\n'
+        for kind, name in below
+    )
