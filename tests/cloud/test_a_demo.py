@@ -1,4 +1,7 @@
-"""`make demo-vds` from the outside: what it prints, how it ends, what it says when a piece is missing."""
+"""`make demo-vds` from the outside: what it prints, how it ends, what it says when a piece is missing.
+
+Its name lets it run before the other tests have their site up: two sites are too many for a small machine.
+"""
 
 from __future__ import annotations
 
