@@ -38,10 +38,10 @@ fast: venv
 
 check: lint types contracts fast ## lint, types, import contracts, fast tests: a minute, no root
 
-test: check apt-cloud simulator openstack ## everything a change must pass (20 minutes; root)
+test: check apt simulator openstack ## everything a change must pass (25 minutes; root)
 	@tools/tier test
 
-live: venv apt-cloud simulator openstack ## every scenario on the simulator and real Open vSwitch (55 minutes; root)
+live: venv apt-cloud simulator openstack ## every scenario on the simulator and real Open vSwitch (an hour; root)
 	@tools/tier live
 
 demo: venv apt simulator ## see it work: three ESXi hosts, a VXLAN overlay, vMotion (root)

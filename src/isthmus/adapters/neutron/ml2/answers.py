@@ -289,8 +289,9 @@ def _tunnelling(context: Any) -> Iterator[Row]:
 
 def _vlans_of(context: Any, network: str) -> list[Row]:
     """The VLAN segments of a network as ML2 gives them to a driver."""
-    rows = context.session.query(segment.NetworkSegment).filter_by(network_id=network, network_type=constants.TYPE_VLAN)
     with db_api.CONTEXT_READER.using(context):
+        table = segment.NetworkSegment
+        rows = context.session.query(table).filter_by(network_id=network, network_type=constants.TYPE_VLAN)
         return [
             {
                 "id": row.id,
