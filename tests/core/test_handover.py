@@ -1,0 +1,93 @@
+"""What stands ready in a scope is said as it is seen now; of what cannot be read nothing is promised, nor gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from isthmus.core.design import VDS_LEAF
+from isthmus.core.handover import handover
+from isthmus.model.change import Plan, Reconciled
+from isthmus.model.handover import Handover, Member
+from isthmus.model.names import NetworkId
+from isthmus.model.nve import LeafFlood
+from isthmus.model.observed import Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.shard import World
+from lab.wire.world import HostSpec, Lab
+
+RED = NetworkId("red")
+
+
+@pytest.fixture
+def rack() -> Lab:
+    return Lab(VDS_LEAF, [HostSpec("esx1"), HostSpec("esx2")]).network("red").vms("a@esx1")
+
+
+def seen(rack: Lab, unreadable: str = "") -> Handover:
+    (loop,) = rack.loops.values()
+    mirrors = {t: target.observe() for t, target in loop.targets.items()}
+    targets = {t: Unknown("no answer", mirror) if t.kind == unreadable else mirror for t, mirror in mirrors.items()}
+    world = World(loop.shard, rack.intent.read(), rack.inventory.read())
+    vteps = frozenset(host.vtep for host in rack.vcenter.hosts.values() if host.vtep)
+    found = handover(world, Observed(targets), Reconciled(Plan()), 7.0, vteps)
+    assert found is not None
+    return found
+
+
+def test_a_port_group_stands_with_its_vid_and_the_leaf_that_maps_it(rack: Lab) -> None:
+    found = seen(rack)
+    (group,) = found.groups.values()
+    assert (group.network, group.mapped_at) == (RED, frozenset(str(place) for place in nves(rack)))
+    assert group.vid in found.vids
+    assert (found.whole, found.at) == (True, 7.0)
+    vni = rack.intent.networks[RED].vni
+    assert found.wears(vni)
+    assert not found.is_free(int(group.vid or 0))
+    (nic,) = rack.vm("a").nics.values()
+    (host,) = {host.vtep for host in rack.vcenter.hosts.values()}
+    assert found.members == {Member(RED, nic.mac, str(host), ())}
+
+
+def nves(rack: Lab) -> list[str]:
+    (loop,) = rack.loops.values()
+    return list(loop.shard.nves)
+
+
+def test_of_a_leaf_that_cannot_be_read_no_mapping_is_promised_and_nothing_is_gone(rack: Lab) -> None:
+    found = seen(rack, "leaf")
+    (group,) = found.groups.values()
+    assert group.mapped_at == frozenset()
+    assert not found.whole
+    assert found.wears(rack.intent.networks[RED].vni)
+    assert not found.is_free(4000)
+
+
+def test_of_a_switch_that_cannot_be_read_no_port_group_is_promised_and_nothing_is_gone(rack: Lab) -> None:
+    found = seen(rack, "dvs")
+    assert found.groups == {}
+    assert not found.whole
+    assert not found.is_free(4000)
+
+
+def test_what_a_leaf_still_holds_of_a_network_is_worn(rack: Lab) -> None:
+    """A flood list alone, say: the network is not gone from there."""
+    (loop,) = rack.loops.values()
+    vni = rack.intent.networks[RED].vni
+    (leaf,) = rack.nves.values()
+    rack.intent.networks.clear()
+    flood = LeafFlood(vni, frozenset())
+    leaf.entries = {flood.key: flood}
+    (switch,) = (m for t in loop.targets.values() if isinstance(m := t.observe(), SwitchMirror))
+    targets = {TargetId("dvs", switch.dvs): replace(switch, port_groups={}, ports={}), leaf.id: leaf.observe()}
+    world = World(loop.shard, rack.intent.read(), rack.inventory.read())
+    found = handover(world, Observed(targets), Reconciled(Plan()), 7.0)
+    assert found is not None
+    assert (found.whole, found.wears(vni)) == (True, True)
+
+
+def test_a_vid_that_a_stranger_wears_is_not_free(rack: Lab) -> None:
+    (leaf,) = rack.nves.values()
+    leaf.foreign[199] = 9  # type: ignore[attr-defined]
+    assert not seen(rack).is_free(199)
+    assert seen(rack).is_free(198)
