@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from neutron.db import provisioning_blocks
 from neutron_lib.plugins import directory
 
 from isthmus.adapters.neutron.ml2.notices import Notices
@@ -48,6 +49,22 @@ def test_a_port_becomes_active_when_port_group_and_leaf_are_in_place_and_not_bef
     assert neutron.port(port)["status"] == "BUILD"
     assert neutron.change(port, name="renamed meanwhile")["status"] == "BUILD"
     neutron.in_place(port, "00000000-0000-0000-0000-000000000000")
+    assert neutron.port(port)["status"] == "ACTIVE"
+
+
+def test_a_port_waits_for_us_though_others_are_done_with_it(neutron: Cloud) -> None:
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    provisioning_blocks.provisioning_complete(neutron.context, port, "port", provisioning_blocks.DHCP_ENTITY)
+    assert neutron.port(port)["status"] == "BUILD"
+
+
+def test_a_port_that_went_elsewhere_waits_for_us_no_longer(neutron: Cloud) -> None:
+    told = {"tunnel_types": ["vxlan"], "tunneling_ip": "192.0.2.9", "bridge_mappings": {}}
+    neutron.agent("kvm-9", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    neutron.host_of(port, "kvm-9")
+    assert neutron.levels(port) == [("openvswitch", "vxlan", None)]
+    provisioning_blocks.provisioning_complete(neutron.context, port, "port", provisioning_blocks.L2_AGENT_ENTITY)
     assert neutron.port(port)["status"] == "ACTIVE"
 
 

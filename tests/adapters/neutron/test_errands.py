@@ -175,6 +175,8 @@ def test_in_a_static_domain_every_network_has_a_vlan_and_keeps_it(made: Site) ->
     made.errands()
     made.now = 1000.0
     assert made.errands() == Errands()
+    made.segments = (replace(UNUSED, retiring=True),)
+    assert made.errands().allocate == ((RED, "rack1"),), "the domain was made static while the VLAN was on its way out"
 
 
 def test_where_another_controller_gives_the_vlans_none_is_made_or_given_back(made: Site) -> None:

@@ -183,7 +183,7 @@ def _worn_by_others(facts: Facts, seen: Mapping[str, Handover]) -> Iterator[tupl
 
 def _lacking(facts: Facts, seen: Mapping[str, Handover], static: frozenset[str]) -> Iterator[tuple[NetworkId, str]]:
     """Networks without a VLAN in a domain in which every network has one."""
-    have = {(segment.network, segment.domain) for segment in facts.segments}
+    have = {(segment.network, segment.domain) for segment in facts.segments if segment.wanted}
     for domain in sorted(static & seen.keys() & facts.domains):
         yield from ((network, domain) for network in sorted(facts.networks) if (network, domain) not in have)
 
