@@ -131,7 +131,7 @@ def test_an_unused_vlan_is_retired_after_a_while_and_released_when_a_later_look_
     assert made.errands() == Errands()
     made.now = LINGER + 1
     assert made.errands().retire == ("seg",)
-    made.sees(groups={}, vnis=frozenset())
+    made.sees(groups={}, vnis=frozenset(), vids=frozenset())
     made.segments = (replace(UNUSED, retiring=True),)
     assert made.errands().release == (), "the look is no younger than the news of its retirement"
     made.now += 1
@@ -139,12 +139,12 @@ def test_an_unused_vlan_is_retired_after_a_while_and_released_when_a_later_look_
     assert made.errands().release == ("seg",)
 
 
-@pytest.mark.parametrize("unclear", [{"vnis": frozenset({VNI})}, {"whole": False}])
+@pytest.mark.parametrize("unclear", [{"vnis": frozenset({VNI})}, {"vids": frozenset({101})}, {"whole": False}])
 def test_a_vlan_that_somebody_wears_or_may_wear_is_not_released(made: Site, unclear: dict[str, Any]) -> None:
     made.segments = (replace(UNUSED, retiring=True),)
     made.errands()
     made.now = 1000.0
-    made.sees(**{"groups": {}, "vnis": frozenset(), **unclear})
+    made.sees(**{"groups": {}, "vnis": frozenset(), "vids": frozenset(), **unclear})
     assert made.errands().release == ()
 
 

@@ -201,7 +201,8 @@ def _is_gone(segment: Segment, facts: Facts, seen: Handover, memory: Memory) -> 
     """Nothing wears its VLAN any more: seen in a look that is younger than the segment's retirement."""
     if segment.network not in facts.networks:
         return False
-    return seen.at > memory.retiring_since[segment.id] and not seen.wears(Vni(facts.networks[segment.network].vni))
+    gone = not seen.wears(Vni(facts.networks[segment.network].vni)) and seen.is_free(segment.vid)
+    return gone and seen.at > memory.retiring_since[segment.id]
 
 
 def _key(what: str, item: object) -> str:
