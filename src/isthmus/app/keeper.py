@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from isthmus.app.applying import carry_out
-from isthmus.app.asking import PATIENCE
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
@@ -44,6 +43,8 @@ from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
 """Held by whose turn it is: thinking is pure Python, so that two at once would only both be late."""
+WRITE_PATIENCE = 10.0
+"""Seconds that one of several NVEs is waited for: a switch that is told by ssh takes three for a batch, and may more."""
 NOTHING: Asked = frozenset()
 
 
@@ -94,7 +95,7 @@ class Habits:
     """How hard a keeper tries."""
 
     passes: int = 6
-    patience: float = PATIENCE
+    patience: float = WRITE_PATIENCE
     limits: Limits = field(default_factory=Limits)
     move_deadline: float = 600.0
     refused_again_after: float = 60.0
