@@ -51,7 +51,9 @@ class Shim:
     @classmethod
     def at(cls, directory: Path) -> Shim:
         """The switch that was made there."""
-        told = json.loads((directory / "sonic.json").read_text())
+        with (directory / "sonic.json").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # another command may be writing it
+            told = json.load(file)
         return cls(directory, told["namespace"], told["bridge"], told["vtep"], tuple(told["ports"]))
 
     def run(self, words: Sequence[str]) -> str:
