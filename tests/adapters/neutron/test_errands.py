@@ -218,6 +218,17 @@ def test_a_port_that_nobody_bound_for_a_while_is_bound(made: Site) -> None:
     assert made.errands().rebind == ("p",)
 
 
+def test_what_has_waited_long_enough_and_cannot_be_done_waits_for_news(made: Site) -> None:
+    """Or the clock would be asked for it over and over."""
+    made.ports = (port(Binding("compute-1", True, False, (), False, unbound=True)),)
+    made.sees(groups={})
+    made.errands()
+    assert made.memory.next_at(made.now) == LINGER
+    made.now = LINGER
+    assert made.errands() == Errands()
+    assert made.memory.next_at(made.now) is None
+
+
 def test_a_port_is_not_bound_again_while_its_port_group_is_not_there(made: Site) -> None:
     made.ports = (port(FAILED),)
     made.sees(groups={})
@@ -249,4 +260,4 @@ def test_nothing_is_remembered_of_what_is_gone(made: Site) -> None:
     made.sees(vids=frozenset())
     made.errands()
     assert made.memory == Memory()
-    assert made.memory.next_at() is None
+    assert made.memory.next_at(0.0) is None

@@ -41,6 +41,8 @@ REPORT_EVERY = 30.0
 """Seconds between two reports of a host: Neutron takes it for dead after 75."""
 SOON = 0.1
 """Seconds in which looks are gathered before Neutron is asked for anything."""
+AFTER_A_FAULT = 2.0
+"""Seconds until Neutron is spoken to again when it could not be."""
 AT_ONCE = 200
 """Ports or segments in one message."""
 
@@ -197,10 +199,12 @@ class Desk:
                 self._wake(None)
         except (Retry, Refused) as fault:
             log.debug("Neutron was not told: %s", fault)
+            self._stopping.wait(AFTER_A_FAULT)
 
     def _until_something_is_due(self) -> float:
-        moments = [at for at in (self._memory.next_at(), self._announcer.next_at()) if at is not None]
-        return min(60.0, max(SOON, min(moments) - self._clock())) if moments else 60.0
+        now = self._clock()
+        moments = [at for at in (self._memory.next_at(now), self._announcer.next_at()) if at is not None]
+        return min(60.0, max(SOON, min(moments) - now)) if moments else 60.0
 
     def _tell(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
         self._bus.cast(L2POP_TOPIC, method, server=host, fdb_entries=entries)
@@ -218,8 +222,8 @@ class Desk:
             self._bus.call(SERVER_TOPIC, "hold", vlans=vlans)
         for vlans in _portions(found.free):
             self._bus.call(SERVER_TOPIC, "free", vlans=vlans)
-        if found.rebind:
-            # Beside the rest: each of them may wait, in Neutron, for a port group.
+        if found.rebind and not self._rebinding.locked():
+            # Beside the rest: each of them may wait, in Neutron, for a port group.  What is left out is due again soon.
             threading.Thread(target=self._bind_again, args=(found.rebind,), name="neutron-rebind", daemon=True).start()
         told = {"ready": [port["id"] for port in found.ready], "retiring": retired, "released": gone}
         for what, ids in told.items():

@@ -64,12 +64,10 @@ class Memory:
         self.again_at[what] = now + wait
         return True
 
-    def next_at(self) -> float | None:
-        """When there may be something to do without any news."""
-        lingering = (*self.unused_since.items(), *self.unbound_since.items())
-        # What has been waited for long enough is tried again by `again_at`, if it did not help.
-        first = (since + LINGER for key, since in lingering if f"retire {key}" not in self.again_at)
-        return min((*self.again_at.values(), *first), default=None)
+    def next_at(self, now: float) -> float | None:
+        """When there may be something to do without any news.  What is past was tried, or waits for news."""
+        lingering = (since + LINGER for since in (*self.unused_since.values(), *self.unbound_since.values()))
+        return min((at for at in (*self.again_at.values(), *lingering) if at > now), default=None)
 
     def keep_only(
         self, tried: set[str], unused: set[str], retiring: set[str], unbound: set[str], held: set[tuple[str, int]]
