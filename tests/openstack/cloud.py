@@ -325,6 +325,10 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
             bottom = max(levels, key=lambda level: level.level, default=None)
             return {"id": port, "host": host, "segment": bottom.segment_id if bottom else ""}
 
+    def read(self, network: str) -> list[dict[str, Any]]:
+        """What `isthmus run` reads of a network: one row, or none if there is no such network."""
+        return [row for row in self.ask("read")["networks"] if row["id"] == network]
+
     def ask(self, method: str, **arguments: Any) -> Any:
         """As `isthmus run` asks the drivers, over the bus."""
         client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))

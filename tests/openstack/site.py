@@ -108,7 +108,7 @@ class Site:
 
     def is_retiring(self, network: str) -> bool:
         """Nothing refers to its VLAN, and Neutron was told so."""
-        (row,) = self.neutron.ask("read", networks=[network])["networks"]
+        (row,) = self.neutron.read(network)
         return any(segment["retiring"] for segment in row["segments"])
 
     def rounds(self, count: int) -> None:

@@ -49,7 +49,7 @@ def red(racks: Site, request: pytest.FixtureRequest) -> str:
 
 
 def vni_of(racks: Site, network: str) -> int:
-    (row,) = racks.neutron.ask("read", networks=[network])["networks"]
+    (row,) = racks.neutron.read(network)
     return int(row["vni"])
 
 

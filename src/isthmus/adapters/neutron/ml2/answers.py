@@ -7,7 +7,7 @@ question asked twice, late, or by two processes at once does no harm.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,17 +41,13 @@ class Answers:
         self._fabric = fabric
 
     @db_api.retry_if_session_inactive()
-    def read(self, context: Any, networks: list[str] | None = None) -> dict[str, Any]:
-        """All VXLAN networks with their segments and ports, and the Neutron agents that have tunnels.
-
-        `networks` names those of which something changed; the others, and their ports, are left out then.
-        """
+    def read(self, context: Any) -> dict[str, Any]:
+        """All VXLAN networks with their segments and ports, and the Neutron agents that have tunnels."""
         with db_api.CONTEXT_READER.using(context):
-            found = list(_networks(context, networks))
-            ids = None if networks is None else [row["id"] for row in found]
+            found = list(_networks(context))
             return {
                 "networks": found,
-                "ports": list(_ports(context, {row["id"] for row in found}, ids)),
+                "ports": list(_ports(context, {row["id"] for row in found})),
                 "agents": list(_tunnelling(context)),
                 "domains": sorted(domains_of()),
                 "held": segments.held(context, domains_of()) if self._fabric else [],
@@ -149,7 +145,7 @@ def served(endpoint: Answers) -> list[Any]:
     return list(connection.consume_in_threads())
 
 
-def _networks(context: Any, only: Collection[str] | None) -> Iterator[Row]:
+def _networks(context: Any) -> Iterator[Row]:
     """Networks that have a VNI, each with its VLAN segments."""
     table = segment.NetworkSegment
     rows = context.session.query(
@@ -161,8 +157,6 @@ def _networks(context: Any, only: Collection[str] | None) -> Iterator[Row]:
         table.is_dynamic,
         table.name,
     ).order_by(table.network_id, table.segment_index)
-    if only is not None:
-        rows = rows.filter(table.network_id.in_(only))
     levels = context.session.query(models.PortBindingLevel.segment_id).distinct()
     used = {row.segment_id for row in levels}  # also those of distributed ports, which have no binding of their own
     vnis: dict[str, int] = {}
@@ -182,8 +176,6 @@ def _networks(context: Any, only: Collection[str] | None) -> Iterator[Row]:
                 }
             )
     named = context.session.query(models_v2.Network.id, models_v2.Network.name, models_v2.Network.mtu)
-    if only is not None:
-        named = named.filter(models_v2.Network.id.in_(only))
     for row in named:
         if row.id in vnis:
             yield {
@@ -195,7 +187,7 @@ def _networks(context: Any, only: Collection[str] | None) -> Iterator[Row]:
             }
 
 
-def _ports(context: Any, networks: Collection[str], only: Collection[str] | None) -> Iterator[Row]:
+def _ports(context: Any, networks: Collection[str]) -> Iterator[Row]:
     """The ports of these networks, each with its bindings, active and not, and the segments of their levels."""
     table = models_v2.Port
     rows = context.session.query(
@@ -208,16 +200,12 @@ def _ports(context: Any, networks: Collection[str], only: Collection[str] | None
         table.status,
         table.standard_attr_id,
     )
-    if only is not None:
-        rows = rows.filter(table.network_id.in_(only))
-    rows = [row for row in rows if row.network_id in networks]
-    ids = None if only is None else [row.id for row in rows]
-    addresses = _by_port(context, models_v2.IPAllocation, ("ip_address",), ids)
-    pairs = _by_port(context, allowed_address_pair.AllowedAddressPair, ("mac_address", "ip_address"), ids)
-    bindings = _by_port(context, models.PortBinding, ("host", "vif_type", "vif_details", "status"), ids)
-    levels = _by_port(context, models.PortBindingLevel, ("host", "level", "driver", "segment_id"), ids)
-    blocks = _blocks(context, None if only is None else [row.standard_attr_id for row in rows])
-    for row in rows:
+    addresses = _by_port(context, models_v2.IPAllocation, ("ip_address",))
+    pairs = _by_port(context, allowed_address_pair.AllowedAddressPair, ("mac_address", "ip_address"))
+    bindings = _by_port(context, models.PortBinding, ("host", "vif_type", "vif_details", "status"))
+    levels = _by_port(context, models.PortBindingLevel, ("host", "level", "driver", "segment_id"))
+    blocks = _blocks(context)
+    for row in (row for row in rows if row.network_id in networks):
         waits_for = blocks.get(row.standard_attr_id, set())
         yield {
             "id": row.id,
@@ -254,26 +242,18 @@ def _binding(row: tuple[Any, ...], levels: Sequence[tuple[Any, ...]]) -> Row:
     }
 
 
-def _blocks(context: Any, objects: Iterable[int] | None) -> dict[int, set[str]]:
+def _blocks(context: Any) -> dict[int, set[str]]:
     """Who is waited for before an object is ACTIVE."""
     table = provisioning_block.ProvisioningBlock
-    rows = context.session.query(table.standard_attr_id, table.entity)
-    if objects is not None:
-        rows = rows.filter(table.standard_attr_id.in_(list(objects)))
     found: dict[int, set[str]] = {}
-    for row in rows:
+    for row in context.session.query(table.standard_attr_id, table.entity):
         found.setdefault(row.standard_attr_id, set()).add(row.entity)
     return found
 
 
-def _by_port(
-    context: Any, table: Any, columns: Sequence[str], ids: Iterable[str] | None
-) -> dict[str, list[tuple[Any, ...]]]:
-    rows = context.session.query(table.port_id, *(getattr(table, column) for column in columns))
-    if ids is not None:
-        rows = rows.filter(table.port_id.in_(list(ids)))
+def _by_port(context: Any, table: Any, columns: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]:
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for row in rows:
+    for row in context.session.query(table.port_id, *(getattr(table, column) for column in columns)):
         found.setdefault(row[0], []).append(tuple(row[1:]))
     return found
 
