@@ -11,7 +11,7 @@ import sys
 from lab.netns import play, preflight
 from lab.netns.demo import demo
 from lab.netns.hosts import run_hostd
-from lab.netns.state import AlreadyThere, BadName, NotThere, WorldState, die_by_exception, stale, worlds
+from lab.netns.state import AlreadyThere, BadName, NotThere, WorldState, clear_away, die_by_exception, stale, worlds
 from lab.netns.world import bring_up
 from lab.vcenter import BuildFailed, NotBuilt
 
@@ -91,10 +91,7 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
-    for state in stale():
-        if OF_A_DEMO.fullmatch(state.name):
-            print(f"-- taking away what a killed demo left: {state.name}", flush=True)
-            state.take_down()
+    clear_away(OF_A_DEMO)
     try:
         return demo(asked.name or f"d{os.getpid()}")
     except KeyboardInterrupt:

@@ -134,6 +134,14 @@ def stale() -> list[WorldState]:
     return [world for world in worlds() if not world.is_live]
 
 
+def clear_away(names: re.Pattern[str]) -> None:
+    """Take down what was left by killed makers of worlds with such names, and say so."""
+    for state in stale():
+        if names.fullmatch(state.name):
+            print(f"-- taking away what a killed demo left: {state.name}", flush=True)
+            state.take_down()
+
+
 def die_by_exception() -> None:
     """Let SIGTERM and SIGHUP end this process the way Ctrl-C does, so that its world comes down with it."""
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 
-from lab.netns.state import AlreadyThere, BadName, die_by_exception, stale
+from lab.netns.state import AlreadyThere, BadName, clear_away, die_by_exception
 from lab.openstack import preflight
 from lab.openstack.demo import demo
 from lab.vcenter import BuildFailed, NotBuilt
@@ -25,10 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     if advice := preflight.missing():
         print("\n".join(f"lab.openstack: {line}" for line in advice), file=sys.stderr)
         return 1
-    for state in stale():
-        if OF_A_DEMO.fullmatch(state.name):
-            print(f"-- taking away what a killed demo left: {state.name}", flush=True)
-            state.take_down()
+    clear_away(OF_A_DEMO)
     try:
         return demo(asked.name or f"o{os.getpid()}")
     except KeyboardInterrupt:

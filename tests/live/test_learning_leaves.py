@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from lab.netns.admin import Admin
 from lab.netns.evpn_leaf import EvpnLeaf, evpn_fabric, missing
 from lab.netns.guest import Guest
 from lab.netns.stage import until
-from lab.netns.state import WorldState
-from lab.netns.vcenter import Login
-from lab.vcenter import Simulator
-from tests.live.test_leaves import BLUE, PASSWORD, RED, TOPOLOGY, Site, reaches
+from tests.live.test_leaves import BLUE, Site, reaches, running
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -39,24 +34,11 @@ class EvpnSite(Site):
 
 @pytest.fixture(scope="module")
 def site(machine: None) -> Iterator[EvpnSite]:
-    pytest.importorskip("networking_generic_switch")
     if advice := missing():
         pytest.skip(advice)
-    state = WorldState(f"n{secrets.token_hex(4)}")
-    state.claim(keep=False)
-    try:
-        with Simulator(TOPOLOGY, password=PASSWORD) as vcenter:
-            fabric = evpn_fabric(state, {"leaf1": ("Ethernet4", "Ethernet8"), "leaf2": ("Ethernet4",)})
-            admin = Admin(Login(vcenter.url, vcenter.user, PASSWORD, str(vcenter.ca_file)))
-            made = EvpnSite(state, fabric, vcenter, admin)
-            made.want(RED, BLUE)
-            made.start()
-            assert until(lambda: made.offered("red") and made.offered("blue"), 60), state.tail("isthmus.log")
-            yield made
-            print(state.tail("isthmus.log", 6000))
-            admin.close()
-    finally:
-        state.take_down()
+    ports = {"leaf1": ("Ethernet4", "Ethernet8"), "leaf2": ("Ethernet4",)}
+    with running(EvpnSite, "n", lambda state: evpn_fabric(state, ports)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -136,15 +137,19 @@ class Site:
         )
 
 
-@pytest.fixture(scope="module")
-def site(machine: None) -> Iterator[Site]:
-    state = WorldState(f"v{secrets.token_hex(4)}")
+S = TypeVar("S", bound=Site)
+
+
+@contextmanager
+def running(kind: type[S], prefix: str, fabric: Callable[[WorldState], Fabric[Any]]) -> Iterator[S]:
+    """A site whose two networks are offered, until the block ends."""
+    state = WorldState(f"{prefix}{secrets.token_hex(4)}")
     state.claim(keep=False)
     try:
         with Simulator(TOPOLOGY, password=PASSWORD) as vcenter:
-            fabric = Fabric.up(state, {"leaf1": ("swp1", "swp2"), "leaf2": ("swp1",)}, Leaf.at)
+            leaves = fabric(state)
             admin = Admin(Login(vcenter.url, vcenter.user, PASSWORD, str(vcenter.ca_file)))
-            made = Site(state, fabric, vcenter, admin)
+            made = kind(state, leaves, vcenter, admin)
             made.want(RED, BLUE)
             made.start()
             assert until(lambda: made.offered("red") and made.offered("blue"), 60), state.tail("isthmus.log")
@@ -153,6 +158,14 @@ def site(machine: None) -> Iterator[Site]:
             admin.close()
     finally:
         state.take_down()
+
+
+@pytest.fixture(scope="module")
+def site(machine: None) -> Iterator[Site]:
+    with running(
+        Site, "v", lambda state: Fabric.up(state, {"leaf1": ("swp1", "swp2"), "leaf2": ("swp1",)}, Leaf.at)
+    ) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

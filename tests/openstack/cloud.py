@@ -306,10 +306,9 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
 
     def allocated(self, domain: str) -> set[int]:
         """The VLANs that Neutron counts as taken in a domain."""
-        from neutron.objects.plugins.ml2 import vlanallocation
-
-        rows = vlanallocation.VlanAllocation.get_objects(self.context, physical_network=domain, allocated=True)
-        return {row.vlan_id for row in rows}
+        with db_api.CONTEXT_READER.using(self.context):
+            rows = self.context.session.query(vlanalloc.VlanAllocation)
+            return {row.vlan_id for row in rows.filter_by(physical_network=domain, allocated=True)}
 
     def in_place(self, *ports: str) -> None:
         """isthmus says that port group and leaf of these are, where they are bound now."""
