@@ -328,6 +328,15 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         """What `isthmus run` reads of a network: one row, or none if there is no such network."""
         return [row for row in self.ask("read")["networks"] if row["id"] == network]
 
+    def retirements(self) -> dict[str, str]:
+        """Of each VLAN segment: which retirement it is in; empty: none."""
+        return {row["id"]: row["retiring"] for net in self.ask("read")["networks"] for row in net["segments"]}
+
+    def release(self, *ids: str) -> list[str]:
+        """Give these segments back, as isthmus does when it has seen that nothing wears them."""
+        now = self.retirements()
+        return list(self.ask("release", retiring=[(id_, now[id_]) for id_ in ids]))
+
     def ask(self, method: str, **arguments: Any) -> Any:
         """As `isthmus run` asks the drivers, over the bus."""
         client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))

@@ -41,7 +41,7 @@ def test_a_full_domain_fails_its_own_ports_only_and_a_freed_vlan_lets_them_in() 
         assert "no VLAN is left" in neutron.ask("allocate", network=blue, domain="small")
         neutron.delete("ports", first)
         assert neutron.ask("retire", ids=neutron.segment_ids(red))
-        assert neutron.ask("release", ids=neutron.segment_ids(red))
+        assert neutron.release(*neutron.segment_ids(red))
         neutron.ask("rebind", ports=[second])
         assert neutron.levels(second) == [FABRIC, ("isthmus_vds", "vlan", "small")]
 

@@ -206,7 +206,7 @@ def test_networks_that_are_older_than_the_static_domain_get_their_vlan(
         net = made_site.neutron.network_named("old")
         ids = made_site.neutron.segment_ids(net)
         made_site.neutron.ask("retire", ids=ids)
-        made_site.neutron.ask("release", ids=ids)
+        made_site.neutron.release(*ids)
         made.append(net)
 
     ranges = {"fabric": "301:399"}

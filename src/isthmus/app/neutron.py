@@ -79,6 +79,7 @@ def _places(deployments: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
             for host, attached in deployment.attached.items()
             if (vtep := deployment.leaf[attached.leaf].vtep) is not None  # else it is below another controller's leaf
         },
+        {domain: deployment.vids - deployment.reserved for domain, (_, deployment) in deployments.items()},
     )
 
 

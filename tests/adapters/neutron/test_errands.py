@@ -13,14 +13,14 @@ from isthmus.adapters.neutron.facts import Binding, Facts, NeutronNetwork, Neutr
 from isthmus.model.handover import Handover, StandingGroup
 from isthmus.model.names import DvsId, LeafId, NetworkId
 from isthmus.model.scope import LeafScope
-from isthmus.model.tags import Vid, Vni
+from isthmus.model.tags import Vid, VidSet, Vni
 
 RED = NetworkId("red")
 VNI = Vni(70001)
 DVS = DvsId("dvs-uuid")
 BOUND = Binding("compute-1", True, False, ("vxlan", "seg"), True, "dvs-uuid", "pg-1")
 FAILED = Binding("compute-1", True, True, (), False)
-UNUSED = Segment("seg", RED, "rack1", 101, dynamic=True, retiring=False, used=False)
+UNUSED = Segment("seg", RED, "rack1", 101, dynamic=True, retiring="", used=False)
 GROUP = StandingGroup(RED, DVS, "pg-1", Vid(101), frozenset({"leaf1", "leaf2"}))
 
 
@@ -54,7 +54,7 @@ class Site:
             self.segments,
             self.ports,
             (),
-            frozenset({"rack1"}),
+            {"rack1": VidSet.of("101-149")},
             self.held,
             self.fabric,
         )
@@ -132,16 +132,19 @@ def test_an_unused_vlan_is_retired_after_a_while_and_released_when_a_later_look_
     made.now = LINGER + 1
     assert made.errands().retire == ("seg",)
     made.sees(groups={}, vnis=frozenset(), vids=frozenset())
-    made.segments = (replace(UNUSED, retiring=True),)
+    made.segments = (replace(UNUSED, retiring="one"),)
     assert made.errands().release == (), "the look is no younger than the news of its retirement"
     made.now += 1
     made.sees()
-    assert made.errands().release == ("seg",)
+    assert made.errands().release == (("seg", "one"),)
+    made.now += 10
+    made.segments = (replace(UNUSED, retiring="two"),)
+    assert made.errands().release == (), "another process took it up and retired it again: nobody looked since"
 
 
 @pytest.mark.parametrize("unclear", [{"vnis": frozenset({VNI})}, {"vids": frozenset({101})}, {"whole": False}])
 def test_a_vlan_that_somebody_wears_or_may_wear_is_not_released(made: Site, unclear: dict[str, Any]) -> None:
-    made.segments = (replace(UNUSED, retiring=True),)
+    made.segments = (replace(UNUSED, retiring="one"),)
     made.errands()
     made.now = 1000.0
     made.sees(**{"groups": {}, "vnis": frozenset(), "vids": frozenset(), **unclear})
@@ -175,13 +178,13 @@ def test_in_a_static_domain_every_network_has_a_vlan_and_keeps_it(made: Site) ->
     made.errands()
     made.now = 1000.0
     assert made.errands() == Errands()
-    made.segments = (replace(UNUSED, retiring=True),)
+    made.segments = (replace(UNUSED, retiring="one"),)
     assert made.errands().allocate == ((RED, "rack1"),), "the domain was made static while the VLAN was on its way out"
 
 
 def test_where_another_controller_gives_the_vlans_none_is_made_or_given_back(made: Site) -> None:
     made.fabric, made.static = False, frozenset({"rack1"})
-    made.segments = (replace(UNUSED, retiring=True),)
+    made.segments = (replace(UNUSED, retiring="one"),)
     made.errands()
     made.now = 1000.0
     made.sees(groups={}, vnis=frozenset())
@@ -254,7 +257,7 @@ def test_while_a_domain_was_never_looked_at_nothing_is_done_about_it(made: Site)
 
 
 def test_nothing_is_remembered_of_what_is_gone(made: Site) -> None:
-    made.ports, made.segments = (port(FAILED),), (replace(UNUSED, id="a"), replace(UNUSED, id="b", retiring=True))
+    made.ports, made.segments = (port(FAILED),), (replace(UNUSED, id="a"), replace(UNUSED, id="b", retiring="one"))
     made.errands()
     made.ports, made.segments = (), ()
     made.sees(vids=frozenset())

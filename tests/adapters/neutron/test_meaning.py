@@ -12,10 +12,10 @@ from isthmus.model.faults import Retry
 from isthmus.model.intent import Intent, Peer
 from isthmus.model.names import LeafId, Mac, NetworkId, PortId
 from isthmus.model.scope import LeafScope
-from isthmus.model.tags import Vid
+from isthmus.model.tags import Vid, VidSet
 
 RACK1 = LeafScope(LeafId("leaf1"))
-PLACES = Places({"rack1": RACK1}, {"compute-1": "rack1"}, {"net-1": "192.0.2.1"})
+PLACES = Places({"rack1": RACK1}, {"compute-1": "rack1"}, {"net-1": "192.0.2.1"}, {"rack1": VidSet.of("101-4094")})
 
 
 def network(name: str, vni: int, *segments: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def segment(vid: int, **more: Any) -> dict[str, Any]:
         "physical_network": "rack1",
         "vid": vid,
         "dynamic": True,
-        "retiring": False,
+        "retiring": "",
         "used": False,
         **more,
     }
@@ -59,7 +59,7 @@ def meant(networks: list[dict[str, Any]], *ports: dict[str, Any], domains: tuple
         "networks": networks,
         "ports": list(ports),
         "agents": agents,
-        "domains": list(domains),
+        "domains": {domain: ["101-149", "201-249"] for domain in domains},
         "held": [],
         "fabric": True,
     }
@@ -78,7 +78,7 @@ def test_a_network_has_a_place_where_neutron_gives_it_a_vlan_and_nowhere_else() 
 def test_a_vlan_that_is_being_retired_is_wanted_only_while_a_binding_refers_to_it(used: bool, wanted: object) -> None:
     bound = port("p", "red", binding("compute-1", "vxlan", "s101", ours=True)) if used else port("p", "red")
     assert (
-        meant([network("red", 70001, segment(101, retiring=True, used=used))], bound)
+        meant([network("red", 70001, segment(101, retiring="one", used=used))], bound)
         .networks[NetworkId("red")]
         .assigned
         == wanted
@@ -133,8 +133,15 @@ def test_a_domain_that_neutron_does_not_know_is_said_where_it_matters() -> None:
     assert (doubt.about, doubt.scope) == ("mapping domain rack1", RACK1)
 
 
+def test_vlans_that_neutron_may_give_out_and_nobody_carries_are_said_before_a_network_has_one() -> None:
+    answer = {"networks": [], "ports": [], "agents": [], "held": [], "fabric": True, "domains": {"rack1": ["90-149"]}}
+    (doubt,) = intent_of(facts_of(answer), PLACES).doubts
+    assert (doubt.about, doubt.scope) == ("mapping domain rack1", RACK1)
+    assert "VLANs 90-100 " in doubt.reason
+
+
 @pytest.mark.parametrize(
-    "nonsense", [{}, {"networks": 3}, {"networks": [{}], "ports": [], "agents": [], "domains": [], "fabric": 1}]
+    "nonsense", [{}, {"networks": 3}, {"networks": [{}], "ports": [], "agents": [], "domains": {}, "fabric": 1}]
 )
 def test_an_answer_of_another_release_is_a_failed_read_and_no_empty_one(nonsense: dict[str, Any]) -> None:
     with pytest.raises(Retry, match="same release"):

@@ -217,7 +217,7 @@ class Desk:
             self._bus.call(SERVER_TOPIC, "ready", ports=ready)
         given = [self._allocated(*item) for item in found.allocate]
         retired = [id_ for some in _portions(found.retire) for id_ in self._bus.call(SERVER_TOPIC, "retire", ids=some)]
-        gone = [id_ for some in _portions(found.release) for id_ in self._bus.call(SERVER_TOPIC, "release", ids=some)]
+        gone = [i for some in _portions(found.release) for i in self._bus.call(SERVER_TOPIC, "release", retiring=some)]
         for vlans in _portions(found.hold):
             self._bus.call(SERVER_TOPIC, "hold", vlans=vlans)
         for vlans in _portions(found.free):

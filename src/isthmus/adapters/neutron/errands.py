@@ -40,7 +40,8 @@ class Errands:
     correct: tuple[Mapping[str, str], ...] = ()
     allocate: tuple[tuple[NetworkId, str], ...] = ()
     retire: tuple[str, ...] = ()
-    release: tuple[str, ...] = ()
+    release: tuple[tuple[str, str], ...] = ()
+    """Segments, each with the retirement that was looked after."""
     hold: tuple[tuple[str, int], ...] = ()
     free: tuple[tuple[str, int], ...] = ()
 
@@ -50,7 +51,7 @@ class Memory:
     """Since when things are as they are, and when what failed is tried again; of what is gone nothing is kept."""
 
     unused_since: dict[str, float] = field(default_factory=dict)
-    retiring_since: dict[str, float] = field(default_factory=dict)
+    retiring_since: dict[tuple[str, str], float] = field(default_factory=dict)
     unbound_since: dict[str, float] = field(default_factory=dict)
     held_since: dict[tuple[str, int], float] = field(default_factory=dict)
     again_at: dict[str, float] = field(default_factory=dict)
@@ -70,7 +71,12 @@ class Memory:
         return min((at for at in (*self.again_at.values(), *lingering) if at > now), default=None)
 
     def keep_only(
-        self, tried: set[str], unused: set[str], retiring: set[str], unbound: set[str], held: set[tuple[str, int]]
+        self,
+        tried: set[str],
+        unused: set[str],
+        retiring: set[tuple[str, str]],
+        unbound: set[str],
+        held: set[tuple[str, int]],
     ) -> None:
         """Forget what succeeded or is gone."""
         self.again_at = {key: at for key, at in self.again_at.items() if key in tried}
@@ -125,13 +131,16 @@ def errands(
     lacking = list(_lacking(facts, seen, static)) if facts.fabric else []
     idle = [s for s in facts.segments if _is_idle(s, seen, static, hoped_for)] if facts.fabric else []
     for segment in idle:
-        (memory.retiring_since if segment.retiring else memory.unused_since).setdefault(segment.id, now)
+        if segment.retiring:
+            memory.retiring_since.setdefault((segment.id, segment.retiring), now)
+        else:
+            memory.unused_since.setdefault(segment.id, now)
     held = [vlan for vlan in facts.held if vlan[0] in seen] if facts.fabric else []
     for vlan in held:
         memory.held_since.setdefault(vlan, now)
     free = [(d, vid) for d, vid in held if seen[d].at > memory.held_since[d, vid] and seen[d].is_free(vid)]
     retire = [s.id for s in idle if not s.retiring and now - memory.unused_since.get(s.id, now) >= LINGER]
-    release = [s.id for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)]
+    release = [(s.id, s.retiring) for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)]
     wanted: dict[str, list[Any]] = {
         "ready": ready, "rebind": failed, "correct": correct, "allocate": lacking, "retire": retire, "release": release,
         "hold": list(_worn_by_others(facts, seen)) if facts.fabric else [],
@@ -140,7 +149,7 @@ def errands(
     memory.keep_only(
         {_key(what, item) for what, items in wanted.items() for item in items},
         {segment.id for segment in idle if not segment.retiring},
-        {segment.id for segment in idle if segment.retiring},
+        {(segment.id, segment.retiring) for segment in idle if segment.retiring},
         unbound,
         set(held),
     )
@@ -175,14 +184,14 @@ def _group_of(
 def _worn_by_others(facts: Facts, seen: Mapping[str, Handover]) -> Iterator[tuple[str, int]]:
     """VLANs that something wears of which Neutron does not know, and which it might give to a network."""
     known = {(segment.domain, segment.vid) for segment in facts.segments} | set(facts.held)
-    for domain in sorted(seen.keys() & facts.domains):
+    for domain in sorted(seen.keys() & facts.domains.keys()):
         yield from ((domain, vid) for vid in sorted(seen[domain].vids) if (domain, vid) not in known)
 
 
 def _lacking(facts: Facts, seen: Mapping[str, Handover], static: frozenset[str]) -> Iterator[tuple[NetworkId, str]]:
     """Networks without a VLAN in a domain in which every network has one."""
     have = {(segment.network, segment.domain) for segment in facts.segments if segment.wanted}
-    for domain in sorted(static & seen.keys() & facts.domains):
+    for domain in sorted(static & seen.keys() & facts.domains.keys()):
         yield from ((network, domain) for network in sorted(facts.networks) if (network, domain) not in have)
 
 
@@ -200,7 +209,7 @@ def _is_gone(segment: Segment, facts: Facts, seen: Handover, memory: Memory) -> 
     if segment.network not in facts.networks:
         return False
     gone = not seen.wears(Vni(facts.networks[segment.network].vni)) and seen.is_free(segment.vid)
-    return gone and seen.at > memory.retiring_since[segment.id]
+    return gone and seen.at > memory.retiring_since[segment.id, segment.retiring]
 
 
 def _key(what: str, item: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from isthmus.model.faults import Retry
 from isthmus.model.names import NetworkId
+from isthmus.model.tags import VidSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Segment:
     domain: str
     vid: int
     dynamic: bool
-    retiring: bool
+    retiring: str
+    """Which retirement of it is under way; empty: none."""
     used: bool
     """A level of some binding, active or not, refers to it."""
 
@@ -96,8 +98,8 @@ class Facts:
     segments: tuple[Segment, ...]
     ports: tuple[NeutronPort, ...]
     tunnelling: tuple[Tunnelling, ...]
-    domains: frozenset[str]
-    """The mapping domains that Neutron's configuration names."""
+    domains: Mapping[str, VidSet]
+    """The mapping domains that Neutron's configuration names, and the VLANs that it gives out there."""
     held: tuple[tuple[str, int], ...]
     """VLANs (mapping domain, VID) of networks that were deleted: nobody gets them before we say so."""
     fabric: bool
@@ -116,7 +118,7 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
             tuple(_segments(answer["networks"])),
             ports,
             tuple(Tunnelling(row["host"], row["vtep"], row["started_at"]) for row in answer["agents"]),
-            frozenset(answer["domains"]),
+            {domain: VidSet.of(",".join(ranges)) for domain, ranges in answer["domains"].items()},
             tuple((domain, int(vid)) for domain, vid in answer["held"]),
             bool(answer["fabric"]),
         )

@@ -14,7 +14,7 @@ from isthmus.adapters.neutron.facts import Facts, NeutronPort
 from isthmus.model.intent import AllowedPair, Doubt, Intent, Network, Peer, Port
 from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac
 from isthmus.model.scope import Scope
-from isthmus.model.tags import Vid, Vni
+from isthmus.model.tags import Vid, VidSet, Vni
 
 SMALLEST_MTU = 68
 
@@ -24,12 +24,13 @@ class Places:
     """What the configuration says of Neutron's names: the tag scope of each mapping domain, and which hosts are where.
 
     `clusters` are the nova-compute hosts of each domain; `attached` gives the leaf's VTEP of machines that are below a
-    leaf and no ESXi hosts.
+    leaf and no ESXi hosts; `vids` are those that switches and leaves of a domain are there for.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     clusters: Mapping[str, str] = field(default_factory=dict)
     attached: Mapping[str, str] = field(default_factory=dict)
+    vids: Mapping[str, VidSet] = field(default_factory=dict)
 
 
 Reasons: TypeAlias = Mapping[tuple[NetworkId, str], str]
@@ -96,12 +97,20 @@ def _peers(row: NeutronPort, address: Mac, vteps: Mapping[str, str], places: Pla
 
 
 def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
-    for domain in sorted(places.scopes.keys() - facts.domains):
+    for domain in sorted(places.scopes.keys() - facts.domains.keys()):
         yield Doubt(
             f"mapping domain {domain}",
             "Neutron does not know it: name it in [ml2_isthmus] domains, with a range in network_vlan_ranges",
             places.scopes[domain],
         )
+    for domain in sorted(places.vids.keys() & facts.domains.keys()):
+        if strange := facts.domains[domain] - places.vids[domain]:
+            yield Doubt(
+                f"mapping domain {domain}",
+                f"Neutron may give out VLANs {strange} there, which the deployment's 'vids' less 'reserved' lack: let "
+                "network_vlan_ranges and 'vids' name the same",
+                places.scopes[domain],
+            )
     for port in facts.ports:
         for binding in port.bindings:
             if binding.failed and port.is_vm and (home := places.clusters.get(binding.host)) is not None:

@@ -34,7 +34,8 @@ CLUSTER, ATTACHED = "cluster", "attached"
 PROVISIONING_ENTITY = "ISTHMUS"
 """The provisioning block that is completed when port group and leaf are in place."""
 RETIRING = "isthmus: retiring"
-"""The name of a dynamic segment that nothing refers to any more: port group and mapping go, then the segment."""
+"""How the name of a dynamic segment begins that nothing refers to any more: port group and mapping go, then it goes.
+The rest of the name is another in each retirement, so that nobody ends one who looked while there was another."""
 
 
 def domain_topic(physical_network: str) -> str:

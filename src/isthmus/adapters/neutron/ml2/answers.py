@@ -24,8 +24,8 @@ from neutron_lib.plugins import directory
 from oslo_log import log
 
 from isthmus.adapters.neutron.ml2 import segments
-from isthmus.adapters.neutron.ml2.preflight import VDS, domains_of
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, PROVISIONING_ENTITY, RETIRING, SERVER_TOPIC, VERSION
+from isthmus.adapters.neutron.ml2.preflight import VDS, domains_of, ranges_of
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, PROVISIONING_ENTITY, SERVER_TOPIC, VERSION
 
 LOG = log.getLogger(__name__)
 Row = dict[str, Any]
@@ -49,7 +49,7 @@ class Answers:
                 "networks": found,
                 "ports": list(_ports(context, {row["id"] for row in found})),
                 "agents": list(_tunnelling(context)),
-                "domains": sorted(domains_of()),
+                "domains": {domain: ranges_of(domain) for domain in sorted(domains_of())},
                 "held": segments.held(context, domains_of()) if self._fabric else [],
                 "fabric": self._fabric,
             }
@@ -110,9 +110,9 @@ class Answers:
         """Mark segments that nothing refers to; the ids of those now marked."""
         return segments.retire(context, ids) if self._fabric else []
 
-    def release(self, context: Any, ids: list[str]) -> list[str]:
-        """Give back the VLANs of marked segments; the ids of those that are gone now."""
-        return segments.release(context, ids) if self._fabric else []
+    def release(self, context: Any, retiring: list[tuple[str, str]]) -> list[str]:
+        """Give back the VLANs of segments (id, retirement) that are in this retirement still; the ids of the gone."""
+        return segments.release(context, [(id_, seen) for id_, seen in retiring]) if self._fabric else []
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def _networks(context: Any) -> Iterator[Row]:
                     "physical_network": row.physical_network,
                     "vid": row.segmentation_id,
                     "dynamic": bool(row.is_dynamic),
-                    "retiring": row.name == RETIRING,
+                    "retiring": segments.retirement(row.name),
                     "used": row.id in used,
                 }
             )

@@ -43,7 +43,7 @@ def _wrong(driver: str, conf: Any) -> Iterator[str]:
     domains = domains_of(conf)
     if not domains:
         yield f"[{options.GROUP}] domains is empty: name the physical networks that are mapping domains"
-    if missing := sorted(domains - _with_vlans(conf)):
+    if missing := sorted(domains - {name for name, _, _ in _ranges(conf)}):
         yield (
             f"[ml2_type_vlan] network_vlan_ranges has no range for {', '.join(missing)}, which [{options.GROUP}] names "
             "as mapping domains: Neutron would forget which of their VLANs are in use"
@@ -53,13 +53,18 @@ def _wrong(driver: str, conf: Any) -> Iterator[str]:
     yield from _misplaced(driver, list(conf.ml2.mechanism_drivers))
 
 
-def _with_vlans(conf: Any) -> frozenset[str]:
-    """The physical networks that have a VLAN range (name:low:high; a name alone allows no dynamic segment)."""
+def ranges_of(domain: str, conf: Any = cfg.CONF) -> list[str]:
+    """The VLANs that Neutron gives out in a physical network, as ``["101-149"]``."""
+    return [f"{low}-{high}" for name, low, high in _ranges(conf) if name == domain]
+
+
+def _ranges(conf: Any) -> list[list[str]]:
+    """What has a VLAN range: name, low, high.  A name alone allows no dynamic segment."""
     try:
         ranges: Sequence[str] = conf.ml2_type_vlan.network_vlan_ranges
     except cfg.NoSuchOptError:
-        return frozenset()
-    return frozenset(name.rsplit(":", 2)[0].strip() for name in ranges if name.count(":") >= 2)
+        return []
+    return [[part.strip() for part in entry.rsplit(":", 2)] for entry in ranges if entry.count(":") >= 2]
 
 
 def _misplaced(driver: str, order: list[str]) -> Iterator[str]:

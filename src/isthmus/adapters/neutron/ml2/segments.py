@@ -7,13 +7,15 @@
 A network that is deleted takes its segments along, and Neutron counts their VLANs as free at once.  Ours are held:
 taken, without a segment, until isthmus says that nothing wears them; so are those that it sees something else wear.
 
-Law: a segment is retired only while nothing refers to it, and released only while it is retiring and nothing refers to
-it, both under a lock on its row; who binds meanwhile waits for that lock, since a level refers to the row.  Between the
-two its port group and its mapping go, so that Neutron gives a VLAN to no other network while anything wears it.
+Law: a segment is retired only while nothing refers to it, and released only while nothing refers to it in the very
+retirement that isthmus looked after, both under a lock on its row; who binds meanwhile waits for that lock, since a
+level refers to the row.  Between the two its port group and its mapping go, so that Neutron gives a VLAN to no other
+network while anything wears it.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -72,37 +74,43 @@ def _is_kept(context: Any, segment_id: str) -> bool:
         row = _locked(context, segment_id)
         if row is None:
             return False
-        if row.name == RETIRING:
+        if retirement(row.name):
             row.name = None
         return True
 
 
 @db_api.retry_if_session_inactive()
 def retire(context: Any, segment_ids: Collection[str]) -> list[str]:
-    """Mark those of the segments that nothing refers to; the ids of those that are retiring now."""
+    """Mark those of the segments that nothing refers to; the ids of those that began to retire now."""
     done = []
     for segment_id in segment_ids:
         with db_api.CONTEXT_WRITER.using(context):
             row = _locked(context, segment_id)
             if row is not None and row.is_dynamic and not _is_referred_to(context, segment_id):
-                row.name = RETIRING
+                row.name = f"{RETIRING} {uuid.uuid4().hex[:8]}"
                 done.append(segment_id)
     return done
 
 
 @db_api.retry_if_session_inactive()
-def release(context: Any, segment_ids: Collection[str]) -> list[str]:
-    """Give back the VLANs of retiring segments that nothing refers to; the ids of those that are gone now."""
-    return list(_released(context, segment_ids))
+def release(context: Any, retiring: Collection[tuple[str, str]]) -> list[str]:
+    """Give back the VLANs of segments that nothing refers to and that are in this retirement still (id, retirement);
+    the ids of those that are gone now."""
+    return list(_released(context, retiring))
 
 
-def _released(context: Any, segment_ids: Collection[str]) -> Iterator[str]:
-    for segment_id in segment_ids:
+def retirement(name: str | None) -> str:
+    """Which retirement a segment of this name is in; empty: none."""
+    return name if name is not None and name.startswith(RETIRING) else ""
+
+
+def _released(context: Any, retiring: Collection[tuple[str, str]]) -> Iterator[str]:
+    for segment_id, seen in retiring:
         with db_api.CONTEXT_WRITER.using(context):
             row = _locked(context, segment_id)
             if row is None:
                 yield segment_id
-            elif row.is_dynamic and row.name == RETIRING and not _is_referred_to(context, segment_id):
+            elif row.is_dynamic and row.name == seen and not _is_referred_to(context, segment_id):
                 vlan = f"VLAN {row.segmentation_id} of {row.physical_network}, network {row.network_id}"
                 directory.get_plugin().type_manager.release_dynamic_segment(context, segment_id)
                 LOG.info("released %s", vlan)
