@@ -49,6 +49,10 @@ class Source(Generic[T]):
         self._silence = silence
         self._lock = threading.Lock()
         self._reading: Asking[T] | None = None
+        self._begun = 0
+        """Readings, so far: one answers all who asked before it began."""
+        self._ended = 0
+        """The last of them that ended with an answer, or a fault that was foreseen."""
         self._took = 0.0
         self._good: T | None = None
         self._good_at = 0.0
@@ -59,15 +63,18 @@ class Source(Generic[T]):
 
         Raises Retry or Refused if there never was one.
         """
-        mine = False
-        while not mine:
+        wanted = None
+        while True:
             with self._lock:
-                if self._reading is None:
-                    if self._backoff.waiting(self.name, self._clock()):
-                        return self._last(None)
+                if wanted is None:
                     # Only a read that began after we were asked is the answer: who needs it has looked before.
-                    self._reading, mine = self._asking(), True
-                reading = self._reading
+                    wanted = self._begun + 1
+                if self._reading is None:
+                    if self._backoff.waiting(self.name, self._clock()) or self._ended >= wanted:
+                        return self._last(None)
+                    self._begun += 1
+                    self._reading = self._asking(self._begun)
+                reading, number = self._reading, self._begun
                 # One that answers whole, if slowly, is waited for.
                 patience = None if self._good is None else max(self._patience, 2 * self._took)
             if not reading.wait(patience):
@@ -75,6 +82,8 @@ class Source(Generic[T]):
                     if self._reading is reading and not self.reason:
                         self.reason = no_answer(self._patience)
                     return self._last(None)
+            if number >= wanted:
+                break
         if reading.fault is not None and not isinstance(reading.fault, (Retry, Refused)):
             raise reading.fault
         with self._lock:
@@ -85,7 +94,7 @@ class Source(Generic[T]):
             raise type(fault)(self.reason) if fault else Retry(self.reason)
         return Answer(self._good, (self.age or 0.0) if self.reason else 0.0, self.reason)
 
-    def _asking(self) -> Asking[T]:
+    def _asking(self, number: int) -> Asking[T]:
         began = self._clock()
 
         def ended(reading: Asking[T]) -> None:
@@ -94,9 +103,11 @@ class Source(Generic[T]):
                 self._reading = None
                 if reading.answer is not None:
                     self._good, self._good_at, self._took, self.reason = reading.answer, now, now - began, ""
+                    self._ended = number
                     self._backoff.succeeded(self.name)
                 elif isinstance(reading.fault, (Retry, Refused)):
                     self.reason = str(reading.fault) or type(reading.fault).__name__
+                    self._ended = number
                     self._backoff.failed(self.name, now)
 
         return Asking(lambda: self._read(), ended, lambda: self.late())
