@@ -109,6 +109,7 @@ class Neutron:
                 "notify_nova_on_port_status_changes": False,
                 "notify_nova_on_port_data_changes": False,
             },
+            "quotas": {"quota_port": -1},
             "oslo_concurrency": {"lock_path": self.directory / "lock"},
             "database": {"connection": self.database},
             "ml2": {

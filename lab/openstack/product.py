@@ -19,6 +19,7 @@ from lab.netns.state import WorldState
 from lab.netns.vcenter import Login
 from lab.openstack.racks import Rack
 
+CLI = "isthmus.app.cli"
 AGENT_TYPE = "isthmus fabric"
 """What its hosts are among Neutron's agents."""
 
@@ -28,6 +29,8 @@ class Isthmus:
     """One process for all racks of a site."""
 
     state: WorldState
+    module: str = CLI
+    """What is run: the product's command line, or something around it."""
     _running: subprocess.Popen[bytes] | None = None
 
     def configure(self, login: Login, bus: str, racks: Sequence[Rack], leaves: Mapping[str, Leaf]) -> None:
@@ -45,7 +48,9 @@ class Isthmus:
 
     def start(self) -> None:
         log = self.state.directory / "isthmus.log"
-        self._running = self.state.processes.start("isthmus", self._command("run"), log, is_vital=False)
+        self._running = self.state.processes.start(
+            "isthmus", self._command("run", module=self.module), log, is_vital=False
+        )
 
     def kill(self) -> None:
         """SIGKILL: no time for a last word."""
@@ -65,8 +70,8 @@ class Isthmus:
         # Without a daemon the command looks for itself, and says so.
         return bool(status.get("daemon", True)) and all(shard["state"] == "settled" for shard in status["shards"])
 
-    def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "isthmus.app.cli", *words, "--config", str(self._file)]
+    def _command(self, *words: str, module: str = CLI) -> list[str]:
+        return [sys.executable, "-m", module, *words, "--config", str(self._file)]
 
     @property
     def _file(self) -> Path:

@@ -63,15 +63,15 @@ def spine_of(state: WorldState) -> str:
     return f"{state.prefix}spine"
 
 
-def bring_up(state: WorldState, racks: Sequence[Rack]) -> Mapping[str, Leaf]:
-    """Spine, leaves and hosts, beside a vCenter that is there already."""
+def bring_up(state: WorldState, racks: Sequence[Rack], *, forwarding: bool = True) -> Mapping[str, Leaf]:
+    """Spine, leaves and hosts, beside a vCenter that is there already.  The leaves may be databases only."""
     spine, switches = spine_of(state), switches_of(state)
     for where in (spine, switches.namespace):
         namespace.add(where, speaks_ipv6=False)
     namespace.ip(spine, ["link add spine type bridge forward_delay 0", "link set spine up"])
     switches.start(state.processes)
     cables = {host: number for number, host in enumerate((h for rack in racks for h in rack.hosts), start=1)}
-    leaves = {rack.leaf: _leaf(state, rack, cables) for rack in racks}
+    leaves = {rack.leaf: _leaf(state, rack, cables, forwarding=forwarding) for rack in racks}
     start_hostd(state, {rack.name: {host: cables[host] for host in rack.hosts} for rack in racks})
     return leaves
 
@@ -82,7 +82,7 @@ def join_spine(state: WorldState, where: str, name: str) -> None:
     namespace.ip(spine_of(state), [f"link set {name} master spine"])
 
 
-def _leaf(state: WorldState, rack: Rack, cables: Mapping[str, int]) -> Leaf:
+def _leaf(state: WorldState, rack: Rack, cables: Mapping[str, int], *, forwarding: bool) -> Leaf:
     where = f"{state.prefix}{rack.leaf}"
     namespace.add(where, speaks_ipv6=False)
     join_spine(state, where, rack.leaf)
@@ -92,5 +92,8 @@ def _leaf(state: WorldState, rack: Rack, cables: Mapping[str, int]) -> Leaf:
         namespace.add(f"{state.prefix}{machine}", speaks_ipv6=False)
         cable(where, rack.port(machine), f"{state.prefix}{machine}", UPLINK)
     leaf = Leaf.at(rack.leaf, f"{rack.vtep}/24", rack.ports, where, state.directory / rack.leaf)
-    leaf.boot(state.processes)
+    if forwarding:
+        leaf.boot(state.processes)
+    else:
+        leaf.configure(state.processes)
     return leaf

@@ -5,7 +5,7 @@ Law: whatever is made is on record in the site's directory first, so it comes do
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ from lab.openstack.broker import Broker, free_port
 from lab.openstack.database import Database
 from lab.openstack.machines import DHCP_AGENT, KINDS, L3_AGENT, OVS_AGENT, Machine
 from lab.openstack.neutron import Neutron
-from lab.openstack.product import AGENT_TYPE, Isthmus, vnis_at
-from lab.openstack.racks import MIGRATION_MS, RACKS
+from lab.openstack.product import AGENT_TYPE, CLI, Isthmus, vnis_at
+from lab.openstack.racks import MIGRATION_MS, RACKS, Rack
 from lab.openstack.rest import Rest
 
 PATIENCE = 90.0
@@ -36,6 +36,19 @@ VTEPS = {KVM: "192.0.2.21", NETWORK_NODE: "192.0.2.31"}
 BELOW_A_LEAF = "net-2"
 """A network node without a VTEP.  Its agents run when somebody starts them."""
 AGENTS = {KVM: (OVS_AGENT,), NETWORK_NODE: (OVS_AGENT, DHCP_AGENT, L3_AGENT), BELOW_A_LEAF: (OVS_AGENT, DHCP_AGENT)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a site is made of.  `forwarding`: leaves are switches, not only their databases; `isthmus`: the module that
+    is run, of the product or around it."""
+
+    racks: Sequence[Rack] = RACKS
+    forwarding: bool = True
+    isthmus: str = CLI
+
+
+DEMO = Plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,7 @@ class Site:
     neutron: Neutron
     machines: Mapping[str, Machine]
     isthmus: Isthmus
+    racks: Sequence[Rack] = RACKS
     admin: Admin = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +92,7 @@ class Site:
     def vids_of(self, network: str) -> dict[str, int]:
         """The VID of each of its port groups, by the rack whose switch it is on."""
         name = self.rest.show("networks", network)["name"]
-        names = {f"{name} ({rack.name})": rack.name for rack in RACKS}
+        names = {f"{name} ({rack.name})": rack.name for rack in self.racks}
         found = {n: self.admin.port_group(n) for n in self.admin.port_group_names() & names.keys()}
         return {names[n]: int(group.config.defaultPortConfig.vlan.vlanId) for n, group in found.items()}
 
@@ -96,7 +110,7 @@ class Site:
 
     def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False) -> Vm:
         """A VM on an ESXi host, or on the KVM host, with a port of its own, as Nova makes it."""
-        port = self.rest.port(network, neutron_host(host))
+        port = self.rest.port(network, self._neutron_host(host))
         shown = self.rest.show("ports", port)
         guest = self.machines[KVM].plug(name, shown) if host == KVM else self._boot(name, host, shown)
         address = str(shown["fixed_ips"][0]["ip_address"])
@@ -107,7 +121,7 @@ class Site:
     def move_cold(self, vm: Vm, host: str) -> Vm:
         """Off, to another host, perhaps below another leaf, and on again there: what remains of it is its port."""
         self.admin.destroy(vm.guest.name)
-        self.rest.move(vm.port, neutron_host(host))
+        self.rest.move(vm.port, self._neutron_host(host))
         guest = self._boot(vm.guest.name, host, self.rest.show("ports", vm.port))
         guest.set_addresses(f"{vm.address}/24")
         return Vm(guest, vm.port, vm.address)
@@ -126,6 +140,10 @@ class Site:
         self.admin.create_vm(name, host, [group], [port["mac_address"]], uuid=port["device_id"])
         self.admin.power_on(name)
         return hosts.guest(self.state, name)
+
+    def _neutron_host(self, host: str) -> str:
+        """What Neutron knows a host as: an ESXi host is its cluster's nova-compute."""
+        return next((rack.compute for rack in self.racks if host in rack.hosts), host)
 
     def migrate(self, name: str, to: str) -> Stunned:
         """vMotion, of which Neutron hears nothing; tells when the VM was off the wire."""
@@ -164,17 +182,12 @@ class Site:
         self.admin.close()
 
 
-def neutron_host(host: str) -> str:
-    """What Neutron knows a host as: an ESXi host is its cluster's nova-compute."""
-    return next((rack.compute for rack in RACKS if host in rack.hosts), host)
-
-
-def bring_up(name: str) -> Site:
+def bring_up(name: str, plan: Plan) -> Site:
     """Make a site, or nothing: what was made goes again if it cannot be finished."""
     state = WorldState(name)
     state.claim(keep=False)
     try:
-        return _bring_up(state)
+        return _bring_up(state, plan)
     except BaseException as error:
         error.add_note(f"the end of hostd.log:\n{state.tail('hostd.log')}")
         state.take_down()
@@ -182,9 +195,9 @@ def bring_up(name: str) -> Site:
 
 
 @contextmanager
-def site(name: str) -> Iterator[Site]:
+def site(name: str, plan: Plan = DEMO) -> Iterator[Site]:
     """A site for the duration of a block."""
-    made = bring_up(name)
+    made = bring_up(name, plan)
     try:
         yield made
     finally:
@@ -192,28 +205,28 @@ def site(name: str) -> Iterator[Site]:
         made.state.take_down()
 
 
-def _bring_up(state: WorldState) -> Site:
+def _bring_up(state: WorldState, plan: Plan) -> Site:
     broker = Broker(state.directory / "broker", free_port())
     broker.start(state.processes)
     database = Database(state.directory / "database")
-    vlans = {rack.name: rack.vids for rack in RACKS}
+    vlans = {rack.name: rack.vids for rack in plan.racks}
     apis = (free_port(), free_port())
     neutron = Neutron(state.directory / "neutron", state.processes, database.url, broker.url, vlans, apis)
     with ThreadPoolExecutor() as at_once:
         server = at_once.submit(_serve, state, database, broker, neutron)
-        login = start_simulator(state, racks.topology(RACKS), MIGRATION_MS)
-        leaves = racks.bring_up(state, RACKS)
+        login = start_simulator(state, racks.topology(plan.racks), MIGRATION_MS)
+        leaves = racks.bring_up(state, plan.racks, forwarding=plan.forwarding)
         machines = {name: Machine(state, name, vtep) for name, vtep in VTEPS.items()}
-        machines |= {name: Machine(state, name, domain=rack.name) for rack in RACKS for name in rack.attached}
+        machines |= {name: Machine(state, name, domain=rack.name) for rack in plan.racks for name in rack.attached}
         server.result()
-    isthmus = Isthmus(state)
-    isthmus.configure(login, broker.url, RACKS, leaves)
+    isthmus = Isthmus(state, plan.isthmus)
+    isthmus.configure(login, broker.url, plan.racks, leaves)
     isthmus.start()
-    made = Site(state, login, leaves, neutron, machines, isthmus)
+    made = Site(state, login, leaves, neutron, machines, isthmus, plan.racks)
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()
-    made.await_agents({(host, AGENT_TYPE) for rack in RACKS for host in (rack.compute, *rack.attached)})
+    made.await_agents({(host, AGENT_TYPE) for rack in plan.racks for host in (rack.compute, *rack.attached)})
     # Not before: what they ask neutron-rpc-server while it is not there they wait for a minute.
     made.start_agents(*VTEPS)
     return made

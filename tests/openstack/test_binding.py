@@ -270,11 +270,16 @@ def test_a_plain_vlan_network_is_nobodys_business(neutron: Cloud) -> None:
 
 def test_whatever_happens_to_a_network_wakes_isthmus(neutron: Cloud) -> None:
     red = neutron.network_named("red")
-    port = neutron.port_on(red, "compute-1")
-    neutron.host_of(port, "")
-    neutron.delete("ports", port)
-    neutron.delete("networks", red)
+    assert neutron.keeper.heard_of(red, times=1)
+    first, second = neutron.port_on(red, "compute-1"), neutron.port_on(red, "kvm-1")
+    assert neutron.keeper.heard_of(red, times=3)
+    neutron.host_of(first, "")
+    assert neutron.keeper.heard_of(red, times=4)
+    neutron.delete("ports", second)
     assert neutron.keeper.heard_of(red, times=5)
+    neutron.delete("ports", first)
+    neutron.delete("networks", red)
+    assert neutron.keeper.heard_of(red, times=6)
 
 
 def test_a_hook_that_cannot_say_anything_undoes_nothing(neutron: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def _clusters(domain: str, deployment: DeploymentConfig, last: Pass) -> dict[str
     for host, compute in deployment.compute.items():
         for dvs in (inventory.switches[id_] for id_ in shard.switches if id_ in inventory.switches):
             if compute.dvs in (None, dvs.name, dvs.id):
-                found[host] = Cluster(domain, dvs.id, _nves_of(dvs, last))
+                found[host] = Cluster(domain, dvs.id, _nves_of(dvs, last), dvs.hosts)
     return found
 
 

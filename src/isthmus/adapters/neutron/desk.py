@@ -125,7 +125,7 @@ class Desk:
         end = time.monotonic() + seconds
         found = self._standing(cluster, network, vid)
         if found is None:
-            self._wake(None)
+            self._wake(cluster.hosts or None)
         with self._board.changed:
             while (found := self._standing(cluster, network, vid)) is None:
                 left = end - time.monotonic()

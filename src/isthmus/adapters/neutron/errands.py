@@ -12,7 +12,7 @@ from typing import Any
 
 from isthmus.adapters.neutron.facts import Binding, Facts, NeutronPort, Segment
 from isthmus.model.handover import Handover, StandingGroup
-from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.names import DvsId, HostId, NetworkId
 from isthmus.model.tags import Vni
 
 LINGER = 45.0
@@ -24,11 +24,12 @@ FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A nova-compute host: its mapping domain, its switch, and the NVEs that its VMs may be below."""
+    """A nova-compute host: its mapping domain, its switch, and the NVEs and ESXi hosts that its VMs may be on."""
 
     domain: str
     dvs: DvsId
     nves: frozenset[str]
+    hosts: frozenset[HostId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

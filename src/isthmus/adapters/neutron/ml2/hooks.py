@@ -42,17 +42,17 @@ class Hooks(MechanismDriver):
     update_network_postcommit = create_network_postcommit
     delete_network_postcommit = create_network_postcommit
 
-    def create_port_postcommit(self, context: Any) -> None:
-        """A port is there.  One without a host is nobody's business yet."""
-        if context.host:
-            self._changed(context.current["network_id"])
+    # A port that was created is bound next, which is an update: before that it is nobody's business.
 
     def update_port_postcommit(self, context: Any) -> None:
         """A port changed, was bound, unbound, or moved."""
         if (context.host or context.original_host) and _told(context.current) != _told(context.original):
             self._changed(context.current["network_id"])
 
-    delete_port_postcommit = create_port_postcommit
+    def delete_port_postcommit(self, context: Any) -> None:
+        """A port is gone.  One without a host was nowhere."""
+        if context.host:
+            self._changed(context.current["network_id"])
 
     def _changed(self, network: str) -> None:
         if self.speaks:

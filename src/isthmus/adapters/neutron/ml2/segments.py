@@ -172,7 +172,8 @@ def _allocation(context: Any, domain: str, vid: int) -> Any:
 
 def _locked(context: Any, segment_id: str) -> Any:
     rows = context.session.query(segment_models.NetworkSegment).filter_by(id=segment_id)
-    return rows.with_for_update().one_or_none()
+    # Alone: joined to what Neutron loads along with it, PostgreSQL would lock nothing and fail.
+    return rows.enable_eagerloads(False).with_for_update().one_or_none()
 
 
 def _is_referred_to(context: Any, segment_id: str) -> bool:
