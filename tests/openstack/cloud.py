@@ -328,13 +328,18 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         """What `isthmus run` reads of a network: one row, or none if there is no such network."""
         return [row for row in self.ask("read")["networks"] if row["id"] == network]
 
-    def retirements(self) -> dict[str, str]:
-        """Of each VLAN segment: which retirement it is in; empty: none."""
-        return {row["id"]: row["retiring"] for net in self.ask("read")["networks"] for row in net["segments"]}
+    def marks(self) -> dict[str, str]:
+        """What our drivers wrote on each VLAN segment."""
+        return {row["id"]: row["mark"] for net in self.ask("read")["networks"] for row in net["segments"]}
+
+    def retire(self, *ids: str) -> list[str]:
+        """As isthmus does for segments that nothing has referred to for a while."""
+        now = self.marks()
+        return list(self.ask("retire", unused=[(id_, now[id_]) for id_ in ids]))
 
     def release(self, *ids: str) -> list[str]:
-        """Give these segments back, as isthmus does when it has seen that nothing wears them."""
-        now = self.retirements()
+        """As isthmus does when it has seen that nothing wears what is retiring."""
+        now = self.marks()
         return list(self.ask("release", retiring=[(id_, now[id_]) for id_ in ids]))
 
     def ask(self, method: str, **arguments: Any) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from oslo_config import cfg
 
 from isthmus.adapters.neutron import bus, errands
+from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.app import report, wiring
 from isthmus.app.daemon import Daemon
 from isthmus.app.settings import load
@@ -109,7 +110,7 @@ class Site:
     def is_retiring(self, network: str) -> bool:
         """Nothing refers to its VLAN, and Neutron was told so."""
         (row,) = self.neutron.read(network)
-        return any(segment["retiring"] for segment in row["segments"])
+        return any(segment["mark"].startswith(RETIRING) for segment in row["segments"])
 
     def rounds(self, count: int) -> None:
         """Each shard was kept so often since."""

@@ -235,7 +235,7 @@ def test_a_port_deleted_while_it_is_being_bound_leaves_nothing_bound(neutron: Cl
     neutron.keeper.before_answer = lambda: neutron.delete("ports", port)
     neutron.host_of(port, "compute-1")
     assert neutron.levels(port) == []
-    assert neutron.ask("retire", ids=neutron.segment_ids(red)) == neutron.segment_ids(red)
+    assert neutron.retire(*neutron.segment_ids(red)) == neutron.segment_ids(red)
 
 
 def test_a_plain_change_of_a_port_changes_no_binding(neutron: Cloud) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from neutron.db.models.plugins.ml2 import vlanallocation
 from neutron.plugins.ml2.drivers.type_vlan import VlanTypeDriver
+from neutron_lib.db import api as db_api
 
 from isthmus.adapters.neutron.ml2 import options
 from tests.openstack.cloud import cloud
@@ -40,10 +42,24 @@ def test_a_full_domain_fails_its_own_ports_only_and_a_freed_vlan_lets_them_in() 
         assert kinds == ["dvs", "binding_failed", "dvs"]
         assert "no VLAN is left" in neutron.ask("allocate", network=blue, domain="small")
         neutron.delete("ports", first)
-        assert neutron.ask("retire", ids=neutron.segment_ids(red))
+        assert neutron.retire(*neutron.segment_ids(red))
         assert neutron.release(*neutron.segment_ids(red))
         neutron.ask("rebind", ports=[second])
         assert neutron.levels(second) == [FABRIC, ("isthmus_vds", "vlan", "small")]
+
+
+def test_a_vlan_that_is_in_no_range_any_more_is_freed_for_nobody() -> None:
+    """It was held when the operator made the range smaller: whoever he gave it to must not meet a network in it."""
+    with cloud(ranges={"rack1": "101:101", "rack2": "201:299"}) as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        neutron.port_on(neutron.network_named("red"), "compute-1")
+        with db_api.CONTEXT_WRITER.using(neutron.context):
+            old = vlanallocation.VlanAllocation(physical_network="rack1", vlan_id=500, allocated=True)
+            neutron.context.session.add(old)
+        neutron.ask("free", vlans=[("rack1", 500)])
+        blue = neutron.network_named("blue")
+        assert neutron.port(neutron.port_on(blue, "compute-1"))["binding:vif_type"] == "binding_failed"
+        assert neutron.vlans(blue) == {}
 
 
 @pytest.mark.parametrize("status", ["ACTIVE", "DOWN"])

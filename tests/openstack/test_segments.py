@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from isthmus.adapters.neutron.protocol import RETIRING
 from tests.openstack.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.openstack
@@ -65,10 +66,10 @@ def test_the_vlan_of_the_last_port_is_free_again(neutron: Cloud, leaves: Callabl
     port = neutron.port_on(red, "compute-1")
     vid = neutron.vlans(red)["rack1"]
     segment = in_rack1(neutron, red)
-    assert neutron.ask("retire", ids=[segment]) == []
+    assert neutron.retire(segment) == []
     leaves(neutron, port)
     assert vid in neutron.allocated("rack1"), "until isthmus says that nothing wears it"
-    assert neutron.ask("retire", ids=[segment]) == [segment]
+    assert neutron.retire(segment) == [segment]
     assert neutron.release(segment) == [segment]
     assert vid not in neutron.allocated("rack1")
     assert "rack1" not in neutron.vlans(red)
@@ -81,7 +82,7 @@ def test_a_vlan_that_another_port_has_stays(neutron: Cloud, leaves: Callable[[Cl
     neutron.port_on(red, "compute-2")
     leaves(neutron, port)
     segment = in_rack1(neutron, red)
-    assert neutron.ask("retire", ids=[segment]) == []
+    assert neutron.retire(segment) == []
     assert neutron.release(segment) == []
     assert "rack1" in neutron.vlans(red)
 
@@ -92,9 +93,9 @@ def test_a_migration_that_is_rolled_back_leaves_nothing(neutron: Cloud) -> None:
     port = neutron.port_on(red, "compute-1")
     assert neutron.bind_elsewhere(port, "compute-3")["vif_type"] == "dvs"
     target = next(s["id"] for s in segments(neutron, red) if s["physical_network"] == "rack2")
-    assert neutron.ask("retire", ids=[target]) == [], "the inactive binding refers to it"
+    assert neutron.retire(target) == [], "the inactive binding refers to it"
     neutron.give_up(port, "compute-3")
-    assert neutron.ask("retire", ids=[target]) == [target]
+    assert neutron.retire(target) == [target]
     assert neutron.release(target) == [target]
     assert neutron.levels(port)[1] == ("isthmus_vds", "vlan", "rack1")
 
@@ -118,10 +119,10 @@ def test_a_retiring_vlan_is_taken_up_again_by_the_next_port(neutron: Cloud) -> N
     first = neutron.port_on(red, "compute-1")
     vid, segment = neutron.vlans(red)["rack1"], in_rack1(neutron, red)
     unbound(neutron, first)
-    neutron.ask("retire", ids=[segment])
-    assert neutron.retirements()[segment]
+    neutron.retire(segment)
+    assert neutron.marks()[segment].startswith(RETIRING)
     neutron.port_on(red, "compute-2")
-    assert not neutron.retirements()[segment]
+    assert not neutron.marks()[segment].startswith(RETIRING)
     assert neutron.release(segment) == []
     assert neutron.vlans(red)["rack1"] == vid
 
@@ -131,13 +132,23 @@ def test_a_vlan_that_was_retired_anew_is_not_released_by_whoever_looked_before(n
     red = neutron.network_named("red")
     unbound(neutron, neutron.port_on(red, "compute-1"))
     segment = in_rack1(neutron, red)
-    neutron.ask("retire", ids=[segment])
-    before = neutron.retirements()[segment]
+    neutron.retire(segment)
+    before = neutron.marks()[segment]
     unbound(neutron, neutron.port_on(red, "compute-2"))
-    neutron.ask("retire", ids=[segment])
+    neutron.retire(segment)
     assert neutron.ask("release", retiring=[(segment, before)]) == []
     assert "rack1" in neutron.vlans(red)
     assert neutron.release(segment) == [segment]
+
+
+def test_a_vlan_that_a_port_was_to_be_bound_to_since_somebody_looked_is_not_retired_by_him(neutron: Cloud) -> None:
+    red = neutron.network_named("red")
+    unbound(neutron, neutron.port_on(red, "compute-1"))
+    segment = in_rack1(neutron, red)
+    before = neutron.marks()[segment]
+    unbound(neutron, neutron.port_on(red, "compute-2"))
+    assert neutron.ask("retire", unused=[(segment, before)]) == []
+    assert neutron.retire(segment) == [segment]
 
 
 def test_a_vlan_is_not_released_without_having_been_retired(neutron: Cloud) -> None:
@@ -155,7 +166,7 @@ def test_a_retiring_vlan_that_a_binding_refers_to_after_all_is_not_released(neut
     def retire() -> None:
         nonlocal segment
         segment = in_rack1(neutron, red)
-        assert neutron.ask("retire", ids=[segment]) == [segment]
+        assert neutron.retire(segment) == [segment]
 
     neutron.keeper.before_answer = retire
     neutron.port_on(red, "compute-1")
@@ -217,7 +228,7 @@ def test_a_network_that_is_older_than_the_static_domain_gets_its_vlan_when_asked
     """What a lost hook leaves behind is repaired by the next round."""
     red = neutron.network_named("red")
     (segment,) = neutron.segment_ids(red)
-    assert neutron.ask("retire", ids=[segment]) == [segment]
+    assert neutron.retire(segment) == [segment]
     assert neutron.release(segment) == [segment]
     assert neutron.ask("allocate", network=red, domain="fabric") == ""
     assert set(neutron.vlans(red)) == {"fabric"}

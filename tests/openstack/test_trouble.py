@@ -49,6 +49,27 @@ def test_while_vcenter_is_away_ports_fail_in_time_and_are_bound_when_it_is_back(
         until(lambda: not any(port in condition["about"] for condition in made.conditions()))
 
 
+def test_a_network_nodes_port_that_found_no_vlan_is_shown_and_bound_when_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S17, below a leaf"""
+    ranges = {"rack1": "101:101", "rack2": "201:249"}
+    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
+        made.has_hosts(*HOSTS)
+        bridges = {"bridge_mappings": {"rack1": "br-ex"}}
+        made.neutron.agent("net-1", "Open vSwitch agent", "neutron-openvswitch-agent", bridges)
+        red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
+        first = made.neutron.port_on(red, "compute-1")
+        until(lambda: made.is_active(first))
+        dhcp = made.neutron.port_on(blue, "net-1", owner="network:dhcp")
+        assert is_failed(made, dhcp)
+        made.rounds(1)
+        assert any(dhcp in condition["about"] for condition in made.conditions())
+        made.neutron.delete("ports", first)
+        until(lambda: not is_failed(made, dhcp), 60)
+        until(lambda: not any(dhcp in condition["about"] for condition in made.conditions()))
+
+
 def test_while_isthmus_is_down_ports_fail_and_are_bound_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +226,7 @@ def test_networks_that_are_older_than_the_static_domain_get_their_vlan(
     def older(made_site: Site) -> None:
         net = made_site.neutron.network_named("old")
         ids = made_site.neutron.segment_ids(net)
-        made_site.neutron.ask("retire", ids=ids)
+        made_site.neutron.retire(*ids)
         made_site.neutron.release(*ids)
         made.append(net)
 

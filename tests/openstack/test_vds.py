@@ -166,6 +166,22 @@ def test_a_vlan_that_a_vm_still_wears_is_given_to_nobody(racks: Site, red: str, 
     assert racks.vids(name(request)) == {}
 
 
+@pytest.mark.parametrize("attempt", range(4))
+def test_a_port_is_not_given_a_port_group_about_to_go(
+    racks: Site, red: str, request: pytest.FixtureRequest, attempt: int
+) -> None:
+    """Nova reads the binding once, and would look for a port group that is gone for five minutes."""
+    first = racks.neutron.port_on(red, "compute-1")
+    until(lambda: racks.is_active(first))
+    racks.neutron.delete("ports", first)
+    until(lambda: racks.is_retiring(red))
+    second = racks.neutron.port_on(red, "compute-1")
+    told = pg_of(racks, second)
+    racks.rounds(3)
+    assert [racks.key_of(group) for group in racks.vids(name(request))] == [told]
+    until(lambda: racks.is_active(second))
+
+
 def test_a_vm_moved_by_nova_to_another_rack_leaves_nothing_behind(
     racks: Site, red: str, request: pytest.FixtureRequest
 ) -> None:

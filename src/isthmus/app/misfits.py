@@ -56,16 +56,32 @@ def _intent(config: Config) -> Iterator[Misfit]:
         yield ("intent",), "say where wanted networks come from: 'file', or a table [intent.neutron], and not both"
     if neutron is not None and (neutron.url_file is None) == (neutron.url_env is None):
         yield ("intent", "neutron"), "give 'url_file' or 'url_env': what holds Neutron's transport_url"
-    domains: dict[str, str] = {}
+    if neutron is not None:
+        yield from _neutron_names(config)
     for name, deployment in config.deployment.items():
         at: KeyPath = ("deployment", name)
         for key in sorted({"domain", "compute"} & deployment.model_fields_set if neutron is None else ()):
             yield (*at, key), "is for networks from Neutron, and these come from a file: take it out"
         if neutron is not None and deployment.design.nve.on_each_host:
             yield at, f"design '{deployment.design.name}' does not take its networks from Neutron in this release"
+
+
+def _neutron_names(config: Config) -> Iterator[Misfit]:
+    """A domain is one deployment, and a host is in one domain: Neutron knows both by their names alone."""
+    domains: dict[str, str] = {}
+    hosts: dict[str, str] = {}
+    for name, deployment in config.deployment.items():
         domain = deployment.domain or name
-        if neutron is not None and domains.setdefault(domain, name) != name:
-            yield at, f"mapping domain '{domain}' is deployment '{domains[domain]}': give one of them another 'domain'"
+        if domains.setdefault(domain, name) != name:
+            what = f"mapping domain '{domain}' is deployment '{domains[domain]}': give one of them another 'domain'"
+            yield ("deployment", name), what
+        for key, named in (("compute", deployment.compute), ("attached", deployment.attached)):
+            for host in named:
+                if (other := hosts.setdefault(host, name)) != name:
+                    what = (
+                        f"Neutron's host '{host}' is in deployment '{other}' already: a host is in one mapping domain"
+                    )
+                    yield ("deployment", name, key, host), what
 
 
 def _neutron_hosts(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:

@@ -72,7 +72,11 @@ def _with_domains(config: Config) -> dict[str, tuple[str, DeploymentConfig]]:
 def _places(deployments: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
     return Places(
         {domain: scope_of(name, deployment) for domain, (name, deployment) in deployments.items()},
-        {host: domain for domain, (_, deployment) in deployments.items() for host in deployment.compute},
+        {
+            host: domain
+            for domain, (_, deployment) in deployments.items()
+            for host in (*deployment.compute, *deployment.attached)
+        },
         {
             host: vtep
             for _, deployment in deployments.values()

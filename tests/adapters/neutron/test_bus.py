@@ -6,10 +6,13 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import pytest
 
 from isthmus.adapters.neutron.bus import Bus, BusSettings
+from isthmus.adapters.neutron.reach import PATIENCE, Reach
 from isthmus.model.faults import Refused, Retry
 
 SECRET = "canary-Pa55"
@@ -35,19 +38,39 @@ def test_a_broker_that_is_away_is_said_soon_and_by_its_address(nobody: int) -> N
     assert SECRET not in str(told.value)
 
 
+@dataclass(frozen=True)
+class Host:
+    port: int
+    hostname: str = "127.0.0.1"
+
+
 def test_of_several_brokers_one_is_enough() -> None:
-    from isthmus.adapters.neutron.reach import unreachable
-
-    class Host:
-        def __init__(self, port: int) -> None:
-            self.hostname, self.port = "127.0.0.1", port
-
     with socket.socket() as gone, socket.create_server(("127.0.0.1", 0)) as there:
         gone.bind(("127.0.0.1", 0))
         hosts = [Host(gone.getsockname()[1]), Host(there.getsockname()[1])]
-        assert unreachable(hosts) == ""
-        assert str(hosts[0].port) in unreachable(hosts[:1])
-    assert unreachable([]) == ""
+        assert Reach().why_not(hosts) == ""
+        assert str(hosts[0].port) in Reach().why_not(hosts[:1])
+    assert Reach().why_not([]) == ""
+
+
+def test_a_broker_that_hangs_is_waited_for_once_and_not_for_each_message() -> None:
+    with (
+        socket.socket() as hanging,
+        socket.create_server(("127.0.0.1", 0), backlog=50) as there,
+        ExitStack() as callers,
+    ):
+        hanging.bind(("127.0.0.1", 0))
+        hanging.listen(0)
+        for _ in range(4):  # more than it keeps waiting: the next one hears nothing
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(hanging.getsockname())
+        hosts = [Host(hanging.getsockname()[1]), Host(there.getsockname()[1])]
+        reach = Reach(holds=0.0)
+        reach.why_not(hosts)
+        began = time.monotonic()
+        assert [reach.why_not(hosts) for _ in range(20)] == [""] * 20
+        assert time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.adapters.neutron.errands import LINGER, LONGEST_AGAIN, Cluster, Errands, Memory, errands
 from isthmus.adapters.neutron.facts import Binding, Facts, NeutronNetwork, NeutronPort, Segment
+from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.model.handover import Handover, StandingGroup
 from isthmus.model.names import DvsId, LeafId, NetworkId
 from isthmus.model.scope import LeafScope
@@ -20,7 +21,8 @@ VNI = Vni(70001)
 DVS = DvsId("dvs-uuid")
 BOUND = Binding("compute-1", True, False, ("vxlan", "seg"), True, "dvs-uuid", "pg-1")
 FAILED = Binding("compute-1", True, True, (), False)
-UNUSED = Segment("seg", RED, "rack1", 101, dynamic=True, retiring="", used=False)
+ONE = f"{RETIRING} one"
+UNUSED = Segment("seg", RED, "rack1", 101, dynamic=True, mark="", used=False)
 GROUP = StandingGroup(RED, DVS, "pg-1", Vid(101), frozenset({"leaf1", "leaf2"}))
 
 
@@ -59,7 +61,7 @@ class Site:
             self.fabric,
         )
         seen = {} if self.seen is None else {"rack1": self.seen}
-        return errands(facts, seen, {"compute-1": self.cluster}, self.static, self.memory, self.now)
+        return errands(facts, seen, {"compute-1": self.cluster}, {"net-1": "rack1"}, self.static, self.memory, self.now)
 
 
 @pytest.fixture
@@ -126,25 +128,63 @@ def test_a_port_that_could_not_be_bound_is_tried_again_more_and_more_seldom(made
     assert made.errands().rebind == ("p",), "another time is another time"
 
 
+@pytest.mark.parametrize("waits", [FAILED, replace(FAILED, failed=False, unbound=True)])
+def test_a_port_that_comes_while_its_vlan_is_on_its_way_out_is_bound_again(made: Site, waits: Binding) -> None:
+    """That takes the VLAN up again.  Its port group has gone, and nothing else would bring it back."""
+    made.segments, made.ports = (replace(UNUSED, mark=ONE),), (port(waits),)
+    made.sees(groups={})
+    made.errands()
+    made.now = LINGER + 1
+    assert made.errands().rebind == ("p",)
+    assert made.errands().release == ()
+
+
+@pytest.mark.parametrize("owner", ["network:dhcp", "compute:bare"])
+def test_a_machines_port_that_could_not_be_bound_is_tried_again(made: Site, owner: str) -> None:
+    """A network node below a leaf: a stock driver binds it, as soon as the domain has a VLAN for it."""
+    made.segments, made.ports = (), (port(replace(FAILED, host="net-1"), owner=owner),)
+    assert made.errands().rebind == ("p",)
+    made.ports = (port(replace(BOUND, host="net-1", ours=False), owner=owner),)
+    made.segments = (replace(UNUSED, used=True),)
+    assert made.errands() == Errands()
+
+
+def test_a_vlan_that_neutron_does_not_give_out_is_not_held(made: Site) -> None:
+    made.sees(vids=frozenset({101, 102, 900}))
+    assert made.errands().hold == (("rack1", 102),)
+
+
+def test_a_vlan_that_was_reserved_meanwhile_is_unused_since_then(made: Site) -> None:
+    made.segments = (UNUSED,)
+    made.errands()
+    made.now = LINGER - 1
+    made.segments = (replace(UNUSED, mark="isthmus: reserved x"),)
+    assert made.errands() == Errands()
+    made.now = LINGER + 1
+    assert made.errands() == Errands()
+    made.now = 2 * LINGER
+    assert made.errands().retire == (("seg", "isthmus: reserved x"),)
+
+
 def test_an_unused_vlan_is_retired_after_a_while_and_released_when_a_later_look_sees_nobody_wear_it(made: Site) -> None:
     made.segments = (UNUSED,)
     assert made.errands() == Errands()
     made.now = LINGER + 1
-    assert made.errands().retire == ("seg",)
+    assert made.errands().retire == (("seg", ""),)
     made.sees(groups={}, vnis=frozenset(), vids=frozenset())
-    made.segments = (replace(UNUSED, retiring="one"),)
+    made.segments = (replace(UNUSED, mark=ONE),)
     assert made.errands().release == (), "the look is no younger than the news of its retirement"
     made.now += 1
     made.sees()
-    assert made.errands().release == (("seg", "one"),)
+    assert made.errands().release == (("seg", ONE),)
     made.now += 10
-    made.segments = (replace(UNUSED, retiring="two"),)
+    made.segments = (replace(UNUSED, mark=f"{RETIRING} two"),)
     assert made.errands().release == (), "another process took it up and retired it again: nobody looked since"
 
 
 @pytest.mark.parametrize("unclear", [{"vnis": frozenset({VNI})}, {"vids": frozenset({101})}, {"whole": False}])
 def test_a_vlan_that_somebody_wears_or_may_wear_is_not_released(made: Site, unclear: dict[str, Any]) -> None:
-    made.segments = (replace(UNUSED, retiring="one"),)
+    made.segments = (replace(UNUSED, mark=ONE),)
     made.errands()
     made.now = 1000.0
     made.sees(**{"groups": {}, "vnis": frozenset(), "vids": frozenset(), **unclear})
@@ -178,13 +218,13 @@ def test_in_a_static_domain_every_network_has_a_vlan_and_keeps_it(made: Site) ->
     made.errands()
     made.now = 1000.0
     assert made.errands() == Errands()
-    made.segments = (replace(UNUSED, retiring="one"),)
+    made.segments = (replace(UNUSED, mark=ONE),)
     assert made.errands().allocate == ((RED, "rack1"),), "the domain was made static while the VLAN was on its way out"
 
 
 def test_where_another_controller_gives_the_vlans_none_is_made_or_given_back(made: Site) -> None:
     made.fabric, made.static = False, frozenset({"rack1"})
-    made.segments = (replace(UNUSED, retiring="one"),)
+    made.segments = (replace(UNUSED, mark=ONE),)
     made.errands()
     made.now = 1000.0
     made.sees(groups={}, vnis=frozenset())
@@ -257,7 +297,7 @@ def test_while_a_domain_was_never_looked_at_nothing_is_done_about_it(made: Site)
 
 
 def test_nothing_is_remembered_of_what_is_gone(made: Site) -> None:
-    made.ports, made.segments = (port(FAILED),), (replace(UNUSED, id="a"), replace(UNUSED, id="b", retiring="one"))
+    made.ports, made.segments = (port(FAILED),), (replace(UNUSED, id="a"), replace(UNUSED, id="b", mark=ONE))
     made.errands()
     made.ports, made.segments = (), ()
     made.sees(vids=frozenset())

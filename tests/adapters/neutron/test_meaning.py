@@ -15,7 +15,9 @@ from isthmus.model.scope import LeafScope
 from isthmus.model.tags import Vid, VidSet
 
 RACK1 = LeafScope(LeafId("leaf1"))
-PLACES = Places({"rack1": RACK1}, {"compute-1": "rack1"}, {"net-1": "192.0.2.1"}, {"rack1": VidSet.of("101-4094")})
+PLACES = Places(
+    {"rack1": RACK1}, {"compute-1": "rack1", "net-1": "rack1"}, {"net-1": "192.0.2.1"}, {"rack1": VidSet.of("101-4094")}
+)
 
 
 def network(name: str, vni: int, *segments: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def segment(vid: int, **more: Any) -> dict[str, Any]:
         "physical_network": "rack1",
         "vid": vid,
         "dynamic": True,
-        "retiring": "",
+        "mark": "",
         "used": False,
         **more,
     }
@@ -74,17 +76,6 @@ def test_a_network_has_a_place_where_neutron_gives_it_a_vlan_and_nowhere_else() 
     assert set(intent.networks) == {"red", "blue"}
 
 
-@pytest.mark.parametrize(("used", "wanted"), [(True, {RACK1: Vid(101)}), (False, {})])
-def test_a_vlan_that_is_being_retired_is_wanted_only_while_a_binding_refers_to_it(used: bool, wanted: object) -> None:
-    bound = port("p", "red", binding("compute-1", "vxlan", "s101", ours=True)) if used else port("p", "red")
-    assert (
-        meant([network("red", 70001, segment(101, retiring="one", used=used))], bound)
-        .networks[NetworkId("red")]
-        .assigned
-        == wanted
-    )
-
-
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
@@ -126,6 +117,14 @@ def test_members_outside_vsphere_are_behind_their_own_vtep_or_their_leafs() -> N
         Peer(red, "192.0.2.9", Mac("fa:16:3e:00:00:0a"), ("10.0.0.5",)),
         Peer(red, "192.0.2.1", Mac("fa:16:3e:00:00:0b"), ("10.0.0.5",)),
     )
+
+
+@pytest.mark.parametrize("owner", ["compute:nova", "network:dhcp"])
+@pytest.mark.parametrize("host", ["compute-1", "net-1"])
+def test_a_port_that_could_not_be_bound_is_named_whoever_binds_there(host: str, owner: str) -> None:
+    failed = port("p", "red", binding(host, failed=True), owner=owner)
+    (doubt,) = meant([network("red", 70001)], failed).doubts
+    assert (doubt.about, doubt.scope) == ("port p", RACK1)
 
 
 def test_a_domain_that_neutron_does_not_know_is_said_where_it_matters() -> None:

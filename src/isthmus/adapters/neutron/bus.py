@@ -22,14 +22,16 @@ import oslo_messaging
 from oslo_config import cfg
 
 from isthmus.adapters.neutron.protocol import EXCHANGE, VERSION
-from isthmus.adapters.neutron.reach import unreachable
-from isthmus.model.faults import Refused, Retry
+from isthmus.adapters.neutron.reach import Reach
+from isthmus.model.faults import Refused, Retry, Unreachable
 
 ADMIN: Mapping[str, Any] = {"is_admin": True, "roles": ["admin"]}
 """Whom Neutron takes us for: the bus itself is the credential, as for its own agents."""
 NO_URL = "Neutron's message bus: its URL is not one such as rabbit://user:password@host:5672/"
 AGAIN = 2.0
 """Seconds until a broker that could not be reached is tried again."""
+REACH_HOLDS = 2.0
+"""Seconds that a broker which took a connection is taken to be there."""
 TRIES = 2
 """How often a message is offered to a broker that does not take it."""
 
@@ -58,6 +60,7 @@ class Bus:
         self._clients: dict[str, Any] = {}
         self._servers: list[Any] = []
         self._hosts: list[Any] = []
+        self._reach = Reach(REACH_HOLDS)
         self._closing = threading.Event()
 
     def call(self, topic: str, method: str, *, seconds: float | None = None, **arguments: Any) -> Any:
@@ -109,7 +112,7 @@ class Bus:
         except oslo_messaging.RemoteError as fault:
             raise Retry(f"Neutron failed at '{method}': {fault.exc_type}: {_first_line(fault.value)}") from fault
         except oslo_messaging.MessagingException as fault:
-            raise Retry(f"Neutron's message bus cannot be reached: {_first_line(fault)}") from fault
+            raise Unreachable(f"Neutron's message bus cannot be reached: {_first_line(fault)}") from fault
 
     def _client(self, topic: str) -> Any:
         with self._lock:
@@ -124,8 +127,8 @@ class Bus:
     def _reached(self) -> Any:
         """The transport, of a broker that takes connections now."""
         transport = self._connected()
-        if why := unreachable(self._hosts):
-            raise Retry(f"Neutron's message bus cannot be reached: {why}")
+        if why := self._reach.why_not(self._hosts):
+            raise Unreachable(f"Neutron's message bus cannot be reached: {why}")
         return transport
 
     def _connected(self) -> Any:

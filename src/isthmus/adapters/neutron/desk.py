@@ -13,12 +13,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
-from isthmus.adapters.neutron.errands import Cluster, Errands, Memory, errands
+from isthmus.adapters.neutron.delivery import Delivery
+from isthmus.adapters.neutron.errands import Cluster, Memory, errands
+from isthmus.adapters.neutron.facts import Facts, Segment
 from isthmus.adapters.neutron.fdb import Announcer
 from isthmus.adapters.neutron.intent import NeutronIntent
 from isthmus.adapters.neutron.presence import Presence
@@ -27,7 +29,6 @@ from isthmus.adapters.neutron.protocol import (
     CLUSTER,
     L2POP_TOPIC,
     REPORTS_TOPIC,
-    SERVER_TOPIC,
     VERSION,
     domain_topic,
 )
@@ -43,8 +44,7 @@ SOON = 0.1
 """Seconds in which looks are gathered before Neutron is asked for anything."""
 AFTER_A_FAULT = 2.0
 """Seconds until Neutron is spoken to again when it could not be."""
-AT_ONCE = 200
-"""Ports or segments in one message."""
+Work: TypeAlias = Callable[[Facts, Mapping[str, Handover]], None]
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class _Board:
     changed: threading.Condition = field(default_factory=threading.Condition)
     seen: dict[str, Handover] = field(default_factory=dict)
     clusters: dict[str, Mapping[str, Cluster]] = field(default_factory=dict)
-    news: bool = False
+    looks: int = 0
 
 
 class Desk:
@@ -80,14 +80,15 @@ class Desk:
         self._announcer = Announcer(self._tell)
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
-        self._rebinding = threading.Lock()
+        self._delivery = Delivery(bus, self._memory, source.troubles, self._look_again)
+        self._confirmed: frozenset[Segment] = frozenset()
 
     # --- the loop's side ------------------------------------------------------------------------------------------
 
     def saw(self, domain: str, handover: Handover, clusters: Mapping[str, Cluster]) -> None:
         """A look at a domain, and at the switches of its nova-compute hosts."""
         with self._board.changed:
-            self._board.news = True
+            self._board.looks += 1
             self._board.seen[domain] = handover
             self._board.clusters[domain] = clusters
             self._board.changed.notify_all()
@@ -98,8 +99,13 @@ class Desk:
         me = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         for domain in sorted(domains):
             self._bus.serve(domain_topic(domain), me, [_Endpoint(self, domain)])
-        for work, name in ((self._report, "neutron-reports"), (self._run, "neutron-errands")):
-            threading.Thread(target=work, name=name, daemon=True).start()
+        works: dict[str, Callable[[], None]] = {
+            "reports": self._report,
+            "errands": lambda: self._after_each_look(self._run_errands, lambda: self._memory.next_at(self._clock())),
+            "announcements": lambda: self._after_each_look(self._announce, self._announcer.next_at),
+        }
+        for name, work in works.items():
+            threading.Thread(target=work, name=f"neutron-{name}", daemon=True).start()
 
     def close(self) -> None:
         """No more errands."""
@@ -140,7 +146,7 @@ class Desk:
     def _standing(self, cluster: Cluster, network: NetworkId, vid: int) -> dict[str, str] | None:
         seen = self._board.seen.get(cluster.domain)
         group = seen.groups.get((network, cluster.dvs)) if seen is not None else None
-        if group is None or group.vid != vid:
+        if group is None or group.vid != vid or self._source.is_retiring(cluster.domain, network):
             return None
         return {"dvs_id": str(cluster.dvs), "pg_id": group.key}
 
@@ -175,76 +181,49 @@ class Desk:
         clusters = [Presence(host, cluster.domain, CLUSTER) for host, cluster in sorted(self._clusters().items())]
         return clusters + [Presence(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())]
 
-    def _run(self) -> None:
+    def _after_each_look(self, work: Work, next_at: Callable[[], float | None]) -> None:
+        """Work whenever something was looked at, and when it is time for it."""
+        known = 0
         while not self._stopping.is_set():
             with self._board.changed:
-                if not self._board.news:
-                    self._board.changed.wait(self._until_something_is_due())
+                if self._board.looks == known:
+                    self._board.changed.wait(self._until(next_at()))
             if self._stopping.wait(SOON):
                 return
-            with _bugs_end_here("errands"):
-                self._run_once()
+            with self._board.changed:
+                known, seen = self._board.looks, dict(self._board.seen)
+            if (facts := self._source.facts) is None:
+                continue
+            with _bugs_end_here(work.__name__.strip("_")):
+                try:
+                    work(facts, seen)
+                except (Retry, Refused) as fault:
+                    log.debug("Neutron was not told: %s", fault)
+                    self._stopping.wait(AFTER_A_FAULT)
 
-    def _run_once(self) -> None:
-        with self._board.changed:
-            self._board.news, seen = False, dict(self._board.seen)
-        facts = self._source.facts
-        if facts is None:
-            return
-        found = errands(facts, seen, self._clusters(), self._static, self._memory, self._clock())
-        members = [member for domain in seen.values() for member in domain.members]
-        try:
-            self._announcer.announce(facts, members, self._clock())
-            if self._done(found):
-                self._wake(None)
-        except (Retry, Refused) as fault:
-            log.debug("Neutron was not told: %s", fault)
-            self._stopping.wait(AFTER_A_FAULT)
-
-    def _until_something_is_due(self) -> float:
+    def _run_errands(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         now = self._clock()
-        moments = [at for at in (self._memory.next_at(now), self._announcer.next_at()) if at is not None]
-        return min(60.0, max(SOON, min(moments) - now)) if moments else 60.0
+        found = errands(facts, seen, self._clusters(), self._attached, self._static, self._memory, now)
+        retiring = self._source.retiring
+        # What is on its way out is so when Neutron has said it twice.
+        if self._delivery.deliver(found) or retiring - self._confirmed:
+            self._confirmed = retiring
+            self._wake(None)
+
+    def _announce(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
+        members = [member for domain in seen.values() for member in domain.members]
+        self._announcer.announce(facts, members, self._clock())
+
+    def _until(self, moment: float | None) -> float:
+        return 60.0 if moment is None else min(60.0, max(SOON, moment - self._clock()))
+
+    def _look_again(self) -> None:
+        with self._board.changed:
+            self._board.looks += 1
+            self._board.changed.notify_all()
 
     def _tell(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
         self._bus.cast(L2POP_TOPIC, method, server=host, fdb_entries=entries)
-
-    def _done(self, found: Errands) -> bool:
-        """Ask it all of Neutron's drivers; whether something changed there that the loop should look at."""
-        for ports in _portions(found.correct):
-            self._bus.call(SERVER_TOPIC, "correct", ports=ports)
-        for ready in _portions(found.ready):
-            self._bus.call(SERVER_TOPIC, "ready", ports=ready)
-        given = [self._allocated(*item) for item in found.allocate]
-        retired = [id_ for some in _portions(found.retire) for id_ in self._bus.call(SERVER_TOPIC, "retire", ids=some)]
-        gone = [i for some in _portions(found.release) for i in self._bus.call(SERVER_TOPIC, "release", retiring=some)]
-        for vlans in _portions(found.hold):
-            self._bus.call(SERVER_TOPIC, "hold", vlans=vlans)
-        for vlans in _portions(found.free):
-            self._bus.call(SERVER_TOPIC, "free", vlans=vlans)
-        if found.rebind and not self._rebinding.locked():
-            # Beside the rest: each of them may wait, in Neutron, for a port group.  What is left out is due again soon.
-            threading.Thread(target=self._bind_again, args=(found.rebind,), name="neutron-rebind", daemon=True).start()
-        told = {"ready": [port["id"] for port in found.ready], "retiring": retired, "released": gone}
-        for what, ids in told.items():
-            if ids:
-                log.info("neutron: %s: %s", what, ", ".join(ids))
-        return bool(found.correct or any(given) or retired or gone)
-
-    def _bind_again(self, ports: tuple[str, ...]) -> None:
-        with _bugs_end_here("binding again"), self._rebinding:
-            log.info("neutron: binding again: %s", ", ".join(ports))
-            for some in _portions(ports, 5):
-                try:
-                    self._bus.call(SERVER_TOPIC, "rebind", ports=some, seconds=150.0)
-                except (Retry, Refused) as fault:
-                    log.debug("ports could not be bound again: %s", fault)
-
-    def _allocated(self, network: NetworkId, domain: str) -> bool:
-        reason = self._bus.call(SERVER_TOPIC, "allocate", network=network, domain=domain)
-        if reason:
-            log.warning("network %s has no VLAN in mapping domain %s: %s", network, domain, reason)
-        return not reason
 
 
 class _Endpoint:
@@ -268,7 +247,3 @@ def _bugs_end_here(what: str) -> Iterator[None]:
         yield
     except Exception as bug:
         log.exception("neutron: %s: a bug: %r", what, bug)
-
-
-def _portions(items: tuple[Any, ...], size: int = AT_ONCE) -> list[list[Any]]:
-    return [list(items[start : start + size]) for start in range(0, len(items), size)]

@@ -6,7 +6,7 @@ that could wear it was seen and nothing does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,9 +40,9 @@ class Errands:
     rebind: tuple[str, ...] = ()
     correct: tuple[Mapping[str, str], ...] = ()
     allocate: tuple[tuple[NetworkId, str], ...] = ()
-    retire: tuple[str, ...] = ()
+    retire: tuple[tuple[str, str], ...] = ()
     release: tuple[tuple[str, str], ...] = ()
-    """Segments, each with the retirement that was looked after."""
+    """Both: segments, each with the mark that it was seen to have."""
     hold: tuple[tuple[str, int], ...] = ()
     free: tuple[tuple[str, int], ...] = ()
 
@@ -51,7 +51,7 @@ class Errands:
 class Memory:
     """Since when things are as they are, and when what failed is tried again; of what is gone nothing is kept."""
 
-    unused_since: dict[str, float] = field(default_factory=dict)
+    unused_since: dict[tuple[str, str], float] = field(default_factory=dict)
     retiring_since: dict[tuple[str, str], float] = field(default_factory=dict)
     unbound_since: dict[str, float] = field(default_factory=dict)
     held_since: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -71,10 +71,20 @@ class Memory:
         lingering = (since + LINGER for since in (*self.unused_since.values(), *self.unbound_since.values()))
         return min((at for at in (*self.again_at.values(), *lingering) if at > now), default=None)
 
+    def has_tried(self, kind: str) -> bool:
+        """Something of this kind was asked for, and is wanted still."""
+        return any(key.startswith(f"{kind} ") for key in self.again_at)
+
+    def forget_tries(self, kind: str = "") -> None:
+        """What was to be tried (of this kind) was not: it is due."""
+        for key in [key for key in self.again_at if key.startswith(kind)]:
+            del self.again_at[key]
+            del self.waits[key]
+
     def keep_only(
         self,
         tried: set[str],
-        unused: set[str],
+        unused: set[tuple[str, str]],
         retiring: set[tuple[str, str]],
         unbound: set[str],
         held: set[tuple[str, int]],
@@ -92,6 +102,7 @@ def errands(
     facts: Facts,
     seen: Mapping[str, Handover],
     clusters: Mapping[str, Cluster],
+    attached: Mapping[str, str],
     static: frozenset[str],
     memory: Memory,
     now: float,
@@ -99,59 +110,37 @@ def errands(
     """What is to be done.
 
     `seen` is what stands ready in each mapping domain that this process keeps and has looked at; `clusters` are the
-    nova-compute hosts by name; in the domains of `static` every network has a VLAN.
+    nova-compute hosts by name; `attached` gives the domain of each machine below a leaf that is no ESXi host; in the
+    domains of `static` every network has a VLAN.
     """
-    segments = {segment.id: segment for segment in facts.segments}
-    ready: list[Mapping[str, str]] = []
-    correct: list[Mapping[str, str]] = []
-    failed: list[str] = []
-    unbound: set[str] = set()
-    hoped_for: set[tuple[NetworkId, str]] = set()
-    for port in facts.ports:
-        for binding in port.bindings:
-            cluster = clusters.get(binding.host)
-            if cluster is None or cluster.domain not in seen:
-                continue
-            if binding.failed or binding.unbound:
-                if port.is_vm and binding.active:
-                    hoped_for.add((port.network, cluster.domain))
-                    if binding.unbound:
-                        unbound.add(port.id)
-                    waited = not binding.unbound or now - memory.unbound_since.setdefault(port.id, now) >= LINGER
-                    if waited and _may_be_bound(port, cluster, seen[cluster.domain], facts.segments):
-                        failed.append(port.id)
-                continue
-            group = _group_of(port, binding, cluster, seen[cluster.domain], segments)
-            if group is None:
-                continue
-            if (binding.dvs_id, binding.pg_id) != (cluster.dvs, group.key):
-                found = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
-                correct.append(found)
-            elif binding.active and _waits_for_us(port) and cluster.nves <= group.mapped_at:
-                ready.append({"id": port.id, "host": binding.host, "segment": binding.segments[-1]})
+    ports = _Ports(facts, seen, clusters, attached, memory, now)
+    ports.look()
     lacking = list(_lacking(facts, seen, static)) if facts.fabric else []
-    idle = [s for s in facts.segments if _is_idle(s, seen, static, hoped_for)] if facts.fabric else []
+    idle = [s for s in facts.segments if _is_idle(s, seen, static, ports.hoped_for)] if facts.fabric else []
     for segment in idle:
-        if segment.retiring:
-            memory.retiring_since.setdefault((segment.id, segment.retiring), now)
-        else:
-            memory.unused_since.setdefault(segment.id, now)
+        (memory.retiring_since if segment.retiring else memory.unused_since).setdefault((segment.id, segment.mark), now)
     held = [vlan for vlan in facts.held if vlan[0] in seen] if facts.fabric else []
     for vlan in held:
         memory.held_since.setdefault(vlan, now)
     free = [(d, vid) for d, vid in held if seen[d].at > memory.held_since[d, vid] and seen[d].is_free(vid)]
-    retire = [s.id for s in idle if not s.retiring and now - memory.unused_since.get(s.id, now) >= LINGER]
-    release = [(s.id, s.retiring) for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)]
+    unused = [(s.id, s.mark) for s in idle if not s.retiring]
+    retire = [key for key in unused if now - memory.unused_since[key] >= LINGER]
+    release = [(s.id, s.mark) for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)]
     wanted: dict[str, list[Any]] = {
-        "ready": ready, "rebind": failed, "correct": correct, "allocate": lacking, "retire": retire, "release": release,
+        "ready": ports.ready,
+        "rebind": ports.failed,
+        "correct": ports.wrong,
+        "allocate": lacking,
+        "retire": retire,
+        "release": release,
         "hold": list(_worn_by_others(facts, seen)) if facts.fabric else [],
         "free": free,
-    }  # fmt: skip
+    }
     memory.keep_only(
         {_key(what, item) for what, items in wanted.items() for item in items},
-        {segment.id for segment in idle if not segment.retiring},
-        {(segment.id, segment.retiring) for segment in idle if segment.retiring},
-        unbound,
+        set(unused),
+        {(segment.id, segment.mark) for segment in idle if segment.retiring},
+        ports.unbound,
         set(held),
     )
     # What was asked for shows in the facts when they are read anew; till then it is not asked for again.
@@ -160,33 +149,87 @@ def errands(
     )
 
 
-def _may_be_bound(port: NeutronPort, cluster: Cluster, seen: Handover, segments: Iterable[Segment]) -> bool:
-    """Neutron would be given a port group now, or has to find a VLAN first."""
-    vids = {s.vid for s in segments if s.network == port.network and s.domain == cluster.domain}
-    group = seen.groups.get((port.network, cluster.dvs))
-    return not vids or (group is not None and group.vid in vids)
+@dataclass(slots=True)
+class _Ports:
+    """What Neutron's ports on our hosts need."""
+
+    facts: Facts
+    seen: Mapping[str, Handover]
+    clusters: Mapping[str, Cluster]
+    attached: Mapping[str, str]
+    memory: Memory
+    now: float
+    ready: list[Mapping[str, str]] = field(default_factory=list)
+    wrong: list[Mapping[str, str]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    unbound: set[str] = field(default_factory=set)
+    hoped_for: set[tuple[NetworkId, str]] = field(default_factory=set)
+    """Networks that a port which is not bound is to have, and where."""
+
+    def look(self) -> None:
+        segments = {segment.id: segment for segment in self.facts.segments}
+        for port in self.facts.ports:
+            for binding in port.bindings:
+                cluster = self.clusters.get(binding.host)
+                domain = self.attached.get(binding.host) if cluster is None else cluster.domain
+                if domain not in self.seen or domain is None:
+                    continue
+                if binding.failed or binding.unbound:
+                    self._not_bound(port, binding, cluster, domain)
+                elif cluster is not None:
+                    self._bound(port, binding, cluster, segments)
+
+    def _not_bound(self, port: NeutronPort, binding: Binding, cluster: Cluster | None, domain: str) -> None:
+        if not binding.active or (cluster is not None and not port.is_vm):
+            return
+        self.hoped_for.add((port.network, domain))
+        if binding.unbound:
+            self.unbound.add(port.id)
+            if self.now - self.memory.unbound_since.setdefault(port.id, self.now) < LINGER:
+                return
+        # A machine's own port is bound by a stock driver, which waits for no port group.
+        if cluster is None or self._may_be_bound(port, cluster):
+            self.failed.append(port.id)
+
+    def _may_be_bound(self, port: NeutronPort, cluster: Cluster) -> bool:
+        """Neutron would be given a port group now, or has to find a VLAN first."""
+        vids = {
+            s.vid for s in self.facts.segments if (s.network, s.domain) == (port.network, cluster.domain) and s.wanted
+        }
+        group = self.seen[cluster.domain].groups.get((port.network, cluster.dvs))
+        return not vids or (group is not None and group.vid in vids)
+
+    def _bound(self, port: NeutronPort, binding: Binding, cluster: Cluster, segments: Mapping[str, Segment]) -> None:
+        group = self._group_of(port, binding, cluster, segments)
+        if group is None:
+            return
+        if (binding.dvs_id, binding.pg_id) != (cluster.dvs, group.key):
+            right = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
+            self.wrong.append(right)
+        elif binding.active and _waits_for_us(port) and cluster.nves <= group.mapped_at:
+            self.ready.append({"id": port.id, "host": binding.host, "segment": binding.segments[-1]})
+
+    def _group_of(
+        self, port: NeutronPort, binding: Binding, cluster: Cluster, segments: Mapping[str, Segment]
+    ) -> StandingGroup | None:
+        """The port group that a binding of ours is to: there, and with the VID that Neutron gave."""
+        bottom = segments.get(binding.segments[-1]) if binding.ours and binding.segments else None
+        group = self.seen[cluster.domain].groups.get((port.network, cluster.dvs))
+        if bottom is None or group is None or bottom.domain != cluster.domain or group.vid != bottom.vid:
+            return None
+        return group
 
 
 def _waits_for_us(port: NeutronPort) -> bool:
     return port.status != "ACTIVE" and port.admin_up and not port.awaits_others
 
 
-def _group_of(
-    port: NeutronPort, binding: Binding, cluster: Cluster, seen: Handover, segments: Mapping[str, Segment]
-) -> StandingGroup | None:
-    """The port group that a binding of ours is to: there, and with the VID that Neutron gave."""
-    bottom = segments.get(binding.segments[-1]) if binding.ours and binding.segments else None
-    group = seen.groups.get((port.network, cluster.dvs))
-    if bottom is None or group is None or bottom.domain != cluster.domain or group.vid != bottom.vid:
-        return None
-    return group
-
-
 def _worn_by_others(facts: Facts, seen: Mapping[str, Handover]) -> Iterator[tuple[str, int]]:
     """VLANs that something wears of which Neutron does not know, and which it might give to a network."""
     known = {(segment.domain, segment.vid) for segment in facts.segments} | set(facts.held)
     for domain in sorted(seen.keys() & facts.domains.keys()):
-        yield from ((domain, vid) for vid in sorted(seen[domain].vids) if (domain, vid) not in known)
+        given_out = (vid for vid in sorted(seen[domain].vids) if vid in facts.domains[domain])
+        yield from ((domain, vid) for vid in given_out if (domain, vid) not in known)
 
 
 def _lacking(facts: Facts, seen: Mapping[str, Handover], static: frozenset[str]) -> Iterator[tuple[NetworkId, str]]:
@@ -210,7 +253,7 @@ def _is_gone(segment: Segment, facts: Facts, seen: Handover, memory: Memory) -> 
     if segment.network not in facts.networks:
         return False
     gone = not seen.wears(Vni(facts.networks[segment.network].vni)) and seen.is_free(segment.vid)
-    return gone and seen.at > memory.retiring_since[segment.id, segment.retiring]
+    return gone and seen.at > memory.retiring_since[segment.id, segment.mark]
 
 
 def _key(what: str, item: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.model.faults import Retry
 from isthmus.model.names import NetworkId
 from isthmus.model.tags import VidSet
@@ -20,10 +21,15 @@ class Segment:
     domain: str
     vid: int
     dynamic: bool
-    retiring: str
-    """Which retirement of it is under way; empty: none."""
+    mark: str
+    """What our drivers wrote on it: another at each reservation and each retirement."""
     used: bool
     """A level of some binding, active or not, refers to it."""
+
+    @property
+    def retiring(self) -> bool:
+        """Its port group and mapping are to go, and then itself."""
+        return self.mark.startswith(RETIRING)
 
     @property
     def wanted(self) -> bool:
@@ -138,7 +144,7 @@ def _segments(networks: Iterable[Mapping[str, Any]]) -> Iterable[Segment]:
                 row["physical_network"],
                 row["vid"],
                 row["dynamic"],
-                row["retiring"],
+                row["mark"],
                 row["used"],
             )
 

@@ -5,12 +5,12 @@ A row that makes no sense is left out and named; the others stand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
-from isthmus.adapters.neutron.facts import Facts, NeutronPort
+from isthmus.adapters.neutron.facts import Facts, NeutronPort, Segment
 from isthmus.model.intent import AllowedPair, Doubt, Intent, Network, Peer, Port
 from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac
 from isthmus.model.scope import Scope
@@ -23,12 +23,12 @@ SMALLEST_MTU = 68
 class Places:
     """What the configuration says of Neutron's names: the tag scope of each mapping domain, and which hosts are where.
 
-    `clusters` are the nova-compute hosts of each domain; `attached` gives the leaf's VTEP of machines that are below a
-    leaf and no ESXi hosts; `vids` are those that switches and leaves of a domain are there for.
+    `homes` are the domains of nova-compute hosts and of machines that are below a leaf and no ESXi hosts; `attached`
+    gives the VTEP of the leaf of these; `vids` are those that switches and leaves of a domain are there for.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
-    clusters: Mapping[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
     attached: Mapping[str, str] = field(default_factory=dict)
     vids: Mapping[str, VidSet] = field(default_factory=dict)
 
@@ -37,9 +37,22 @@ Reasons: TypeAlias = Mapping[tuple[NetworkId, str], str]
 """Why Neutron was given no port group when it last asked, by network and host."""
 
 
-def intent_of(facts: Facts, places: Places, reasons: Reasons = MappingProxyType({})) -> Intent:
-    """The intent.  VIDs are Neutron's own: a network has a place only in the scopes that it gives it one in."""
+def intent_of(
+    facts: Facts,
+    places: Places,
+    reasons: Reasons = MappingProxyType({}),
+    leaving: Collection[Segment] = (),
+    troubles: Mapping[str, str] = MappingProxyType({}),
+) -> Intent:
+    """The intent.  VIDs are Neutron's own: a network has a place only in the scopes that it gives it one in.
+
+    `leaving`: the segments that lose their place; `troubles`: what could not be had of Neutron, and why.
+    """
     doubts: list[Doubt] = list(_doubts(facts, places, reasons))
+    doubts += [
+        Doubt(f"neutron {what}", f"it could not be done, and is asked for again: {why}")
+        for what, why in troubles.items()
+    ]
     networks: dict[NetworkId, Network] = {}
     for row in facts.networks.values():
         try:
@@ -51,7 +64,7 @@ def intent_of(facts: Facts, places: Places, reasons: Reasons = MappingProxyType(
     assigned: dict[NetworkId, dict[Scope, Vid]] = {}
     for segment in facts.segments:
         scope = places.scopes.get(segment.domain)
-        if scope is not None and segment.wanted and segment.network in networks:
+        if scope is not None and segment not in leaving and segment.network in networks:
             try:
                 assigned.setdefault(segment.network, {})[scope] = Vid(segment.vid)
             except ValueError as wrong:
@@ -113,7 +126,7 @@ def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
             )
     for port in facts.ports:
         for binding in port.bindings:
-            if binding.failed and port.is_vm and (home := places.clusters.get(binding.host)) is not None:
+            if binding.failed and (home := places.homes.get(binding.host)) is not None:
                 why = reasons.get((port.network, binding.host), "neutron's log says why")
                 what = f"Neutron could not bind it on host {binding.host}, and tries again: {why}"
                 yield Doubt(f"port {port.id}", what, places.scopes.get(home))

@@ -33,9 +33,10 @@ CLUSTER, ATTACHED = "cluster", "attached"
 
 PROVISIONING_ENTITY = "ISTHMUS"
 """The provisioning block that is completed when port group and leaf are in place."""
-RETIRING = "isthmus: retiring"
-"""How the name of a dynamic segment begins that nothing refers to any more: port group and mapping go, then it goes.
-The rest of the name is another in each retirement, so that nobody ends one who looked while there was another."""
+RESERVED, RETIRING = "isthmus: reserved", "isthmus: retiring"
+"""How the name of a dynamic segment begins that a port is to be bound to, and of one that nothing refers to any more:
+port group and mapping go, then it goes.  The rest of the name is another each time, so that nobody retires or releases
+what became another matter since he looked."""
 
 
 def domain_topic(physical_network: str) -> str:

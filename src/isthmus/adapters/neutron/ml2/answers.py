@@ -7,8 +7,7 @@ question asked twice, late, or by two processes at once does no harm.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import oslo_messaging
@@ -60,41 +59,30 @@ class Answers:
         `ports` are ``{"id", "host", "segment"}``: a port that is bound elsewhere by now is none of them.
         """
         for port in ports:
-            with _each(port["id"]):
-                if _is_bound(context, port):
-                    provisioning_blocks.provisioning_complete(context, port["id"], resources.PORT, PROVISIONING_ENTITY)
+            _each(port["id"], _completed, context, port)
 
     def rebind(self, context: Any, ports: list[str]) -> None:
         """Try again to bind ports that are not bound."""
         for port in ports:
-            with _each(port):
-                directory.get_plugin().update_port(context, port, {resources.PORT: {}})
+            _each(port, directory.get_plugin().update_port, context, port, {resources.PORT: {}})
 
-    @db_api.retry_if_session_inactive()
     def hold(self, context: Any, vlans: list[tuple[str, int]]) -> None:
         """Give these VLANs (mapping domain, VID) to nobody: something of which Neutron does not know wears them."""
-        if self._fabric:
-            segments.hold(context, [(domain, vid) for domain, vid in vlans])
+        for domain, vid in vlans if self._fabric else ():
+            _each(f"VLAN {vid} of {domain}", segments.hold, context, domain, vid)
 
-    @db_api.retry_if_session_inactive()
     def free(self, context: Any, vlans: list[tuple[str, int]]) -> None:
         """Give back VLANs (mapping domain, VID) that were held."""
-        if self._fabric:
-            segments.free(context, [(domain, vid) for domain, vid in vlans])
+        for domain, vid in vlans if self._fabric else ():
+            _each(f"VLAN {vid} of {domain}", segments.free, context, domain, vid)
 
-    @db_api.retry_if_session_inactive()
     def correct(self, context: Any, ports: list[Row]) -> None:
         """Bindings that name a port group which is gone name the one that took its place.
 
         `ports` are ``{"id", "host", "dvs_id", "pg_id"}``.
         """
         for port in ports:
-            with db_api.CONTEXT_WRITER.using(context):
-                bindings = context.session.query(models.PortBinding).filter_by(port_id=port["id"], host=port["host"])
-                binding = bindings.with_for_update().one_or_none()
-                if binding is not None and binding.vif_type == "dvs":
-                    details = json.loads(binding.vif_details or "{}")
-                    binding.vif_details = json.dumps({**details, "dvs_id": port["dvs_id"], "pg_id": port["pg_id"]})
+            _each(port["id"], _corrected, context, port)
 
     def allocate(self, context: Any, network: str, domain: str) -> str:
         """Give a network its VLAN in a domain; empty, or the reason why it cannot be."""
@@ -106,24 +94,39 @@ class Answers:
             return f"no VLAN is left in mapping domain '{domain}'"
         return ""
 
-    def retire(self, context: Any, ids: list[str]) -> list[str]:
-        """Mark segments that nothing refers to; the ids of those now marked."""
-        return segments.retire(context, ids) if self._fabric else []
+    def retire(self, context: Any, unused: list[tuple[str, str]]) -> list[str]:
+        """Begin to retire those of the segments (id, mark) that nothing refers to and whose mark is this; their ids."""
+        return [of for of, mark in unused if self._fabric and _each(of, segments.retired, context, of, mark)]
 
     def release(self, context: Any, retiring: list[tuple[str, str]]) -> list[str]:
-        """Give back the VLANs of segments (id, retirement) that are in this retirement still; the ids of the gone."""
-        return segments.release(context, [(id_, seen) for id_, seen in retiring]) if self._fabric else []
+        """Give back the VLANs of segments (id, mark) that are in this retirement still; the ids of the gone."""
+        return [of for of, mark in retiring if self._fabric and _each(of, segments.released, context, of, mark)]
 
 
-@contextmanager
-def _each(port: str) -> Iterator[None]:
-    """One port that cannot be had does not keep the next from it."""
+def _each(what: str, do: Callable[..., Any], *arguments: Any) -> Any:
+    """One that cannot be had does not keep the next from it: None."""
     try:
-        yield
+        return do(*arguments)
     except exceptions.PortNotFound:
-        LOG.debug("port %s is gone", port)
+        LOG.debug("port %s is gone", what)
     except Exception:
-        LOG.exception("port %s", port)
+        LOG.exception("%s", what)
+    return None
+
+
+def _completed(context: Any, port: Row) -> None:
+    if _is_bound(context, port):
+        provisioning_blocks.provisioning_complete(context, port["id"], resources.PORT, PROVISIONING_ENTITY)
+
+
+@db_api.retry_if_session_inactive()
+def _corrected(context: Any, port: Row) -> None:
+    with db_api.CONTEXT_WRITER.using(context):
+        bindings = context.session.query(models.PortBinding).filter_by(port_id=port["id"], host=port["host"])
+        binding = bindings.with_for_update().one_or_none()
+        if binding is not None and binding.vif_type == "dvs":
+            details = json.loads(binding.vif_details or "{}")
+            binding.vif_details = json.dumps({**details, "dvs_id": port["dvs_id"], "pg_id": port["pg_id"]})
 
 
 def _is_bound(context: Any, port: Row) -> bool:
@@ -171,7 +174,7 @@ def _networks(context: Any) -> Iterator[Row]:
                     "physical_network": row.physical_network,
                     "vid": row.segmentation_id,
                     "dynamic": bool(row.is_dynamic),
-                    "retiring": segments.retirement(row.name),
+                    "mark": row.name or "",
                     "used": row.id in used,
                 }
             )

@@ -7,16 +7,16 @@
 A network that is deleted takes its segments along, and Neutron counts their VLANs as free at once.  Ours are held:
 taken, without a segment, until isthmus says that nothing wears them; so are those that it sees something else wear.
 
-Law: a segment is retired only while nothing refers to it, and released only while nothing refers to it in the very
-retirement that isthmus looked after, both under a lock on its row; who binds meanwhile waits for that lock, since a
-level refers to the row.  Between the two its port group and its mapping go, so that Neutron gives a VLAN to no other
-network while anything wears it.
+Law: a segment is retired only while nothing refers to it and nobody has reserved it since isthmus looked, and released
+only while nothing refers to it in the very retirement that isthmus looked after, both under a lock on its row; who
+binds meanwhile waits for that lock, since a level refers to the row.  Between the two its port group and its mapping
+go, so that Neutron gives a VLAN to no other network while anything wears it.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from neutron.db.models import segment as segment_models
@@ -31,7 +31,7 @@ from neutron_lib.plugins.ml2 import api
 from oslo_db import exception as db_exc
 from oslo_log import log
 
-from isthmus.adapters.neutron.protocol import RETIRING
+from isthmus.adapters.neutron.protocol import RESERVED, RETIRING
 
 LOG = log.getLogger(__name__)
 TRIES = 5
@@ -69,52 +69,50 @@ def reserve(context: Any, network_id: str, domain: str, present: Collection[dict
 
 
 def _is_kept(context: Any, segment_id: str) -> bool:
-    """The segment is there, and not retiring any more."""
+    """The segment is there, and for a while not to be retired: a port will refer to it."""
     with db_api.CONTEXT_WRITER.using(context):
         row = _locked(context, segment_id)
         if row is None:
             return False
-        if retirement(row.name):
-            row.name = None
+        # Who would retire it has seen another mark then.  While ports refer to it nobody would.
+        if row.is_dynamic and (_is_ours(row.name, RETIRING) or _levels(context, segment_id).first() is None):
+            row.name = _mark(RESERVED)
         return True
 
 
 @db_api.retry_if_session_inactive()
-def retire(context: Any, segment_ids: Collection[str]) -> list[str]:
-    """Mark those of the segments that nothing refers to; the ids of those that began to retire now."""
-    done = []
-    for segment_id in segment_ids:
-        with db_api.CONTEXT_WRITER.using(context):
-            row = _locked(context, segment_id)
-            if row is not None and row.is_dynamic and not _is_referred_to(context, segment_id):
-                row.name = f"{RETIRING} {uuid.uuid4().hex[:8]}"
-                done.append(segment_id)
-    return done
+def retired(context: Any, segment_id: str, mark: str) -> bool:
+    """Begin to retire a segment that nothing refers to and that has this mark still; whether that began now."""
+    with db_api.CONTEXT_WRITER.using(context):
+        row = _locked(context, segment_id)
+        if row is None or not row.is_dynamic or (row.name or "") != mark or _is_referred_to(context, segment_id):
+            return False
+        row.name = _mark(RETIRING)
+        return True
 
 
 @db_api.retry_if_session_inactive()
-def release(context: Any, retiring: Collection[tuple[str, str]]) -> list[str]:
-    """Give back the VLANs of segments that nothing refers to and that are in this retirement still (id, retirement);
-    the ids of those that are gone now."""
-    return list(_released(context, retiring))
+def released(context: Any, segment_id: str, mark: str) -> bool:
+    """Give back the VLAN of a segment that is in this retirement still, and unused; whether the segment is gone."""
+    with db_api.CONTEXT_WRITER.using(context):
+        row = _locked(context, segment_id)
+        if row is None:
+            return True
+        is_idle = row.is_dynamic and _is_ours(mark, RETIRING) and row.name == mark
+        if not is_idle or _is_referred_to(context, segment_id):
+            return False
+        vlan = f"VLAN {row.segmentation_id} of {row.physical_network}, network {row.network_id}"
+        directory.get_plugin().type_manager.release_dynamic_segment(context, segment_id)
+        LOG.info("released %s", vlan)
+        return True
 
 
-def retirement(name: str | None) -> str:
-    """Which retirement a segment of this name is in; empty: none."""
-    return name if name is not None and name.startswith(RETIRING) else ""
+def _mark(what: str) -> str:
+    return f"{what} {uuid.uuid4().hex[:8]}"
 
 
-def _released(context: Any, retiring: Collection[tuple[str, str]]) -> Iterator[str]:
-    for segment_id, seen in retiring:
-        with db_api.CONTEXT_WRITER.using(context):
-            row = _locked(context, segment_id)
-            if row is None:
-                yield segment_id
-            elif row.is_dynamic and row.name == seen and not _is_referred_to(context, segment_id):
-                vlan = f"VLAN {row.segmentation_id} of {row.physical_network}, network {row.network_id}"
-                directory.get_plugin().type_manager.release_dynamic_segment(context, segment_id)
-                LOG.info("released %s", vlan)
-                yield segment_id
+def _is_ours(name: str | None, what: str) -> bool:
+    return name is not None and name.startswith(what)
 
 
 def remember(context: Any, segments: Collection[dict[str, Any]], domains: Collection[str]) -> None:
@@ -143,27 +141,29 @@ def held(context: Any, domains: Collection[str]) -> list[tuple[str, int]]:
     return sorted(tuple(row) for row in taken if tuple(row) not in used)
 
 
-def hold(context: Any, vlans: Collection[tuple[str, int]]) -> None:
-    """Take those of these VLANs that are free."""
-    for domain, vid in vlans:
-        with db_api.CONTEXT_WRITER.using(context):
-            row = _allocation(context, domain, vid).with_for_update().one_or_none()
-            if row is not None and not row.allocated:
-                row.allocated = True
-                LOG.warning("VLAN %d of %s is held: something that is no network of Neutron's wears it", vid, domain)
+@db_api.retry_if_session_inactive()
+def hold(context: Any, domain: str, vid: int) -> None:
+    """Take a VLAN if it is free."""
+    with db_api.CONTEXT_WRITER.using(context):
+        row = _allocation(context, domain, vid).with_for_update().one_or_none()
+        if row is not None and not row.allocated:
+            row.allocated = True
+            LOG.warning("VLAN %d of %s is held: something that is no network of Neutron's wears it", vid, domain)
 
 
-def free(context: Any, vlans: Collection[tuple[str, int]]) -> None:
-    """Give back those of these VLANs that no segment has."""
-    for domain, vid in vlans:
-        with db_api.CONTEXT_WRITER.using(context):
-            row = _allocation(context, domain, vid).with_for_update().one_or_none()
-            has = context.session.query(segment_models.NetworkSegment.id).filter_by(
-                network_type=constants.TYPE_VLAN, physical_network=domain, segmentation_id=vid
-            )
-            if row is not None and has.first() is None:
-                row.allocated = False
-                LOG.info("VLAN %d of %s is free again", vid, domain)
+@db_api.retry_if_session_inactive()
+def free(context: Any, domain: str, vid: int) -> None:
+    """Give back a VLAN if no segment has it."""
+    with db_api.CONTEXT_WRITER.using(context):
+        row = _allocation(context, domain, vid).with_for_update().one_or_none()
+        has = context.session.query(segment_models.NetworkSegment.id).filter_by(
+            network_type=constants.TYPE_VLAN, physical_network=domain, segmentation_id=vid
+        )
+        if row is not None and row.allocated and has.first() is None:
+            # By the type driver: a VLAN that is in no range any more is not one to be given out.
+            vlans = directory.get_plugin().type_manager.drivers[constants.TYPE_VLAN].obj
+            vlans.release_segment(context, {api.PHYSICAL_NETWORK: domain, api.SEGMENTATION_ID: vid})
+            LOG.info("VLAN %d of %s is free again", vid, domain)
 
 
 def _allocation(context: Any, domain: str, vid: int) -> Any:
@@ -177,5 +177,8 @@ def _locked(context: Any, segment_id: str) -> Any:
 
 
 def _is_referred_to(context: Any, segment_id: str) -> bool:
-    levels = context.session.query(models.PortBindingLevel).filter_by(segment_id=segment_id)
-    return levels.enable_eagerloads(False).with_for_update().first() is not None
+    return _levels(context, segment_id).with_for_update().first() is not None
+
+
+def _levels(context: Any, segment_id: str) -> Any:
+    return context.session.query(models.PortBindingLevel).filter_by(segment_id=segment_id).enable_eagerloads(False)

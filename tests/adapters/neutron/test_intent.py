@@ -1,0 +1,88 @@
+"""A VLAN on its way out keeps its place until Neutron has said so twice; who asks in between is told to wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.neutron.intent import NeutronIntent
+from isthmus.adapters.neutron.meaning import Places
+from isthmus.adapters.neutron.protocol import RETIRING
+from isthmus.model.faults import Retry
+from isthmus.model.names import LeafId, NetworkId
+from isthmus.model.scope import LeafScope
+from tests.adapters.neutron.test_meaning import binding, network, port, segment
+
+RED = NetworkId("red")
+ONE, TWO = f"{RETIRING} one", f"{RETIRING} two"
+BOUND = port("p", "red", binding("compute-1", "vxlan", "s101", ours=True))
+
+
+class Bus:
+    """Neutron with one network."""
+
+    def __init__(self) -> None:
+        self.segment = segment(101)
+        self.away = False
+
+    def call(self, topic: str, method: str) -> Any:
+        if self.away:
+            raise Retry("away")
+        nets = [network("red", 70001, self.segment)]
+        none: dict[str, Any] = {"ports": [BOUND], "agents": [], "held": []}
+        return {"networks": nets, "domains": {"rack1": ["101-149"]}, "fabric": True, **none}
+
+
+class Site:
+    def __init__(self) -> None:
+        self.bus = Bus()
+        self.source = NeutronIntent(self.bus, Places({"rack1": LeafScope(LeafId("leaf1"))}))  # type: ignore[arg-type]
+
+    def has_place(self, mark: str, *, used: bool = False) -> bool:
+        """Whether the network has a place in rack1 after another reading."""
+        self.bus.segment = segment(101, mark=mark, used=used)
+        return bool(self.source.read().networks[RED].assigned)
+
+
+@pytest.fixture
+def made() -> Site:
+    return Site()
+
+
+def test_its_place_goes_at_the_second_answer_that_says_so(made: Site) -> None:
+    assert made.has_place("")
+    assert made.has_place(ONE)
+    assert made.source.is_retiring("rack1", RED), "nobody is given what is about to go"
+    assert not made.has_place(ONE)
+
+
+def test_what_was_taken_up_again_in_between_stays(made: Site) -> None:
+    for mark in ("", ONE, "isthmus: reserved x", TWO):
+        assert made.has_place(mark)
+    assert not made.has_place(TWO)
+
+
+def test_an_answer_that_did_not_come_says_nothing(made: Site) -> None:
+    made.has_place("")
+    made.has_place(ONE)
+    made.bus.away = True
+    with pytest.raises(Retry):
+        made.source.read()
+    made.bus.away = False
+    assert made.has_place("isthmus: reserved x")
+    assert not made.source.is_retiring("rack1", RED)
+
+
+def test_what_was_on_its_way_out_before_we_came_has_no_place(made: Site) -> None:
+    assert not made.has_place(ONE)
+
+
+def test_what_a_binding_refers_to_stays_whatever_its_mark(made: Site) -> None:
+    assert all(made.has_place(ONE, used=True) for _ in range(3))
+    assert not made.source.is_retiring("rack1", RED)
+
+
+def test_what_could_not_be_had_of_neutron_is_a_doubt(made: Site) -> None:
+    made.source.troubles["correct"] = "ValueError"
+    assert [(doubt.about, doubt.scope) for doubt in made.source.read().doubts] == [("neutron correct", None)]
