@@ -337,7 +337,7 @@ func (w *World) editMembers(ctx *simulator.Context, dvs *simulator.DistributedVi
 				refused[host.Self] = fault
 				continue
 			}
-			w.wireUplinks(ctx, dvs, host, pnicsOf(spec.Backing))
+			w.wireUplinks(ctx, dvs, host, pnicsOf(spec.Backing), uplinksOf(spec.Backing))
 		case types.ConfigSpecOperationRemove:
 			if !member {
 				return &types.NotFound{}
@@ -416,6 +416,17 @@ func pnicsOf(backing types.BaseDistributedVirtualSwitchHostMemberBacking) []stri
 	return pnics
 }
 
+// uplinksOf is the uplink port that each physical NIC is to have, where one is named.
+func uplinksOf(backing types.BaseDistributedVirtualSwitchHostMemberBacking) map[string]string {
+	uplinks := map[string]string{}
+	if b, ok := backing.(*types.DistributedVirtualSwitchHostMemberPnicBacking); ok {
+		for _, spec := range b.PnicSpec {
+			uplinks[spec.PnicDevice] = spec.UplinkPortKey
+		}
+	}
+	return uplinks
+}
+
 func (n *network) hostInUse(dvs, host ref) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -441,7 +452,7 @@ func (w *World) join(ctx *simulator.Context, dvs *simulator.DistributedVirtualSw
 		dvs.Summary.NumHosts = int32(len(dvs.Summary.HostMember))
 		dvs.Runtime.HostMemberRuntime = append(dvs.Runtime.HostMemberRuntime, types.HostMemberRuntimeInfo{Host: h, Status: "up"})
 	}, "config", "summary", "runtime")
-	w.wireUplinks(ctx, dvs, host, pnics)
+	w.wireUplinks(ctx, dvs, host, pnics, nil)
 	w.linkNetworks(ctx, host, dvs.Portgroup)
 }
 
@@ -499,7 +510,7 @@ func union(refs, more []ref) []ref {
 }
 
 func (w *World) leave(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, host *simulator.HostSystem) {
-	w.wireUplinks(ctx, dvs, host, nil)
+	w.wireUplinks(ctx, dvs, host, nil, nil)
 	w.net.dropUplinks(dvs.Self, host.Self)
 	w.changeSwitch(ctx, dvs, func(config *types.VMwareDVSConfigInfo) {
 		config.Host = slices.DeleteFunc(config.Host, func(m types.DistributedVirtualSwitchHostMember) bool { return *m.Config.Host == host.Self })
@@ -519,9 +530,9 @@ func (w *World) leave(ctx *simulator.Context, dvs *simulator.DistributedVirtualS
 	w.showProxySwitch(ctx, dvs, host, nil, nil)
 }
 
-// wireUplinks connects a host's physical NICs to the uplink ports of that host, first to first.
-func (w *World) wireUplinks(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, host *simulator.HostSystem, pnics []string) {
-	keys := w.net.wireUplinks(dvs.Self, host.Self, uplinkNames(dvs), pnics)
+// wireUplinks connects a host's physical NICs to the uplink ports of that host: those named, the rest to the first free.
+func (w *World) wireUplinks(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, host *simulator.HostSystem, pnics []string, named map[string]string) {
+	keys, uplinkOf := w.net.wireUplinks(dvs.Self, host.Self, uplinkNames(dvs), pnics, named)
 	w.changeSwitch(ctx, dvs, func(config *types.VMwareDVSConfigInfo) {
 		for i := range config.Host {
 			member := &config.Host[i]
@@ -529,10 +540,10 @@ func (w *World) wireUplinks(ctx *simulator.Context, dvs *simulator.DistributedVi
 				continue
 			}
 			backing := &types.DistributedVirtualSwitchHostMemberPnicBacking{}
-			for j, pnic := range pnics {
+			for _, pnic := range pnics {
 				spec := types.DistributedVirtualSwitchHostMemberPnicSpec{PnicDevice: pnic}
-				if j < len(keys) {
-					spec.UplinkPortKey = keys[j]
+				if key := uplinkOf[pnic]; key != "" {
+					spec.UplinkPortKey = key
 					spec.UplinkPortgroupKey = config.UplinkPortgroup[0].Value
 				}
 				backing.PnicSpec = append(backing.PnicSpec, spec)
@@ -547,7 +558,7 @@ func (w *World) wireUplinks(ctx *simulator.Context, dvs *simulator.DistributedVi
 		w.net.mu.Unlock()
 		w.net.publish(ctx, g, group)
 	}
-	w.showProxySwitch(ctx, dvs, host, keys, pnics)
+	w.showProxySwitch(ctx, dvs, host, uplinkOf, pnics)
 }
 
 func uplinkNames(dvs *simulator.DistributedVirtualSwitch) []string {
@@ -557,8 +568,9 @@ func uplinkNames(dvs *simulator.DistributedVirtualSwitch) []string {
 	return nil
 }
 
-// wireUplinks gives the host one port per uplink and puts the pnics on them; it returns the host's uplink ports.
-func (n *network) wireUplinks(dvs, host ref, uplinks, pnics []string) []string {
+// wireUplinks gives the host one port per uplink and puts the pnics on them; it returns the host's uplink ports,
+// and that of each pnic.
+func (n *network) wireUplinks(dvs, host ref, uplinks, pnics []string, named map[string]string) ([]string, map[string]string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	sw := n.byRef[dvs]
@@ -569,7 +581,7 @@ func (n *network) wireUplinks(dvs, host ref, uplinks, pnics []string) []string {
 		}
 	}
 	if group == nil {
-		return nil
+		return nil, nil
 	}
 	var own []*dvPort
 	for _, p := range group.ports {
@@ -584,17 +596,32 @@ func (n *network) wireUplinks(dvs, host ref, uplinks, pnics []string) []string {
 		own = append(own, p)
 	}
 	var keys []string
-	for i, p := range own {
+	for _, p := range own {
 		keys = append(keys, p.key)
-		if i < len(pnics) {
-			h := host
-			p.connectee = &types.DistributedVirtualSwitchPortConnectee{ConnectedEntity: &h, NicKey: "key-vim.host.PhysicalNic-" + pnics[i], Type: "pnic"}
-			p.linkUp = true
-		} else {
-			p.connectee, p.linkUp = nil, false
+		p.connectee, p.linkUp = nil, false
+	}
+	uplinkOf := map[string]string{}
+	plug := func(p *dvPort, pnic string) {
+		h := host
+		p.connectee = &types.DistributedVirtualSwitchPortConnectee{ConnectedEntity: &h, NicKey: "key-vim.host.PhysicalNic-" + pnic, Type: "pnic"}
+		p.linkUp = true
+		uplinkOf[pnic] = p.key
+	}
+	var rest []string
+	for _, pnic := range pnics {
+		i := slices.IndexFunc(own, func(p *dvPort) bool { return p.key == named[pnic] && p.connectee == nil })
+		if i < 0 {
+			rest = append(rest, pnic)
+			continue
+		}
+		plug(own[i], pnic)
+	}
+	for _, pnic := range rest {
+		if i := slices.IndexFunc(own, func(p *dvPort) bool { return p.connectee == nil }); i >= 0 {
+			plug(own[i], pnic)
 		}
 	}
-	return keys
+	return keys, uplinkOf
 }
 
 func (n *network) dropUplinks(dvs, host ref) {
@@ -618,7 +645,7 @@ func (n *network) dropUplinks(dvs, host ref) {
 }
 
 // showProxySwitch is the host's own view of its membership: config.network.proxySwitch.
-func (w *World) showProxySwitch(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, host *simulator.HostSystem, keys, pnics []string) {
+func (w *World) showProxySwitch(ctx *simulator.Context, dvs *simulator.DistributedVirtualSwitch, host *simulator.HostSystem, uplinkOf map[string]string, pnics []string) {
 	member := slices.Contains(dvs.Summary.HostMember, host.Self)
 	ctx.WithLock(host.Self, func() {
 		if host.Config == nil || host.Config.Network == nil {
@@ -631,10 +658,10 @@ func (w *World) showProxySwitch(ctx *simulator.Context, dvs *simulator.Distribut
 				DvsUuid: dvs.Uuid, DvsName: dvs.Name, Key: "DvsPortset-" + dvs.Self.Value, NumPorts: 2560, ConfigNumPorts: 512, NumPortsAvailable: 2048,
 				Mtu: dvs.Config.(*types.VMwareDVSConfigInfo).MaxMtu,
 			}
-			for i, pnic := range pnics {
+			for _, pnic := range pnics {
 				proxy.Pnic = append(proxy.Pnic, "key-vim.host.PhysicalNic-"+pnic)
-				if i < len(keys) {
-					proxy.UplinkPort = append(proxy.UplinkPort, types.KeyValue{Key: keys[i], Value: pnic})
+				if key := uplinkOf[pnic]; key != "" {
+					proxy.UplinkPort = append(proxy.UplinkPort, types.KeyValue{Key: key, Value: pnic})
 				}
 			}
 			list = append(list, proxy)

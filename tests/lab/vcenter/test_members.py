@@ -106,6 +106,33 @@ def test_an_edit_replaces_the_nics_and_is_refused_as_a_whole(client: Client, dvs
     assert isinstance(faults(dvs, change(client.host("esx2.lab"), "vmnic9"))["esx2.lab"], vim.fault.NotFound)
 
 
+def test_a_nic_takes_the_uplink_that_is_named_and_else_the_first_free(client: Client, dvs: Any) -> None:
+    esx1 = client.host("esx1.lab")
+    reconfigure(dvs, change(esx1, "vmnic2"))
+    [member] = dvs.config.host
+    first, last = member.uplinkPortKey
+    there = change(esx1, "vmnic2", operation="edit")
+    there.backing.pnicSpec[0].uplinkPortKey = last
+    reconfigure(dvs, there)
+    assert uplinks(dvs) == {"vmnic2": last}
+    both = change(esx1, "vmnic4", "vmnic2", operation="edit")
+    both.backing.pnicSpec[1].uplinkPortKey = last
+    reconfigure(dvs, both)
+    assert uplinks(dvs) == {"vmnic2": last, "vmnic4": first}
+    [proxy] = [one for one in esx1.config.network.proxySwitch if one.dvsUuid == dvs.uuid]
+    assert {pair.value: pair.key for pair in proxy.uplinkPort} == uplinks(dvs)
+    ports = dvs.FetchDVPorts(vim.dvs.PortCriteria(uplinkPort=True, connected=True))
+    assert {port.connectee.nicKey.rpartition("-")[2]: port.key for port in ports} == uplinks(dvs)
+    reconfigure(dvs, change(esx1, "vmnic2", operation="edit"))
+    assert uplinks(dvs) == {"vmnic2": first}
+
+
+def uplinks(dvs: Any) -> dict[str, str]:
+    """The uplink port of each physical NIC."""
+    [member] = dvs.config.host
+    return {spec.pnicDevice: spec.uplinkPortKey for spec in member.config.backing.pnicSpec}
+
+
 def test_a_nic_named_twice_and_a_host_of_another_datacenter_are_no_arguments(client: Client, dvs: Any) -> None:
     for wrong in (change(client.host("esx2.lab"), "vmnic2", "vmnic2"), change(client.host("far.lab"))):
         with pytest.raises(vmodl.fault.InvalidArgument):
