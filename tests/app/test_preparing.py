@@ -390,6 +390,29 @@ def test_what_this_process_is_not_to_write_is_only_shown(site: Make, key: str) -
     assert made.switches() == []
 
 
+RACKS = LEAF.partition('[deployment.rack1.host."esx2.lab"]')[0] + (
+    '[deployment.rack2]\ndesign = "vds-leaf"\ndvs = "rack2"\nvids = "101-199"\n'
+    '[deployment.rack2.leaf.leaf2]\ndriver = "hwvtep"\ntarget = "unix:/nowhere/leaf2"\nvtep = "192.0.2.2"\n'
+    '[deployment.rack2.host."esx2.lab"]\nleaf = "leaf2"\nports = "swp3"\nnics = "vmnic1"\n'
+)
+
+
+def test_a_cluster_that_would_be_torn_gets_no_switches(site: Make) -> None:
+    made = site(RACKS)
+    status, said, complaints = made.run("prepare", "--write")
+    assert (status, said) == (1, ["0 changes made"])
+    assert ["are in one cluster, and in deployments" in text for text in complaints] == [True, True]
+    assert made.switches() == []
+
+
+def test_racks_of_a_cluster_each_get_their_switches_and_stand_on_them(site: Make) -> None:
+    racks = [Cluster(name, (Host(f"esx{name[-1]}.lab", pnics=PNICS),)) for name in ("c1", "c2")]
+    made = site(RACKS, Topology((Datacenter("dc1", tuple(racks)),)))
+    assert made.prepare()[-1] == "4 changes made"
+    assert made.run("check")[0] == 0
+    assert made.run("plan")[0] == 2
+
+
 # --- the tenant switch --------------------------------------------------------------------------------------------
 
 

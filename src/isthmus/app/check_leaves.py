@@ -32,7 +32,8 @@ def below_leaves(
             )
             yield Finding(Level.ERROR, f"deployment.{name}.host", what, remedy)
     try:
-        wiring.placing[name].refuse_torn_clusters(inventory, tuple(switches))
+        members = frozenset(host for dvs in switches for host in dvs.hosts)
+        wiring.placing[name].refuse_torn_clusters(inventory, members)
     except Refused as torn:
         remedy = "one cluster lies inside one deployment; until then nothing is written"
         yield Finding(Level.ERROR, f"deployment.{name}.host", str(torn), remedy)

@@ -77,11 +77,11 @@ class Placing:
         """The shard whose NVEs are leaves: it writes the port groups of all its switches, and every leaf."""
         switches = self.switches(inventory)
         self._must_be_below_our_leaves(inventory, switches)
-        self.refuse_torn_clusters(inventory, switches)
+        members = frozenset(host for dvs in switches for host in dvs.hosts)
+        self.refuse_torn_clusters(inventory, members)
         leaves = self.deployment.leaf
         nves = {leaf: TargetId("leaf", leaf) for leaf in self.deployment.own_leaves}
         scope = scope_of(self.name, self.deployment)
-        members = frozenset(host for dvs in switches for host in dvs.hosts)
         placed = self._placed(inventory, self.name, scope, switches, members, nves, Duty.PORT_GROUPS | Duty.TAGS)
         return replace(placed, shard=replace(placed.shard, beyond=frozenset(leaves) - frozenset(nves)))
 
@@ -136,9 +136,11 @@ class Placing:
                     f'[deployment.{self.name}.host."HOST"] with leaf and ports, or take it off the switch'
                 )
 
-    def refuse_torn_clusters(self, inventory: Inventory, switches: tuple[Dvs, ...]) -> None:
-        """DRS and HA move VMs within a cluster unasked, and their port group has one VID.  Raises Refused."""
-        members = {host for dvs in switches for host in dvs.hosts}
+    def refuse_torn_clusters(self, inventory: Inventory, members: frozenset[HostId]) -> None:
+        """DRS and HA move VMs within a cluster unasked, and their port group has one VID.  Raises Refused.
+
+        `members` are the hosts on this deployment's switches, or those that are to be.
+        """
         homes = {host: name for name, other in self._deployments() if other.leaf for host in other.host}
         known = [host for host in inventory.hosts.values() if host.cluster is not None and host.name in homes]
         ours = {host.cluster: host.name for host in known if host.id in members}

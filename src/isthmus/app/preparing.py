@@ -20,6 +20,7 @@ from isthmus.app.wiring import Wiring
 from isthmus.core.prepare import prepare
 from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.ground import (
+    Ground,
     JoinHost,
     MakerMark,
     MakeSwitch,
@@ -92,6 +93,7 @@ def _looked(wiring: Wiring, name: str) -> _Prepared:
     found = _Prepared(errors=[*_unplaced(wiring.config.deployment[name])])
     try:
         ground = vcenter.ground(hosts, {switch.name for switch in wanted})
+        _refuse_torn_clusters(wiring, name, ground, hosts)
     except (Refused, Retry) as fault:
         found.errors.append(str(fault))
         return found
@@ -100,6 +102,16 @@ def _looked(wiring: Wiring, name: str) -> _Prepared:
         found.steps += preparation.steps
         found.errors += preparation.refusals
     return found
+
+
+def _refuse_torn_clusters(wiring: Wiring, name: str, ground: Ground, hosts: set[str]) -> None:
+    """What is made must be a ground that the design will stand on.  Raises Refused, or Retry if it cannot be seen."""
+    if wiring.config.deployment[name].design.nve.on_each_host:
+        return
+    placing = wiring.placing[name]
+    members = {member for switch in ground.switches for member in switch.members}
+    joining = {host.id for host in ground.hosts if host.name in hosts}
+    placing.refuse_torn_clusters(wiring.inventories[placing.vcenter].read().value, frozenset(members | joining))
 
 
 def _unplaced(deployment: DeploymentConfig) -> Iterator[str]:
