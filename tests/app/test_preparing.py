@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +20,7 @@ from isthmus.model.names import HostId
 from lab.vcenter import (
     Cluster,
     Datacenter,
+    Delay,
     Drop,
     Dvs,
     Fault,
@@ -34,7 +38,7 @@ from lab.vcenter import (
 )
 from lab.wire.clock import VirtualClock
 from lab.wire.ovs import WireOvs
-from tests.app.test_leaves_with_vcenter import MemoryLeaf
+from tests.app.test_leaves_with_vcenter import MemoryLeaf, until
 from tests.lab.vcenter.client import Client, trunk, wait
 
 pytestmark = pytest.mark.sim
@@ -411,6 +415,25 @@ def test_racks_of_a_cluster_each_get_their_switches_and_stand_on_them(site: Make
     assert made.prepare()[-1] == "4 changes made"
     assert made.run("check")[0] == 0
     assert made.run("plan")[0] == 2
+
+
+def test_an_operator_who_interrupts_hears_what_was_made_and_what_may_still_come(site: Make) -> None:
+    made = site(LEAF)
+    command = [sys.executable, "-m", "isthmus.app.cli", "prepare", "--write"]
+    command += ["--config", str(made.folder / "isthmus.toml")]
+    with made.simulator.faults.during(Delay(4000), method="ReconfigureDvs_Task", in_task=True) as delayed:
+        preparing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until(lambda: made.simulator.faults.struck(delayed))
+        preparing.send_signal(signal.SIGINT)
+        said, complaints = preparing.communicate(timeout=20)
+    assert preparing.returncode == 130
+    assert said.splitlines()[-1] == "1 change made"
+    [text] = [line for line in complaints.splitlines() if "interrupted" in line]
+    assert "add host 'esx1.lab' to distributed switch 'rack1'" in text
+    assert "vCenter may still be at it" in text
+    until(lambda: made.run("prepare")[1][-1] == "1 change")
+    made.prepare()
+    assert made.nics("rack1") == {"esx1.lab": ["vmnic1", "vmnic2"], "esx2.lab": ["vmnic1"]}
 
 
 # --- the tenant switch --------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Law: without --write nothing is written, and a second run finds nothing to do.
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,12 +46,22 @@ class _Prepared:
 def prepare_command(args: Namespace) -> int:
     """Show, or make, what the deployments stand on."""
     with closing(wired(args)) as wiring:
-        all_prepared = {}
-        for name in wiring.config.deployment:
-            with patience(f"looking at deployment {plain(name)}"):
-                all_prepared[name] = prepared = _looked(wiring, name)
-            if args.write:
-                _write(wiring, name, prepared, quiet=args.json)
+        all_prepared: dict[str, _Prepared] = {}
+        try:
+            for name in wiring.config.deployment:
+                with patience(f"looking at deployment {plain(name)}"):
+                    all_prepared[name] = prepared = _looked(wiring, name)
+                if args.write:
+                    _write(wiring, name, prepared, quiet=args.json)
+        except KeyboardInterrupt:
+            if args.write:  # what was made stays made
+                _report(all_prepared, args)
+            raise
+    return _report(all_prepared, args)
+
+
+def _report(all_prepared: Mapping[str, _Prepared], args: Namespace) -> int:
+    """Say it all, and what it amounts to."""
     errors = [f"{name}: {plain(text, 1000)}" for name, one in all_prepared.items() for text in one.errors]
     open_steps = sum(len(one.steps) for one in all_prepared.values())
     if args.json:
@@ -134,6 +144,10 @@ def _write(wiring: Wiring, name: str, prepared: _Prepared, *, quiet: bool) -> No
         try:
             with patience(f"working on {plain(step.switch)}"):
                 wiring.vcenters[wiring.placing[name].vcenter].prepare(step)
+        except KeyboardInterrupt:
+            what = f"{_words(step.does, step.switch)}: interrupted: vCenter may still be at it, and may finish it"
+            prepared.errors.append(f"{what}; nothing after it was begun: wait for its tasks, then run this again")
+            raise
         except Unreachable as fault:  # whatever is left would only wait as long, and in vain
             prepared.errors.append(f"{_words(step.does, step.switch)}, and what comes after it: {fault}")
             return
