@@ -436,6 +436,16 @@ def test_an_operator_who_interrupts_hears_what_was_made_and_what_may_still_come(
     assert made.nics("rack1") == {"esx1.lab": ["vmnic1", "vmnic2"], "esx2.lab": ["vmnic1"]}
 
 
+def test_the_example_with_leaves_is_prepared_whole(site: Make) -> None:
+    example = (Path(__file__).parents[2] / "examples" / "isthmus-vds.toml").read_text()
+    nics = tuple(Pnic(f"vmnic{number}") for number in range(4))
+    clusters = tuple(Cluster(f"c{n}", (Host(f"esx{n}.example.org", pnics=nics),)) for n in range(1, 6))
+    made = site(example.partition("[intent]")[2].partition("\n\n")[2], Topology((Datacenter("dc1", clusters),)))
+    assert made.prepare()[-1] == "10 changes made"
+    assert made.switches() == ["rack3", "rack4", "rack5", "row1", "row2"]
+    assert made.run("prepare") == (0, ["nothing to do"], [])
+
+
 # --- the tenant switch --------------------------------------------------------------------------------------------
 
 
