@@ -15,7 +15,9 @@ from pyVmomi import vim
 
 from isthmus.adapters.ovs.findings import OvsFinding
 from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.adapters.vcenter import marks
 from isthmus.app import cli, wiring
+from isthmus.model.ground import MakerMark
 from isthmus.model.names import HostId
 from lab.vcenter import (
     Cluster,
@@ -29,6 +31,8 @@ from lab.vcenter import (
     NotBuilt,
     Pnic,
     PortGroup,
+    Pvlan,
+    PvlanEntry,
     Security,
     Simulator,
     Topology,
@@ -39,7 +43,7 @@ from lab.vcenter import (
 from lab.wire.clock import VirtualClock
 from lab.wire.ovs import WireOvs
 from tests.app.test_leaves_with_vcenter import MemoryLeaf, until
-from tests.lab.vcenter.client import Client, trunk, wait
+from tests.lab.vcenter.client import Client, port_group_spec, trunk, wait
 
 pytestmark = pytest.mark.sim
 PNICS = tuple(Pnic(f"vmnic{number}") for number in range(4))
@@ -320,10 +324,70 @@ def set_uplinks(made: Site, *ranges: tuple[int, int]) -> None:
     wait(group.ReconfigureDVPortgroup_Task(spec))
 
 
+def ours(made: Site) -> None:
+    """Let the switch of a topology be one that `prepare` made."""
+    dvs = made.client.dvs("rack1")
+    mark = marks.prepared(MakerMark("isthmus", "rack1"))
+    spec = vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec(configVersion=dvs.config.configVersion, description=mark)
+    wait(dvs.ReconfigureDvs_Task(spec))
+
+
+WIRED = (Member("esx1.lab", ("vmnic1", "vmnic2")), Member("esx2.lab", ("vmnic1",)))
+MANAGED = (Member("esx1.lab", ("vmnic1", "vmnic2"), ("vmk1",)), WIRED[1])
+
+
+@pytest.mark.parametrize(
+    ("members", "groups", "before", "after"),
+    [
+        (MANAGED, (PortGroup("mgmt"),), (0, 120), [(0, 149), (151, 199)]),
+        (MANAGED, (PortGroup("mgmt"),), (0, 4094), [(0, 4094)]),
+        (MANAGED, (PortGroup("mgmt", 120),), (0, 4094), [(0, 4094)]),
+        (WIRED, (PortGroup("mgmt"),), (0, 120), [(0, 149), (151, 199)]),
+        (WIRED, (PortGroup("mgmt"),), (0, 4094), [(0, 4094)]),
+        (WIRED, (PortGroup("isolated", Pvlan(701)),), (0, 4094), [(0, 4094)]),
+        (WIRED, (), (0, 120), [(101, 149), (151, 199)]),
+        (WIRED, (), (0, 4094), [(101, 149), (151, 199)]),
+    ],
+)
+def test_untagged_frames_go_on_passing_wherever_somebody_may_send_them(
+    site: Make,
+    members: tuple[Member, ...],
+    groups: tuple[PortGroup, ...],
+    before: tuple[int, int],
+    after: list[tuple[int, int]],
+) -> None:
+    pvlans = (PvlanEntry(700, 700, "promiscuous"), PvlanEntry(700, 701, "isolated"))
+    rack1 = Dvs("rack1", groups, 1600, ("u1", "u2"), (before,), members, pvlans)
+    made = site(LEAF, topology([rack1]))
+    ours(made)
+    made.prepare()
+    assert made.uplink_ranges("rack1") == after
+    assert made.run("prepare") == (0, ["nothing to do"], [])
+
+
+def test_vids_that_a_deployment_gets_later_pass_beside_what_was_let_through_by_hand(site: Make) -> None:
+    made = site(LEAF)
+    made.prepare()
+    set_uplinks(made, (0, 199))
+    wait(made.client.dvs("rack1").AddDVPortgroup_Task([port_group_spec("by hand")]))
+    made.configure(LEAF.replace("101-199", "101-299"))
+    assert made.prepare() == [
+        (
+            "rack1: let VIDs 101-149,151-299 through the uplinks of distributed switch 'rack1', too "
+            "(its uplinks do not carry VIDs 200-299)"
+        ),
+        "1 change made",
+    ]
+    assert made.uplink_ranges("rack1") == [(0, 299)]
+
+
 def test_a_second_nic_joins_the_first_which_stays_on_its_uplink(site: Make) -> None:
     made = site(LEAF)
     made.prepare()
+    first = uplink_of(made, "esx2.lab", "vmnic1")
+    move_to_last_uplink(made, "esx2.lab", "vmnic1")
     uplink = uplink_of(made, "esx2.lab", "vmnic1")
+    assert uplink != first, "else it would get the same one anew"
     made.configure(LEAF.replace('nics = "vmnic1"', 'nics = ["vmnic3", "vmnic1"]'))
     assert made.prepare() == [
         (
@@ -335,6 +399,17 @@ def test_a_second_nic_joins_the_first_which_stays_on_its_uplink(site: Make) -> N
     assert sorted(made.nics("rack1")["esx2.lab"]) == ["vmnic1", "vmnic3"]
     assert uplink_of(made, "esx2.lab", "vmnic1") == uplink
     assert made.prepare() == ["0 changes made"]
+
+
+def move_to_last_uplink(made: Site, host: str, nic: str) -> None:
+    """As an operator does who assigns uplinks by hand."""
+    dvs = made.client.dvs("rack1")
+    [member] = [one for one in dvs.config.host if one.config.host.name == host]
+    spec = vim.dvs.HostMember.PnicSpec(pnicDevice=nic, uplinkPortKey=member.uplinkPortKey[-1])
+    backing = vim.dvs.HostMember.PnicBacking(pnicSpec=[spec])
+    change = vim.dvs.HostMember.ConfigSpec(operation="edit", host=made.client.host(host), backing=backing)
+    config = vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec(configVersion=dvs.config.configVersion, host=[change])
+    wait(dvs.ReconfigureDvs_Task(config))
 
 
 def uplink_of(made: Site, host: str, nic: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.core.prepare import prepare
 from isthmus.model.ground import (
+    Carried,
     Ground,
     GroupFound,
     HostFound,
@@ -16,16 +17,18 @@ from isthmus.model.ground import (
     MakerMark,
     MakeSwitch,
     MakeTrunk,
+    NarrowUplinks,
     NicUse,
     Preparation,
     SetSwitch,
-    SetUplinkVids,
     SwitchFound,
     SwitchWanted,
+    UplinkFound,
+    WidenUplinks,
 )
-from isthmus.model.names import DvsId, HostId
-from isthmus.model.observed import Access, PortGroupState, Trunk, VlanSpec
-from isthmus.model.tags import ALL_VIDS, NO_VIDS, Vid, VidSet
+from isthmus.model.names import DvsId, HostId, NetworkId
+from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState, PrivateVlan, Trunk, VlanSpec
+from isthmus.model.tags import ALL_VIDS, NO_VIDS, Vid, VidSet, Vni
 
 OURS = MakerMark("isthmus", "rack1")
 VIDS = VidSet.of("101-199")
@@ -44,7 +47,15 @@ def wants(nics: Mapping[str, tuple[str, ...]], *, wired: bool = True, trunk: str
 def made(members: Mapping[str, tuple[str, ...]], maker: MakerMark | None = OURS) -> SwitchFound:
     """A switch as it should be."""
     ids = {HostId(f"vc/{name}"): nics for name, nics in members.items()}
-    return SwitchFound(UUID, "rack1", "dc1", maker, 1600, True, 4, VIDS, ids)
+    return SwitchFound(UUID, "rack1", "dc1", maker, 1600, True, 4, (uplinks(VIDS),), ids)
+
+
+def uplinks(vids: VidSet, key: str = "up", *, untagged: bool = False) -> UplinkFound:
+    return UplinkFound(key, key, Carried(vids, untagged))
+
+
+def carrying(switch: SwitchFound, vids: VidSet, *, untagged: bool = False) -> SwitchFound:
+    return replace(switch, uplink_groups=(uplinks(vids, untagged=untagged),))
 
 
 def group(name: str, vlan: VlanSpec, *, works: bool = True, maker: MakerMark | None = None) -> GroupFound:
@@ -72,13 +83,13 @@ ONE = {"esx1": ("vmnic1",)}
 
 def test_where_nothing_is_everything_is_made_in_the_hosts_datacenter() -> None:
     joined = JoinHost(HostId("vc/esx1"), "esx1", ("vmnic1",))
-    assert does(todo(wants(ONE))) == [MakeSwitch("dc1", OURS, 1600, 4, VIDS), joined]
+    assert does(todo(wants(ONE))) == [MakeSwitch("dc1", OURS, 1600, 4, Carried(VIDS)), joined]
 
 
 def test_a_host_with_many_nics_has_an_uplink_for_each() -> None:
     many = tuple(f"vmnic{number}" for number in range(6))
     there = replace(host("esx1"), nics=dict.fromkeys(many))
-    assert does(todo(wants({"esx1": many}), hosts=(there,)))[0] == MakeSwitch("dc1", OURS, 1600, 6, VIDS)
+    assert does(todo(wants({"esx1": many}), hosts=(there,)))[0] == MakeSwitch("dc1", OURS, 1600, 6, Carried(VIDS))
 
 
 @pytest.mark.parametrize("maker", [OURS, None, MakerMark("another", "rack1")])
@@ -88,7 +99,7 @@ def test_what_is_right_stays_whoever_made_it(maker: MakerMark | None) -> None:
 
 @pytest.mark.parametrize("maker", [None, MakerMark("another", "rack1")])
 def test_a_switch_without_our_mark_is_never_changed(maker: MakerMark | None) -> None:
-    found = todo(wants(ONE), replace(made({}, maker), mtu=1500, uplink_vids=VidSet.of("101-150"), lldp=False))
+    found = todo(wants(ONE), replace(carrying(made({}, maker), VidSet.of("101-150")), mtu=1500, lldp=False))
     assert found.steps == ()
     assert len(found.refusals) == 3, "MTU, uplinks, host; LLDP is no need"
 
@@ -99,21 +110,65 @@ def test_a_switch_keeps_an_mtu_that_is_more_than_enough() -> None:
     assert does(todo(wants(ONE), replace(jumbo, lldp=False))) == [SetSwitch(9000)]
 
 
+NETWORK = OwnerMark("isthmus", NetworkId("red"), Vni(5001))
+WIDE, BOTH = Carried(ALL_VIDS, untagged=True), Carried(VIDS, untagged=True)
+
+
+def ours(vlan: VlanSpec, *, mark: OwnerMark = NETWORK, override: bool = False) -> GroupFound:
+    return GroupFound(PortGroupState("pg", "red", vlan, False, "1", mark=mark, vlan_override=override))
+
+
 def test_uplinks_stop_carrying_what_nobody_uses() -> None:
-    assert does(todo(wants(ONE), replace(made(ONE), uplink_vids=ALL_VIDS))) == [SetUplinkVids(VIDS)]
+    only = NarrowUplinks("up", Carried(VIDS))
+    assert does(todo(wants(ONE), carrying(made(ONE), ALL_VIDS))) == [only]
+    assert does(todo(wants(ONE), carrying(made(ONE), VIDS, untagged=True))) == [only]
+    assert does(todo(wants(ONE), carrying(made(ONE), VidSet.of("1-150"), untagged=True))) == [only]
+    networks = replace(carrying(made(ONE), ALL_VIDS, untagged=True), groups=(ours(Access(Vid(101))),))
+    assert does(todo(wants(ONE), networks)) == [only]
 
 
-def test_uplinks_go_on_carrying_what_a_port_group_of_others_wears() -> None:
-    users = (group("backup", Access(Vid(300))),)
-    wide = replace(made(ONE), uplink_vids=VIDS | VidSet.of("300"), groups=users)
+USERS = [
+    group("untagged", NoVlan()),
+    group("backup", Access(Vid(300))),
+    group("appliance", Trunk(VidSet.of("300-310"))),
+    group("isolated", PrivateVlan(Vid(701))),
+    group("ours by number only", Access(Vid(101))),
+    group("trunk", Trunk(VIDS), maker=OURS),
+    ours(Access(Vid(300))),
+    ours(NoVlan()),
+    ours(Access(Vid(101)), override=True),
+    ours(Access(Vid(101)), mark=replace(NETWORK, owner="another")),
+]
+
+
+@pytest.mark.parametrize("user", USERS, ids=lambda user: f"{user.state.name}-{user.state.vlan}")
+def test_uplinks_go_on_carrying_all_where_a_port_group_may_be_using_it(user: GroupFound) -> None:
+    wide = replace(carrying(made(ONE), ALL_VIDS, untagged=True), groups=(user,))
     assert does(todo(wants(ONE), wide)) == []
-    narrow = replace(wide, uplink_vids=VidSet.of("101-150,300"))
-    assert does(todo(wants(ONE), narrow)) == [SetUplinkVids(VIDS | VidSet.of("300"))]
+    narrow = replace(carrying(made(ONE), VidSet.of("101-150,300"), untagged=True), groups=(user,))
+    assert does(todo(wants(ONE), narrow)) == [WidenUplinks("up", Carried(VIDS))]
 
 
-def test_uplinks_on_which_a_host_is_managed_are_never_narrowed() -> None:
-    managed = replace(made(ONE), uplink_vids=ALL_VIDS, vmkernel=("vmk0 of esx1",))
+@pytest.mark.parametrize("untagged", [True, False])
+def test_uplinks_on_which_a_host_is_managed_are_never_narrowed(untagged: bool) -> None:
+    managed = replace(carrying(made(ONE), ALL_VIDS, untagged=untagged), vmkernel=("vmk0 of esx1",))
     assert does(todo(wants(ONE), managed)) == []
+    narrow = replace(carrying(made(ONE), VidSet.of("120"), untagged=untagged), vmkernel=("vmk0 of esx1",))
+    assert does(todo(wants(ONE), narrow)) == [WidenUplinks("up", Carried(VIDS))]
+
+
+def test_each_of_several_uplink_port_groups_carries_all_vids() -> None:
+    two = (uplinks(VidSet.of("101-150")), uplinks(VidSet.of("151-199"), "lag"))
+    found = todo(wants(ONE), replace(made(ONE), uplink_groups=two))
+    assert does(found) == [WidenUplinks("up", Carried(VIDS)), WidenUplinks("lag", Carried(VIDS))]
+    assert found.steps[1].reason == "its uplinks in port group 'lag' do not carry VIDs 101-150"
+    assert does(todo(wants(ONE), replace(made(ONE), uplink_groups=(uplinks(VIDS), two[1])))) == does(found)[1:]
+
+
+def test_uplinks_that_are_no_trunk_or_are_not_there_are_said() -> None:
+    access = replace(uplinks(VidSet.of("101")), trunk=False)
+    refused(todo(wants(ONE), replace(made(ONE), uplink_groups=(access,))), "no VLAN trunk", "101-199")
+    refused(todo(wants(ONE), replace(made(ONE), uplink_groups=())), "no uplink port group")
 
 
 def test_a_nic_that_nobody_named_is_not_taken_off_but_said() -> None:
@@ -197,12 +252,12 @@ def test_nics_on_a_tenant_switch_are_said_if_they_carry_its_vids() -> None:
     trunk = (group("any", Trunk(VIDS)),)
     wired = replace(made(ONE), groups=trunk)
     refused(todo(TENANT, wired), "NICs are on it", "101-199", "take the NICs off")
-    assert todo(TENANT, replace(wired, uplink_vids=VidSet.of("7"))) == Preparation()
-    assert todo(TENANT, replace(made({"esx1": ()}), groups=trunk, uplink_vids=ALL_VIDS)) == Preparation()
+    assert todo(TENANT, replace(wired, uplink_groups=(uplinks(VidSet.of("7")),))) == Preparation()
+    assert todo(TENANT, replace(carrying(made({"esx1": ()}), ALL_VIDS), groups=trunk)) == Preparation()
 
 
 @pytest.mark.parametrize("unfit", [group("t", Trunk(VidSet.of("101-150"))), group("t", Trunk(VIDS), works=False)])
 def test_a_trunk_that_will_not_do_is_said_if_named_and_else_passed_over(unfit: GroupFound) -> None:
-    there = replace(made({"esx1": ()}), groups=(unfit,), uplink_vids=NO_VIDS)
+    there = replace(carrying(made({"esx1": ()}), NO_VIDS), groups=(unfit,))
     refused(todo(replace(TENANT, trunk="t"), there), "port group 't'")
     assert does(todo(TENANT, there)) == [MakeTrunk("rack1-trunk", OURS, VIDS)]

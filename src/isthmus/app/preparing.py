@@ -25,12 +25,13 @@ from isthmus.model.ground import (
     MakerMark,
     MakeSwitch,
     MakeTrunk,
+    NarrowUplinks,
     Preparing,
     SetSwitch,
     SetTrunk,
-    SetUplinkVids,
     Step,
     SwitchWanted,
+    WidenUplinks,
 )
 
 
@@ -182,15 +183,17 @@ def _words(does: Preparing, switch: str) -> str:
     """What is done, in an operator's words."""
     name = f"'{plain(switch)}'"
     match does:
-        case MakeSwitch(datacenter=datacenter, mtu=mtu, uplink_vids=None):
+        case MakeSwitch(datacenter=datacenter, mtu=mtu, carries=None):
             return f"make distributed switch {name} in datacenter '{plain(datacenter)}': MTU {mtu}, nothing wired to it"
-        case MakeSwitch(datacenter=datacenter, mtu=mtu, uplink_vids=vids):
-            what = f"MTU {mtu}, LLDP on, its uplinks carry VIDs {vids}"
+        case MakeSwitch(datacenter=datacenter, mtu=mtu, carries=carries):
+            what = f"MTU {mtu}, LLDP on, its uplinks carry {carries}"
             return f"make distributed switch {name} in datacenter '{plain(datacenter)}': {what}"
         case SetSwitch(mtu=mtu):
             return f"set distributed switch {name}: MTU {mtu}, LLDP on"
-        case SetUplinkVids(vids=vids):
-            return f"let VIDs {vids} through the uplinks of distributed switch {name}"
+        case WidenUplinks(lets=lets):
+            return f"let {lets} through the uplinks of distributed switch {name}, too"
+        case NarrowUplinks(lets=lets):
+            return f"let only {lets} through the uplinks of distributed switch {name}"
         case JoinHost(name=host, nics=nics, had=None):
             return f"add host '{plain(host)}' to distributed switch {name}{f' with {_listed(nics)}' if nics else ''}"
         case JoinHost(name=host, nics=nics, had=had):

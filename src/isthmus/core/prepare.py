@@ -1,7 +1,8 @@
 """What must be made in a vCenter before a deployment can stand on one of its switches.
 
 Law: only what carries our own mark is changed, and nothing is ever taken away: no host or NIC off a switch, no NIC
-from another switch, no VID from who uses it.  What is there and will do is left as it is, whoever made it.
+from another switch, nothing that passes the uplinks from who may use it.  What is there and will do is left as it is,
+whoever made it.
 """
 
 from __future__ import annotations
@@ -11,24 +12,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from isthmus.model.ground import (
+    Carried,
     Ground,
     GroupFound,
     HostFound,
     JoinHost,
     MakeSwitch,
     MakeTrunk,
+    NarrowUplinks,
     NicUse,
     Preparation,
     Preparing,
     SetSwitch,
     SetTrunk,
-    SetUplinkVids,
     Step,
     SwitchFound,
     SwitchWanted,
+    UplinkFound,
+    WidenUplinks,
 )
 from isthmus.model.names import DvsId
-from isthmus.model.observed import Access, PrivateVlan, Trunk
+from isthmus.model.observed import Trunk
 from isthmus.model.tags import NO_VIDS, VidSet
 
 FEWEST_UPLINKS = 4  # what vCenter itself gives a new switch: room for another NIC later
@@ -106,8 +110,8 @@ def _hosts(wanted: SwitchWanted, ground: Ground) -> tuple[dict[str, HostFound], 
 
 def _new(wanted: SwitchWanted, hosts: Mapping[str, HostFound], datacenter: str) -> Iterator[_Gap]:
     uplinks = max([FEWEST_UPLINKS, *map(len, wanted.nics.values())]) if wanted.wired else 1
-    carried = wanted.vids if wanted.wired else None
-    yield _Gap(ABSENT, "", MakeSwitch(datacenter, wanted.mark, wanted.mtu, uplinks, carried))
+    carries = Carried(wanted.vids) if wanted.wired else None  # nobody is there yet who would send untagged
+    yield _Gap(ABSENT, "", MakeSwitch(datacenter, wanted.mark, wanted.mtu, uplinks, carries))
     for host in hosts.values():
         yield from _member(wanted, None, host, uplinks)
     if not wanted.wired:
@@ -116,7 +120,7 @@ def _new(wanted: SwitchWanted, hosts: Mapping[str, HostFound], datacenter: str) 
 
 def _gaps(wanted: SwitchWanted, switch: SwitchFound, hosts: Mapping[str, HostFound], ground: Ground) -> Iterator[_Gap]:
     yield from _settings(wanted, switch)
-    yield from _uplink_vids(wanted, switch) if wanted.wired else _closed(wanted, switch)
+    yield from _uplinks(wanted, switch) if wanted.wired else _closed(wanted, switch)
     for host in hosts.values():
         yield from _member(wanted, switch, host, switch.uplinks)
     if wanted.wired:
@@ -134,33 +138,33 @@ def _settings(wanted: SwitchWanted, switch: SwitchFound) -> Iterator[_Gap]:
         yield _Gap("it does not listen to LLDP and speak it", "", SetSwitch(mtu), needed=False)
 
 
-def _uplink_vids(wanted: SwitchWanted, switch: SwitchFound) -> Iterator[_Gap]:
-    """The uplinks carry the deployment's VIDs, and others only where somebody may be using them."""
-    missing, more = wanted.vids - switch.uplink_vids, switch.uplink_vids - wanted.vids
-    in_use = bool(switch.vmkernel or more & _worn(switch))
-    carried = wanted.vids | more if in_use else wanted.vids
-    if missing:
-        what = f"its uplinks do not carry VIDs {missing}"
-        yield _Gap(what, "add them to the uplink port group's trunk", SetUplinkVids(carried))
-    elif more and not in_use:
-        yield _Gap(f"its uplinks carry VIDs {more} for nobody", "", SetUplinkVids(carried), needed=False)
+def _uplinks(wanted: SwitchWanted, switch: SwitchFound) -> Iterator[_Gap]:
+    """Each uplink port group carries the deployment's VIDs, and more only where somebody may be using it."""
+    lets = Carried(wanted.vids)
+    users = switch.users_beside(wanted.mark.owner, wanted.vids)
+    if not switch.uplink_groups:
+        yield _Gap("it has no uplink port group", "add uplinks to the switch")
+    for group in switch.uplink_groups:
+        here = _uplinks_of(group, switch)
+        missing, more = lets - group.carries, group.carries - lets
+        exactly = more and not users
+        does = NarrowUplinks(group.key, lets) if exactly else WidenUplinks(group.key, lets)
+        if not group.trunk:
+            yield _Gap(f"{here} are no VLAN trunk", f"make their port group a trunk that carries {lets}")
+        elif missing:
+            yield _Gap(f"{here} do not carry {missing}", "add them to the uplink port group's trunk", does)
+        elif exactly:
+            yield _Gap(f"{here} carry {more} for nobody", "", does, needed=False)
 
 
-def _worn(switch: SwitchFound) -> VidSet:
-    """The VIDs of its port groups, whoever made them."""
-    worn = NO_VIDS
-    for group in switch.groups:
-        match group.state.vlan:
-            case Access(vid) | PrivateVlan(vid):
-                worn |= VidSet.of([vid])
-            case Trunk(vids):
-                worn |= vids
-    return worn
+def _uplinks_of(group: UplinkFound, switch: SwitchFound) -> str:
+    return "its uplinks" if len(switch.uplink_groups) == 1 else f"its uplinks in port group '{group.name}'"
 
 
 def _closed(wanted: SwitchWanted, switch: SwitchFound) -> Iterator[_Gap]:
     """On a wire the hosts' tags would meet."""
-    carried = switch.uplink_vids & wanted.vids
+    passing = VidSet.joined(piece for group in switch.uplink_groups for piece in group.carries.vids.ranges)
+    carried = passing & wanted.vids
     if carried and any(switch.members.values()):
         what = f"physical NICs are on it, and its uplinks carry VIDs {carried}, so hosts would hear each other's tags"
         yield _Gap(what, "take the NICs off it, or these VIDs off the uplink port group's trunk")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from isthmus.model.names import DvsId, HostId
-from isthmus.model.observed import PortGroupState
-from isthmus.model.tags import VidSet
+from isthmus.model.observed import Access, PortGroupState
+from isthmus.model.tags import NO_VIDS, VidSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,28 @@ class MakerMark:
 
     owner: str
     deployment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What uplinks let through: frames that wear these VIDs, and such as wear none."""
+
+    vids: VidSet = NO_VIDS
+    untagged: bool = False
+
+    def __or__(self, other: Carried) -> Carried:
+        return Carried(self.vids | other.vids, self.untagged or other.untagged)
+
+    def __sub__(self, other: Carried) -> Carried:
+        return Carried(self.vids - other.vids, self.untagged and not other.untagged)
+
+    def __bool__(self) -> bool:
+        return bool(self.vids) or self.untagged
+
+    def __str__(self) -> str:
+        if not self.untagged:
+            return f"VIDs {self.vids}"
+        return f"VIDs {self.vids} and untagged frames" if self.vids else "untagged frames"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +100,18 @@ class GroupFound:
 
 
 @dataclass(frozen=True, slots=True)
+class UplinkFound:
+    """An uplink port group, and what it lets through, physical NICs there or none."""
+
+    key: str
+    name: str
+    carries: Carried
+    trunk: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchFound:
-    """A distributed switch.  `uplink_vids` is what its uplink port groups let through, physical NICs there or none."""
+    """A distributed switch."""
 
     id: DvsId
     name: str
@@ -90,12 +122,25 @@ class SwitchFound:
     """It listens to LLDP, and speaks it."""
     uplinks: int
     """How many physical NICs a host can bring."""
-    uplink_vids: VidSet
+    uplink_groups: tuple[UplinkFound, ...]
     members: Mapping[HostId, tuple[str, ...]]
     """The physical NICs that each host brings."""
     vmkernel: tuple[str, ...] = ()
-    """The hosts' own interfaces on it."""
+    """The hosts' own interfaces on it, and the hosts that do not tell."""
     groups: tuple[GroupFound, ...] = ()
+
+    def users_beside(self, owner: str, vids: VidSet) -> tuple[str, ...]:
+        """Who may be using more of its uplinks than these VIDs: all but the networks of the owner that wear one.
+
+        What a port group of somebody else needs is not weighed: its ports may wear what it does not say.
+        """
+        others = [group.state.name for group in self.groups if not _wears_only(group.state, owner, vids)]
+        return (*self.vmkernel, *(f"port group '{name}'" for name in others))
+
+
+def _wears_only(group: PortGroupState, owner: str, vids: VidSet) -> bool:
+    ours = group.mark is not None and group.mark.owner == owner and not group.vlan_override
+    return ours and isinstance(group.vlan, Access) and group.vlan.vid in vids
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +156,13 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class MakeSwitch:
-    """Make it, with LLDP on; `uplink_vids` None: nothing will be wired to it."""
+    """Make it, with LLDP on; `carries` None: nothing will be wired to it."""
 
     datacenter: str
     mark: MakerMark
     mtu: int
     uplinks: int
-    uplink_vids: VidSet | None
+    carries: Carried | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +173,19 @@ class SetSwitch:
 
 
 @dataclass(frozen=True, slots=True)
-class SetUplinkVids:
-    """Let these VIDs, and no others, through the uplinks."""
+class WidenUplinks:
+    """Let this through the uplinks of a port group, beside what they let through by then."""
 
-    vids: VidSet
+    key: str
+    lets: Carried
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowUplinks:
+    """Let this, and nothing else, through the uplinks of a port group, if nobody may be using more by then."""
+
+    key: str
+    lets: Carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +209,14 @@ class MakeTrunk:
 
 @dataclass(frozen=True, slots=True)
 class SetTrunk:
-    """Bring it back to what an appliance needs."""
+    """Bring it back to what an appliance needs; VIDs beyond that stay."""
 
     key: str
     name: str
     vids: VidSet
 
 
-Preparing: TypeAlias = MakeSwitch | SetSwitch | SetUplinkVids | JoinHost | MakeTrunk | SetTrunk
+Preparing: TypeAlias = MakeSwitch | SetSwitch | WidenUplinks | NarrowUplinks | JoinHost | MakeTrunk | SetTrunk
 
 
 @dataclass(frozen=True, slots=True)

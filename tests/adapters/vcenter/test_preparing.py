@@ -12,15 +12,29 @@ from hypothesis import strategies as st
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import marks
-from isthmus.adapters.vcenter.ground import OPAQUE, PNIC, host_found
+from isthmus.adapters.vcenter.ground import OPAQUE, PNIC, VNIC, host_found, standing_on
+from isthmus.adapters.vcenter.vlans import carried, is_trunk, trunk_of
 from isthmus.core.prepare import prepare
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.ground import JoinHost, MakerMark, NicUse, SetTrunk, SetUplinkVids, Step, SwitchWanted
+from isthmus.model.ground import (
+    Carried,
+    JoinHost,
+    MakerMark,
+    MakeTrunk,
+    NarrowUplinks,
+    NicUse,
+    Preparing,
+    SetSwitch,
+    SetTrunk,
+    Step,
+    SwitchWanted,
+    WidenUplinks,
+)
 from isthmus.model.names import DvsId
 from isthmus.model.tags import VidSet
 from lab.vcenter import Dvs, Host, Member, Pnic, PortGroup, Topology, Trunk, Vswitch
 from tests.adapters.vcenter.bench import Bench, running
-from tests.lab.vcenter.client import Client, Edit, wait
+from tests.lab.vcenter.client import Client, Edit, setting, trunk, vlan, wait
 
 pytestmark = pytest.mark.sim
 PNICS = tuple(Pnic(f"vmnic{number}") for number in range(5))
@@ -32,7 +46,7 @@ VIDS = VidSet.of("100-199")
 def bench() -> Iterator[Bench]:
     pair = Vswitch("pair", ("vmnic2", "vmnic3"), ("vmk1", "vmk2"))
     members = (Member("esx1", ("vmnic1",), ("vmk3",)), Member("esx2"))
-    theirs = Dvs("theirs", (PortGroup("t", Trunk(((0, 50),))),), 9000, ("u1", "u2"), ((5, 7),), members)
+    theirs = Dvs("theirs", (PortGroup("t", Trunk(((0, 50),))),), 9000, ("u1", "u2"), ((0, 0), (5, 7)), members)
     hosts = [Host("esx1", pnics=PNICS, vswitches=(pair,)), Host("esx2", pnics=PNICS)]
     with running(Topology.single(hosts, [theirs, Dvs("unasked")])) as made:
         yield made
@@ -57,6 +71,31 @@ def ours(bench: Bench) -> Step:
 
 def reconfigure(dvs: Any, **changes: Any) -> None:
     wait(dvs.ReconfigureDvs_Task(Edit.ConfigSpec(configVersion=dvs.config.configVersion, **changes)))
+
+
+def step(does: Preparing) -> Step:
+    return Step("rack1", None, "isthmus", does, "")
+
+
+def uplinks_of(dvs: Any) -> Any:
+    [group] = dvs.config.uplinkPortgroup
+    return group
+
+
+def passing(dvs: Any) -> list[tuple[int, int]]:
+    """The VIDs that pass the uplinks; 0 is untagged frames."""
+    return ranges(uplinks_of(dvs))
+
+
+def ranges(group: Any) -> list[tuple[int, int]]:
+    return [(piece.start, piece.end) for piece in group.config.defaultPortConfig.vlan.vlanId]
+
+
+def let_through(group: Any, *pieces: tuple[int, int]) -> None:
+    policy = Edit.VmwarePortConfigPolicy(vlan=trunk(*pieces))
+    version = group.config.configVersion
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(configVersion=version, defaultPortConfig=policy)
+    wait(group.ReconfigureDVPortgroup_Task(spec))
 
 
 def test_the_uses_of_a_hosts_nics_are_read(bench: Bench) -> None:
@@ -88,7 +127,8 @@ def test_a_switch_is_read_with_its_members_and_who_stands_on_it(bench: Bench) ->
     assert (switch.name, switch.datacenter, switch.maker, switch.mtu, switch.lldp) == (
         ("theirs", "dc1", None, 9000, False)
     )
-    assert (switch.uplinks, switch.uplink_vids, switch.vmkernel) == (2, VidSet.of("5-7"), ("vmk3 of esx1",))
+    assert (switch.uplinks, switch.vmkernel) == (2, ("vmk3 of esx1",))
+    assert [group.carries for group in switch.uplink_groups] == [Carried(VidSet.of("5-7"), untagged=True)]
     assert sorted(switch.members.values()) == [(), ("vmnic1",)]
     assert [group.state.name for group in switch.groups] == ["t"], "uplinks are not among them"
     assert bench.vcenter.ground(set(), {switch.id}).switches == (switch,)
@@ -102,7 +142,8 @@ def test_a_switch_that_lost_its_mark_since_it_was_looked_at_is_left_alone(
     with pytest.raises(Refused, match="carries no mark"):
         bench.vcenter.prepare(ours)
     with pytest.raises(Refused, match="carries no mark"):
-        bench.vcenter.prepare(Step("rack1", None, "isthmus", SetUplinkVids(VidSet.of("7")), ""))
+        bench.vcenter.prepare(step(WidenUplinks(uplinks_of(dvs)._GetMoId(), Carried(VidSet.of("7")))))
+    assert passing(dvs) == [(100, 199)]
     assert len(dvs.config.host) == 1
 
 
@@ -115,6 +156,95 @@ def test_a_switch_of_another_installation_and_a_foreign_trunk_are_left_alone(
     with pytest.raises(Refused, match="carries no mark"):
         bench.vcenter.prepare(Step("theirs", None, "isthmus", SetTrunk(group.key, "t", VIDS), ""))
     assert [(piece.start, piece.end) for piece in group.config.defaultPortConfig.vlan.vlanId] == [(0, 50)]
+
+
+def test_what_passes_the_uplinks_when_they_are_widened_goes_on_passing(
+    bench: Bench, client: Client, ours: Step
+) -> None:
+    dvs = client.dvs("rack1")
+    let_through(uplinks_of(dvs), (0, 150), (300, 310))  # since it was looked at
+    bench.vcenter.prepare(step(WidenUplinks(uplinks_of(dvs)._GetMoId(), Carried(VIDS))))
+    assert passing(dvs) == [(0, 199), (300, 310)]
+    let_through(uplinks_of(dvs), (0, 0), (101, 110))
+    bench.vcenter.prepare(step(WidenUplinks(uplinks_of(dvs)._GetMoId(), Carried(VIDS))))
+    assert passing(dvs) == [(0, 0), (100, 199)]
+
+
+@pytest.mark.parametrize("vid", [0, 300])
+def test_uplinks_that_somebody_uses_since_they_were_looked_at_are_not_narrowed(
+    bench: Bench, client: Client, ours: Step, vid: int
+) -> None:
+    dvs = client.dvs("rack1")
+    let_through(uplinks_of(dvs), (0, 4094))
+    narrow = step(NarrowUplinks(uplinks_of(dvs)._GetMoId(), Carried(VIDS)))
+    client.make_port_group(dvs, "backup", defaultPortConfig=setting(vlan=vlan(vid)))
+    with pytest.raises(Refused, match="port group 'backup'"):
+        bench.vcenter.prepare(narrow)
+    assert passing(dvs) == [(0, 4094)]
+    wait(client.port_group("backup").Destroy_Task())
+    bench.vcenter.prepare(narrow)
+    assert passing(dvs) == [(100, 199)]
+
+
+def test_uplinks_that_are_no_trunk_any_more_are_left_alone(bench: Bench, client: Client, ours: Step) -> None:
+    dvs = client.dvs("rack1")
+    group = uplinks_of(dvs)
+    policy = setting(vlan=vlan(7))
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+        configVersion=group.config.configVersion, defaultPortConfig=policy
+    )
+    wait(group.ReconfigureDVPortgroup_Task(spec))
+    [found] = bench.vcenter.ground(set(), {"rack1"}).switches
+    assert [(one.trunk, one.carries) for one in found.uplink_groups] == [(False, Carried(VidSet.of("7")))]
+    with pytest.raises(Refused, match="no VLAN trunk"):
+        bench.vcenter.prepare(step(WidenUplinks(group._GetMoId(), Carried(VIDS))))
+    assert group.config.defaultPortConfig.vlan.vlanId == 7
+
+
+def test_an_mtu_that_was_raised_since_it_was_looked_at_stays(bench: Bench, client: Client, ours: Step) -> None:
+    dvs = client.dvs("rack1")
+    reconfigure(dvs, maxMtu=9000)
+    bench.vcenter.prepare(step(SetSwitch(1600)))
+    assert dvs.config.maxMtu == 9000
+
+
+def test_a_switch_that_only_listens_to_lldp_does_not_speak_it(bench: Bench, client: Client, ours: Step) -> None:
+    dvs = client.dvs("rack1")
+    for operation, speaks in (("both", True), ("listen", False), ("advertise", False), ("none", False)):
+        reconfigure(dvs, linkDiscoveryProtocolConfig=link_discovery(operation))
+        [found] = bench.vcenter.ground(set(), {"rack1"}).switches
+        assert found.lldp == speaks
+
+
+def link_discovery(operation: str) -> Any:
+    return vim.host.LinkDiscoveryProtocolConfig(protocol="lldp", operation=operation)
+
+
+def test_what_a_trunk_carries_beyond_its_need_it_goes_on_carrying(bench: Bench, client: Client, ours: Step) -> None:
+    bench.vcenter.prepare(step(MakeTrunk("appliances", MARK, VidSet.of("100-150"))))
+    group = client.port_group("appliances")
+    let_through(group, (0, 120), (300, 310))
+    bench.vcenter.prepare(step(SetTrunk(group.key, "appliances", VIDS)))
+    assert ranges(group) == [(0, 199), (300, 310)]
+
+
+def test_a_member_that_tells_of_no_interface_may_have_one_on_the_switch() -> None:
+    dvs = SimpleNamespace(host=[SimpleNamespace(config=SimpleNamespace(host=name)) for name in ("a", "b", None)])
+    found = standing_on({"uuid": "u", "config": dvs}, {"b": {"name": "b", VNIC: ()}}, {"b": ()})
+    assert found == ("interfaces of 3 hosts that tell of none",)
+
+
+PIECES = st.lists(st.tuples(st.integers(0, 4094), st.integers(0, 4094)).map(lambda pair: (min(pair), max(pair))))
+
+
+@given(PIECES)
+def test_what_passes_an_uplink_reads_back_as_it_was_written(pieces: list[tuple[int, int]]) -> None:
+    frames = {vid for first, last in pieces for vid in range(first, last + 1)}
+    passes = carried(trunk(*pieces))
+    assert (set(passes.vids), passes.untagged) == (frames - {0}, 0 in frames)
+    written = trunk_of(passes)
+    assert is_trunk(written)
+    assert {vid for piece in written.vlanId for vid in range(piece.start, piece.end + 1)} == frames
 
 
 def test_a_host_whose_nics_changed_since_it_was_looked_at_is_looked_at_again(

@@ -19,11 +19,10 @@ from isthmus.adapters.vcenter.groups import group_config, port_group
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.reading import Properties, all_of, properties
 from isthmus.adapters.vcenter.session import Session
-from isthmus.adapters.vcenter.vlans import vlan_spec, worn
+from isthmus.adapters.vcenter.vlans import carried, is_trunk
 from isthmus.model.faults import Refused
-from isthmus.model.ground import Ground, GroupFound, HostFound, NicUse, SwitchFound
+from isthmus.model.ground import Ground, GroupFound, HostFound, NicUse, SwitchFound, UplinkFound
 from isthmus.model.names import DvsId, HostId
-from isthmus.model.tags import NO_VIDS, VidSet
 
 Discovery = vim.host.LinkDiscoveryProtocolConfig
 PortGroup = vim.dvs.DistributedVirtualPortgroup
@@ -75,7 +74,7 @@ def _ground(session: Session, content: Any, hosts: Collection[str], switches: Co
     return Ground(
         tuple(host_found(instance, host, known, vmks[host], found_hosts[host]) for host, known in networks.items()),
         tuple(
-            _switch(content, instance, known, found_switches[dvs], _standing_on(known, networks, vmks))
+            _switch(content, instance, known, found_switches[dvs], standing_on(known, networks, vmks))
             for dvs, known in read.items()
         ),
     )
@@ -158,26 +157,33 @@ def _vmks(known: Properties) -> list[_Vmk]:
 # --- switches -----------------------------------------------------------------------------------------------------
 
 
-def _standing_on(
+def standing_on(
     switch: Properties, networks: Mapping[Any, Properties], vmks: Mapping[Any, Sequence[_Vmk]]
 ) -> tuple[str, ...]:
+    """The hosts' own interfaces on a switch, in words."""
     uuid, by_host = switch["uuid"], defaultdict[str, list[str]](list)
     for host, known in networks.items():
         for vmk in vmks[host]:
             if vmk.switch == uuid:
                 by_host[one_line(plain(known.get("name")), 80)].append(vmk.device)
-    return tuple(f"{device} of {name}" for name, devices in sorted(by_host.items()) for device in devices)
+    # Every host has an interface somewhere, by which it is managed: one that shows none does not tell.
+    silent = sum(not vmks.get(member.config.host) for member in switch["config"].host or ())
+    return (
+        *(f"{device} of {name}" for name, devices in sorted(by_host.items()) for device in devices),
+        *([f"interfaces of {silent} hosts that tell of none"] if silent else ()),
+    )
 
 
 def _switch(content: Any, instance: str, known: Properties, datacenter: str, vmkernel: tuple[str, ...]) -> SwitchFound:
     config = known["config"]
     groups = properties(content, list(known.get("portgroup") or ()), {PortGroup: ["name", "config"]})
     uplink_keys = frozenset(group._GetMoId() for group in config.uplinkPortgroup or ())
-    carried, others = NO_VIDS, []
+    uplinks, others = [], []
     for found in groups.values():
         state = port_group(group_config(found["config"]), found.get("name"), uplink_keys)
         if state.is_uplink:
-            carried |= _carried(found["config"])
+            vlan = vlan_of(found["config"])
+            uplinks.append(UplinkFound(state.key, state.name, carried(vlan), is_trunk(vlan)))
         else:
             others.append(GroupFound(state, marks.maker(found["config"].description)))
     return SwitchFound(
@@ -188,7 +194,7 @@ def _switch(content: Any, instance: str, known: Properties, datacenter: str, vmk
         mtu=getattr(config, "maxMtu", None) or 1500,
         lldp=_speaks_lldp(getattr(config, "linkDiscoveryProtocolConfig", None)),
         uplinks=len(getattr(config.uplinkPortPolicy, "uplinkPortName", None) or ()),
-        uplink_vids=carried,
+        uplink_groups=tuple(uplinks),
         members={
             HostId(f"{instance}/{member.config.host._GetMoId()}"): pnics_of(member.config)
             for member in config.host or ()
@@ -199,8 +205,9 @@ def _switch(content: Any, instance: str, known: Properties, datacenter: str, vmk
     )
 
 
-def _carried(config: Any) -> VidSet:
-    return worn(vlan_spec(getattr(config.defaultPortConfig, "vlan", None)))
+def vlan_of(config: Any) -> Any:
+    """What a port group's configuration says of VLANs."""
+    return getattr(config.defaultPortConfig, "vlan", None)
 
 
 def _speaks_lldp(discovery: Any) -> bool:

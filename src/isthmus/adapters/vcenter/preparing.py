@@ -1,6 +1,7 @@
 """Makes what designs stand on, step by step.  Law: what exists is written only while it carries our own mark.
 
-A port group made on a switch that is not ours is our own all the same.
+A port group made on a switch that is not ours is our own all the same.  What is written replaces what is there at that
+moment, not what the plan saw: what passed the uplinks or a trunk goes on passing, unless nobody may be using it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,24 @@ from pyVmomi import vim
 from isthmus.adapters.vcenter import marks, naming
 from isthmus.adapters.vcenter.facts import pnics_of
 from isthmus.adapters.vcenter.faults import faults_of, ident, one_line, said
-from isthmus.adapters.vcenter.ground import find_switch
+from isthmus.adapters.vcenter.ground import find_switch, ground, vlan_of
 from isthmus.adapters.vcenter.portgroups import FIRST_PORTS, accepted
 from isthmus.adapters.vcenter.reading import all_of, properties
 from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import Tasks
+from isthmus.adapters.vcenter.vlans import carried, is_trunk, trunk_of
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.ground import JoinHost, MakeSwitch, MakeTrunk, SetSwitch, SetTrunk, SetUplinkVids, Step
-from isthmus.model.tags import VidSet
+from isthmus.model.ground import (
+    Carried,
+    JoinHost,
+    MakeSwitch,
+    MakeTrunk,
+    NarrowUplinks,
+    SetSwitch,
+    SetTrunk,
+    Step,
+    WidenUplinks,
+)
 
 PortGroup = vim.dvs.DistributedVirtualPortgroup
 Dvs = vim.DistributedVirtualSwitch
@@ -57,10 +68,15 @@ class Preparing:
         config = self._ours(dvs, step.owner)
         match step.does:
             case SetSwitch(mtu=mtu):
-                spec = Vmware.ConfigSpec(maxMtu=mtu, linkDiscoveryProtocolConfig=_lldp())
+                spec = Vmware.ConfigSpec(maxMtu=max(mtu, config.maxMtu or 0), linkDiscoveryProtocolConfig=_lldp())
                 self._reconfigure(dvs, config, spec)
-            case SetUplinkVids(vids=vids):
-                self._carry(config.uplinkPortgroup, vids)
+            case WidenUplinks(key=key, lets=lets):
+                group, there = self._uplinks(config, key)
+                self._let_through(group, there, carried(vlan_of(there)) | lets)
+            case NarrowUplinks(key=key, lets=lets):
+                group, there = self._uplinks(config, key)
+                self._refuse_users(config.uuid, step.owner, lets)
+                self._let_through(group, there, lets)
             case JoinHost() as join:
                 self._reconfigure(dvs, config, self._joined(config, join))
         return "done"
@@ -76,8 +92,9 @@ class Preparing:
         )
         folder, spec = self._network_folder(make.datacenter), Dvs.CreateSpec(configSpec=config)
         dvs = self._made[name] = self._tasks.run(lambda _: folder.CreateDVS_Task(spec), "make switch")
-        if make.uplink_vids is not None:
-            self._carry(self._config(dvs).uplinkPortgroup, make.uplink_vids)
+        if make.carries is not None:
+            for group in self._config(dvs).uplinkPortgroup:
+                self._let_through(group, self._config(group), make.carries)
         return f"made {dvs._GetMoId()}"
 
     def _network_folder(self, datacenter: str) -> Any:
@@ -108,13 +125,25 @@ class Preparing:
             raise Refused(f"{ident(managed)} carries no mark of isthmus prepare any more: it is left alone")
         return config
 
-    def _carry(self, uplink_groups: Any, vids: VidSet) -> None:
-        for group in uplink_groups:
-            spec = PortGroup.ConfigSpec(
-                configVersion=self._config(group).configVersion,
-                defaultPortConfig=Vmware.VmwarePortConfigPolicy(vlan=_trunk(vids)),
-            )
-            self._set_group(group, spec)
+    def _uplinks(self, config: Any, key: str) -> tuple[Any, Any]:
+        """An uplink port group of this switch and its configuration, whose trunk can be written."""
+        group = next((group for group in config.uplinkPortgroup or () if group._GetMoId() == key), None)
+        if group is None:
+            raise Retry(f"uplink port group {key} is gone")
+        there = self._config(group)
+        if not is_trunk(vlan_of(there)):
+            raise Refused(f"uplink port group {key} is no VLAN trunk any more: it is left alone")
+        return group, there
+
+    def _refuse_users(self, uuid: str, owner: str, lets: Carried) -> None:
+        for switch in ground(self._session, (), {uuid}).switches:
+            if users := switch.users_beside(owner, lets.vids):
+                others = one_line(", ".join(users), 200)
+                raise Refused(f"its uplinks are left as they are, for more may be in use by now: {others}")
+
+    def _let_through(self, group: Any, there: Any, carries: Carried) -> None:
+        policy = Vmware.VmwarePortConfigPolicy(vlan=trunk_of(carries))
+        self._set_group(group, PortGroup.ConfigSpec(configVersion=there.configVersion, defaultPortConfig=policy))
 
     def _reconfigure(self, dvs: Any, config: Any, spec: Any) -> None:
         spec.configVersion = config.configVersion
@@ -148,7 +177,9 @@ class Preparing:
     def _set_trunk(self, owner: str, wanted: SetTrunk) -> str:
         group = self._session.object(PortGroup, wanted.key)
         config = self._ours(group, owner)
-        spec = PortGroup.ConfigSpec(configVersion=config.configVersion, defaultPortConfig=_trunk_setting(wanted.vids))
+        before = carried(vlan_of(config)) if is_trunk(vlan_of(config)) else Carried()
+        setting = _trunk_setting(before | Carried(wanted.vids))
+        spec = PortGroup.ConfigSpec(configVersion=config.configVersion, defaultPortConfig=setting)
         self._set_group(group, spec)
         return f"set {wanted.key}"
 
@@ -160,11 +191,11 @@ def _new_trunk(wanted: MakeTrunk) -> Any:
         type=PortGroup.PortgroupType.earlyBinding,
         numPorts=FIRST_PORTS,
         autoExpand=True,
-        defaultPortConfig=_trunk_setting(wanted.vids),
+        defaultPortConfig=_trunk_setting(Carried(wanted.vids)),
     )
 
 
-def _trunk_setting(vids: VidSet) -> Any:
+def _trunk_setting(carries: Carried) -> Any:
     """What an appliance needs: to send with other VMs' MACs, and to get frames for MACs that are not on this host."""
     learning = Vmware.MacLearningPolicy(
         inherited=False, enabled=True, allowUnicastFlooding=True, limit=LEARNED, limitPolicy="ALLOW"
@@ -173,13 +204,8 @@ def _trunk_setting(vids: VidSet) -> Any:
         inherited=False, allowPromiscuous=False, macChanges=False, forgedTransmits=True, macLearningPolicy=learning
     )
     return Vmware.VmwarePortConfigPolicy(
-        vlan=_trunk(vids), blocked=vim.BoolPolicy(inherited=False, value=False), macManagementPolicy=macs
+        vlan=trunk_of(carries), blocked=vim.BoolPolicy(inherited=False, value=False), macManagementPolicy=macs
     )
-
-
-def _trunk(vids: VidSet) -> Any:
-    ranges = [vim.NumericRange(start=int(piece.first), end=int(piece.last)) for piece in vids.ranges]
-    return Vmware.TrunkVlanSpec(inherited=False, vlanId=ranges)
 
 
 def _lldp() -> Any:

@@ -1,4 +1,7 @@
-"""What vCenter says of VLANs, as pyVmomi's objects or in the XML, in our words; what it leaves out is untagged."""
+"""What vCenter says of VLANs, as pyVmomi's objects or in the XML, in our words; what it leaves out is untagged.
+
+Beside it, what uplinks let through: there untagged frames count, which a trunk has as VID 0.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from xml.etree.ElementTree import Element
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter.stream import VIM, said, type_of
+from isthmus.model.ground import Carried
 from isthmus.model.observed import Access, NoVlan, PrivateVlan, Trunk, VlanSpec
 from isthmus.model.tags import ALL_VIDS, MAX_VID, MIN_VID, NO_VIDS, Vid, VidRange, VidSet
 
@@ -69,6 +73,32 @@ def worn(vlan: VlanSpec) -> VidSet:
             return vids
         case _:
             return NO_VIDS
+
+
+def carried(vlan: Any) -> Carried:
+    """What passes an uplink with this setting."""
+    match vlan:
+        case vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec():
+            ranges = [(piece.start, piece.end) for piece in vlan.vlanId or ()]
+            return Carried(trunk(ranges).vids, any(first <= 0 <= last for first, last in ranges))
+        case _:
+            spec = vlan_spec(vlan)
+            return Carried(worn(spec), isinstance(spec, NoVlan | Trunk))
+
+
+def trunk_of(carries: Carried) -> Any:
+    """The setting that lets this through and nothing else."""
+    pieces = [(int(piece.first), int(piece.last)) for piece in carries.vids.ranges]
+    if carries.untagged:  # of one piece with VID 1, as an operator would write it
+        first = pieces.pop(0)[1] if pieces and pieces[0][0] == MIN_VID else 0
+        pieces.insert(0, (0, first))
+    ranges = [vim.NumericRange(start=first, end=last) for first, last in pieces]
+    return vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec(inherited=False, vlanId=ranges)
+
+
+def is_trunk(vlan: Any) -> bool:
+    """Whether it is a list of ranges, to which others can be added."""
+    return isinstance(vlan, vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec)
 
 
 def _number(element: Element, name: str) -> int:
