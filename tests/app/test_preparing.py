@@ -268,7 +268,7 @@ def test_the_last_uplink_of_a_standard_switch_and_anothers_uplink_are_not_taken(
     status, said, complaints = made.run("prepare", "--json")
     assert status == 1
     answer = json.loads("\n".join(said))
-    assert [step["action"] for step in answer["prepare"]["rack1"]] == ["MakeSwitch"]
+    assert [step["action"] for step in answer["prepare"]["rack1"]] == [], "nor is a switch made that no host can join"
     assert [error.partition(" is in use: ")[2].partition(":")[0] for error in answer["errors"]] == [
         "it is the only uplink of distributed switch 'other'",
         "it is the only uplink of standard switch 'vSwitch1', on which vmk1 of the host stand",
@@ -551,3 +551,19 @@ def test_a_tenant_switch_of_other_hands_gets_a_trunk_of_ours_and_nothing_else(si
     assert made.prepare()[-1] == "1 change made"
     assert made.client.dvs("tenant").config.configVersion == before
     assert made.run("check")[0] == 0
+
+
+@pytest.mark.parametrize("uplinks", [(), ((100, 999),)])
+def test_nothing_is_put_on_a_production_switch_that_is_named_by_mistake(
+    site: Make, uplinks: tuple[tuple[int, int], ...]
+) -> None:
+    members = (Member("esx1.lab", ("vmnic1",)), Member("esx2.lab", ("vmnic1",)))
+    production = Dvs("tenant", (PortGroup("prod"),), 1500, ("u1",), uplinks or None, members)
+    made = site(OVSVAPP, topology([production]))
+    before = made.client.dvs("tenant").config.configVersion
+    status, said, complaints = made.run("prepare", "--write")
+    assert (status, said) == (1, ["0 changes made"])
+    [text] = complaints
+    assert "physical NICs are on it" in text
+    names = [group.name for group in made.client.dvs("tenant").portgroup if not group.config.uplink]
+    assert (made.client.dvs("tenant").config.configVersion, names) == (before, ["prod"])

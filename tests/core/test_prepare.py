@@ -171,6 +171,14 @@ def test_uplinks_that_are_no_trunk_or_are_not_there_are_said() -> None:
     refused(todo(wants(ONE), replace(made(ONE), uplink_groups=())), "no uplink port group")
 
 
+def test_a_switch_that_no_host_can_join_is_not_made() -> None:
+    away = (host("esx1", connected=False), host("esx2"))
+    refused(todo(wants(ONE), hosts=away), "host 'esx1' is not connected")
+    refused(todo(TENANT, hosts=away), "host 'esx1' is not connected")
+    both = todo(wants({"esx1": ("vmnic1",), "esx2": ("vmnic1",)}), hosts=away)
+    assert [type(step.does) for step in both.steps] == [MakeSwitch, JoinHost]
+
+
 def test_a_nic_that_nobody_named_is_not_taken_off_but_said() -> None:
     refused(todo(wants(ONE), made({"esx1": ("vmnic1", "vmnic2")})), "brings vmnic2", "take it off the switch")
 
@@ -261,3 +269,21 @@ def test_a_trunk_that_will_not_do_is_said_if_named_and_else_passed_over(unfit: G
     there = replace(carrying(made({"esx1": ()}), NO_VIDS), groups=(unfit,))
     refused(todo(replace(TENANT, trunk="t"), there), "port group 't'")
     assert does(todo(TENANT, there)) == [MakeTrunk("rack1-trunk", OURS, VIDS)]
+
+
+def test_nothing_is_put_on_a_tenant_switch_that_will_not_do() -> None:
+    """A trunk of its VIDs on a wired switch would be its way out."""
+    for maker in (None, OURS):
+        refused(todo(TENANT, made(ONE, maker)), "NICs are on it", "101-199")
+    mine = group("rack1-trunk", Trunk(VidSet.of("101-150")), maker=OURS)
+    refused(todo(TENANT, replace(made(ONE, None), groups=(mine,))), "NICs are on it")
+
+
+def test_a_host_that_cannot_join_keeps_a_trunk_off_switches_of_others_only() -> None:
+    away = (host("esx1", connected=False),)
+    mine = todo(TENANT, made({}), hosts=away)
+    assert [step.does for step in mine.steps] == [MakeTrunk("rack1-trunk", OURS, VIDS)]
+    assert len(mine.refusals) == 1
+    assert not todo(TENANT, made({}, None), hosts=away).steps
+    unknown = replace(TENANT, nics={"esx1": (), "esx7": ()})
+    assert not todo(unknown, made({"esx1": ()}, None), hosts=(host("esx1"),)).steps

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.model.ground import (
     Carried,
@@ -49,6 +49,8 @@ class _Gap:
     does: Preparing | None = None
     needed: bool = True
     """Else the deployment works without it: it is put right on a switch of ours only."""
+    of_host: bool = False
+    """It is about a single host; the switch will do for others."""
 
 
 def prepare(wanted: SwitchWanted, ground: Ground) -> Preparation:
@@ -81,15 +83,21 @@ def _resolved(
 ) -> Preparation:
     """Gaps as steps where isthmus may close them, else in words."""
     ours = switch is None or (switch.maker is not None and switch.maker.owner == wanted.mark.owner)
-    steps = []
+    steps, unfit = [], bool(refusals) and not ours
     for gap in gaps:
+        trunk = isinstance(gap.does, MakeTrunk | SetTrunk)
+        if trunk and unfit:
+            continue  # once the switch will do; until then nothing of ours is put there
         # A port group of our own is nothing that changes the switch.
-        if gap.does is not None and (ours or isinstance(gap.does, MakeTrunk | SetTrunk)):
+        if gap.does is not None and (ours or trunk):
             dvs: DvsId | None = None if switch is None else switch.id
             steps.append(Step(wanted.name, dvs, wanted.mark.owner, gap.does, gap.what))
         elif gap.needed:
             theirs = "" if ours else " (isthmus did not make this switch, so it leaves it as it is)"
             refusals.append(f"{place}: {gap.what}: {gap.remedy}{theirs}")
+            unfit = unfit or not ours or not gap.of_host
+    if switch is None and not any(isinstance(step.does, JoinHost) for step in steps):
+        steps = []  # a switch without a host is of use to nobody
     return Preparation(tuple(steps), tuple(refusals))
 
 
@@ -112,8 +120,7 @@ def _new(wanted: SwitchWanted, hosts: Mapping[str, HostFound], datacenter: str) 
     uplinks = max([FEWEST_UPLINKS, *map(len, wanted.nics.values())]) if wanted.wired else 1
     carries = Carried(wanted.vids) if wanted.wired else None  # nobody is there yet who would send untagged
     yield _Gap(ABSENT, "", MakeSwitch(datacenter, wanted.mark, wanted.mtu, uplinks, carries))
-    for host in hosts.values():
-        yield from _member(wanted, None, host, uplinks)
+    yield from _members(wanted, None, hosts, uplinks)
     if not wanted.wired:
         yield _Gap(ABSENT, "", MakeTrunk(_trunk_name(wanted), wanted.mark, wanted.vids))
 
@@ -121,8 +128,7 @@ def _new(wanted: SwitchWanted, hosts: Mapping[str, HostFound], datacenter: str) 
 def _gaps(wanted: SwitchWanted, switch: SwitchFound, hosts: Mapping[str, HostFound], ground: Ground) -> Iterator[_Gap]:
     yield from _settings(wanted, switch)
     yield from _uplinks(wanted, switch) if wanted.wired else _closed(wanted, switch)
-    for host in hosts.values():
-        yield from _member(wanted, switch, host, switch.uplinks)
+    yield from _members(wanted, switch, hosts, switch.uplinks)
     if wanted.wired:
         yield from _strangers(wanted, switch, ground)
     else:
@@ -168,6 +174,13 @@ def _closed(wanted: SwitchWanted, switch: SwitchFound) -> Iterator[_Gap]:
     if carried and any(switch.members.values()):
         what = f"physical NICs are on it, and its uplinks carry VIDs {carried}, so hosts would hear each other's tags"
         yield _Gap(what, "take the NICs off it, or these VIDs off the uplink port group's trunk")
+
+
+def _members(
+    wanted: SwitchWanted, switch: SwitchFound | None, hosts: Mapping[str, HostFound], room: int
+) -> Iterator[_Gap]:
+    for host in hosts.values():
+        yield from (replace(gap, of_host=True) for gap in _member(wanted, switch, host, room))
 
 
 def _member(wanted: SwitchWanted, switch: SwitchFound | None, host: HostFound, room: int) -> Iterator[_Gap]:
