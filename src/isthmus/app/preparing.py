@@ -120,9 +120,8 @@ def _refuse_torn_clusters(wiring: Wiring, name: str, ground: Ground, hosts: set[
     if wiring.config.deployment[name].design.nve.on_each_host:
         return
     placing = wiring.placing[name]
-    members = {member for switch in ground.switches for member in switch.members}
-    joining = {host.id for host in ground.hosts if host.name in hosts}
-    placing.refuse_torn_clusters(wiring.inventories[placing.vcenter].read().value, frozenset(members | joining))
+    members = frozenset(host.id for host in ground.hosts if host.name in hosts)
+    placing.refuse_torn_clusters(wiring.inventories[placing.vcenter].read().value, members)
 
 
 def _unplaced(deployment: DeploymentConfig) -> Iterator[str]:

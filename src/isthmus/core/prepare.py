@@ -158,7 +158,8 @@ def _uplinks(wanted: SwitchWanted, switch: SwitchFound) -> Iterator[_Gap]:
         if not group.trunk:
             yield _Gap(f"{here} are no VLAN trunk", f"make their port group a trunk that carries {lets}")
         elif missing:
-            yield _Gap(f"{here} do not carry {missing}", "add them to the uplink port group's trunk", does)
+            beside = f", and carry {more} for nobody" if exactly else ""
+            yield _Gap(f"{here} do not carry {missing}{beside}", "add them to the uplink port group's trunk", does)
         elif exactly:
             yield _Gap(f"{here} carry {more} for nobody", "", does, needed=False)
 
