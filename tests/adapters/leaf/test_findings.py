@@ -53,13 +53,12 @@ def test_a_tunnel_that_is_watched_and_down_is_shown_and_no_other() -> None:
 
 
 def test_a_binding_of_another_hand_to_a_network_of_ours_is_shown() -> None:
-    bound = {**everywhere((101, OUR_RED)), "swp9": {7: OUR_RED}}
-    [found] = findings(leaf(ours(RED), bound=bound), SETTINGS)
-    assert found == LeafFinding(
-        f"VLAN 7 of port swp9 of switch leaf1 is bound to our {OUR_RED} by another hand, or from a time when the port "
-        "was ours",
-        "unbind it there, or name that port in 'ports'",
-    )
+    bound = {**everywhere((101, OUR_RED)), "swp9": {0: OUR_RED}}
+    snapshot = leaf(ours(RED), bound=bound)
+    [found] = findings(snapshot, SETTINGS)
+    said = f"VLAN 0 of port swp9 of switch leaf1 is bound to our {OUR_RED} by another hand"
+    assert found == LeafFinding(said, "unbind it there")
+    assert warnings(snapshot, SETTINGS) == (said,)
 
 
 class Sights:

@@ -85,6 +85,13 @@ def test_a_vid_that_means_two_networks_of_ours_is_not_whole() -> None:
     assert LeafBinding(Vid(101), RED, whole=False) in entries(snapshot)
 
 
+def test_a_binding_on_a_port_that_was_taken_out_of_the_configuration_is_to_be_mended_or_forgotten() -> None:
+    bound = {**everywhere((101, OUR_RED)), "swp9": {101: OUR_RED, 102: OUR_RED}}
+    assert entries(leaf(ours(RED), bound=bound)) == {
+        LeafBinding(Vid(101), RED, whole=False), LeafBinding(Vid(102), RED, whole=False), NOWHERE,
+    }  # fmt: skip
+
+
 def test_vids_bound_by_others_on_our_ports_are_worn_and_nothing_else_of_theirs_is_read() -> None:
     bound = {"swp1": {300: "storage", 0: "storage", 4095: "storage"}, "swp9": {301: "storage"}}
     snapshot = leaf(theirs(), bound=bound, unicast={("storage", A): (PEER,)}, flood={"storage": frozenset({PEER})})

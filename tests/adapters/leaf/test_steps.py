@@ -161,8 +161,8 @@ def test_a_vid_that_somebody_else_bound_is_refused_and_the_others_are_learnt() -
 
 @pytest.mark.parametrize(
     "elsewhere",
-    [{"swp9": {7: OUR_RED}}, {"swp1": {101: OUR_RED, 0: OUR_RED}, "swp2": {101: OUR_RED}}],
-    ids=["another port", "untagged"],
+    [{"swp9": {0: OUR_RED}}, {"swp1": {101: OUR_RED, 0: OUR_RED}, "swp2": {101: OUR_RED}}],
+    ids=["untagged on another port", "untagged"],
 )
 def test_a_network_that_another_hand_bound_elsewhere_stays_with_nothing_of_ours_in_it(
     elsewhere: dict[str, dict[int, str]],
@@ -176,6 +176,17 @@ def test_a_network_that_another_hand_bound_elsewhere_stays_with_nothing_of_ours_
     assert SetFlood(OUR_RED, frozenset(), frozenset({PEER})) in written
     assert not any(isinstance(step, RemoveSwitch) for step in written)
     assert all(step.port != "swp9" and step.vid != 0 for step in written if isinstance(step, Unbind))
+
+
+TAKEN_OUT = {**everywhere((101, OUR_RED)), "swp9": {101: OUR_RED, 102: OUR_BLUE, 300: "storage"}}
+
+
+def test_a_port_that_was_taken_out_of_the_configuration_leaves_our_networks_and_no_others() -> None:
+    snapshot = leaf(ours(RED), ours(BLUE), theirs(), bound=TAKEN_OUT)
+    assert steps(snapshot, Learn((BOUND,))) == (Unbind("swp9", Vid(101)),)
+    assert steps(snapshot, Forget((LeafBinding(Vid(102), BLUE),))) == (Unbind("swp9", Vid(102)), RemoveSwitch(OUR_BLUE))
+    assert steps(snapshot, Forget((LeafBinding(Vid(300), BLUE),))) == ()
+    assert Unbind("swp9", Vid(101)) in steps(snapshot, Forget((BOUND,)))
 
 
 def test_a_mac_that_the_leaf_came_to_see_below_itself_since_is_not_led_away() -> None:

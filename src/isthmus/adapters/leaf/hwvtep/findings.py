@@ -22,8 +22,9 @@ def findings(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[LeafFinding,
 
 
 def warnings(snapshot: Snapshot, settings: HwvtepSettings) -> tuple[str, ...]:
-    """What the switch itself tells of its health.  Raises Refused if it is not the one that was configured."""
-    return tuple(found.what for found in _faults(the_switch(snapshot, settings), settings))
+    """What the switch tells of its health, and who is let into our networks.  Raises Refused if it is another one."""
+    found = (*_faults(the_switch(snapshot, settings), settings), *_elsewhere(snapshot, settings))
+    return tuple(finding.what for finding in found)
 
 
 def _faults(switch: PhysicalSwitch, settings: HwvtepSettings) -> Iterator[LeafFinding]:
@@ -43,5 +44,4 @@ def _faults(switch: PhysicalSwitch, settings: HwvtepSettings) -> Iterator[LeafFi
 def _elsewhere(snapshot: Snapshot, settings: HwvtepSettings) -> Iterator[LeafFinding]:
     for name in sorted(our_vnis(snapshot, settings)):
         for where in bound_elsewhere(snapshot, settings, name):
-            what = f"{where} is bound to our {name} by another hand, or from a time when the port was ours"
-            yield LeafFinding(what, "unbind it there, or name that port in 'ports'")
+            yield LeafFinding(f"{where} is bound to our {name} by another hand", "unbind it there")

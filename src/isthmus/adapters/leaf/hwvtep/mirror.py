@@ -1,7 +1,7 @@
 """What is ours on a leaf, read from its database.
 
-Law: ours is a logical switch whose name *and* description say so.  What such a switch is bound to and sends to is ours
-too, on the ports that we were given; nothing else is.
+Law: ours is a logical switch whose name *and* description say so.  What such a switch is bound to, on any port of the
+physical switch, and sends to is ours too; nothing else is.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def _entries(
     snapshot: Snapshot, settings: HwvtepSettings, switch: PhysicalSwitch, ours: dict[str, Vni]
 ) -> Iterator[NveEntry]:
     wearers: defaultdict[int, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for port in settings.ports:
-        for vid, name in switch.ports[port].bindings.items():
+    for port, state in switch.ports.items():  # one that was taken out of the configuration lets nobody in any more
+        for vid, name in state.bindings.items():
             if name in ours and is_vid(vid):
                 wearers[vid][name].add(port)
     for vid, names in wearers.items():

@@ -140,6 +140,9 @@ class Draft:
                 self._by_key.setdefault(logical.key, []).append(logical.name)
         self._before = self._read()
         self._after = self._before.copy()
+        bound = (port for port, _ in self._before.bindings)
+        self._ports = tuple(dict.fromkeys((*settings.ports, *bound)))
+        """Those that are ours, and those that once were."""
 
     @property
     def switch(self) -> str:
@@ -171,8 +174,8 @@ class Draft:
     def _read(self) -> _Held:
         ours, held = self._ours, _Held()
         held.networks = set(ours.values())
-        for port in self._settings.ports:
-            for vid, name in self._switch.ports[port].bindings.items():
+        for port, state in self._switch.ports.items():
+            for vid, name in state.bindings.items():
                 if name in ours and is_vid(vid):
                     held.bind(port, Vid(vid), ours[name])
         for name, vteps in self._snapshot.flood.items():
@@ -212,9 +215,9 @@ class Draft:
         return late
 
     def _rebind(self, vid: Vid, vni: Vni) -> None:
-        meant = {self._after.bindings.get((port, vid)) for port in self._settings.ports}
-        for port in self._settings.ports:
-            self._after.bind(port, vid, vni)
+        meant = {self._after.bindings.get((port, vid)) for port in self._ports}
+        for port in self._ports:
+            self._after.bind(port, vid, vni if port in self._settings.ports else None)
         for other in meant - {vni}:
             if other is not None:
                 self._drop_if_empty(other)
@@ -224,7 +227,7 @@ class Draft:
         for entry in entries:
             match entry:
                 case LeafBinding(vid, vni):
-                    for port in self._settings.ports:
+                    for port in self._ports:
                         if self._after.bindings.get((port, vid)) == vni:  # by now it may mean another network
                             self._after.bind(port, vid, None)
                 case LeafFlood(vni):
@@ -268,7 +271,7 @@ class Draft:
         if elsewhere := bound_elsewhere(self._snapshot, self._settings, name):
             return (
                 f"logical switch {name} stays, since {' and '.join(elsewhere)} is bound to it, which is not ours to "
-                "unbind: unbind it there, or name that port in 'ports'"
+                "unbind: unbind it there"
             )
         self._after.networks.discard(vni)
         self._after.unsound.discard(vni)
@@ -315,14 +318,14 @@ def _entry(entry: NveEntry) -> LeafEntry:
 
 
 def bound_elsewhere(snapshot: Snapshot, settings: HwvtepSettings, name: str) -> list[str]:
-    """Where a logical switch of ours is bound that we did not bind."""
-    ours, wanted = the_switch(snapshot, settings).name, set(settings.ports)
+    """Where a logical switch of ours is bound in ways in which we do not bind: other switches, untagged frames."""
+    ours = the_switch(snapshot, settings).name
     return [
         f"VLAN {vid} of port {port} of switch {switch.name}"
         for switch in snapshot.physical.values()
         for port, state in sorted(switch.ports.items())
         for vid, bound in sorted(state.bindings.items())
-        if bound == name and not (switch.name == ours and port in wanted and is_vid(vid))
+        if bound == name and not (switch.name == ours and is_vid(vid))
     ]
 
 
