@@ -120,6 +120,16 @@ def test_what_cannot_work_is_refused_before_anything_is_connected(
     assert "canary" not in str(refused.value)
 
 
+def test_all_that_is_wrong_with_a_switch_is_said_at_once(tmp_path: Path) -> None:
+    wrong = RACK.replace("netmiko_sonic", "netmiko_sonc").replace("key_file", 'password = "canary"\nkey_file')
+    with pytest.raises(Refused) as refused:
+        wire(read(tmp_path, wrong.replace("ngs_bgp_asn", "ngs_bgp_ans")), time.monotonic)
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith("deployment.rack.leaf.leaf1: ") for line in lines)
+    said = ("device_type 'netmiko_sonc'", "password: ", "ngs_bgp_ans: unknown key", "ngs_bgp_asn is missing")
+    assert [any(part in line for line in lines) for part in said] == [True] * len(said)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

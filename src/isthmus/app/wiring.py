@@ -308,12 +308,12 @@ def _hwvtep_settings(leaf: HwvtepLeafConfig, target: str, ports: tuple[str, ...]
 
 def _refuse_unfit_leaves(settings: Settings) -> None:
     """Raises Refused with all that is wrong with the leaves' settings."""
-    wrong = []
+    wrong: list[str] = []
     for name, deployment in settings.config.deployment.items():
         for leaf in deployment.leaf:
             try:
                 _leaf_settings(settings, name, leaf)
             except ValueError as fault:
-                wrong.append(f"deployment.{name}.leaf.{leaf}: {fault}")
+                wrong.extend(f"deployment.{name}.leaf.{leaf}: {line}" for line in str(fault).splitlines())
     if wrong:
         raise Refused("\n".join(wrong))

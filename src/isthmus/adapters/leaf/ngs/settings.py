@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isthmus.model.tags import ALL_VIDS, VidSet
@@ -62,7 +62,7 @@ def no_secrets() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class NgsSettings:
-    """One switch.  Raises ValueError, naming the setting and the remedy, for what cannot work.
+    """One switch.  Raises ValueError for what cannot work, with a line for each setting and its remedy.
 
     `options` are networking-generic-switch's own, by its own names.  The two switches of an MLAG pair are two of
     these, alike but for `address`.
@@ -79,23 +79,24 @@ class NgsSettings:
     """Passwords by option, looked up anew for each connection.  Raises Refused if there is none."""
 
     def __post_init__(self) -> None:
+        if wrong := list(self._wrong()):
+            raise ValueError("\n".join(wrong))
+
+    def _wrong(self) -> Iterator[str]:
         if self.device_type not in READABLE:
-            raise ValueError(
+            yield (
                 f"device_type {self.device_type!r}: what such a switch holds cannot be read back, and an accepted "
                 f"command is not an applied one, so it is not driven; there are: {', '.join(READABLE)}.  "
                 "Another controller may drive it: driver 'external'"
             )
-        if wrong := [f"{option}: {why}" for option in self.options if (why := unknown(option))]:
-            raise ValueError("; ".join(wrong))
+        yield from (f"{option}: {why}" for option in self.options if (why := unknown(option)))
         if not self.ports or not all(self.ports):
-            raise ValueError("ports is empty: name the switch ports that hosts are connected to, such as Ethernet4")
+            yield "ports is empty: name the switch ports that hosts are connected to, such as Ethernet4"
         if self.vids == ALL_VIDS:
-            raise ValueError(
-                "vids is every VID: nothing on such a switch says whose it is, so name the range that is isthmus's"
-            )
+            yield "vids is every VID: nothing on such a switch says whose it is, so name the range that is isthmus's"
         for option in ("ngs_vtep_name", "ngs_bgp_asn"):
             if not self.options.get(option):
-                raise ValueError(f"{option} is missing: without it {self.device_type} maps no VID to a VNI")
+                yield f"{option} is missing: without it {self.device_type} maps no VID to a VNI"
 
     @property
     def members(self) -> tuple[str, ...]:
