@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from isthmus.model.change import Change, Forget, Learn
-from isthmus.model.faults import Refused
+from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import HostId, LeafId, Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafKey, LeafUnicast, NveEntry, NveKey
 from isthmus.model.observed import NveMirror, TargetId
@@ -53,6 +53,7 @@ class WireLeaf(WireNve):
             case Learn(entries):
                 for entry in entries:
                     self._refuse_foreign(entry)
+                    self._replace_nothing_unmarked(entry)
                 super()._make(change)
             case Forget(entries):
                 for entry in entries:
@@ -61,6 +62,11 @@ class WireLeaf(WireNve):
                         self.entries.pop(entry.key, None)
             case _:
                 super()._make(change)
+
+    def _replace_nothing_unmarked(self, entry: NveEntry) -> None:
+        held = self.entries.get(entry.key) if self.fellows is not None else None
+        if held is not None and held.vni != entry.vni:
+            raise Retry(f"{entry.key} of {self.id} has VNI {held.vni} by now")
 
     def _refuse_foreign(self, entry: NveEntry) -> None:
         if isinstance(entry, LeafBinding) and entry.vid in self.foreign:

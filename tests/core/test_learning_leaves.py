@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
+from isthmus.model.change import Outcome
+from isthmus.model.names import LeafId
 from isthmus.model.nve import LeafBinding
 from isthmus.model.tags import Vid, Vni
 from lab.wire.leaf import WireLeaf
@@ -96,3 +99,58 @@ def test_a_binding_that_a_hand_took_away_or_gave_to_another_is_put_back() -> Non
     lab.settle()
     assert bound(leaf) == before
     assert lab.hears("c", frame_from="a")
+
+
+def test_two_networks_that_a_hand_swapped_on_a_leaf_are_put_back() -> None:
+    """Each VNI is in the other's way, and none is taken off that is not named."""
+    lab = learning().network("red").vms("a@esx1", "c@esx3").network("blue").vms("b@esx1", "d@esx3")
+    leaf = leaves(lab)[0]
+    before = bound(leaf)
+    (one, first), (two, second) = sorted(before)
+    for wrong in (LeafBinding(Vid(one), Vni(second)), LeafBinding(Vid(two), Vni(first))):
+        leaf.entries[wrong.key] = wrong
+    lab.settle()
+    assert bound(leaf) == before
+    assert lab.hears("c", frame_from="a")
+    assert not lab.hears("d", frame_from="a")
+
+
+def paired(lab: Lab) -> tuple[WireLeaf, WireLeaf]:
+    """The first leaf, and one that is told with it from now on."""
+    first = leaves(lab)[0]
+    second = WireLeaf(LeafId(first.id.name), first.vtep, [], lab.clock)
+    second.fellows = first.fellows
+    for loop in lab.loops.values():
+        if first.id in loop.targets:
+            loop.targets = {**loop.targets, first.id: LeafPair([("first", first), ("second", second)])}
+    lab.settle()
+    return first, second
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_strangers_vni_on_one_switch_of_a_pair_is_left_alone_and_the_network_gets_another_vid(odd: int) -> None:
+    lab = learning().network("red").vms("a@esx1", "c@esx3")
+    pair = paired(lab)
+    assert bound(pair[0]) == bound(pair[1])
+    [(vid, red)] = bound(pair[0])
+    theirs = LeafBinding(Vid(vid), STRANGE)
+    pair[odd].entries[theirs.key] = theirs
+    lab.settle()
+    assert pair[odd].entries[theirs.key] == theirs
+    [(other, vni)] = bound(pair[1 - odd])
+    assert (vni, other != vid) == (red, True)
+    assert bound(pair[odd]) == {(vid, STRANGE), (other, red)}
+    assert any(f"maps VID {vid} to VNI 999999" in text for loop in lab.loops.values() for text in loop.think().warnings)
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_another_network_of_ours_on_one_switch_of_a_pair_is_put_right(odd: int) -> None:
+    lab = learning().network("red").vms("a@esx1", "c@esx3").network("blue")
+    pair = paired(lab)
+    before = bound(pair[0])
+    (one, first), (two, second) = sorted(before)
+    for wrong in (LeafBinding(Vid(one), Vni(second)), LeafBinding(Vid(two), Vni(first))):
+        pair[odd].entries[wrong.key] = wrong
+    outcomes = {result.outcome for loop in lab.loops.values() for result in loop.run_once().results.values()}
+    assert outcomes == {Outcome.DONE}, "each is forgotten before the other is learnt"
+    assert bound(pair[0]) == bound(pair[1]) == before

@@ -6,7 +6,7 @@ Changes are cut by network (or port), so that a fault with one holds up no other
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ from isthmus.core.view import View
 from isthmus.model.change import BuildNve, Forget, Learn
 from isthmus.model.flow import Flow
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
-from isthmus.model.observed import TargetId
+from isthmus.model.observed import NveMirror, TargetId
 from isthmus.model.scope import NetworkSubject, PortSubject, Subject
 from isthmus.model.tags import Vid
 
@@ -81,6 +81,8 @@ def compare(view: View, target: TargetId, wanted: Mapping[NveKey, NveEntry], dra
         for key, entry in entries.items():
             if key not in wanted:
                 surplus[about(entry)].append(entry)
+    for entry in _in_the_way(mirror, wanted):
+        surplus[about(entry)].append(entry)
     return NveDiff(
         target,
         True,
@@ -88,6 +90,19 @@ def compare(view: View, target: TargetId, wanted: Mapping[NveKey, NveEntry], dra
         {key: tuple(entries) for key, entries in surplus.items()},
         maps,
     )
+
+
+def _in_the_way(mirror: NveMirror, wanted: Mapping[NveKey, NveEntry]) -> Iterator[NveEntry]:
+    """What must be forgotten by name before another takes its place, or beside an entry that goes.
+
+    Where nothing says whose it is an NVE replaces nothing: by the time that it is told, a stranger's may stand there.
+    """
+    for entry in mirror.entries.values() if not mirror.marked else ():
+        if entry.key in wanted and wanted[entry.key].vni != entry.vni:
+            yield entry
+    for rival in mirror.rivals:
+        if rival.key not in wanted or wanted[rival.key].vni != rival.vni:
+            yield rival
 
 
 def learn(diff: NveDiff, draft: Draft) -> None:

@@ -14,7 +14,7 @@ from isthmus.model.tags import Vid
 def bindings_of(mirror: NveMirror) -> frozenset[tuple[Vid, Subject]]:
     """Each VID the NVE maps, with the subject it maps it to."""
     found: set[tuple[Vid, Subject]] = {(vid, NetworkSubject(vni)) for vid, vni in mapped(mirror.entries)}
-    for entry in mirror.entries.values():
+    for entry in (*mirror.entries.values(), *mirror.rivals):
         if isinstance(entry, LeafBinding):
             found.add((entry.vid, NetworkSubject(entry.vni)))
         elif isinstance(entry, Plug):

@@ -60,7 +60,7 @@ def _strangers(view: View, observed: Observed) -> Iterator[str]:
         seen = observed.targets[target]
         mirror = seen.last if isinstance(seen, Unknown) else seen
         if not ours.marked and isinstance(mirror, NveMirror):
-            for entry in strangers(mirror, ours.entries):
+            for entry in strangers(mirror, ours):
                 yield f"{target} maps VID {entry.vid} to VNI {int(entry.vni)}, which no network of ours has or had"
 
 

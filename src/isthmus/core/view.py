@@ -12,7 +12,7 @@ from isthmus.core.readback import bindings_of, serves
 from isthmus.core.segments import Whereabouts
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
-from isthmus.model.nve import LeafBinding, NveEntry, NveKey
+from isthmus.model.nve import LeafBinding
 from isthmus.model.observed import (
     Access,
     DvPortState,
@@ -169,14 +169,16 @@ def _known_vnis(world: World, marks: Iterable[OwnerMark]) -> frozenset[Vni]:
 def _ours_of(mirror: NveMirror, vnis: frozenset[Vni]) -> NveMirror:
     """An NVE whose entries do not say whose they are, less those of VNIs that we know nothing of: a stranger's."""
     entries = {key: entry for key, entry in mirror.entries.items() if entry.vni in vnis}
-    strange = VidSet.of(entry.vid for entry in strangers(mirror, entries))
-    return replace(mirror, entries=entries, foreign_vids=mirror.foreign_vids | strange)
+    ours = replace(mirror, entries=entries, rivals=tuple(rival for rival in mirror.rivals if rival.vni in vnis))
+    strange = VidSet.of(entry.vid for entry in strangers(mirror, ours))
+    return replace(ours, foreign_vids=mirror.foreign_vids | strange)
 
 
-def strangers(mirror: NveMirror, ours: Mapping[NveKey, NveEntry]) -> Iterator[LeafBinding]:
+def strangers(mirror: NveMirror, ours: NveMirror) -> Iterator[LeafBinding]:
     """The bindings of an NVE that are not among `ours`."""
-    for key, entry in mirror.entries.items():
-        if isinstance(entry, LeafBinding) and key not in ours:
+    theirs = [entry for key, entry in mirror.entries.items() if key not in ours.entries]
+    for entry in (*theirs, *(rival for rival in mirror.rivals if rival not in ours.rivals)):
+        if isinstance(entry, LeafBinding):
             yield entry
 
 

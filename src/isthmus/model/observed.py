@@ -144,7 +144,8 @@ class NveMirror:
 
     `foreign_vids` are worn there by something that is not ours.  `warnings` are what it tells of its own health.
     `learns` says that it finds out by itself who is where in a network (BGP EVPN), so that it is told bindings only;
-    `marked` that what it holds says whose it is.
+    `marked` that what it holds says whose it is.  `rivals` are what one switch of a pair has in the place of an
+    entry of the other: the same VID with another VNI.
     """
 
     target: TargetId
@@ -154,6 +155,7 @@ class NveMirror:
     warnings: tuple[str, ...] = ()
     learns: bool = False
     marked: bool = True
+    rivals: tuple[NveEntry, ...] = ()
 
 
 Mirror: TypeAlias = SwitchMirror | StandardSwitchMirror | NveMirror

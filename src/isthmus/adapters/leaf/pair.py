@@ -6,7 +6,7 @@ it is mended where it is wanted, and forgotten where it is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -98,6 +98,7 @@ def joined(mirrors: Sequence[NveMirror]) -> NveMirror:
         found = [mirror.entries.get(key) for mirror in mirrors]
         known = next(entry for entry in found if entry is not None)
         entries[key] = known if found == [known] * len(found) else _unwanted(known)
+    marked = all(mirror.marked for mirror in mirrors)
     return NveMirror(
         mirrors[0].target,
         entries,
@@ -105,8 +106,17 @@ def joined(mirrors: Sequence[NveMirror]) -> NveMirror:
         foreign_vids=VidSet.joined(piece for mirror in mirrors for piece in mirror.foreign_vids.ranges),
         warnings=tuple(warning for mirror in mirrors for warning in mirror.warnings),
         learns=all(mirror.learns for mirror in mirrors),
-        marked=all(mirror.marked for mirror in mirrors),
+        marked=marked,
+        rivals=() if marked else tuple(_rivals(mirrors, entries)),
     )
+
+
+def _rivals(mirrors: Sequence[NveMirror], shown: Mapping[NveKey, NveEntry]) -> Iterator[NveEntry]:
+    """What a member has in the place of what is shown, in another network: it may be a stranger's."""
+    for mirror in mirrors:
+        for key, entry in mirror.entries.items():
+            if entry.vni != shown[key].vni:
+                yield _unwanted(entry)
 
 
 def _unwanted(entry: NveEntry) -> NveEntry:
