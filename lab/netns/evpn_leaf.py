@@ -103,6 +103,10 @@ class EvpnLeaf:
         """Another switch in its place, without any VLAN."""
         Shim.at(self.directory).empty()
 
+    def slow_down(self, seconds: float) -> None:
+        """Every command but those that look takes so long from now on."""
+        (self.directory / "pace").write_text(str(seconds))
+
     def cli(self, line: str) -> str:
         """A command, by its operator's hand."""
         return run(self.directory / "bin" / "operator", line)
@@ -168,8 +172,10 @@ class EvpnLeaf:
         commands = self.directory / "bin"
         commands.mkdir()
         shim = f"exec env PYTHONPATH={TREE} {sys.executable} -m lab.netns.sonic_shim {self.directory}"
+        (self.directory / "pace").write_text("0")
         for name in ("config", "show", "vtysh"):
-            _script(commands / name, f'{shim} {name} "$@"')
+            pace = "" if name == "show" else f'sleep "$(cat {self.directory}/pace)"; '
+            _script(commands / name, f'{pace}{shim} {name} "$@"')
         _script(commands / "operator", f'PATH={commands}:$PATH; eval "$1"')
         enter = " ".join(inside(self.ovs.namespace))
         path = f"{commands}:/usr/sbin:/usr/bin:/sbin:/bin"

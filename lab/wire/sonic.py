@@ -26,6 +26,8 @@ class SonicSwitch:
     maps: dict[int, int] = field(default_factory=dict)
     """VNIs by VID."""
     saved: bool = True
+    routing_saved: bool = True
+    """The same of what BGP was told."""
     changed: Callable[[], None] = lambda: None
 
     def run(self, line: str) -> str:
@@ -37,8 +39,9 @@ class SonicSwitch:
                 return self._vnis()
             case ["config", *words]:
                 return self._config(words)
-            case ["vtysh", *_]:
-                return ""  # that BGP tells of a VNI is of no consequence in memory
+            case ["vtysh", *lines]:  # that BGP tells of a VNI is of no consequence in memory
+                self.routing_saved = "write memory" in lines
+                return ""
             case [word, *_]:
                 return f"-bash: {word}: command not found"
         return ""

@@ -39,6 +39,11 @@ class NveWorld(Protocol):
         ...
 
     @property
+    def replaces(self) -> bool:
+        """An entry takes the place of another of its key.  Else that must be forgotten first."""
+        ...
+
+    @property
     def builds(self) -> bool:
         """Its frame is ours to build, and goes when it restarts."""
         ...
@@ -76,6 +81,7 @@ class OvsEntries:
     """Entries of an OVS appliance: in both bridges, for several networks."""
 
     builds = True
+    replaces = True
 
     def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
         """As they were learnt."""
@@ -100,6 +106,7 @@ class LeafEntries:
     """Entries of a leaf: several of each kind, for several networks."""
 
     builds = False
+    replaces = True
 
     def entry(self, number: int) -> NveEntry:
         """By turns where a MAC is, what a VID means, and where frames for all go."""
@@ -137,6 +144,7 @@ class EvpnEntries:
     """Entries of a leaf that learns by itself, and has one VID for a VNI."""
 
     builds = False
+    replaces = False
 
     def entry(self, number: int) -> LeafBinding:
         """What a VID means."""

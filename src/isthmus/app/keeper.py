@@ -44,7 +44,7 @@ from isthmus.model.shard import Shard, VidPool, World
 THINKING = threading.Lock()
 """Held by whose turn it is: thinking is pure Python, so that two at once would only both be late."""
 WRITE_PATIENCE = 10.0
-"""Seconds that one of several NVEs is waited for: a switch that is told by ssh takes three for a batch, or more."""
+"""Seconds that one of several NVEs is waited for: a switch that is told by ssh goes on after that, if it is slow."""
 NOTHING: Asked = frozenset()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from isthmus.model.tags import VidSet
 from lab.wire.sonic import SonicSwitch
 
 ADDRESS = "192.0.2.101"
+PROMPT = "root@leaf1:~#"
 PORTS = ("Ethernet4", "Ethernet8")
 OPTIONS = {"username": "admin", "ngs_vtep_name": "vtep", "ngs_bgp_asn": "65000"}
 
@@ -47,20 +49,13 @@ class Session:
     def disconnect(self) -> None:
         self.switch.sessions -= 1
 
-    def save_config(self) -> None:
-        raise NotImplementedError
-
-    def send_command(self, command: str) -> str:
+    def find_prompt(self) -> str:
         self.switch.answer()
-        return self.switch.garbled or self.switch.cli.run(command)
+        return PROMPT
 
-    def send_config_set(self, config_commands: Sequence[str], **_: object) -> str:
-        self.switch.batches.append(list(config_commands))
-        said = []
-        for command in config_commands:
-            self.switch.answer()
-            said.append(self.switch.cli.run(command))
-        return "\n".join(said)
+    def send_command(self, command: str, *, expect_string: str = "", read_timeout: float = 10) -> str:
+        assert re.search(expect_string, PROMPT), "nobody would see the end of the answer"
+        return self.switch.hear(command, read_timeout)
 
 
 @dataclass(slots=True)
@@ -71,7 +66,14 @@ class TestSwitch:
     up: bool = True
     garbled: str = ""
     """What it says instead of every answer."""
-    batches: list[list[str]] = field(default_factory=list)
+    refuses: str = ""
+    """It complains of commands that begin so, and does nothing."""
+    takes: float = 0
+    """Seconds that it needs for a command."""
+    told: list[str] = field(default_factory=list)
+    """Every command but those that only look."""
+    before: Callable[[str], None] = lambda command: None
+    """What happens just before a command."""
     sessions: int = 0
     most_sessions: int = 0
     password: str | None = None
@@ -96,6 +98,20 @@ class TestSwitch:
     def drop_sessions(self) -> None:
         """As one that ends what is idle."""
         self.born += 1
+
+    def hear(self, command: str, patience: float) -> str:
+        from netmiko.exceptions import ReadTimeout
+
+        if not command.startswith("show"):
+            self.told.append(command)
+        self.before(command)
+        self.answer()
+        if self.refuses and command.startswith(self.refuses):
+            return "Error: not now"
+        said = self.garbled or self.cli.run(command)
+        if self.takes > patience:
+            raise ReadTimeout("Pattern not detected")
+        return said
 
     def answer(self) -> None:
         from netmiko.exceptions import ReadTimeout

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from isthmus.adapters.leaf.ngs import NgsTarget
+from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.model.change import Change, Forget, Learn, Outcome, Result
-from isthmus.model.faults import Retry, Unreachable
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.nve import LeafBinding, LeafFlood, NveEntry
 from isthmus.model.tags import Vid, VidSet, Vni
-from tests.adapters.leaf.ngs.switch import PORTS, TestSwitch, settings, sonic
+from tests.adapters.leaf.ngs.switch import ADDRESS, PORTS, TestSwitch, settings, sonic
 
-RED, BLUE = Vni(5000), Vni(70_001)
+RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
+SAVE = "config save -y"
 
 
 @pytest.fixture
@@ -46,13 +50,14 @@ def test_a_binding_is_a_vlan_on_every_port_of_the_hosts_mapped_to_the_vni_and_sa
     assert switch.cli.vlans == {101: dict.fromkeys(PORTS, "tagged")}
     assert switch.cli.maps == {101: BLUE}
     assert switch.cli.saved
+    assert switch.cli.routing_saved, "BGP keeps what it was told in another place"
 
 
-def test_all_that_a_round_has_to_say_is_one_batch_in_one_session(switch: TestSwitch) -> None:
+def test_all_that_a_round_has_to_say_is_said_in_one_session_and_saved_once(switch: TestSwitch) -> None:
     target = switch.target()
     done(target, *(Learn((binding(100 + n, Vni(5000 + n)),)) for n in range(10)))
     done(target, Forget((binding(100),)), Learn((binding(110, RED),)))
-    assert len(switch.batches) == 2
+    assert switch.told.count(SAVE) == 2
     assert switch.most_sessions == 1
     assert {e.vni for e in held(target) if isinstance(e, LeafBinding)} == {*range(5001, 5010), RED}
 
@@ -60,8 +65,9 @@ def test_all_that_a_round_has_to_say_is_one_batch_in_one_session(switch: TestSwi
 def test_what_it_holds_already_is_not_said_again(switch: TestSwitch) -> None:
     target = switch.target()
     done(target, Learn((binding(101),)))
+    told = list(switch.told)
     done(target, Learn((binding(101),)), Forget((binding(102, BLUE),)))
-    assert len(switch.batches) == 1
+    assert switch.told == told
 
 
 def test_it_is_told_of_no_member_and_says_so(switch: TestSwitch) -> None:
@@ -108,17 +114,227 @@ def test_an_accepted_command_is_not_an_applied_one(switch: TestSwitch) -> None:
     assert held(target) == {binding(101, whole=False)}
 
 
-@pytest.mark.parametrize("commands", range(12))
-def test_a_session_that_breaks_anywhere_leaves_what_the_next_round_mends(switch: TestSwitch, commands: int) -> None:
+@pytest.mark.parametrize("answers", range(28))
+def test_a_session_that_breaks_anywhere_leaves_what_the_next_round_mends_and_saves(
+    switch: TestSwitch, answers: int
+) -> None:
     target = switch.target()
     done(target, Learn((binding(101),)))
-    switch.dies_after = 2 + commands  # two reads first
+    switch.dies_after = 3 + answers  # it is looked at first
     results = apply(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
-    assert {result.outcome for result in results} <= {Outcome.UNREACHABLE}
+    assert {result.outcome for result in results} == {Outcome.UNREACHABLE}
     switch.up, switch.dies_after = True, None
     assert target.observe().foreign_vids == VidSet()
     done(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
     assert held(target) == {binding(102, BLUE)}
+    assert {vid: ports for vid, ports in switch.cli.vlans.items() if ports} == {102: dict.fromkeys(PORTS, "tagged")}
+    assert switch.cli.saved
+
+
+def test_what_was_told_in_a_session_that_broke_before_it_was_saved_is_saved_at_the_next_look(
+    switch: TestSwitch,
+) -> None:
+    target = switch.target()
+    switch.before = lambda command: switch.__setattr__("up", switch.up and command != SAVE)
+    [result] = apply(target, Learn((binding(101),)))
+    assert result.outcome is Outcome.UNREACHABLE
+    assert not switch.cli.saved
+    switch.before, switch.up = lambda command: None, True
+    assert held(target) == {binding(101)}
+    assert switch.cli.saved
+
+
+def test_looking_at_a_switch_that_it_told_nothing_saves_nothing(switch: TestSwitch) -> None:
+    switch.ctl("vlan add 300")
+    held(switch.target())
+    assert not switch.cli.saved
+
+
+def test_a_switch_that_does_not_save_is_asked_again_and_that_is_said(switch: TestSwitch) -> None:
+    target = switch.target()
+    switch.refuses = SAVE
+    done(target, Learn((binding(101),)))
+    assert any("does not save" in warning for warning in target.observe().warnings)
+    switch.refuses = ""
+    target.observe()
+    assert switch.cli.saved
+    assert target.observe().warnings == ()
+
+
+def test_one_that_is_not_to_be_saved_is_not(switch: TestSwitch) -> None:
+    done(switch.target(settings(ngs_save_configuration="False")), Learn((binding(101),)))
+    assert SAVE not in switch.told
+
+
+@pytest.mark.parametrize("seconds", [3, 40])
+def test_a_slow_switch_is_waited_for_and_told_nothing_twice(switch: TestSwitch, seconds: float) -> None:
+    target = switch.target()
+    switch.takes = seconds
+    done(target, *(Learn((binding(100 + n, Vni(5000 + n)),)) for n in range(20)))
+    assert len(held(target)) == 20
+    assert len(set(switch.told)) == len(switch.told)
+    assert switch.cli.saved
+
+
+def test_one_that_hangs_is_left_alone_and_told_nothing_twice(switch: TestSwitch) -> None:
+    target = switch.target()
+    assert held(target) == set()
+    switch.before = lambda command: switch.__setattr__("takes", 0 if command.startswith("show") else 600)
+    [result] = apply(target, Learn((binding(101),)))
+    assert result.outcome is Outcome.UNREACHABLE
+    assert switch.told == ["config vlan add 101"]
+    switch.before, switch.takes = lambda command: None, 0
+    assert held(target) == set()
+    assert switch.cli.saved, "it may have been carried out, and nobody heard of it"
+
+
+def test_two_who_speak_to_it_at_once_take_turns(switch: TestSwitch) -> None:
+    """What one is answered the other would take for its own."""
+    target, inside, most = switch.target(), [0], [0]
+
+    def slowly(command: str) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.002)
+        inside[0] -= 1
+
+    switch.before = slowly
+    with ThreadPoolExecutor(8) as threads:
+        asked = [Learn((binding(101 + n, Vni(5000 + n)),)) for n in range(4)]
+        writes = [threads.submit(apply, target, action) for action in asked]
+        looks = [threads.submit(target.observe) for _ in range(4)]
+    assert {result.outcome for write in writes for result in write.result()} == {Outcome.DONE}
+    assert all(look.result() for look in looks)
+    assert (most, switch.most_sessions) == ([1], 1)
+    assert len(held(target)) == 4
+
+
+def test_one_that_cannot_be_entered_as_configured_is_unknown_and_not_in_the_way_of_others(switch: TestSwitch) -> None:
+    def secrets() -> dict[str, str]:
+        raise Refused("leaf.password: No such file")
+
+    target = switch.target(replace(settings(), secrets=secrets))
+    with pytest.raises(Retry, match="No such file"):
+        target.observe()
+    with pytest.raises(Retry, match="No such file"):
+        target.findings()
+
+
+def taken_by_a_hand(switch: TestSwitch) -> None:
+    switch.ctl("vlan add 150", "vlan member add 150 Ethernet48", "vxlan map add vtep 150 99999")
+
+
+def test_a_vlan_that_a_hand_took_between_look_and_deed_is_left_alone(switch: TestSwitch) -> None:
+    target = switch.target()
+    assert held(target) == set()
+    taken_by_a_hand(switch)
+    [result] = apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.RETRY
+    assert "VLAN 150 has VNI 99999 by now" in result.detail
+    assert (switch.cli.maps, switch.cli.vlans) == ({150: THEIRS}, {150: {"Ethernet48": "tagged"}})
+
+
+@pytest.mark.parametrize("command", ["config vlan add 150", "config vxlan map add vtep 150 5000"])
+def test_no_port_joins_a_vlan_that_a_hand_takes_in_the_midst_of_a_deed(switch: TestSwitch, command: str) -> None:
+    def meddle(said: str) -> None:
+        if said == command:
+            switch.cli.vlans[150], switch.cli.maps[150] = {"Ethernet48": "tagged"}, THEIRS
+
+    target, switch.before = switch.target(), meddle
+    [result] = apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.RETRY
+    assert (switch.cli.maps, switch.cli.vlans) == ({150: THEIRS}, {150: {"Ethernet48": "tagged"}})
+
+
+def test_a_vlan_with_a_strangers_port_is_not_given_from_one_network_to_another(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.ctl("vlan member add 101 Ethernet48")
+    forgotten, learnt = apply(target, Forget((binding(101),)), Learn((binding(101, BLUE),)))
+    assert (forgotten.outcome, learnt.outcome) == (Outcome.DONE, Outcome.REFUSED)
+    assert (switch.cli.maps, switch.cli.vlans) == ({}, {101: {"Ethernet48": "tagged"}})
+
+
+def test_a_pair_takes_no_strangers_vlan_that_only_one_member_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    netmiko = pytest.importorskip("netmiko")
+    boxes = {ADDRESS: TestSwitch(), "192.0.2.102": TestSwitch()}
+    monkeypatch.setattr(netmiko, "ConnectHandler", lambda ip, **given: boxes[ip].connect(**given))
+    one, two = boxes.values()
+    first, second = one.target(), two.target(replace(settings(), address="192.0.2.102"))
+    done(first, Learn((binding(150),)))
+    taken_by_a_hand(two)
+    pair = LeafPair([("one", first), ("two", second)])
+    seen = pair.observe()
+    assert {*seen.entries.values(), *seen.rivals} == {binding(150, whole=False), binding(150, THEIRS, whole=False)}
+    [result] = pair.apply([Change(1, pair.id, Learn((binding(150),)), "test")])
+    assert result.outcome is Outcome.RETRY
+    assert (two.cli.maps, two.cli.vlans) == ({150: THEIRS}, {150: {"Ethernet48": "tagged"}})
+
+
+@pytest.mark.parametrize(
+    ("refused", "left", "said"),
+    [
+        ("config vlan member del 101 Ethernet4", {"Ethernet4": "tagged"}, "VLAN 101 is still on Ethernet4"),
+        ("config vlan member del", dict.fromkeys(PORTS, "tagged"), "VLAN 101 is still on Ethernet4, Ethernet8"),
+        ("config vxlan map del", {}, "VLAN 101 still has its VNI"),
+    ],
+)
+def test_what_the_switch_does_not_let_go_is_not_forgotten_and_keeps_the_sign_that_it_is_ours(
+    switch: TestSwitch, refused: str, left: dict[str, str], said: str
+) -> None:
+    """Until a port has left, its VMs hear those who get the VID next."""
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.refuses = refused
+    [result] = apply(target, Forget((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    assert said in result.detail
+    assert "Error: not now" in result.detail
+    assert switch.cli.vlans == {101: left}
+    assert {(e.vid, e.vni) for e in held(switch.target()) if isinstance(e, LeafBinding)} == {(101, RED)}
+    switch.refuses = ""
+    done(target, Forget((binding(101),)))
+    assert (switch.cli.vlans, switch.cli.maps) == ({}, {})
+
+
+def test_nothing_new_is_said_of_a_vlan_that_did_not_let_go_of_its_vni(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.refuses = "config vxlan map del"
+    results = apply(target, Forget((binding(101),)), Learn((binding(101, BLUE),)))
+    assert {result.outcome for result in results} == {Outcome.RETRY}
+    assert not [told for told in switch.told if str(int(BLUE)) in told], "BGP would tell of a VNI that is nowhere"
+
+
+def test_a_vlan_that_is_not_removed_is_said(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.refuses = "config vlan del"
+    [result] = apply(target, Forget((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    assert "VLAN 101 is still there (Error: not now)" in result.detail
+
+
+def test_a_port_that_was_taken_out_of_the_configuration_and_hears_our_networks_is_warned_of(switch: TestSwitch) -> None:
+    done(switch.target(), *(Learn((binding(101 + n, Vni(5000 + n)),)) for n in range(3)))
+    small = switch.target(settings(ports=("Ethernet4",)))
+    [warning] = small.observe().warnings
+    assert warning == (
+        f"{ADDRESS}: Ethernet8 carries VLANs 101-103 of our range too, and no host of ours is there: it is let alone"
+    )
+    switch.ctl(*(f"vlan member del {101 + n} Ethernet8" for n in range(3)))
+    assert small.observe().warnings == ()
+
+
+def test_a_vlan_of_our_range_that_nobody_vouches_for_on_ports_of_ours_is_warned_of(switch: TestSwitch) -> None:
+    target = switch.target()
+    switch.ctl("vlan add 150", "vlan member add 150 Ethernet4", "vlan add 300", "vlan member add 300 Ethernet4")
+    [warning] = target.observe().warnings
+    assert "Ethernet4 carries VLANs 150 of our range, which have no VNI" in warning
+    taken_by_a_hand(one := TestSwitch())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("netmiko.ConnectHandler", one.connect)
+        assert one.target().observe().warnings == (), "a stranger's is for who knows the networks to say"
 
 
 def test_a_vlan_outside_the_range_is_worn_and_nothing_of_it_is_dropped(switch: TestSwitch) -> None:
@@ -155,7 +371,7 @@ def test_ports_that_another_hand_added_stay_and_keep_the_vid_from_the_next(switc
     assert any("Ethernet48" in found.what for found in target.findings())
     done(target, Forget((binding(101),)))
     assert switch.cli.vlans == {101: {"Ethernet48": "tagged"}}
-    assert "config vlan del 101" not in switch.batches[-1], "others than SONiC would not refuse"
+    assert "config vlan del 101" not in switch.told, "others than SONiC would not refuse"
     assert target.observe().foreign_vids == VidSet.of("101")
 
 
@@ -167,7 +383,7 @@ def test_a_vid_that_means_another_network_now_is_not_taken_from_it(switch: TestS
     assert held(target) == {binding(101, BLUE)}
 
 
-def test_a_vid_goes_from_one_network_to_another_in_one_batch(switch: TestSwitch) -> None:
+def test_a_vid_goes_from_one_network_to_another_at_once(switch: TestSwitch) -> None:
     target = switch.target()
     done(target, Learn((binding(101, RED), binding(102, BLUE))))
     done(target, Learn((binding(101, BLUE),)), Forget((binding(101, RED), binding(102, BLUE))))
@@ -249,11 +465,11 @@ def test_the_commands_are_said_before_they_are_given(switch: TestSwitch) -> None
     assert target.words(learn) == (), "nothing was looked at"
     target.observe()
     words = list(target.words(learn))
-    assert not switch.batches
+    assert not switch.told
     assert words[0] == "config vlan add 101"
     assert words.index("config vxlan map add vtep 101 5000") < words.index("config vlan member add 101 Ethernet4")
     assert words.count("config vlan add 101") == 1
     target.apply([learn])
-    assert switch.batches == [words]
+    assert switch.told == [*words, 'vtysh -c "write memory"', SAVE]
     elsewhere = Change(2, target.id, Learn((binding(300),)), "test")
     assert list(target.words(elsewhere)) == ["# VID 300 is not in vids (1-199,205): it is not isthmus's on this switch"]

@@ -133,6 +133,16 @@ def test_a_switch_that_nobody_can_log_in_to_goes_on_and_is_spoken_to_when_it_is_
     assert one.observe() == before
 
 
+def test_a_switch_that_takes_its_time_is_waited_for(world: TestFabric) -> None:
+    """A silence of two seconds is netmiko's end of a batch, and fifteen are its patience."""
+    two, leaf = world.target("leaf2"), world.leaf("leaf2")
+    leaf.slow_down(3)
+    began = time.monotonic()
+    learn(two, (101, RED))
+    assert time.monotonic() - began > 15
+    assert [(e.vid, e.vni) for e in two.observe().entries.values() if isinstance(e, LeafBinding)] == [(101, RED)]
+
+
 def test_a_switch_that_cannot_prove_who_it_is_is_told_nothing(world: TestFabric) -> None:
     leaf = world.leaf("leaf1")
     other, nobody = leaf.directory / "others_known_hosts", leaf.directory / "no_known_hosts"

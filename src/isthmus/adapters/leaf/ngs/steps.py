@@ -3,12 +3,13 @@
     learn:   VLAN, its VNI, then its ports        a VLAN without ports is in nobody's way
     forget:  its ports, its VNI, then the VLAN    one that has other ports stays, and stays worn
 
-Law: a VNI is taken off a VLAN only if it is the one that was meant, and no port leaves a VLAN that is not ours.
+Law: a VNI is taken off a VLAN only if a change names it, and no port leaves or joins a VLAN that is not ours.  The VNI
+is the one sign that a VLAN is ours, so it is there before the first port of ours and until the last has left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -38,9 +39,10 @@ class Unmap:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A port carries the VLAN, tagged."""
+    """A port carries the VLAN, tagged: the one with this VNI."""
 
     vid: Vid
+    vni: Vni
     port: str
 
 
@@ -60,6 +62,24 @@ class Remove:
 
 
 Step: TypeAlias = Map | Unmap | Join | Leave | Remove
+STAGES: tuple[tuple[type[Step], ...], ...] = ((Leave,), (Unmap, Remove), (Map,), (Join,))
+"""What is asked for together.  What comes after stands on what the switch then shows, not on what it was asked."""
+
+
+def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
+    """Whether a step may be taken on a switch that holds this, all earlier stages having been asked for."""
+    vlan = held.get(step.vid, NOTHING)
+    match step:
+        case Leave():
+            return True
+        case Unmap(_, vni):
+            return vlan.vni == vni and vlan.ports.isdisjoint(settings.members)
+        case Remove():
+            return not vlan.ports
+        case Map(vid):
+            return vlan.vni is None and not is_foreign(vid, vlan, settings)
+        case Join(_, vni):
+            return vlan.vni == vni
 
 
 class Draft:
@@ -94,6 +114,8 @@ class Draft:
         if is_foreign(vid, vlan, self._settings):
             ports = ", ".join(sorted(vlan.ports))
             raise Refused(f"VLAN {vid} is on {ports} without a VNI: it is somebody else's.  Leave it out of vids")
+        if vlan.vni is not None and vlan.vni != binding.vni:  # nobody who saw it said that it may be taken off
+            raise Retry(f"VLAN {vid} has VNI {int(vlan.vni)} by now")
         for other, found in sorted(self._held.items()):
             if found.vni != binding.vni or other == vid:
                 continue
@@ -103,9 +125,7 @@ class Draft:
             raise Refused(f"{said}.  It is not in vids: take it off there, or put {other} back into vids")
 
     def _learn(self, binding: LeafBinding) -> None:
-        vid, vlan = binding.vid, self._at(binding.vid)
-        if vlan.vni is not None and vlan.vni != binding.vni:
-            self._do(Unmap(vid, vlan.vni), replace(vlan, vni=None))
+        vid = binding.vid
         if self._at(vid).vni is None:
             self._do(Map(vid, binding.vni), replace(self._at(vid), vni=binding.vni))
         for port in self._settings.members:
@@ -114,7 +134,7 @@ class Draft:
                 self._do(Leave(vid, port), replace(vlan, untagged=vlan.untagged - {port}))
             if port not in vlan.tagged:
                 vlan = self._at(vid)
-                self._do(Join(vid, port), replace(vlan, tagged=vlan.tagged | {port}))
+                self._do(Join(vid, binding.vni, port), replace(vlan, tagged=vlan.tagged | {port}))
 
     def _forget(self, binding: LeafBinding) -> None:
         vid, vlan = binding.vid, self._at(binding.vid)
@@ -136,15 +156,16 @@ class Draft:
         self._held[step.vid] = left
 
 
-def shortfall(change: Change, held: Held, settings: NgsSettings) -> str:
-    """What of a change that was made cannot be seen; empty if it is all there."""
+def shortfall(change: Change, held: Held, settings: NgsSettings, steps: Collection[Step]) -> str:
+    """What of a change that was made, with others, by `steps` cannot be seen; empty if it is all there."""
     match change.action:
         case Learn(entries):
-            return "; ".join(filter(None, (_lack(binding, held, settings) for binding in _bindings(entries))))
+            found = (_lack(binding, held, settings) for binding in _bindings(entries))
         case Forget(entries):
-            left = [b.vid for b in _bindings(entries) if b.vid in settings.vids and _is(held, b.vid, b.vni)]
-            return f"VLAN {', '.join(map(str, left))} still has its VNI" if left else ""
-    return ""
+            found = (_rest(binding, held, settings, steps) for binding in _bindings(entries))
+        case _:
+            return ""
+    return "; ".join(filter(None, found))
 
 
 def _lack(binding: LeafBinding, held: Held, settings: NgsSettings) -> str:
@@ -155,8 +176,15 @@ def _lack(binding: LeafBinding, held: Held, settings: NgsSettings) -> str:
     return f"VLAN {binding.vid} is not tagged on {', '.join(missing)}" if missing else ""
 
 
-def _is(held: Held, vid: Vid, vni: Vni) -> bool:
-    return held.get(vid, NOTHING).vni == vni
+def _rest(binding: LeafBinding, held: Held, settings: NgsSettings, steps: Collection[Step]) -> str:
+    vid, vlan = binding.vid, held.get(binding.vid)
+    if vlan is None or vid not in settings.vids:
+        return ""
+    if vlan.vni == binding.vni:
+        ports = sorted(vlan.ports.intersection(settings.members))
+        return f"VLAN {vid} is still on {', '.join(ports)}" if ports else f"VLAN {vid} still has its VNI"
+    # One that others have ports in stays; one that nothing is in was to go, unless it is mapped anew.
+    return f"VLAN {vid} is still there" if Remove(vid) in steps and vlan == NOTHING else ""
 
 
 def _bindings(entries: Iterable[NveEntry]) -> Iterator[LeafBinding]:

@@ -1,4 +1,4 @@
-"""One switch by networking-generic-switch: its commands as words, all that is to be done in one batch, and its answers.
+"""One switch by networking-generic-switch: its commands as words, each given when the one before is done, its answers.
 
 The library is a guest here: it is imported when there is a switch to speak to, and its faults and netmiko's stop here.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,11 @@ from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Map, Remove, Step, Unmap
 from isthmus.model.faults import Refused, Retry, Unreachable
 
+PATIENCE = 60.0
+"""Seconds for one command.  SONiC's take one to three each, and more on a switch that is busy."""
+ROUTING_SAVED = 'vtysh -c "write memory"'
+"""What BGP was told is not in SONiC's own configuration; networking-generic-switch does not have it saved."""
+
 
 class Switch:
     """One switch, spoken to in one session at a time."""
@@ -29,32 +35,47 @@ class Switch:
         self._speller: Any = None
         """One that is asked for words alone."""
         self._lock = threading.RLock()
+        self._wording = threading.Lock()
+        self._unsaved = False
+        """It was told something since it was last saved, by us."""
 
     def read(self) -> Held:
         """All its VLANs.  Raises Retry if they cannot be read whole, and Refused if it can never be entered so."""
         reading = READINGS[self._settings.device_type]
         with self._lock, self._answering() as device:
             # vlan_has_vni and vlan_has_ports ask for one VLAN each, and take some faults for an answer.
-            with device._get_connection() as session:
-                answers = [str(session.send_command(command)) for command in reading.commands]
-            return reading.understood(answers)
+            return reading.understood(self._said(device, reading.commands))
 
-    def do(self, steps: Sequence[Step]) -> str:
-        """Give all the commands in one batch, and have it saved.  What became of them only `read` tells.
+    def do(self, steps: Sequence[Step]) -> list[str]:
+        """Give all the commands, one after the other.  What became of them only `read` tells.
 
         Returns what the switch complained of, for people.
         """
+        commands = self.words(steps)
         with self._lock, self._answering() as device:
-            told = str(device.send_commands_to_device(self._commands(device, steps)))
-        complaints = dict.fromkeys(line.strip() for line in told.splitlines() if line.startswith("Error"))
-        return f" ({'; '.join(list(complaints)[:3])})" if complaints else ""
+            self._unsaved = True
+            return _complaints(self._said(device, commands, as_root=True))
+
+    def save(self) -> list[str]:
+        """Have it keep over a restart what it was told, if it was told anything since.  Returns what it complained of.
+
+        A batch that broke is so saved when the switch is next spoken to.
+        """
+        with self._lock:
+            if not self._unsaved:
+                return []
+            with self._answering() as device:
+                commands = (ROUTING_SAVED, *device.SAVE_CONFIGURATION) if device._get_save_configuration() else ()
+                complaints = _complaints(self._said(device, commands, as_root=True))
+            self._unsaved = bool(complaints)
+            return [f"{self._settings.address} does not save what it was told: {said}" for said in complaints]
 
     def words(self, steps: Sequence[Step]) -> list[str]:
         """The commands, which nobody is given."""
-        with self._lock:
+        with self._wording:
             if self._speller is None:
                 self._speller = _made(self._settings, {})
-            return self._commands(self._speller, steps)
+            return _commands(self._speller, steps)
 
     def close(self) -> None:
         """End the session."""
@@ -84,20 +105,45 @@ class Switch:
             atexit.unregister(self._device._drain_cached_connections)  # or it would be kept until our end
         self._device = None
 
-    def _commands(self, device: Any, steps: Sequence[Step]) -> list[str]:
-        """What the device's own methods would send, one after the other: each would be a session and a save."""
-        commands: list[str] = []
-        asked: list[str] = []
-        device.send_commands_to_device = asked.extend
-        try:
-            for step in steps:
-                asked.clear()
-                _ask(device, step)
-                # With each port SONiC's makes the VLAN again, and a command takes it up to a second; each stands alone.
-                commands += [said for said in asked if not (isinstance(step, Join) and said in commands)]
-        finally:
-            del device.send_commands_to_device
-        return commands
+    def _said(self, device: Any, commands: Sequence[str], *, as_root: bool = False) -> list[str]:
+        """The answers to commands.
+
+        The library would write all of them at once, take a silence of two seconds for the end and fifteen for a fault,
+        and then begin again from the first.  Here the prompt is waited for after each, and nothing is said twice.
+        """
+        if not commands:
+            return []
+        with device._get_connection() as session:
+            try:
+                if as_root:
+                    session.enable()
+                prompt = re.escape(session.find_prompt()) + r"\s*$"
+                return [
+                    str(session.send_command(command, expect_string=prompt, read_timeout=PATIENCE))
+                    for command in commands
+                ]
+            except ValueError as fault:  # netmiko's, for no prompt, or no way to be root
+                what = next((line for line in str(fault).splitlines() if line.strip()), "")
+                raise Unreachable(f"{self._settings.address}: {what}") from fault
+
+
+def _commands(device: Any, steps: Sequence[Step]) -> list[str]:
+    """What the device's own methods would send, one after the other: each would be a session and a save."""
+    commands: list[str] = []
+    asked: list[str] = []
+    device.send_commands_to_device = asked.extend
+    for step in steps:
+        asked.clear()
+        _ask(device, step)
+        # With each port SONiC's makes the VLAN again, and a command takes a second; no port joins before there is one.
+        again = device._format_commands(device.ADD_NETWORK, segmentation_id=int(step.vid))
+        commands += [said for said in asked if not (isinstance(step, Join) and said in again)]
+    return commands
+
+
+def _complaints(answers: Sequence[str]) -> list[str]:
+    lines = (line.strip() for answer in answers for line in answer.splitlines())
+    return list(dict.fromkeys(line for line in lines if line.startswith("Error")))
 
 
 def _ask(device: Any, step: Step) -> None:
@@ -106,7 +152,7 @@ def _ask(device: Any, step: Step) -> None:
             device.plug_switch_to_network(int(vni), int(vid))
         case Unmap(vid, vni):
             device.unplug_switch_from_network(int(vni), int(vid))
-        case Join(vid, port):
+        case Join(vid, _, port):
             device.add_subports_on_trunk({}, port, [{"segmentation_id": int(vid)}])
         case Leave(vid, port):
             device.del_subports_on_trunk({}, port, [{"segmentation_id": int(vid)}])

@@ -5,12 +5,14 @@ Law: a change is made when the switch shows it; a command that was accepted is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from isthmus.adapters.leaf.finding import LeafFinding
-from isthmus.adapters.leaf.ngs.held import Held, is_foreign, mirror
+from isthmus.adapters.leaf.ngs.findings import findings, warnings
+from isthmus.adapters.leaf.ngs.held import Held, mirror
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
-from isthmus.adapters.leaf.ngs.steps import Draft, shortfall
+from isthmus.adapters.leaf.ngs.steps import STAGES, Draft, shortfall, stands
 from isthmus.adapters.leaf.ngs.switch import Switch
 from isthmus.model.boundary import Wake
 from isthmus.model.change import Change, Forget, Outcome, Result
@@ -37,12 +39,14 @@ class NgsTarget:
         """All that the switch holds of what may be ours.
 
         A switch that cannot be entered as it was configured cannot be read, and that is all: it must not stop the
-        others of its fabric.
+        others of its fabric.  What it was told before and has not saved is saved.
         """
-        return mirror(self.id, self._read(), self._settings)
+        held = self._read()
+        told = (*warnings(held, self._settings), *self._switch.save())
+        return replace(mirror(self.id, held, self._settings), warnings=told)
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
-        """All changes in one batch, made to what the switch holds now, and read back."""
+        """All changes together, made to what the switch holds now, stage by stage, and read back."""
         if not changes:
             return []
         try:
@@ -52,7 +56,7 @@ class NgsTarget:
 
     def findings(self) -> Sequence[LeafFinding]:
         """What is not as configured.  Raises Retry if the switch is silent."""
-        return list(_findings(self._read(), self._settings))
+        return list(findings(self._read(), self._settings))
 
     def words(self, change: Change) -> Sequence[str]:
         """The commands of a change, to what was last seen; asks nobody."""
@@ -80,7 +84,8 @@ class NgsTarget:
         return self._last
 
     def _applied(self, changes: Sequence[Change]) -> list[Result]:
-        draft = Draft(self._read(), self._settings)
+        held = self._read()
+        draft = Draft(held, self._settings)
         results: dict[int, Result] = {}
         # A VLAN that is given from one VNI to another is free only after.
         for change in sorted(changes, key=lambda change: not isinstance(change.action, Forget)):
@@ -88,21 +93,14 @@ class NgsTarget:
                 draft.take(change)
             except (Retry, Refused) as fault:
                 results[change.id] = Result.failed(change, fault)
-        if draft.steps:
-            said = self._switch.do(draft.steps)
-            after = self._read()
-            for change in changes:
-                if change.id not in results and (lack := shortfall(change, after, self._settings)):
-                    results[change.id] = Result(change, Outcome.RETRY, f"the switch took it, but {lack}{said}")
+        said: list[str] = []
+        for stage in STAGES:
+            if now := [s for s in draft.steps if isinstance(s, stage) and stands(s, held, self._settings)]:
+                said += self._switch.do(now)
+                held = self._read()
+        said += self._switch.save()
+        for change in changes:
+            if change.id not in results and (lack := shortfall(change, held, self._settings, draft.steps)):
+                why = f" ({'; '.join(dict.fromkeys(said[:3]))})" if said else ""
+                results[change.id] = Result(change, Outcome.RETRY, f"the switch took it, but {lack}{why}")
         return [results.get(change.id) or Result(change, Outcome.DONE) for change in changes]
-
-
-def _findings(held: Held, settings: NgsSettings) -> Iterator[LeafFinding]:
-    for vid in (vid for vid in sorted(held) if vid in settings.vids):
-        ports = held[vid].ports
-        if is_foreign(vid, held[vid], settings):
-            what = f"VLAN {vid}, in our range, is somebody else's: it is on {', '.join(sorted(ports))} without a VNI"
-            yield LeafFinding(what, "leave it out of vids; it is left alone in any case")
-        elif others := sorted(ports.difference(settings.members)):
-            what = f"VLAN {vid}, in our range, is also on {', '.join(others)}, where no host of ours is"
-            yield LeafFinding(what, "take it off there, or name the port with the hosts' or in ngs_trunk_ports")
