@@ -178,20 +178,34 @@ def test_others_networks_bindings_and_macs_are_left_alone(switch: TestLeaf) -> N
     assert switch.dump() == before
 
 
-def test_a_network_of_ours_bound_by_hand_to_a_port_that_is_not_ours_stays_and_is_said(switch: TestLeaf) -> None:
+def test_a_network_of_ours_bound_by_hand_untagged_stays_and_is_said(switch: TestLeaf) -> None:
     target = switch.target()
     learn(target, *NETWORK)
-    switch.ctl("bind-ls", "leaf1", "swp9", "7", OUR_RED)
+    switch.ctl("bind-ls", "leaf1", "swp9", "0", OUR_RED)
     assert [found.what.partition(" is bound")[0] for found in target.findings()] == [
-        "VLAN 7 of port swp9 of switch leaf1"
+        "VLAN 0 of port swp9 of switch leaf1"
     ]
-    assert "VLAN 7 of port swp9 of switch leaf1" in refused(target, Forget(NETWORK))
+    assert "VLAN 0 of port swp9 of switch leaf1" in refused(target, Forget(NETWORK))
     assert switch.ctl("list-bindings", "leaf1", "swp1") == []
-    assert switch.ctl("list-bindings", "leaf1", "swp9") == [f"0007 {OUR_RED}"]
+    assert switch.ctl("list-bindings", "leaf1", "swp9") == [f"0000 {OUR_RED}"]
     assert held(target) == {LeafFlood(RED, frozenset())}
-    switch.ctl("unbind-ls", "leaf1", "swp9", "7")
+    switch.ctl("unbind-ls", "leaf1", "swp9", "0")
     forget(target, LeafFlood(RED, frozenset()))
     assert switch.ctl("list-ls") == []
+
+
+def test_a_port_that_was_taken_out_of_the_configuration_leaves_our_networks_and_no_others(switch: TestLeaf) -> None:
+    target = switch.target()
+    learn(target, *NETWORK)
+    switch.ctl("add-ls", "storage", "--", "set", "Logical_Switch", "storage", "tunnel_key=7000")
+    for vid, name in (("101", OUR_RED), ("7", OUR_RED), ("300", "storage")):
+        switch.ctl("bind-ls", "leaf1", "swp9", vid, name)
+    stray = LeafBinding(Vid(7), RED, whole=False)
+    assert {stray, LeafBinding(Vid(101), RED, whole=False)} <= held(target)
+    learn(target, LeafBinding(Vid(101), RED))
+    forget(target, stray)
+    assert switch.ctl("list-bindings", "leaf1", "swp9") == ["0300 storage"]
+    assert held(target) == set(NETWORK)
 
 
 @pytest.mark.parametrize(
