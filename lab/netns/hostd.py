@@ -18,6 +18,7 @@ from pyVmomi import vmodl
 
 from lab.netns import control, frames
 from lab.netns.announcements import Announced, Announcements, Watch
+from lab.netns.dvs import Policy
 from lab.netns.inventory import BridgeId, Inventory, NicId, Place, Uplink, plugged, wiring
 from lab.netns.moves import RARP_TIMES, Moves, arrivals
 from lab.netns.switches import Said, Switches
@@ -145,13 +146,16 @@ class Hostd:
         return {cable.nic: cable.number for cable in self.wires.cables.values()}
 
     def _uplinks_by_id(self) -> dict[BridgeId, Uplink]:
+        """A host's cable is in a switch while a physical NIC of the host is on it; what passes says the NIC's port."""
         switches = {switch.name: switch.uuid for switch in self.inventory.switches.values()}
         hosts = {name: id for id, name in self.inventory.hosts.items()}
+        ports = {(port.uplink_of, port.switch): port for port in self.inventory.ports.values() if port.uplink_of}
         return {
-            (hosts[host], switches[switch]): Uplink(number)
+            bridge: Uplink(number, Policy(policy.vlan, blocked=policy.blocked))
             for switch, numbers in self.uplinks.items()
             for host, number in numbers.items()
-            if switch in switches and host in hosts
+            if (bridge := (hosts.get(host, ""), switches.get(switch, ""))) in ports
+            and (policy := ports[bridge].policy) is not None
         }
 
     def _stuns_begin(self, places: Mapping[str, Place], now: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lab.netns.dvs import Attached, HostSwitch, Policy, Trunk
+from lab.netns.dvs import Attached, HostSwitch, Policy
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,6 +41,7 @@ class DvPort:
     key: str
     connectee: NicId | None
     policy: Policy | None  # None: of a kind the lab cannot act out (a private VLAN); nothing passes
+    uplink_of: str = ""  # managed object id of the host whose physical NIC is plugged in here
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,12 @@ class Place:
         return self.stunned_on_the_way_to or self.host
 
 
-ANY_TAG = Policy(Trunk(((0, 4094),)))
-
-
 @dataclass(frozen=True, slots=True)
 class Uplink:
+    """The cable of a physical NIC, and what passes there."""
+
     number: int
-    policy: Policy = ANY_TAG
+    policy: Policy
 
 
 BridgeId = tuple[str, str]

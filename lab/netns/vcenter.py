@@ -183,7 +183,9 @@ def _dv_port(switch: str, port: Any) -> DvPort:
     # An uplink's connectee is a host, and its nicKey names a physical NIC.
     if end is not None and isinstance(end.connectedEntity, vim.VirtualMachine):
         connectee = NicId(end.connectedEntity._moId, int(end.nicKey))
-    return DvPort(switch, port.key, connectee, _policy(port.config.setting))
+    is_uplink = end is not None and isinstance(end.connectedEntity, vim.HostSystem)
+    host = end.connectedEntity._moId if is_uplink else ""
+    return DvPort(switch, port.key, connectee, _policy(port.config.setting), host)
 
 
 def _policy(setting: Any) -> Policy | None:

@@ -17,7 +17,7 @@ from typing import Any
 from lab.netns.leaf import Leaf
 from lab.netns.state import WorldState
 from lab.netns.vcenter import Login
-from lab.openstack.racks import Rack
+from lab.openstack.racks import MTU, NIC, Rack
 
 CLI = "isthmus.app.cli"
 AGENT_TYPE = "isthmus fabric"
@@ -45,6 +45,13 @@ class Isthmus:
             "[loop]\nresync = 10\nbackoff_first = 0.5\nbackoff_longest = 4\n"
         )
         self._file.write_text(text + "".join(_deployment(rack, leaves[rack.leaf]) for rack in racks))
+
+    def prepare(self) -> str:
+        """Have the racks' distributed switches made; what it said."""
+        told = self.ask("prepare", "--write")
+        if told.returncode != 0:
+            raise RuntimeError(f"isthmus prepare --write: {told.stdout}{told.stderr}")
+        return told.stdout
 
     def start(self) -> None:
         log = self.state.directory / "isthmus.log"
@@ -86,13 +93,14 @@ def vnis_at(leaf: Leaf) -> set[int]:
 
 def _deployment(rack: Rack, leaf: Leaf) -> str:
     head = (
-        f'[deployment.{rack.name}]\ndesign = "vds-leaf"\ndvs = "{rack.name}"\nvids = "{rack.vids[0]}-{rack.vids[1]}"\n'
+        f'[deployment.{rack.name}]\ndesign = "vds-leaf"\ndvs = "{rack.name}"\nmtu = {MTU}\n'
+        f'vids = "{rack.vids[0]}-{rack.vids[1]}"\n'
         f'[deployment.{rack.name}.leaf.{leaf.name}]\ndriver = "hwvtep"\ntarget = "{leaf.db}"\n'
         f'vtep = "{leaf.vtep.ip}"\ntimeout = 2\n'
         f'[deployment.{rack.name}.compute."{rack.compute}"]\n'
     )
-    below = [("host", host) for host in rack.hosts] + [("attached", machine) for machine in rack.attached]
+    below = [("host", host, f'nics = "{NIC}"\n') for host in rack.hosts] + [("attached", m, "") for m in rack.attached]
     return head + "".join(
-        f'[deployment.{rack.name}.{kind}."{name}"]\nleaf = "{leaf.name}"\nports = ["{rack.port(name)}"]\n'
-        for kind, name in below
+        f'[deployment.{rack.name}.{kind}."{name}"]\nleaf = "{leaf.name}"\nports = ["{rack.port(name)}"]\n{more}'
+        for kind, name, more in below
     )

@@ -14,7 +14,7 @@ from lab.netns.hosts import start_hostd, switches_of
 from lab.netns.leaf import UPLINK, Leaf
 from lab.netns.state import WorldState
 from lab.netns.switches import far_end
-from lab.vcenter import Cluster, Datacenter, Dvs, Host, Member, Topology
+from lab.vcenter import Cluster, Datacenter, Host, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,16 @@ RACKS = (
     Rack("rack2", "leaf2", "192.0.2.2", "compute-2", (201, 249), ("esx3.lab",), ("net-2",)),
 )
 MTU = 1600
+NIC = "vmnic1"
+"""The free one of each host, cabled to its rack's leaf."""
 MIGRATION_MS = 1850
 """Longer than pre-copy and stun together: when vCenter speaks of the new host, the VM has been there for a while."""
 
 
 def topology(racks: Sequence[Rack]) -> Topology:
-    """What vCenter holds before anybody comes."""
+    """What vCenter holds before anybody comes: hosts with a free NIC each, and no distributed switch."""
     clusters = tuple(Cluster(rack.name, tuple(Host(host) for host in rack.hosts)) for rack in racks)
-    switches = tuple(
-        Dvs(rack.name, mtu=MTU, uplinks=("uplink1",), members=tuple(Member(host, ("vmnic1",)) for host in rack.hosts))
-        for rack in racks
-    )
-    return Topology((Datacenter("dc1", clusters, switches),))
+    return Topology((Datacenter("dc1", clusters),))
 
 
 def spine_of(state: WorldState) -> str:

@@ -18,7 +18,13 @@ from lab.openstack.site import BELOW_A_LEAF, KVM
 
 
 def reports(scene: Scene) -> Iterator[Shown]:
-    """Neutron with MariaDB and RabbitMQ, and who reports to it."""
+    """Neutron with MariaDB and RabbitMQ, and who reports to it; a vCenter with the switches that isthmus made there."""
+    again = scene.site.isthmus.ask("prepare")
+    yield Shown(
+        "isthmus prepare made each rack's switch, and finds nothing left to do",
+        again.returncode == 0,
+        scene.site.prepared.strip().splitlines()[-1],
+    )
     agents = scene.site.rest.agents()
     ours = {host for host, kind in agents if kind == AGENT_TYPE}
     yield Shown(

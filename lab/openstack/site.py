@@ -70,6 +70,8 @@ class Site:
     neutron: Neutron
     machines: Mapping[str, Machine]
     isthmus: Isthmus
+    prepared: str
+    """What `isthmus prepare --write` said of the switches that it made."""
     racks: Sequence[Rack] = RACKS
     admin: Admin = field(init=False)
 
@@ -221,8 +223,9 @@ def _bring_up(state: WorldState, plan: Plan) -> Site:
         server.result()
     isthmus = Isthmus(state, plan.isthmus)
     isthmus.configure(login, broker.url, plan.racks, leaves)
+    prepared = isthmus.prepare()
     isthmus.start()
-    made = Site(state, login, leaves, neutron, machines, isthmus, plan.racks)
+    made = Site(state, login, leaves, neutron, machines, isthmus, prepared, plan.racks)
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()
