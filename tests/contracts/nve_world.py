@@ -284,6 +284,36 @@ class RealVtepWorld(LeafEntries):
 
 
 @dataclass(slots=True)
+class RealPairWorld(LeafEntries):
+    """The two members of an MLAG pair: a VTEP database each, told alike."""
+
+    members: tuple[RealVtepWorld, RealVtepWorld]
+    target: Target
+    other: Target
+
+    @classmethod
+    def of(cls, *members: RealVtepWorld) -> RealPairWorld:
+        """Two as one, and other eyes for the same two."""
+        first, second = members
+        pair = LeafPair([("one", first.target), ("two", second.target)])
+        return cls((first, second), pair, LeafPair([("one", first.other), ("two", second.other)]))
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """At one of them, which is enough to be in the way."""
+        self.members[0].bind_by_hand(vid, vni)
+
+    def stop(self) -> None:
+        """One of them is enough."""
+        self.members[1].stop()
+
+    def start(self) -> None:
+        """Two others in their place."""
+        self.members[0].stop()
+        for member in self.members:
+            member.start()
+
+
+@dataclass(slots=True)
 class SonicWorld(EvpnEntries):
     """SONiC in memory, told by networking-generic-switch."""
 
@@ -361,6 +391,15 @@ def real_vtep() -> Iterator[LeafWorld]:
     """For real: needs root and Open vSwitch's VTEP schema."""
     with leaf() as made:
         yield RealVtepWorld(made, made.target(), made.target())
+
+
+@contextmanager
+def real_pair() -> Iterator[LeafWorld]:
+    """As above, twice."""
+    with real_vtep() as one, real_vtep() as two:
+        assert isinstance(one, RealVtepWorld)
+        assert isinstance(two, RealVtepWorld)
+        yield RealPairWorld.of(one, two)
 
 
 @contextmanager

@@ -13,7 +13,17 @@ from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.observed import NveMirror
-from tests.contracts.nve_world import NveWorld, real_evpn, real_ovs, real_vtep, sonic, wire_leaf, wire_ovs, wire_pair
+from tests.contracts.nve_world import (
+    NveWorld,
+    real_evpn,
+    real_ovs,
+    real_pair,
+    real_vtep,
+    sonic,
+    wire_leaf,
+    wire_ovs,
+    wire_pair,
+)
 
 WORLDS = {
     "wire-ovs": wire_ovs,
@@ -21,10 +31,11 @@ WORLDS = {
     "wire-leaf": wire_leaf,
     "wire-pair": wire_pair,
     "real-vtep": real_vtep,
+    "real-pair": real_pair,
     "sonic": sonic,
     "real-evpn": real_evpn,
 }
-LIVE = {"real-ovs": pytest.mark.live, "real-vtep": pytest.mark.live, "real-evpn": pytest.mark.live_long}
+LIVE = dict.fromkeys(("real-ovs", "real-vtep", "real-pair"), pytest.mark.live) | {"real-evpn": pytest.mark.live_long}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[LIVE[name]] if name in LIVE else []) for name in WORLDS])
