@@ -12,8 +12,10 @@ from isthmus.model.change import Plan, Reconciled
 from isthmus.model.handover import Handover, Member
 from isthmus.model.names import NetworkId
 from isthmus.model.nve import LeafFlood
-from isthmus.model.observed import Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.observed import Access, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
+from isthmus.model.tags import Vid, Vni
+from lab.wire.vsphere import DistributedSwitch, PortGroup
 from lab.wire.world import HostSpec, Lab
 
 RED = NetworkId("red")
@@ -91,3 +93,40 @@ def test_a_vid_that_a_stranger_wears_is_not_free(rack: Lab) -> None:
     leaf.foreign[199] = 9  # type: ignore[attr-defined]
     assert not seen(rack).is_free(199)
     assert seen(rack).is_free(198)
+
+
+def test_a_vid_that_a_port_wears_though_its_port_group_does_not_is_not_free(rack: Lab) -> None:
+    """Somebody's override, say."""
+    (port,) = switch_of(rack).ports.values()
+    port.vlan = Access(Vid(177))
+    assert not seen(rack).is_free(177)
+    assert seen(rack).is_free(178)
+
+
+def switch_of(rack: Lab) -> DistributedSwitch:
+    (switch,) = rack.vcenter.switches.values()
+    return switch
+
+
+def group_of(rack: Lab) -> PortGroup:
+    (group,) = (group for group in switch_of(rack).port_groups.values() if group.mark is not None)
+    return group
+
+
+def test_a_vni_that_a_network_gave_up_is_worn_as_long_as_its_mark_says_so(rack: Lab) -> None:
+    """A leaf that could not be told may use it still."""
+    group, former = group_of(rack), Vni(70999)
+    assert group.mark is not None
+    assert not seen(rack).wears(former)
+    group.mark = replace(group.mark, was=(former,))
+    assert seen(rack).wears(former)
+
+
+@pytest.mark.parametrize("key", ["a-read-first", "z-read-last"])
+def test_of_two_port_groups_of_a_network_the_one_that_its_leaf_maps_stands(rack: Lab, key: str) -> None:
+    """A copy made by hand, mark and all, with a VID that means nothing: a VM that was put there would hear nobody."""
+    mapped = group_of(rack)
+    copy = PortGroup(key, "red, too", Access(Vid(178)), mark=mapped.mark)
+    switch_of(rack).port_groups[key] = copy
+    (group,) = seen(rack).groups.values()
+    assert (group.key, group.mapped_at) == (mapped.key, frozenset(nves(rack)))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,22 @@ def test_a_vm_that_moved_is_known_at_its_new_leaf_and_the_empty_leaf_gets_no_mor
     world = World()
     world.announce([at(A, LEAF1)])
     world.announce([at(A, LEAF2)])
+    assert world.kvm.unicast == {(RED, A): LEAF2}
+    assert world.kvm.flood == {RED: {LEAF2}}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_vm_that_moved_is_never_unknown_in_whatever_order_that_is_heard(order: int) -> None:
+    """Its MAC is not taken back from the old leaf: that would take it from the new one."""
+    world = World()
+    world.announce([at(A, LEAF1)])
+    heard: list[tuple[str, Mapping[str, Any]]] = []
+    world.announcer.cast = lambda host, method, entries: heard.append((method, entries))
+    world.announce([at(A, LEAF2)])
+    assert len(heard) == 2
+    for method, entries in heard[::order]:
+        world.kvm.hear(method, entries)
+        assert (RED, A) in world.kvm.unicast
     assert world.kvm.unicast == {(RED, A): LEAF2}
     assert world.kvm.flood == {RED: {LEAF2}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,7 +56,12 @@ def binding(host: str, *segments: str, **more: Any) -> dict[str, Any]:
     return {"host": host, "segments": list(segments), **plain, **more}
 
 
-def meant(networks: list[dict[str, Any]], *ports: dict[str, Any], domains: tuple[str, ...] = ("rack1",)) -> Intent:
+def meant(
+    networks: list[dict[str, Any]],
+    *ports: dict[str, Any],
+    domains: tuple[str, ...] = ("rack1",),
+    places: Places = PLACES,
+) -> Intent:
     agents = [{"host": "kvm", "vtep": "192.0.2.9", "started_at": "1"}]
     answer = {
         "networks": networks,
@@ -65,7 +71,7 @@ def meant(networks: list[dict[str, Any]], *ports: dict[str, Any], domains: tuple
         "held": [],
         "fabric": True,
     }
-    return intent_of(facts_of(answer), PLACES)
+    return intent_of(facts_of(answer), places)
 
 
 def test_a_network_has_a_place_where_neutron_gives_it_a_vlan_and_nowhere_else() -> None:
@@ -117,6 +123,30 @@ def test_members_outside_vsphere_are_behind_their_own_vtep_or_their_leafs() -> N
         Peer(red, "192.0.2.9", Mac("fa:16:3e:00:00:0a"), ("10.0.0.5",)),
         Peer(red, "192.0.2.1", Mac("fa:16:3e:00:00:0b"), ("10.0.0.5",)),
     )
+
+
+def test_a_machine_is_where_each_of_its_ports_was_bound_at_its_own_vtep_or_below_its_leaf() -> None:
+    """Two levels: there is a VLAN, so it is below the leaf, though the machine has tunnels for other networks."""
+    both = replace(PLACES, attached={**PLACES.attached, "kvm": "192.0.2.2"})
+    intent = meant(
+        [network("red", 70001, segment(101))],
+        port("tunnelled", "red", binding("kvm", "vxlan"), mac="fa:16:3e:00:00:0a"),
+        port("below", "red", binding("kvm", "vxlan", "s101"), mac="fa:16:3e:00:00:0b"),
+        port("no vlan", "red", binding("net-1", "vxlan"), mac="fa:16:3e:00:00:0c"),
+        places=both,
+    )
+    behind = {peer.mac: peer.vtep for peer in intent.peers}
+    assert behind == {"fa:16:3e:00:00:0a": "192.0.2.9", "fa:16:3e:00:00:0b": "192.0.2.2"}
+
+
+def test_a_doubt_is_shown_in_its_own_scope_and_one_of_none_in_every_scope() -> None:
+    elsewhere = LeafScope(LeafId("leaf2"))
+    intent = meant(
+        [network("red", 70001, segment(101)), network("bad", 0)], port("p", "red", binding("compute-1", failed=True))
+    )
+    assert [doubt.about for doubt in intent.within(RACK1).doubts] == ["port p", "network bad"]
+    assert [doubt.about for doubt in intent.within(elsewhere).doubts] == ["network bad"]
+    assert [doubt.about for doubt in intent.within(None).doubts] == ["network bad"]
 
 
 @pytest.mark.parametrize("owner", ["compute:nova", "network:dhcp"])
