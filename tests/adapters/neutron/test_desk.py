@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ import pytest
 from isthmus.adapters.neutron.delivery import Delivery
 from isthmus.adapters.neutron.desk import Desk
 from isthmus.adapters.neutron.errands import Cluster, Errands, Memory
-from isthmus.adapters.neutron.facts import Facts
+from isthmus.adapters.neutron.facts import Binding, Facts, Tunnelling
 from isthmus.model.faults import Retry, Unreachable
-from isthmus.model.names import HostId, NetworkId
-from tests.adapters.neutron.test_errands import DVS, RED, Site
+from isthmus.model.handover import Member
+from isthmus.model.names import HostId, Mac, NetworkId
+from tests.adapters.neutron.test_errands import BOUND, DVS, RED, Site, port
 
 PATIENCE = 10.0
 ALL = Errands(
@@ -46,13 +47,18 @@ class Bus:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.faults: dict[str, Exception] = {}
+        self.casts: Counter[str] = Counter()
+        self.hanging: set[str] = {"rebind"}
         self.going = threading.Event()
         self.going.set()
 
+    def cast(self, topic: str, method: str, **what: Any) -> None:
+        self.casts[method] += 1
+
     def call(self, topic: str, method: str, **what: Any) -> Any:
         self.calls[method] += 1
-        if method == "rebind":
-            assert self.going.wait(PATIENCE)
+        if method in self.hanging:
+            assert self.going.wait(6 * PATIENCE)
         if method in self.faults:
             raise self.faults[method]
         return "" if method == "allocate" else []
@@ -185,3 +191,61 @@ def test_a_port_group_that_is_about_to_go_is_not_given_till_it_is_to_stay(standi
     standing.desk.saw("rack1", replace(seen, at=1.0), dict(standing.desk._clusters()))
     asking.join(PATIENCE)
     assert answers == [{"dvs_id": str(DVS), "pg_id": "pg-1"}]
+
+
+# --- threads ------------------------------------------------------------------------------------------------------
+
+TO_KVM = Binding("kvm", active=True, failed=False, segments=("vxlan",), ours=False)
+BEHIND_LEAF1 = Member(RED, Mac("00:50:56:00:00:0a"), "192.0.2.1", ("10.0.0.5",))
+
+
+@pytest.fixture
+def busy(standing: Office) -> Iterator[Office]:
+    """A port of compute-1 waits to be ACTIVE, and a KVM host has to hear who is behind leaf1."""
+    site = Site()
+    site.ports = (port(BOUND), replace(port(TO_KVM, status="ACTIVE"), id="q"))
+    standing.source.facts = replace(site.facts(), tunnelling=(Tunnelling("kvm", "192.0.2.9", "1"),))
+    yield standing
+    standing.desk.close()
+    standing.bus.going.set()
+
+
+def hangs_at(office: Office, errand: str) -> None:
+    office.bus.hanging.add(errand)
+    office.bus.going.clear()
+    office.desk.open(frozenset(), office.woken.append)
+    until(lambda: office.bus.calls[errand] > 0)
+
+
+def look(office: Office, *members: Member, host: str = "compute-1") -> None:
+    seen = Site().seen
+    assert seen is not None
+    clusters = {host: Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}))}
+    office.desk.saw("rack1", replace(seen, members=frozenset(members)), clusters)
+
+
+@pytest.mark.parametrize("fault", [Retry("no"), Unreachable("away"), ValueError("a bug")])
+def test_while_neutron_fails_at_errands_kvm_hosts_hear_who_came_and_who_went(busy: Office, fault: Exception) -> None:
+    busy.bus.faults["ready"] = fault
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: busy.bus.calls["ready"] > 0)
+    look(busy, BEHIND_LEAF1)
+    until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
+    look(busy)
+    until(lambda: busy.bus.casts["remove_fdb_entries"] > 0)
+
+
+def test_while_neutron_hangs_at_an_errand_hosts_are_reported_and_kvm_hosts_told(busy: Office) -> None:
+    """A host that is not reported counts as dead, and no port would be bound there."""
+    hangs_at(busy, "ready")
+    before = busy.bus.calls["report_state"]
+    look(busy, BEHIND_LEAF1, host="compute-2")
+    until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
+    until(lambda: busy.bus.calls["report_state"] > before)
+
+
+def test_while_neutron_hangs_at_a_report_ports_become_active_and_kvm_hosts_are_told(busy: Office) -> None:
+    hangs_at(busy, "report_state")
+    look(busy, BEHIND_LEAF1)
+    until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
+    until(lambda: busy.bus.calls["ready"] > 0)

@@ -50,8 +50,8 @@ class Site:
         assert self.seen is not None
         self.seen = replace(self.seen, at=self.now, **what)
 
-    def errands(self) -> Errands:
-        facts = Facts(
+    def facts(self) -> Facts:
+        return Facts(
             {RED: NeutronNetwork(RED, "red", 1450, int(VNI))},
             self.segments,
             self.ports,
@@ -60,7 +60,9 @@ class Site:
             self.held,
             self.fabric,
         )
-        seen = {} if self.seen is None else {"rack1": self.seen}
+
+    def errands(self) -> Errands:
+        facts, seen = self.facts(), {} if self.seen is None else {"rack1": self.seen}
         return errands(facts, seen, {"compute-1": self.cluster}, {"net-1": "rack1"}, self.static, self.memory, self.now)
 
 

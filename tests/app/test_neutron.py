@@ -1,0 +1,94 @@
+"""What Neutron's compute hosts are to us: the ESXi hosts of their switch, and the leaves that these are below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isthmus.adapters.neutron.errands import Cluster
+from isthmus.app.keeper import Pass
+from isthmus.app.neutron import NeutronSide
+from isthmus.app.settings import load
+from isthmus.model.change import Plan, Reconciled
+from isthmus.model.intent import Intent
+from isthmus.model.inventory import Dvs, Host, Inventory
+from isthmus.model.names import DvsId, HostId, LeafId
+from isthmus.model.observed import Observed, TargetId
+from isthmus.model.scope import FabricScope
+from isthmus.model.shard import Shard, VidPool, World
+
+FABRIC = """
+[vcenter.vc1]
+url = "https://vc1.example/sdk"
+user = "isthmus"
+password_env = "SECRET"
+[intent.neutron]
+url_env = "BUS"
+[deployment.fabric]
+design = "vds-static"
+dvs = ["rack1", "uuid-2"]
+vids = "100-199"
+[deployment.fabric.leaf.leaf1]
+driver = "hwvtep"
+target = "tcp:192.0.2.101:6640"
+vtep = "192.0.2.1"
+[deployment.fabric.leaf.leaf2]
+driver = "hwvtep"
+target = "tcp:192.0.2.102:6640"
+vtep = "192.0.2.2"
+[deployment.fabric.leaf.leaf9]
+driver = "external"
+vtep = "192.0.2.9"
+[deployment.fabric.host.esx1]
+leaf = "leaf1"
+ports = ["swp1"]
+[deployment.fabric.host.esx2]
+leaf = "leaf2"
+ports = ["swp1"]
+[deployment.fabric.host.esx4]
+leaf = "leaf9"
+[deployment.fabric.compute."compute-1"]
+dvs = "rack1"
+[deployment.fabric.compute."compute-2"]
+dvs = "uuid-2"
+"""
+ONE, TWO = DvsId("uuid-1"), DvsId("uuid-2")
+LEAVES = {"esx1": "leaf1", "esx2": "leaf2", "esx3": "leaf2", "esx4": "leaf9"}
+HOSTS = {HostId(f"vc/{name}"): Host(HostId(f"vc/{name}"), name, leaf=LeafId(leaf)) for name, leaf in LEAVES.items()}
+SWITCHES = {
+    ONE: Dvs(ONE, "rack1", 1600, frozenset({HostId("vc/esx1")})),
+    TWO: Dvs(TWO, "rack2", 1600, frozenset({HostId("vc/esx2"), HostId("vc/esx3"), HostId("vc/esx4")})),
+}
+
+
+def looked(*switches: DvsId) -> Pass:
+    """A look at the fabric, where these switches were found."""
+    nves = {leaf: TargetId("leaf", leaf) for leaf in ("leaf1", "leaf2")}
+    shard = Shard("fabric", FabricScope("fabric"), (ONE, TWO), frozenset(HOSTS), nves, beyond=frozenset({"leaf9"}))
+    inventory = Inventory(HOSTS, {dvs: SWITCHES[dvs] for dvs in switches}, {})
+    return Pass(World(shard, Intent({}), inventory), Observed(), VidPool(), 0.0, Reconciled(Plan()), Plan())
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> NeutronSide:
+    (tmp_path / "isthmus.toml").write_text(FABRIC)
+    return NeutronSide(load(tmp_path / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)
+
+
+def test_a_compute_host_is_the_hosts_of_its_switch_and_those_leaves_of_ours_that_they_are_below(
+    side: NeutronSide,
+) -> None:
+    """Its ports wait for these leaves, and for no other: one of another rack may be away."""
+    side.looked("fabric", looked(ONE, TWO))
+    assert side._desk._clusters() == {
+        "compute-1": Cluster("fabric", ONE, frozenset({"leaf1"}), frozenset({HostId("vc/esx1")})),
+        "compute-2": Cluster("fabric", TWO, frozenset({"leaf2"}), SWITCHES[TWO].hosts),
+    }
+
+
+def test_a_compute_host_whose_switch_is_not_found_is_none(side: NeutronSide) -> None:
+    side.looked("fabric", looked(TWO))
+    assert set(side._desk._clusters()) == {"compute-2"}
+    side.looked("somebody else's", looked(ONE, TWO))
+    assert set(side._desk._clusters()) == {"compute-2"}
