@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from isthmus.adapters.neutron import errands
+from isthmus.model.change import Change, Forget, Result
 from isthmus.model.tags import Vid, Vni
 from tests.app.leaf_site import MemoryLeaf, host_table, leaf_table, until
 from tests.openstack.site import Site, site
-from tests.openstack.test_vds import HOSTS, per_leaf, vni_of
+from tests.openstack.test_vds import HOSTS, per_leaf, pg_of, vni_of
 
 pytestmark = [pytest.mark.openstack, pytest.mark.sim]
 
@@ -68,6 +71,33 @@ def test_a_network_nodes_port_that_found_no_vlan_is_shown_and_bound_when_there_i
         made.neutron.delete("ports", first)
         until(lambda: not is_failed(made, dhcp), 60)
         until(lambda: not any(dhcp in condition["about"] for condition in made.conditions()))
+
+
+def test_a_port_that_comes_while_its_port_group_is_being_removed_gets_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rack1's leaf takes three seconds to forget; rack2's shard hears meanwhile that the VLAN was taken up again."""
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        begun, apply = threading.Event(), MemoryLeaf.apply
+
+        def slow(leaf: MemoryLeaf, changes: Sequence[Change]) -> Sequence[Result]:
+            if leaf is made.leaf("leaf1") and any(isinstance(change.action, Forget) for change in changes):
+                begun.set()
+                time.sleep(3.0)
+            return apply(leaf, changes)
+
+        monkeypatch.setattr(MemoryLeaf, "apply", slow)
+        red = made.neutron.network_named("red")
+        first = made.neutron.port_on(red, "compute-1")
+        until(lambda: made.is_active(first))
+        made.neutron.delete("ports", first)
+        assert begun.wait(30)
+        second = made.neutron.port_on(red, "compute-1")
+        told = set()
+        until(lambda: told.add(pg_of(made, second)) or made.is_active(second), 60)  # type: ignore[func-returns-value]
+        made.rounds(2)
+        assert told - {""} == {made.key_of(group) for group in made.vids("red")}
 
 
 def test_while_isthmus_is_down_ports_fail_and_are_bound_when_it_is_back(

@@ -44,7 +44,9 @@ def handover(
     )
     members = frozenset(_members(world, marks, vteps))
     vids = frozenset(_vids(world, observed))
-    return Handover(shard.scope, groups, frozenset(vnis), vids, whole, now, members, thought.unmet)
+    return Handover(
+        shard.scope, groups, frozenset(vnis), vids, whole, now, members, thought.unmet, world.intent.reading
+    )
 
 
 def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Member]:

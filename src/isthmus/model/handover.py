@@ -50,6 +50,8 @@ class Handover:
     at: float
     members: frozenset[Member] = frozenset()
     unmet: tuple[Unmet, ...] = ()
+    reading: int = 0
+    """Which of its source's answers the intent was."""
 
     def wears(self, vni: Vni) -> bool:
         """Something in the scope has the network, or might."""

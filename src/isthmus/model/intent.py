@@ -79,6 +79,8 @@ class Intent:
     fresh: bool = True
     age: float = 0.0
     """Seconds since the source last answered whole."""
+    reading: int = 0
+    """Which of its source's answers this is, if the source counts them."""
     doubts: tuple[Doubt, ...] = ()
 
     def within(self, scope: Scope | None) -> Intent:

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import oslo_messaging
 import pytest
 
 from isthmus.adapters.neutron.bus import Bus, BusSettings
 from isthmus.adapters.neutron.reach import PATIENCE, Reach
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 
 SECRET = "canary-Pa55"
 
@@ -91,6 +92,17 @@ def test_an_options_file_that_cannot_be_read_is_named(tmp_path: object) -> None:
 def test_nobody_who_answers_is_said_with_where_to_look() -> None:
     with pytest.raises(Retry, match="is neutron-rpc-server running"):
         Bus(BusSettings(lambda: "fake:///", timeout=0.3)).call("isthmus", "read")
+
+
+def test_a_broker_that_does_not_take_a_message_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no use in sending it the next one."""
+
+    def refused(self: Bus, topic: str) -> None:
+        raise oslo_messaging.MessageDeliveryFailure("no route")
+
+    monkeypatch.setattr(Bus, "_client", refused)
+    with pytest.raises(Unreachable, match="no route"):
+        Bus(BusSettings(lambda: "fake:///")).call("isthmus", "ready")
 
 
 def test_serving_begins_without_waiting_for_a_broker(nobody: int) -> None:

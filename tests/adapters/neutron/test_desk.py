@@ -5,22 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from isthmus.adapters.neutron import errands
 from isthmus.adapters.neutron.delivery import Delivery
-from isthmus.adapters.neutron.desk import Desk
-from isthmus.adapters.neutron.errands import Cluster, Errands, Memory
+from isthmus.adapters.neutron.desk import SOON, Desk
+from isthmus.adapters.neutron.errands import Cluster, Errands, Memory, key_of
 from isthmus.adapters.neutron.facts import Binding, Facts, Tunnelling
+from isthmus.adapters.neutron.protocol import RESERVED, RETIRING
+from isthmus.adapters.neutron.tenure import Tenure
 from isthmus.model.faults import Retry, Unreachable
 from isthmus.model.handover import Member
 from isthmus.model.names import HostId, Mac, NetworkId
-from tests.adapters.neutron.test_errands import BOUND, DVS, RED, Site, port
+from tests.adapters.neutron.test_errands import BOUND, DVS, FAILED, ONE, RED, UNUSED, Site, port
 
 PATIENCE = 10.0
+TAKEN_UP = f"{RESERVED} anew"
 ALL = Errands(
     ready=({"id": "p"},),
     rebind=("q",),
@@ -72,13 +76,17 @@ class Source:
 
     def __init__(self) -> None:
         self.facts: Facts | None = None
-        self.retiring: frozenset[Any] = frozenset()
+        self.tenure = Tenure()
         self.reasons: dict[Any, str] = {}
-        self.troubles: dict[str, str] = {}
-        self.leaving: set[tuple[str, NetworkId]] = set()
+        self.troubles: Mapping[str, str] = {}
 
-    def is_retiring(self, domain: str, network: NetworkId) -> bool:
-        return (domain, network) in self.leaving
+    def reads(self, mark: str = "", *, used: bool = False) -> int:
+        """Another answer of Neutron's: what RED's VLAN in rack1 is marked with.  Returns its number."""
+        site = Site()
+        site.segments = (replace(UNUSED, mark=mark, used=used),)
+        self.facts = site.facts()
+        self.tenure.read(self.facts)
+        return self.tenure.reading
 
 
 class Office:
@@ -87,15 +95,31 @@ class Office:
     def __init__(self) -> None:
         self.bus, self.source, self.memory = Bus(), Source(), Memory()
         self.rebound = threading.Event()
-        self.delivery = Delivery(self.bus, self.memory, self.source.troubles, self.rebound.set)  # type: ignore[arg-type]
+        self.shown: Mapping[str, str] = {}
+        self.delivery = Delivery(self.bus, self.memory, self._show, self.rebound.set)  # type: ignore[arg-type]
         self.desk = Desk(self.bus, self.source, frozenset(), {}, time.monotonic)  # type: ignore[arg-type]
         self.woken: list[frozenset[HostId] | None] = []
         self.desk._wake = self.woken.append
 
+    def _show(self, troubles: Mapping[str, str]) -> None:
+        self.shown = troubles
+
+    def looks(self, reading: int, *members: Member, host: str = "compute-1") -> None:
+        """Rack1 is looked at, RED's port group standing there with VID 101; what is wanted was in that answer."""
+        seen = Site().seen
+        assert seen is not None
+        cluster = Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}), frozenset({HostId("esx1")}))
+        self.desk.saw("rack1", replace(seen, members=frozenset(members), reading=reading), {host: cluster})
+
+    def gives(self) -> bool:
+        """Neutron is given RED's port group, when it asks now."""
+        return "pg_id" in self.desk.port_group("rack1", "compute-1", RED, 101, 0.0)
+
     def tried(self) -> None:
         """As if all of it had been due."""
-        for kind in (*KINDS, "rebind"):
-            self.memory.due(f"{kind} it", 0.0)
+        for kind in KINDS:
+            for item in getattr(ALL, kind):
+                self.memory.due(key_of(kind, item), 0.0)
 
 
 @pytest.fixture
@@ -110,10 +134,10 @@ def test_what_fails_of_one_kind_keeps_no_other_from_being_asked_for_and_is_shown
     made.delivery.deliver(ALL)
     until(lambda: made.bus.calls["rebind"] == 1)
     assert set(made.bus.calls) == {*KINDS, "rebind"}
-    assert made.source.troubles == {kind: f"Neutron failed at '{kind}'"}
+    assert made.shown == {kind: f"Neutron failed at '{kind}'"}
     del made.bus.faults[kind]
-    made.delivery.deliver(ALL)
-    assert made.source.troubles == {}
+    made.delivery.deliver(replace(ALL, rebind=()))
+    assert made.shown == {}
 
 
 def test_a_failure_is_shown_until_nobody_wants_it_any_more(made: Office) -> None:
@@ -121,10 +145,36 @@ def test_a_failure_is_shown_until_nobody_wants_it_any_more(made: Office) -> None
     made.tried()
     made.delivery.deliver(ALL)
     made.delivery.deliver(Errands())
-    assert set(made.source.troubles) == {"retire"}, "it waits for its turn"
+    assert set(made.shown) == {"retire"}, "it waits for its turn"
     made.memory.keep_only(set(), set(), set(), set(), set())
     made.delivery.deliver(Errands())
-    assert made.source.troubles == {}
+    assert made.shown == {}
+
+
+def test_a_failure_is_shown_though_the_same_was_had_for_others(made: Office) -> None:
+    def some(topic: str, method: str, **what: Any) -> Any:
+        if what["network"] == "a":
+            raise Retry("not for a")
+        return ""
+
+    made.bus.call = some  # type: ignore[method-assign]
+    both = tuple((NetworkId(name), "rack1") for name in "ab")
+    for item in both:
+        made.memory.due(key_of("allocate", item), 0.0)
+    made.delivery.deliver(Errands(allocate=both))
+    assert made.shown == {"allocate": "not for a"}
+    made.delivery.deliver(Errands(allocate=both[1:]))
+    assert made.shown == {"allocate": "not for a"}
+
+
+def test_ports_that_could_not_be_tried_again_are_shown(made: Office) -> None:
+    made.bus.faults["rebind"] = Retry("nobody answers")
+    made.memory.due("rebind q", 0.0)
+    made.delivery.deliver(Errands(rebind=("q",)))
+    assert made.rebound.wait(PATIENCE)
+    made.delivery.settle(1.0)
+    made.delivery.deliver(Errands())
+    assert made.shown == {"rebind": "nobody answers"}
 
 
 def test_while_the_bus_is_away_nothing_counts_as_tried(made: Office) -> None:
@@ -135,17 +185,32 @@ def test_while_the_bus_is_away_nothing_counts_as_tried(made: Office) -> None:
     assert made.memory.due("ready p", 0.0)
 
 
-def test_ports_that_wait_for_others_to_be_bound_are_due_when_these_are(made: Office) -> None:
+def test_binding_again_is_seldom_also_where_it_takes_longer_than_to_wait_for_it(made: Office) -> None:
+    """20 ports that cannot be bound, half a second each: an hour."""
+    ports, tries, now, ends = [f"rebind {n}" for n in range(20)], Counter[str](), 0.0, None
+    while now < 3600:
+        if ends is not None and now >= ends:
+            made.memory.ended("rebind", range(20), now)
+            ends = None
+        if due := [port for port in ports if made.memory.due(port, now)]:
+            tries.update(due)
+            made.memory.begun("rebind")
+            ends = now + len(due) / 2
+        now += 0.5
+    assert max(tries.values()) < 25
+
+
+def test_a_port_that_fails_while_others_are_bound_again_is_tried_when_that_is_over(made: Office) -> None:
     made.bus.going.clear()
+    made.memory.due("rebind first", 0.0)
     made.delivery.deliver(Errands(rebind=("first",)))
     until(lambda: made.bus.calls["rebind"] == 1)
-    made.memory.due("rebind second", 0.0)
-    made.delivery.deliver(Errands(rebind=("second",)))
-    assert made.memory.due("rebind second", 0.0), "it was not tried"
-    assert not made.rebound.is_set()
+    assert not made.memory.due("rebind second", 0.0)
     made.bus.going.set()
     assert made.rebound.wait(PATIENCE)
-    assert made.bus.calls["rebind"] == 1
+    made.delivery.settle(1.0)
+    assert made.memory.due("rebind second", 1.0)
+    assert not made.memory.due("rebind first", 5.0), "its wait began when its try ended"
 
 
 # --- port groups --------------------------------------------------------------------------------------------------
@@ -154,10 +219,7 @@ def test_ports_that_wait_for_others_to_be_bound_are_due_when_these_are(made: Off
 @pytest.fixture
 def standing(made: Office) -> Office:
     """RED's port group stands on rack1's switch, with VID 101."""
-    seen = Site().seen
-    assert seen is not None
-    cluster = Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}), frozenset({HostId("esx1")}))
-    made.desk.saw("rack1", seen, {"compute-1": cluster})
+    made.looks(made.source.reads())
     return made
 
 
@@ -177,7 +239,7 @@ def test_a_port_group_of_another_vlan_domain_or_host_is_not_it(
 
 
 def test_a_port_group_that_is_about_to_go_is_not_given_till_it_is_to_stay(standing: Office) -> None:
-    standing.source.leaving.add(("rack1", RED))
+    standing.source.reads(ONE)
     answers: list[dict[str, str]] = []
     asking = threading.Thread(
         target=lambda: answers.append(standing.desk.port_group("rack1", "compute-1", RED, 101, PATIENCE))
@@ -185,12 +247,39 @@ def test_a_port_group_that_is_about_to_go_is_not_given_till_it_is_to_stay(standi
     asking.start()
     until(lambda: standing.woken == [frozenset({HostId("esx1")})])
     assert answers == []
-    standing.source.leaving.clear()
-    seen = Site().seen
-    assert seen is not None
-    standing.desk.saw("rack1", replace(seen, at=1.0), dict(standing.desk._clusters()))
+    standing.looks(standing.source.reads(TAKEN_UP))
     asking.join(PATIENCE)
     assert answers == [{"dvs_id": str(DVS), "pg_id": "pg-1"}]
+
+
+def test_a_port_group_that_is_being_removed_is_not_given_out_of_an_earlier_look(standing: Office) -> None:
+    """Its shard is busy removing it; meanwhile another shard reads that the VLAN was taken up again."""
+    standing.source.reads(ONE)
+    assert not standing.gives()
+    leaving = standing.source.reads(ONE)
+    assert not standing.gives()
+    taken_up = standing.source.reads(TAKEN_UP)
+    assert not standing.gives(), "seen before it had no place"
+    standing.looks(leaving)
+    assert not standing.gives(), "that look makes it go"
+    standing.looks(taken_up)
+    assert standing.gives()
+
+
+def test_a_port_group_that_was_asked_for_before_its_vlan_lost_its_place_stays(standing: Office) -> None:
+    standing.looks(standing.source.reads(ONE))
+    assert not standing.gives()
+    standing.source.reads(TAKEN_UP)
+    assert standing.gives(), "it never lost its place: nothing was taken away"
+
+
+def test_a_vlan_that_came_back_after_it_was_gone_counts_from_then(standing: Office) -> None:
+    standing.source.facts = replace(Site().facts(), segments=())
+    standing.source.tenure.read(standing.source.facts)
+    again = standing.source.reads()
+    assert not standing.gives()
+    standing.looks(again)
+    assert standing.gives()
 
 
 # --- threads ------------------------------------------------------------------------------------------------------
@@ -204,6 +293,7 @@ def busy(standing: Office) -> Iterator[Office]:
     """A port of compute-1 waits to be ACTIVE, and a KVM host has to hear who is behind leaf1."""
     site = Site()
     site.ports = (port(BOUND), replace(port(TO_KVM, status="ACTIVE"), id="q"))
+    site.segments = (replace(UNUSED, used=True),)
     standing.source.facts = replace(site.facts(), tunnelling=(Tunnelling("kvm", "192.0.2.9", "1"),))
     yield standing
     standing.desk.close()
@@ -218,10 +308,7 @@ def hangs_at(office: Office, errand: str) -> None:
 
 
 def look(office: Office, *members: Member, host: str = "compute-1") -> None:
-    seen = Site().seen
-    assert seen is not None
-    clusters = {host: Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}))}
-    office.desk.saw("rack1", replace(seen, members=frozenset(members)), clusters)
+    office.looks(1, *members, host=host)
 
 
 @pytest.mark.parametrize("fault", [Retry("no"), Unreachable("away"), ValueError("a bug")])
@@ -249,3 +336,34 @@ def test_while_neutron_hangs_at_a_report_ports_become_active_and_kvm_hosts_are_t
     look(busy, BEHIND_LEAF1)
     until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
     until(lambda: busy.bus.calls["ready"] > 0)
+
+
+def test_what_is_on_its_way_out_is_read_a_second_time_and_then_neutron_is_left_alone(standing: Office) -> None:
+    """One wake for a retirement, however often it is looked at; else reading would never end."""
+    standing.desk.open(frozenset(), standing.woken.append)
+    standing.looks(standing.source.reads(ONE))
+    until(lambda: standing.woken == [None])
+    for _ in range(3):
+        standing.looks(standing.source.reads(ONE))
+        time.sleep(3 * SOON)
+    assert standing.woken == [None]
+    standing.looks(standing.source.reads(f"{RETIRING} two"))
+    until(lambda: standing.woken == [None, None])
+    standing.desk.close()
+
+
+def test_a_port_is_bound_again_when_others_have_been_without_another_look(
+    standing: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "FIRST_AGAIN", 1000.0)
+    site = Site()
+    site.ports, site.segments = (port(FAILED), replace(port(FAILED), id="q")), ()
+    standing.source.facts = site.facts()
+    standing.bus.going.clear()
+    standing.desk.open(frozenset(), standing.woken.append)
+    until(lambda: standing.bus.calls["rebind"] == 1)
+    site.ports = (*site.ports, replace(port(FAILED), id="late"))
+    standing.source.facts = site.facts()
+    standing.bus.going.set()
+    until(lambda: standing.bus.calls["rebind"] == 2)
+    standing.desk.close()

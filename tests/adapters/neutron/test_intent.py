@@ -44,6 +44,10 @@ class Site:
         self.bus.segment = segment(101, mark=mark, used=used)
         return bool(self.source.read().networks[RED].assigned)
 
+    def holds(self, reading: int) -> bool:
+        """What was seen after that answer is there to stay."""
+        return self.source.tenure.holds("rack1", RED, 101, reading)
+
 
 @pytest.fixture
 def made() -> Site:
@@ -53,7 +57,7 @@ def made() -> Site:
 def test_its_place_goes_at_the_second_answer_that_says_so(made: Site) -> None:
     assert made.has_place("")
     assert made.has_place(ONE)
-    assert made.source.is_retiring("rack1", RED), "nobody is given what is about to go"
+    assert not made.holds(1), "nobody is given what is about to go"
     assert not made.has_place(ONE)
 
 
@@ -71,7 +75,7 @@ def test_an_answer_that_did_not_come_says_nothing(made: Site) -> None:
         made.source.read()
     made.bus.away = False
     assert made.has_place("isthmus: reserved x")
-    assert not made.source.is_retiring("rack1", RED)
+    assert made.holds(1)
 
 
 def test_what_was_on_its_way_out_before_we_came_has_no_place(made: Site) -> None:
@@ -80,9 +84,9 @@ def test_what_was_on_its_way_out_before_we_came_has_no_place(made: Site) -> None
 
 def test_what_a_binding_refers_to_stays_whatever_its_mark(made: Site) -> None:
     assert all(made.has_place(ONE, used=True) for _ in range(3))
-    assert not made.source.is_retiring("rack1", RED)
+    assert made.holds(1)
 
 
 def test_what_could_not_be_had_of_neutron_is_a_doubt(made: Site) -> None:
-    made.source.troubles["correct"] = "ValueError"
+    made.source.troubles = {"correct": "ValueError"}
     assert [(doubt.about, doubt.scope) for doubt in made.source.read().doubts] == [("neutron correct", None)]

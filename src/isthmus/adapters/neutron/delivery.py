@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from isthmus.adapters.neutron.bus import Bus
-from isthmus.adapters.neutron.errands import Errands, Memory
+from isthmus.adapters.neutron.errands import Errands, Memory, key_of, kind_of
 from isthmus.adapters.neutron.protocol import SERVER_TOPIC
 from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.names import NetworkId
@@ -21,6 +22,7 @@ AT_ONCE = 200
 """Ports or segments in one message."""
 READY_AT_ONCE = 50
 """Neutron takes some hundredths of a second to make a port ACTIVE."""
+REBIND = "rebind"
 REBOUND_AT_ONCE = 5
 REBOUND_WITHIN = 150.0
 """Seconds for these: each may wait, in Neutron, for a port group."""
@@ -29,18 +31,29 @@ REBOUND_WITHIN = 150.0
 class Delivery:
     """For one thread.  Ports are bound again on another, since that takes long."""
 
-    def __init__(self, bus: Bus, memory: Memory, troubles: dict[str, str], rebound: Callable[[], None]) -> None:
-        """`troubles`: where what could not be had is written, by kind; `rebound` is told when binding again ended."""
+    def __init__(
+        self, bus: Bus, memory: Memory, show: Callable[[Mapping[str, str]], None], rebound: Callable[[], None]
+    ) -> None:
+        """`show` is told what cannot be had, by kind, and why; `rebound` that binding again ended."""
         self._bus = bus
         self._memory = memory
-        self._troubles = troubles
+        self._show = show
         self._rebound = rebound
-        self._rebinding = threading.Lock()
+        self._failing: dict[str, str] = {}
+        """Why, by errand."""
+        self._ended: _Rebinding | None = None
+
+    def settle(self, now: float) -> None:
+        """Before the next errands are thought out: take in what ended meanwhile."""
+        if (ended := self._ended) is not None:
+            self._ended = None
+            self._memory.ended(REBIND, ended.ports, now)
+            self._note(REBIND, ended.ports, ended.reason)
 
     def deliver(self, found: Errands) -> bool:
         """Ask it all of Neutron; whether something changed there that the loop should look at.
 
-        Raises Unreachable when the message bus is away: nothing of what is left counts as tried then.
+        Raises Unreachable when the message bus is away: nothing counts as tried then.
         """
         try:
             return self._delivered(found)
@@ -48,8 +61,8 @@ class Delivery:
             self._memory.forget_tries()
             raise
         finally:
-            for kind in [kind for kind in self._troubles if not self._memory.has_tried(kind)]:
-                del self._troubles[kind]
+            self._failing = {key: why for key, why in self._failing.items() if key in self._memory.again_at}
+            self._show({kind_of(key): why for key, why in self._failing.items()})
 
     def _delivered(self, found: Errands) -> bool:
         corrected = self._asked("correct", found.correct, lambda ports: {"ports": ports})
@@ -60,7 +73,8 @@ class Delivery:
         self._asked("hold", found.hold, lambda vlans: {"vlans": vlans})
         self._asked("free", found.free, lambda vlans: {"vlans": vlans})
         if found.rebind:
-            self._bind_again(found.rebind)
+            self._memory.begun(REBIND)
+            threading.Thread(target=self._rebind, args=(found.rebind,), name="neutron-rebind", daemon=True).start()
         told = {"ready": [port["id"] for port in found.ready], "retiring": _joined(retired), "released": _joined(gone)}
         for what, ids in told.items():
             if ids:
@@ -75,17 +89,21 @@ class Delivery:
         for portion in _portions(items, at_once):
             try:
                 answers.append(self._bus.call(SERVER_TOPIC, kind, **put(portion)))
-                self._troubles.pop(kind, None)
+                self._note(kind, portion)
             except Unreachable:
                 raise
             except (Retry, Refused) as fault:
-                self._failed(kind, fault)
+                self._note(kind, portion, str(fault))
         return answers
 
-    def _failed(self, kind: str, fault: Exception) -> None:
-        if self._troubles.get(kind) != str(fault):
-            log.warning("neutron: %s: %s", kind, fault)
-        self._troubles[kind] = str(fault)
+    def _note(self, kind: str, items: Iterable[object], reason: str = "") -> None:
+        """What came of some errands: done, or why not."""
+        if reason and reason not in {why for key, why in self._failing.items() if kind_of(key) == kind}:
+            log.warning("neutron: %s: %s", kind, reason)
+        for key in (key_of(kind, item) for item in items):
+            self._failing.pop(key, None)
+            if reason:
+                self._failing[key] = reason
 
     def _allocated(self, network: NetworkId, domain: str) -> bool:
         for reason in self._asked("allocate", [(network, domain)], lambda _: {"network": network, "domain": domain}):
@@ -94,23 +112,30 @@ class Delivery:
             return not reason
         return False
 
-    def _bind_again(self, ports: tuple[str, ...]) -> None:
-        if not self._rebinding.acquire(blocking=False):
-            self._memory.forget_tries("rebind")
-            return
-        threading.Thread(target=self._rebind, args=(ports,), name="neutron-rebind", daemon=True).start()
-
     def _rebind(self, ports: tuple[str, ...]) -> None:
+        reason = "it was broken off"
         try:
             log.info("neutron: binding again: %s", ", ".join(ports))
-            for some in _portions(ports, REBOUND_AT_ONCE):
-                try:
-                    self._bus.call(SERVER_TOPIC, "rebind", ports=some, seconds=REBOUND_WITHIN)
-                except (Retry, Refused) as fault:
-                    log.warning("neutron: binding again: %s", fault)
+            reason = self._tried_again(ports)
         finally:
-            self._rebinding.release()
+            self._ended = _Rebinding(ports, reason)
             self._rebound()
+
+    def _tried_again(self, ports: tuple[str, ...]) -> str:
+        """Why it could not be tried, at the worst."""
+        reason = ""
+        for some in _portions(ports, REBOUND_AT_ONCE):
+            try:
+                self._bus.call(SERVER_TOPIC, REBIND, ports=some, seconds=REBOUND_WITHIN)
+            except (Retry, Refused) as fault:
+                reason = str(fault)
+        return reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebinding:
+    ports: tuple[str, ...]
+    reason: str
 
 
 def _joined(answers: Sequence[list[str]]) -> list[str]:

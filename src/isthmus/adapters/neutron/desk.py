@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import oslo_messaging
@@ -34,7 +34,7 @@ from isthmus.adapters.neutron.protocol import (
 )
 from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.handover import Handover
+from isthmus.model.handover import Handover, StandingGroup
 from isthmus.model.names import NetworkId
 
 log = logging.getLogger("isthmus")
@@ -80,7 +80,7 @@ class Desk:
         self._announcer = Announcer(self._tell)
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
-        self._delivery = Delivery(bus, self._memory, source.troubles, self._look_again)
+        self._delivery = Delivery(bus, self._memory, self._show, self._look_again)
         self._confirmed: frozenset[Segment] = frozenset()
 
     # --- the loop's side ------------------------------------------------------------------------------------------
@@ -146,9 +146,18 @@ class Desk:
     def _standing(self, cluster: Cluster, network: NetworkId, vid: int) -> dict[str, str] | None:
         seen = self._board.seen.get(cluster.domain)
         group = seen.groups.get((network, cluster.dvs)) if seen is not None else None
-        if group is None or group.vid != vid or self._source.is_retiring(cluster.domain, network):
+        if seen is None or group is None or group.vid != vid or not self._stays(cluster.domain, seen, group):
             return None
         return {"dvs_id": str(cluster.dvs), "pg_id": group.key}
+
+    def _stays(self, domain: str, seen: Handover, group: StandingGroup) -> bool:
+        """A port group that was seen is not about to go."""
+        vid = group.vid
+        return vid is not None and self._source.tenure.holds(domain, group.network, vid, seen.reading)
+
+    def _staying(self, domain: str, seen: Handover) -> Handover:
+        groups = {key: group for key, group in seen.groups.items() if self._stays(domain, seen, group)}
+        return replace(seen, groups=groups)
 
     def _why(self, domain: str, network: NetworkId, seconds: float) -> str:
         seen = self._board.seen.get(domain)
@@ -203,8 +212,10 @@ class Desk:
 
     def _run_errands(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         now = self._clock()
-        found = errands(facts, seen, self._clusters(), self._attached, self._static, self._memory, now)
-        retiring = self._source.retiring
+        self._delivery.settle(now)
+        staying = {domain: self._staying(domain, handover) for domain, handover in seen.items()}
+        found = errands(facts, staying, self._clusters(), self._attached, self._static, self._memory, now)
+        retiring = self._source.tenure.retiring
         # What is on its way out is so when Neutron has said it twice.
         if self._delivery.deliver(found) or retiring - self._confirmed:
             self._confirmed = retiring
@@ -216,6 +227,9 @@ class Desk:
 
     def _until(self, moment: float | None) -> float:
         return 60.0 if moment is None else min(60.0, max(SOON, moment - self._clock()))
+
+    def _show(self, troubles: Mapping[str, str]) -> None:
+        self._source.troubles = troubles
 
     def _look_again(self) -> None:
         with self._board.changed:

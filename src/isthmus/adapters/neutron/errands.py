@@ -6,7 +6,7 @@ that could wear it was seen and nothing does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,29 +57,35 @@ class Memory:
     held_since: dict[tuple[str, int], float] = field(default_factory=dict)
     again_at: dict[str, float] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
 
     def due(self, what: str, now: float) -> bool:
         """Whether it is time to try; if so, the next time is later."""
-        if now < self.again_at.get(what, 0.0):
+        if kind_of(what) in self.busy or now < self.again_at.get(what, 0.0):
             return False
         wait = self.waits[what] = min(LONGEST_AGAIN, 2 * self.waits.get(what, FIRST_AGAIN / 2))
         self.again_at[what] = now + wait
         return True
+
+    def begun(self, kind: str) -> None:
+        """Some of a kind are under way, which takes long: until they ended nothing of that kind is due."""
+        self.busy.add(kind)
+
+    def ended(self, kind: str, items: Iterable[object], now: float) -> None:
+        """They did.  What it was not enough for waits from now on."""
+        self.busy.discard(kind)
+        for what in (key_of(kind, item) for item in items):
+            self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN)
 
     def next_at(self, now: float) -> float | None:
         """When there may be something to do without any news.  What is past was tried, or waits for news."""
         lingering = (since + LINGER for since in (*self.unused_since.values(), *self.unbound_since.values()))
         return min((at for at in (*self.again_at.values(), *lingering) if at > now), default=None)
 
-    def has_tried(self, kind: str) -> bool:
-        """Something of this kind was asked for, and is wanted still."""
-        return any(key.startswith(f"{kind} ") for key in self.again_at)
-
-    def forget_tries(self, kind: str = "") -> None:
-        """What was to be tried (of this kind) was not: it is due."""
-        for key in [key for key in self.again_at if key.startswith(kind)]:
-            del self.again_at[key]
-            del self.waits[key]
+    def forget_tries(self) -> None:
+        """Nothing could be tried: all of it is due."""
+        self.again_at.clear()
+        self.waits.clear()
 
     def keep_only(
         self,
@@ -137,7 +143,7 @@ def errands(
         "free": free,
     }
     memory.keep_only(
-        {_key(what, item) for what, items in wanted.items() for item in items},
+        {key_of(what, item) for what, items in wanted.items() for item in items},
         set(unused),
         {(segment.id, segment.mark) for segment in idle if segment.retiring},
         ports.unbound,
@@ -145,7 +151,7 @@ def errands(
     )
     # What was asked for shows in the facts when they are read anew; till then it is not asked for again.
     return Errands(
-        **{what: tuple(item for item in items if memory.due(_key(what, item), now)) for what, items in wanted.items()}
+        **{what: tuple(item for item in items if memory.due(key_of(what, item), now)) for what, items in wanted.items()}
     )
 
 
@@ -256,5 +262,10 @@ def _is_gone(segment: Segment, facts: Facts, seen: Handover, memory: Memory) -> 
     return gone and seen.at > memory.retiring_since[segment.id, segment.mark]
 
 
-def _key(what: str, item: object) -> str:
-    return f"{what} {item}"
+def key_of(kind: str, item: object) -> str:
+    """What an errand is remembered by."""
+    return f"{kind} {item}"
+
+
+def kind_of(key: str) -> str:
+    return key.partition(" ")[0]

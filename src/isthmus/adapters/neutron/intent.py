@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
-from isthmus.adapters.neutron.facts import Facts, Segment, facts_of
+from isthmus.adapters.neutron.facts import Facts, facts_of
 from isthmus.adapters.neutron.meaning import Places, intent_of
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION
+from isthmus.adapters.neutron.tenure import Tenure
 from isthmus.model.boundary import Wake
 from isthmus.model.intent import Intent
 from isthmus.model.names import NetworkId
@@ -27,25 +29,18 @@ class NeutronIntent:
         """What the last good answer said."""
         self.reasons: dict[tuple[NetworkId, str], str] = {}
         """Why Neutron was given no port group when it last asked, by network and host."""
-        self.troubles: dict[str, str] = {}
+        self.troubles: Mapping[str, str] = {}
         """What could not be had of Neutron when it was last asked, and why."""
-        self.retiring: frozenset[Segment] = frozenset()
-        """The segments that the last answer told to be on their way out.  They lose their place when the next answer
-        says so too: whoever asks for a port group in between is not given what is about to go.  (At the first answer
-        nobody was given anything yet.)"""
+        self.tenure = Tenure()
 
     def read(self) -> Intent:
         """The whole intent.  Raises Retry if Neutron does not answer."""
         facts = facts_of(self._bus.call(SERVER_TOPIC, "read"))
         self.reasons = {key: why for key, why in list(self.reasons.items()) if key[0] in facts.networks}
-        retiring = frozenset(segment for segment in facts.segments if not segment.wanted)
-        leaving = retiring & self.retiring if self.facts is not None else retiring
-        self.facts, self.retiring = facts, retiring
-        return intent_of(facts, self._places, self.reasons, leaving, dict(self.troubles))
-
-    def is_retiring(self, domain: str, network: NetworkId) -> bool:
-        """The last answer says that the network's VLAN in the domain is on its way out."""
-        return any(segment.domain == domain and segment.network == network for segment in self.retiring)
+        leaving = self.tenure.read(facts)
+        self.facts = facts
+        intent = intent_of(facts, self._places, self.reasons, leaving, self.troubles)
+        return replace(intent, reading=self.tenure.reading)
 
     def watch(self, wake: Wake) -> None:
         """Be woken by the drivers' hooks."""
