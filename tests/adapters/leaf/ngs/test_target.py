@@ -122,7 +122,8 @@ def test_a_session_that_breaks_anywhere_leaves_what_the_next_round_mends_and_sav
     done(target, Learn((binding(101),)))
     switch.dies_after = 3 + answers  # it is looked at first
     results = apply(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
-    assert {result.outcome for result in results} == {Outcome.UNREACHABLE}
+    # It is there, and read back, before it is saved.
+    assert {result.outcome for result in results} == {Outcome.UNREACHABLE if answers < 26 else Outcome.DONE}
     switch.up, switch.dies_after = True, None
     assert target.observe().foreign_vids == VidSet()
     done(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
@@ -136,12 +137,21 @@ def test_what_was_told_in_a_session_that_broke_before_it_was_saved_is_saved_at_t
 ) -> None:
     target = switch.target()
     switch.before = lambda command: switch.__setattr__("up", switch.up and command != SAVE)
-    [result] = apply(target, Learn((binding(101),)))
-    assert result.outcome is Outcome.UNREACHABLE
+    done(target, Learn((binding(101),)))
     assert not switch.cli.saved
     switch.before, switch.up = lambda command: None, True
     assert held(target) == {binding(101)}
     assert switch.cli.saved
+
+
+def test_a_vni_that_cannot_be_taken_off_one_vlan_is_not_put_on_another(switch: TestSwitch) -> None:
+    """S39: twice on one switch it would be two networks, or none."""
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.refuses = "config vxlan map del"
+    results = apply(target, Forget((binding(101),)), Learn((binding(102),)))
+    assert {result.outcome for result in results} == {Outcome.RETRY}
+    assert not [command for command in switch.told if command.endswith("vxlan map add vtep 102 5000")]
 
 
 def test_looking_at_a_switch_that_it_told_nothing_saves_nothing(switch: TestSwitch) -> None:
@@ -150,15 +160,30 @@ def test_looking_at_a_switch_that_it_told_nothing_saves_nothing(switch: TestSwit
     assert not switch.cli.saved
 
 
-def test_a_switch_that_does_not_save_is_asked_again_and_that_is_said(switch: TestSwitch) -> None:
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_switch_that_does_not_save_is_seen_and_said_and_asked_again_more_and_more_seldom(
+    switch: TestSwitch, hangs: bool
+) -> None:
+    from netmiko.exceptions import ReadTimeout
+
+    def hang(command: str) -> None:
+        if command == SAVE:
+            raise ReadTimeout("no prompt")
+
+    now = 0.0
     target = switch.target()
-    switch.refuses = SAVE
+    target._switch._clock = lambda: now
+    switch.refuses, switch.before = ("", hang) if hangs else (SAVE, switch.before)
     done(target, Learn((binding(101),)))
-    assert any("does not save" in warning for warning in target.observe().warnings)
-    switch.refuses = ""
-    target.observe()
-    assert switch.cli.saved
+    for _ in range(600):
+        now += 10
+        assert held(target) == {binding(101)}
+        assert any("does not save" in warning for warning in target.observe().warnings)
+    assert 5 < switch.told.count(SAVE) < 12
+    switch.refuses, switch.before = "", lambda command: None
+    now += 3600
     assert target.observe().warnings == ()
+    assert switch.cli.saved
 
 
 def test_one_that_is_not_to_be_saved_is_not(switch: TestSwitch) -> None:

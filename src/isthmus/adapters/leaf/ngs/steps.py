@@ -76,8 +76,9 @@ def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
             return vlan.vni == vni and vlan.ports.isdisjoint(settings.members)
         case Remove():
             return not vlan.ports
-        case Map(vid):
-            return vlan.vni is None and not is_foreign(vid, vlan, settings)
+        case Map(vid, vni):
+            elsewhere = any(found.vni == vni for found in held.values())
+            return vlan.vni is None and not elsewhere and not is_foreign(vid, vlan, settings)
         case Join(_, vni):
             return vlan.vni == vni
 

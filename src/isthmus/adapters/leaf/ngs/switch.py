@@ -10,7 +10,8 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from isthmus.model.faults import Refused, Retry, Unreachable
 
 PATIENCE = 60.0
 """Seconds for one command.  SONiC's take one to three each, and more on a switch that is busy."""
+SAVED_AGAIN, SAVED_AT_LAST = 60.0, 3600.0
+"""Seconds until a switch that did not save at two looks is asked again: at first, and after many times."""
 ROUTING_SAVED = 'vtysh -c "write memory"'
 """What BGP was told is not in SONiC's own configuration; networking-generic-switch does not have it saved."""
 
@@ -29,8 +32,9 @@ ROUTING_SAVED = 'vtysh -c "write memory"'
 class Switch:
     """One switch, spoken to in one session at a time."""
 
-    def __init__(self, settings: NgsSettings) -> None:
+    def __init__(self, settings: NgsSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
         self._device: Any = None
         self._speller: Any = None
         """One that is asked for words alone."""
@@ -38,6 +42,8 @@ class Switch:
         self._wording = threading.Lock()
         self._unsaved = False
         """It was told something since it was last saved, by us."""
+        self._save_at, self._save_wait = float("-inf"), 0.0
+        self._unkept: list[str] = []
 
     def read(self) -> Held:
         """All its VLANs.  Raises Retry if they cannot be read whole, and Refused if it can never be entered so."""
@@ -59,16 +65,25 @@ class Switch:
     def save(self) -> list[str]:
         """Have it keep over a restart what it was told, if it was told anything since.  Returns what it complained of.
 
-        A batch that broke is so saved when the switch is next spoken to.
+        A batch that broke is so saved when the switch is next spoken to.  What cannot be saved is none the less so: a
+        switch that hangs at that, or refuses, is asked more and more seldom.
         """
         with self._lock:
-            if not self._unsaved:
-                return []
-            with self._answering() as device:
-                commands = (ROUTING_SAVED, *device.SAVE_CONFIGURATION) if device._get_save_configuration() else ()
-                complaints = _complaints(self._said(device, commands, as_root=True))
-            self._unsaved = bool(complaints)
-            return [f"{self._settings.address} does not save what it was told: {said}" for said in complaints]
+            if self._unsaved and self._clock() >= self._save_at:
+                try:
+                    complaints = self._saved()
+                except (Retry, Refused) as fault:
+                    complaints = [str(fault)]
+                self._unsaved = bool(complaints)
+                self._save_at = self._clock() + self._save_wait if complaints else float("-inf")
+                self._save_wait = min(2 * self._save_wait or SAVED_AGAIN, SAVED_AT_LAST) if complaints else 0.0
+                self._unkept = [f"{self._settings.address} does not save what it was told: {s}" for s in complaints]
+            return self._unkept
+
+    def _saved(self) -> list[str]:
+        with self._answering() as device:
+            commands = (ROUTING_SAVED, *device.SAVE_CONFIGURATION) if device._get_save_configuration() else ()
+            return _complaints(self._said(device, commands, as_root=True))
 
     def words(self, steps: Sequence[Step]) -> list[str]:
         """The commands, which nobody is given."""
