@@ -69,9 +69,9 @@ class Keeper:
     def changed(self, context: Any, networks: Sequence[str]) -> None:
         self.changes.extend(networks)
 
-    def heard_of(self, network: str, times: int) -> bool:
+    def heard_of(self, network: str, times: int, within: float = 5.0) -> bool:
         """Whether it was told of the network so often, soon."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + within
         while self.changes.count(network) < times and time.monotonic() < end:
             time.sleep(0.02)
         return self.changes.count(network) >= times
@@ -197,6 +197,10 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         }
         self.plugin.create_or_update_agent(self.context, state, datetime.now(UTC).replace(tzinfo=None))
 
+    def domains(self, *names: str) -> None:
+        """The operator names these mapping domains, and no others; Neutron was started anew since."""
+        cfg.CONF.set_override("domains", list(names), options.GROUP)
+
     def agent_is_dead(self, host: str) -> None:
         """`isthmus run` has not reported the host for a long time."""
         with db_api.CONTEXT_WRITER.using(self.context):
@@ -238,8 +242,20 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
 
     def activate(self, port: str, host: str) -> None:
         """The VM has arrived there."""
+        status = self.activated(port, host)
+        assert status == 200, status
+
+    def activated(self, port: str, host: str) -> int:
+        """What Neutron answers (an HTTP status) to who says that the VM has arrived there."""
         where = {"id": port, "subresource": "bindings", "sub_id": host, "action": "activate"}
-        self._as_nova("PUT", "ports", data={"port_id": port}, **where)
+        request = self._service_req("PUT", "ports", fmt=self.fmt, data={"port_id": port}, **where)
+        return int(request.get_response(self.api).status_int)
+
+    def bindings(self, port: str) -> dict[str, bool]:
+        """The hosts that the port has a binding on, each with whether it is the active one."""
+        with db_api.CONTEXT_READER.using(self.context):
+            rows = self.context.session.query(models.PortBinding).filter_by(port_id=port)
+            return {row.host: row.status == "ACTIVE" for row in rows}
 
     def give_up(self, port: str, host: str) -> None:
         """The migration was rolled back, or is over: the binding goes."""

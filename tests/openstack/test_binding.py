@@ -130,6 +130,19 @@ def test_while_isthmus_is_down_a_port_fails_soon_and_not_ten_times(neutron: Clou
     assert neutron.keeper.asked == []
 
 
+def test_while_nobody_answers_though_hosts_are_reported_a_port_fails_soon_and_not_ten_times(neutron: Cloud) -> None:
+    """isthmus died just now."""
+    red = neutron.network_named("red")
+    neutron.silence()
+    try:
+        began = time.monotonic()
+        port = neutron.port_on(red, "compute-1")
+        assert neutron.port(port)["binding:vif_type"] == "binding_failed"
+        assert time.monotonic() - began < 10
+    finally:
+        neutron.speak()
+
+
 def test_ten_tries_of_neutron_wait_no_longer_than_one(neutron: Cloud) -> None:
     neutron.keeper.default = None
     neutron.port_on(neutron.network_named("red"), "compute-1")
@@ -216,15 +229,32 @@ def test_while_a_vm_is_being_moved_its_port_keeps_vlan_and_port_group_and_become
 @pytest.mark.parametrize(
     ("owner", "more", "why"),
     [
-        ("trunk:subport", {}, "a subport's VLAN cannot be honoured"),
-        (COMPUTE, {"binding:vnic_type": "direct"}, "no such NIC on a distributed switch"),
-        ("network:dhcp", {}, "not a VM"),
+        ("trunk:subport", {}, "a VLAN of a trunk's subport cannot be honoured there"),
+        (COMPUTE, {"binding:vnic_type": "direct"}, "its vnic_type is direct"),
+        ("network:dhcp", {}, "its owner is network:dhcp"),
     ],
 )
-def test_what_no_port_group_can_carry_is_not_bound(neutron: Cloud, owner: str, more: dict[str, str], why: str) -> None:
+def test_what_no_port_group_can_carry_is_not_bound_and_neutrons_log_says_why(
+    neutron: Cloud, owner: str, more: dict[str, str], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """S33"""
     port = neutron.port_on(neutron.network_named("red"), "compute-1", owner=owner, **more)
-    assert neutron.port(port)["binding:vif_type"] == "binding_failed", why
+    assert neutron.port(port)["binding:vif_type"] == "binding_failed"
+    reasons = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert any(f"port {port} is not bound on host compute-1" in said and why in said for said in reasons)
+    assert neutron.keeper.asked == []
+
+
+def test_of_two_who_say_that_a_vm_has_arrived_one_is_believed(neutron: Cloud) -> None:
+    """S14: Nova's conductor asks again what it got no answer to."""
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    neutron.bind_elsewhere(port, "compute-2")
+    assert [neutron.activated(port, "compute-2") for _ in range(2)] == [200, 409]
+    assert neutron.bindings(port) == {"compute-1": False, "compute-2": True}
+    neutron.in_place(port)
+    neutron.give_up(port, "compute-1")
+    assert neutron.levels(port) == [FABRIC, ("isthmus_vds", "vlan", "rack1")]
+    assert neutron.port(port)["status"] == "ACTIVE"
 
 
 def test_a_port_deleted_while_it_is_being_bound_leaves_nothing_bound(neutron: Cloud) -> None:
@@ -280,6 +310,32 @@ def test_whatever_happens_to_a_network_wakes_isthmus(neutron: Cloud) -> None:
     neutron.delete("ports", first)
     neutron.delete("networks", red)
     assert neutron.keeper.heard_of(red, times=6)
+
+
+PAIR = {"mac_address": "00:00:5e:00:01:01", "ip_address": "10.8.0.9"}
+ALONE = [
+    ("kvm-1", {"mac_address": "00:50:56:00:08:01"}),  # of a port that is bound Neutron lets nobody change it
+    ("compute-1", {"fixed_ips": [{"ip_address": "10.8.0.8"}]}),
+    ("compute-1", {"fixed_ips": []}),
+    ("compute-1", {"allowed_address_pairs": [PAIR]}),
+    ("compute-1", {"admin_state_up": False}),
+]
+
+
+@pytest.mark.parametrize(("host", "change"), ALONE)
+def test_a_change_of_nothing_but_what_leaves_are_told_wakes_isthmus(
+    neutron: Cloud, host: str, change: dict[str, object]
+) -> None:
+    red = neutron.network_named("red")
+    net = {"network": {"id": red, "project_id": neutron._project_id}}
+    neutron._make_subnet(neutron.fmt, net, "10.8.0.1", "10.8.0.0/24", as_admin=True)
+    port = neutron.port_on(red, host)
+    assert neutron.keeper.heard_of(red, times=2)
+    neutron.change(port, name="whatever")
+    neutron.change(port, **change)
+    assert neutron.keeper.heard_of(red, times=3)
+    neutron.change(port, **change)
+    assert not neutron.keeper.heard_of(red, times=4, within=0.2), "neither its name, nor what it was already"
 
 
 def test_a_hook_that_cannot_say_anything_undoes_nothing(neutron: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,49 @@ def test_a_vlan_that_is_in_no_range_any_more_is_freed_for_nobody() -> None:
         assert neutron.vlans(blue) == {}
 
 
+def test_a_vlan_that_a_deleted_network_had_elsewhere_than_in_our_domains_is_free_at_once() -> None:
+    """Nobody of ours would see when nothing wears it any more."""
+    with cloud(ranges={"rack1": "101:199", "office": "301:399"}, domains=["rack1"]) as neutron:
+        parts = [
+            {"provider:network_type": "vxlan", "provider:segmentation_id": 80902},
+            *(
+                {"provider:network_type": "vlan", "provider:physical_network": where, "provider:segmentation_id": vid}
+                for where, vid in (("office", 350), ("rack1", 150))
+            ),
+        ]
+        net = neutron.network_named("multi", arg_list=("segments",), segments=parts)
+        neutron.delete("networks", net)
+        assert neutron.allocated("office") == set()
+        assert neutron.allocated("rack1") == {150}
+
+
+def test_a_domain_that_is_named_no_more_keeps_what_it_has_and_gets_nothing_new(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """S35: taken out of [ml2_isthmus] domains while in use."""
+    with cloud() as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        neutron.in_domain("rack2", "compute-3")
+        red, blue = neutron.network_named("red"), neutron.network_named("blue")
+        here, there = neutron.port_on(red, "compute-1"), neutron.port_on(red, "compute-3")
+        neutron.in_place(here, there)
+        vlans, levels = neutron.vlans(red), neutron.levels(here)
+        neutron.domains("rack2")
+        late = neutron.port_on(blue, "compute-1")
+        assert neutron.port(late)["binding:vif_type"] == "binding_failed"
+        assert any("rack1, which [ml2_isthmus] domains does not name" in said for said in caplog.messages)
+        assert neutron.vlans(blue) == {}, "none of its VLANs is given out"
+        assert neutron.ask("allocate", network=blue, domain="rack1")
+        assert neutron.vlans(blue) == {}
+        assert (neutron.port(here)["status"], neutron.levels(here), neutron.vlans(red)) == ("ACTIVE", levels, vlans)
+        assert set(neutron.ask("read")["domains"]) == {"rack2"}
+        assert neutron.levels(neutron.port_on(blue, "compute-3")) == [FABRIC, ("isthmus_vds", "vlan", "rack2")]
+        neutron.domains("rack1", "rack2")
+        neutron.ask("rebind", ports=[late])
+        assert neutron.levels(late) == [FABRIC, ("isthmus_vds", "vlan", "rack1")]
+        assert neutron.vlans(blue)["rack1"] != vlans["rack1"]
+
+
 @pytest.mark.parametrize("status", ["ACTIVE", "DOWN"])
 def test_the_first_status_is_as_configured(status: str) -> None:
     with cloud(status=status) as neutron:

@@ -218,6 +218,94 @@ def test_what_was_ready_where_a_port_was_is_not_where_it_is(neutron: Cloud) -> N
     assert neutron.port(port)["status"] == "ACTIVE"
 
 
+def test_what_was_ready_for_a_vlan_that_a_port_had_before_is_not_for_the_one_it_has(neutron: Cloud) -> None:
+    """Unbound and bound again on the same host: its leaf knows the first VLAN, and may not know the second."""
+    red = neutron.network_named("red")
+    port = neutron.port_on(red, "compute-1")
+    before, segment = neutron.place_of(port), in_rack1(neutron, red)
+    unbound(neutron, port)
+    neutron.retire(segment)
+    assert neutron.release(segment) == [segment]
+    neutron.host_of(port, "compute-1")
+    neutron.ask("ready", ports=[before])
+    assert neutron.port(port)["status"] == "BUILD"
+    neutron.in_place(port)
+    assert neutron.port(port)["status"] == "ACTIVE"
+
+
+def test_what_is_ready_where_a_port_will_be_moved_makes_it_active_nowhere(neutron: Cloud) -> None:
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    neutron.bind_elsewhere(port, "compute-3")
+    (row,) = [row for row in neutron.ask("read")["ports"] if row["id"] == port]
+    (target,) = [binding for binding in row["bindings"] if not binding["active"]]
+    neutron.ask("ready", ports=[{"id": port, "host": "compute-3", "segment": target["segments"][-1]}])
+    assert neutron.port(port)["status"] == "BUILD"
+    neutron.in_place(port)
+    assert neutron.port(port)["status"] == "ACTIVE"
+
+
+def test_only_a_binding_of_ours_is_led_to_another_port_group(neutron: Cloud) -> None:
+    """Who asked saw it bound to a port group; by now it is bound by others, or not bound."""
+    told = {"tunnel_types": ["vxlan"], "tunneling_ip": "192.0.2.9", "bridge_mappings": {}}
+    neutron.agent("kvm-9", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+    red = neutron.network_named("red")
+    ours, others = neutron.port_on(red, "compute-1"), neutron.port_on(red, "kvm-9")
+    neutron.keeper.default = None
+    failed = neutron.port_on(red, "compute-2")
+    before = [neutron.port(port)["binding:vif_details"] for port in (others, failed)]
+    neutron.ask("correct", ports=[led(ours, "compute-1"), led(others, "kvm-9"), led(failed, "compute-2")])
+    assert neutron.port(ours)["binding:vif_details"]["pg_id"] == "dvportgroup-9"
+    assert [neutron.port(port)["binding:vif_details"] for port in (others, failed)] == before
+
+
+def led(port: object, host: str) -> dict[str, object]:
+    return {"id": port, "host": host, "dvs_id": "dvs-uuid", "pg_id": "dvportgroup-9"}
+
+
+def test_a_vlan_that_an_operator_gave_is_neither_retired_nor_released(neutron: Cloud) -> None:
+    parts = [
+        {"provider:network_type": "vxlan", "provider:segmentation_id": 80901},
+        {"provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 1192},
+    ]
+    net = neutron.network_named("multi", arg_list=("segments",), segments=parts)
+    segment, before = in_rack1(neutron, net), segments(neutron, net)
+    assert neutron.retire(segment) == []
+    assert neutron.release(segment) == []
+    assert segments(neutron, net) == before
+
+
+NONSENSE: dict[str, object] = {}
+"""What no database takes for an id or a VLAN."""
+
+
+def test_an_errand_that_cannot_be_run_keeps_no_other_from_it(neutron: Cloud) -> None:
+    red, blue = neutron.network_named("red"), neutron.network_named("blue")
+    bound, waits, goes = (neutron.port_on(red, "compute-1"), *(neutron.port_on(blue, "compute-3") for _ in range(2)))
+
+    neutron.ask("ready", ports=[{**neutron.place_of(bound), "id": NONSENSE}, neutron.place_of(bound)])
+    assert neutron.port(bound)["status"] == "ACTIVE"
+
+    neutron.ask("correct", ports=[led(NONSENSE, "compute-1"), led(bound, "compute-1")])
+    assert neutron.port(bound)["binding:vif_details"]["pg_id"] == "dvportgroup-9"
+
+    neutron.keeper.default = None
+    neutron.host_of(waits, "compute-1")
+    neutron.keeper.default = {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-7"}
+    neutron.ask("rebind", ports=[NONSENSE, waits])
+    assert neutron.port(waits)["binding:vif_type"] == "dvs"
+
+    neutron.delete("ports", goes)
+    (segment,) = [s["id"] for s in segments(neutron, blue) if s["physical_network"] == "rack2"]
+    retired = neutron.ask("retire", unused=[(NONSENSE, ""), (segment, neutron.marks()[segment])])
+    assert retired == [segment]
+    assert neutron.ask("release", retiring=[(NONSENSE, ""), (segment, neutron.marks()[segment])]) == [segment]
+
+    neutron.ask("hold", vlans=[("rack2", NONSENSE), ("rack2", 290)])
+    assert 290 in neutron.allocated("rack2")
+    neutron.ask("free", vlans=[("rack2", NONSENSE), ("rack2", 290)])
+    assert 290 not in neutron.allocated("rack2")
+
+
 def test_creating_a_network_gives_it_its_vlan_in_a_static_domain(neutron: Cloud) -> None:
     red = neutron.network_named("red")
     assert set(neutron.vlans(red)) == {"fabric"}
