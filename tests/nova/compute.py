@@ -23,6 +23,7 @@ from pyVmomi import vim
 from lab.vcenter import Cluster, Datacenter, Delay, Dvs, Host, Member, PortGroup, Simulator, Topology
 from tests.lab.vcenter import client as c
 from tests.lab.vcenter.client import Client
+from tests.openstack import recorded
 
 NETWORK = "7d1f7c52-93a1-4f0e-9d38-1a50f9f6c001"  # red's id in Neutron
 
@@ -60,7 +61,7 @@ class Port:
     """A Neutron port as Nova reads it: its MAC and what the mechanism driver that bound it said."""
 
     mac: str
-    vif_details: dict[str, str]
+    vif_details: dict[str, Any]
     vif_type: str = "dvs"
 
     def vif(self) -> Any:
@@ -103,7 +104,8 @@ class Site:
     def bound(self, mac: str, port_group: str) -> Port:
         """A port that our mechanism driver bound to this port group."""
         config = self.client.port_group(port_group).config
-        return Port(mac, {"dvs_id": config.distributedVirtualSwitch.uuid, "pg_id": config.key})
+        shown = recorded.binding(config.distributedVirtualSwitch.uuid, config.key)
+        return Port(mac, shown["binding:vif_details"], shown["binding:vif_type"])
 
     # What Nova does
 

@@ -37,11 +37,11 @@ def test_a_vm_boots_in_the_port_groups_that_its_bindings_name(nova: Site) -> Non
 
 
 def test_nova_asks_vcenter_nothing_about_a_port_group_whose_key_it_was_given(nova: Site) -> None:
-    port = nova.bound(A, "red (rack1)")
+    port, group = nova.bound(A, "red (rack1)"), nova.client.port_group("red (rack1)").config
     with nova.counting() as calls:
         backing = nova.backing("c1", port)
         assert calls() == 0
-    assert (backing["dvsw"], backing["dvpg"]) == (port.vif_details["dvs_id"], port.vif_details["pg_id"])
+    assert (backing["dvsw"], backing["dvpg"]) == (group.distributedVirtualSwitch.uuid, group.key)
 
 
 def test_by_a_name_nova_takes_the_first_port_group_that_contains_it(nova: Site) -> None:

@@ -195,6 +195,38 @@ def test_neutron_restored_from_an_old_backup_takes_no_vlan_from_a_vm_that_runs(
         assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
 
 
+def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S35: its VLANs are given to nobody, whoever had them, and other domains hear nothing of it."""
+    ranges = {"rack1": "101:101", "rack2": "201:249"}
+    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
+        made.has_hosts(*HOSTS)
+        red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
+        port = made.neutron.port_on(red, "compute-1")
+        until(lambda: made.is_active(port))
+        vm, here = made.boot(port, "esx1.lab"), {101: vni_of(made, red)}
+        made.neutron.domains("rack2")
+        late, other = made.neutron.port_on(blue, "compute-1"), made.neutron.port_on(blue, "compute-2")
+        until(lambda: any(condition["about"] == "mapping domain rack1" for condition in made.conditions()))
+        until(lambda: made.is_active(other))
+        there = made.at_leaf("leaf2")
+        assert is_failed(made, late)
+        made.neutron.delete("ports", port)
+        made.neutron.delete("networks", red)
+        made.rounds(2)
+        assert (made.at_leaf("leaf1"), set(made.vids("red").values())) == (here, {101}), "its VM runs"
+        made.neutron.domains("rack1", "rack2")
+        made.rounds(2)
+        assert is_failed(made, late)
+        assert (made.at_leaf("leaf1"), made.at_leaf("leaf2")) == (here, there)
+        made.unplug(vm)
+        until(lambda: made.is_active(late), 60)
+        assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
+        assert made.at_leaf("leaf2") == there
+        until(lambda: not any(condition["about"] == "mapping domain rack1" for condition in made.conditions()))
+
+
 def test_neutron_that_does_not_answer_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with site(tmp_path, monkeypatch, per_leaf()) as made:
         made.has_hosts(*HOSTS)

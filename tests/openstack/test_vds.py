@@ -105,6 +105,29 @@ def test_vms_below_two_leaves_are_joined_by_the_vni_and_each_leaf_knows_the_othe
     until(lambda: LeafUnicast(vni, macs[0], VTEPS["leaf1"]) in racks.leaf("leaf2").entries.values())  # type: ignore[arg-type]
 
 
+VRRP = "00:00:5e:00:01:01"
+
+
+def test_the_other_leaf_knows_where_a_mac_is_that_a_vm_may_send_from_besides_its_own(racks: Site, red: str) -> None:
+    """S40: an allowed address pair, given when the VM runs already, and taken away."""
+    port = racks.neutron.port_on(red, "compute-1")
+    racks.neutron.port_on(red, "compute-2")
+    racks.boot(port, "esx1.lab")
+    vni, own = vni_of(racks, red), racks.neutron.port(port)["mac_address"]
+    assert known_at_leaf2(racks, vni, {own})
+    racks.neutron.change(port, allowed_address_pairs=[{"mac_address": VRRP, "ip_address": "10.7.0.9"}])
+    assert known_at_leaf2(racks, vni, {own, VRRP})
+    racks.neutron.change(port, allowed_address_pairs=[])
+    assert known_at_leaf2(racks, vni, {own})
+
+
+def known_at_leaf2(racks: Site, vni: int, macs: set[str]) -> bool:
+    """It comes to know these, and no others, behind leaf1."""
+    wanted = {LeafUnicast(vni, mac, VTEPS["leaf1"]) for mac in macs}  # type: ignore[arg-type]
+    until(lambda: {e for e in everything(racks, "leaf2") if isinstance(e, LeafUnicast) and e.vni == vni} == wanted)
+    return True
+
+
 def test_a_vm_that_neutron_does_not_know_is_announced_to_no_leaf(racks: Site, red: str) -> None:
     port = racks.neutron.port_on(red, "compute-1")
     (group,) = [n for n in racks.admin.port_group_names() if racks.key_of(n) == pg_of(racks, port)]
@@ -120,8 +143,8 @@ def pg_of(racks: Site, port: str) -> str:
     return str(racks.neutron.port(port)["binding:vif_details"].get("pg_id", ""))
 
 
-def everything(racks: Site) -> list[object]:
-    return [entry for leaf in VTEPS for entry in racks.leaf(leaf).entries.values()]
+def everything(racks: Site, *leaves: str) -> list[object]:
+    return [entry for leaf in leaves or VTEPS for entry in racks.leaf(leaf).entries.values()]
 
 
 def test_the_last_port_takes_port_group_mapping_and_vlan_along(
@@ -237,6 +260,27 @@ def test_a_live_migration_finds_the_other_rack_ready_and_retires_the_first_after
     until(lambda: racks.is_free("rack1", vids["rack1"]))
     assert vni not in racks.at_leaf("leaf1").values()
     assert vni in racks.at_leaf("leaf2").values()
+
+
+def test_of_two_who_activate_the_target_at_once_one_wins_and_nothing_leaks(racks: Site, red: str) -> None:
+    """S14"""
+    port = racks.neutron.port_on(red, "compute-1")
+    until(lambda: racks.is_active(port))
+    vids, vni = racks.neutron.vlans(red), vni_of(racks, red)
+    racks.neutron.bind_elsewhere(port, "compute-2")
+    until(lambda: vni in racks.at_leaf("leaf2").values())
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: racks.neutron.activated(port, "compute-2"), range(2)))
+    assert sorted(answers) == [200, 409]
+    assert racks.neutron.bindings(port) == {"compute-1": False, "compute-2": True}
+    until(lambda: racks.is_active(port))
+    racks.neutron.give_up(port, "compute-1")
+    until(lambda: racks.is_free("rack1", vids["rack1"]))
+    assert vni not in racks.at_leaf("leaf1").values()
+    assert vni in racks.at_leaf("leaf2").values()
+    assert set(racks.neutron.vlans(red)) == {"rack2"}
+    racks.neutron.delete("ports", port)
+    until(lambda: racks.neutron.vlans(red) == {} and vni not in racks.at_leaf("leaf2").values())
 
 
 def test_a_live_migration_that_is_rolled_back_leaks_nothing(racks: Site, red: str) -> None:
