@@ -205,13 +205,15 @@ def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(
         red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
         port = made.neutron.port_on(red, "compute-1")
         until(lambda: made.is_active(port))
-        vm, here = made.boot(port, "esx1.lab"), {101: vni_of(made, red)}
+        here = {101: vni_of(made, red)}
         made.neutron.domains("rack2")
         late, other = made.neutron.port_on(blue, "compute-1"), made.neutron.port_on(blue, "compute-2")
         until(lambda: any(condition["about"] == "mapping domain rack1" for condition in made.conditions()))
         until(lambda: made.is_active(other))
         there = made.at_leaf("leaf2")
         assert is_failed(made, late)
+        assert (made.at_leaf("leaf1"), set(made.vids("red").values())) == (here, {101}), "Nova was given it"
+        vm = made.boot(port, "esx1.lab")
         made.neutron.delete("ports", port)
         made.neutron.delete("networks", red)
         made.rounds(2)
