@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import oslo_messaging
 import pytest
 
+from isthmus.adapters.neutron import bus as bus_module
 from isthmus.adapters.neutron.bus import Bus, BusSettings
 from isthmus.adapters.neutron.reach import PATIENCE, Reach
 from isthmus.model.faults import Refused, Retry, Unreachable
@@ -98,7 +98,7 @@ def test_a_broker_that_does_not_take_a_message_is_away(monkeypatch: pytest.Monke
     """There is no use in sending it the next one."""
 
     def refused(self: Bus, topic: str) -> None:
-        raise oslo_messaging.MessageDeliveryFailure("no route")
+        raise bus_module.oslo_messaging.MessageDeliveryFailure("no route")
 
     monkeypatch.setattr(Bus, "_client", refused)
     with pytest.raises(Unreachable, match="no route"):
