@@ -1,7 +1,8 @@
 """Ports bound by a whole Neutron, on vSphere clusters below ten leaves, against a KVM host of Neutron's own driver.
 
 Both through REST, by as many callers, in one run: API processes, database and message bus are the same.  What is
-measured for us ends when ports are ACTIVE, so with port group and leaf in place; the floor ends when they are bound.
+measured for us ends when ports are ACTIVE, so with port group and leaf in place; the floor ends when they are bound,
+and isthmus stands still meanwhile.
 The leaves are their databases alone: a software switch for each would take the processors from what is measured.
 """
 
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lab.bench.figures import Figure
 from lab.bench.metered import CALLS, EVERY
+from lab.openstack.product import AGENT_TYPE
 from lab.openstack.racks import Rack
 from lab.openstack.site import KVM, Plan, Site, site
 
@@ -54,7 +56,9 @@ def _compared(made: Site, network: str, hosts: list[str], what: str, target: flo
     before = _calls(made)
     ours = _bound(made, network, hosts)
     made_calls = _calls(made) - before
-    floor = _created(made, network, [KVM] * len(hosts))
+    with made.isthmus.standing_still():  # it reads Neutron whenever a port is bound, anybody's
+        floor = _created(made, network, [KVM] * len(hosts))
+    made.await_agents({(rack.compute, AGENT_TYPE) for rack in made.racks})
     against = (
         f"as many ports on a KVM host, bound by Neutron's own driver in {floor:.2f} s; {len(hosts) / ours:.1f} a second"
     )

@@ -9,7 +9,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ class Isthmus:
         assert self._running is not None
         self._running.send_signal(signal.SIGKILL)
         self._running.wait()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """As if it were not there, for the duration of a block."""
+        assert self._running is not None
+        self._running.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._running.send_signal(signal.SIGCONT)
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command of isthmus."""
