@@ -200,6 +200,39 @@ def test_binding_again_is_seldom_also_where_it_takes_longer_than_to_wait_for_it(
     assert max(tries.values()) < 25
 
 
+def test_a_wait_outlasts_a_try_during_which_the_port_was_not_seen_to_fail(made: Office) -> None:
+    for _ in range(4):
+        made.memory.due("rebind p", 0.0)
+        made.memory.again_at.clear()
+    made.memory.due("rebind p", 0.0)
+    made.memory.begun("rebind")
+    made.memory.keep_only(set(), set(), set(), set(), set())
+    made.memory.ended("rebind", ["p"], 100.0)
+    assert not made.memory.due("rebind p", 120.0)
+
+
+def test_while_the_bus_is_away_binding_again_does_not_count_as_tried(made: Office) -> None:
+    made.bus.faults["rebind"] = Unreachable("away")
+    made.memory.due("rebind p1", 0.0)
+    made.delivery.deliver(Errands(rebind=tuple(f"p{n}" for n in range(20))))
+    assert made.rebound.wait(PATIENCE)
+    assert made.bus.calls["rebind"] == 1, "there is no use in asking for the others"
+    made.delivery.settle(0.0)
+    assert made.memory.due("rebind p1", 0.0)
+
+
+def test_binding_again_that_cannot_even_begin_is_tried_later(made: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        made.memory.due("rebind p", 0.0)
+        made.delivery.deliver(Errands(rebind=("p",)))
+    made.delivery.settle(0.0)
+    assert made.memory.due("rebind p", 10.0)
+
+
 def test_a_port_that_fails_while_others_are_bound_again_is_tried_when_that_is_over(made: Office) -> None:
     made.bus.going.clear()
     made.memory.due("rebind first", 0.0)

@@ -47,7 +47,7 @@ class Delivery:
         """Before the next errands are thought out: take in what ended meanwhile."""
         if (ended := self._ended) is not None:
             self._ended = None
-            self._memory.ended(REBIND, ended.ports, now)
+            self._memory.ended(REBIND, ended.ports, now, tried=ended.tried)
             self._note(REBIND, ended.ports, ended.reason)
 
     def deliver(self, found: Errands) -> bool:
@@ -73,8 +73,7 @@ class Delivery:
         self._asked("hold", found.hold, lambda vlans: {"vlans": vlans})
         self._asked("free", found.free, lambda vlans: {"vlans": vlans})
         if found.rebind:
-            self._memory.begun(REBIND)
-            threading.Thread(target=self._rebind, args=(found.rebind,), name="neutron-rebind", daemon=True).start()
+            self._begin_to_rebind(found.rebind)
         told = {"ready": [port["id"] for port in found.ready], "retiring": _joined(retired), "released": _joined(gone)}
         for what, ids in told.items():
             if ids:
@@ -112,30 +111,41 @@ class Delivery:
             return not reason
         return False
 
+    def _begin_to_rebind(self, ports: tuple[str, ...]) -> None:
+        self._memory.begun(REBIND)
+        try:
+            threading.Thread(target=self._rebind, args=(ports,), name="neutron-rebind", daemon=True).start()
+        except RuntimeError as fault:  # the machine has no thread left
+            self._ended = _Rebinding(ports, str(fault))
+
     def _rebind(self, ports: tuple[str, ...]) -> None:
-        reason = "it was broken off"
+        ended = _Rebinding(ports, "it was broken off")
         try:
             log.info("neutron: binding again: %s", ", ".join(ports))
-            reason = self._tried_again(ports)
+            ended = self._tried_again(ports)
         finally:
-            self._ended = _Rebinding(ports, reason)
+            self._ended = ended
             self._rebound()
 
-    def _tried_again(self, ports: tuple[str, ...]) -> str:
-        """Why it could not be tried, at the worst."""
+    def _tried_again(self, ports: tuple[str, ...]) -> _Rebinding:
         reason = ""
         for some in _portions(ports, REBOUND_AT_ONCE):
             try:
                 self._bus.call(SERVER_TOPIC, REBIND, ports=some, seconds=REBOUND_WITHIN)
+            except Unreachable as fault:
+                return _Rebinding(ports, str(fault), tried=False)
             except (Retry, Refused) as fault:
                 reason = str(fault)
-        return reason
+        return _Rebinding(ports, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rebinding:
+    """What came of it: why some could not be tried, at the worst; `tried` is False when the message bus was away."""
+
     ports: tuple[str, ...]
     reason: str
+    tried: bool = True
 
 
 def _joined(answers: Sequence[list[str]]) -> list[str]:

@@ -71,11 +71,11 @@ class Memory:
         """Some of a kind are under way, which takes long: until they ended nothing of that kind is due."""
         self.busy.add(kind)
 
-    def ended(self, kind: str, items: Iterable[object], now: float) -> None:
-        """They did.  What it was not enough for waits from now on."""
+    def ended(self, kind: str, items: Iterable[object], now: float, *, tried: bool = True) -> None:
+        """They did.  What it was not enough for waits from now on; what could not be tried is due."""
         self.busy.discard(kind)
         for what in (key_of(kind, item) for item in items):
-            self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN)
+            self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN) if tried else now
 
     def next_at(self, now: float) -> float | None:
         """When there may be something to do without any news.  What is past was tried, or waits for news."""
@@ -95,9 +95,9 @@ class Memory:
         unbound: set[str],
         held: set[tuple[str, int]],
     ) -> None:
-        """Forget what succeeded or is gone."""
-        self.again_at = {key: at for key, at in self.again_at.items() if key in tried}
-        self.waits = {key: wait for key, wait in self.waits.items() if key in tried}
+        """Forget what succeeded or is gone.  Of what is under way nobody knows yet."""
+        self.again_at = {key: at for key, at in self.again_at.items() if key in tried or kind_of(key) in self.busy}
+        self.waits = {key: wait for key, wait in self.waits.items() if key in self.again_at}
         self.unused_since = {key: since for key, since in self.unused_since.items() if key in unused}
         self.retiring_since = {key: since for key, since in self.retiring_since.items() if key in retiring}
         self.unbound_since = {key: since for key, since in self.unbound_since.items() if key in unbound}

@@ -181,7 +181,7 @@ def test_a_switch_that_does_not_save_is_seen_and_said_and_asked_again_more_and_m
         assert any("does not save" in warning for warning in target.observe().warnings)
     assert 5 < switch.told.count(SAVE) < 12
     switch.refuses, switch.before = "", lambda command: None
-    now += 3600
+    done(target, Learn((binding(102, BLUE),)))
     assert target.observe().warnings == ()
     assert switch.cli.saved
 

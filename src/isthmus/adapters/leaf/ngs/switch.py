@@ -43,6 +43,7 @@ class Switch:
         self._unsaved = False
         """It was told something since it was last saved, by us."""
         self._save_at, self._save_wait = float("-inf"), 0.0
+        self._asked_to_save_at = float("-inf")
         self._unkept: list[str] = []
 
     def read(self) -> Held:
@@ -60,6 +61,8 @@ class Switch:
         commands = self.words(steps)
         with self._lock, self._answering() as device:
             self._unsaved = True
+            # A switch that is told more may have got over what it had.
+            self._save_wait, self._save_at = 0.0, min(self._save_at, self._asked_to_save_at + SAVED_AGAIN)
             return _complaints(self._said(device, commands, as_root=True))
 
     def save(self) -> list[str]:
@@ -74,7 +77,7 @@ class Switch:
                     complaints = self._saved()
                 except (Retry, Refused) as fault:
                     complaints = [str(fault)]
-                self._unsaved = bool(complaints)
+                self._unsaved, self._asked_to_save_at = bool(complaints), self._clock()
                 self._save_at = self._clock() + self._save_wait if complaints else float("-inf")
                 self._save_wait = min(2 * self._save_wait or SAVED_AGAIN, SAVED_AT_LAST) if complaints else 0.0
                 self._unkept = [f"{self._settings.address} does not save what it was told: {s}" for s in complaints]
