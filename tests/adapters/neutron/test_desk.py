@@ -213,12 +213,14 @@ def test_a_wait_outlasts_a_try_during_which_the_port_was_not_seen_to_fail(made: 
 
 def test_while_the_bus_is_away_binding_again_does_not_count_as_tried(made: Office) -> None:
     made.bus.faults["rebind"] = Unreachable("away")
-    made.memory.due("rebind p1", 0.0)
+    for now in (0.0, 100.0, 1000.0):
+        made.memory.due("rebind p1", now)
     made.delivery.deliver(Errands(rebind=tuple(f"p{n}" for n in range(20))))
     assert made.rebound.wait(PATIENCE)
     assert made.bus.calls["rebind"] == 1, "there is no use in asking for the others"
-    made.delivery.settle(0.0)
-    assert made.memory.due("rebind p1", 0.0)
+    made.delivery.settle(2000.0)
+    assert not made.memory.due("rebind p1", 2001.0), "the bus may be away for long"
+    assert made.memory.due("rebind p1", 2005.0)
 
 
 def test_binding_again_that_cannot_even_begin_is_tried_later(made: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,10 +72,12 @@ class Memory:
         self.busy.add(kind)
 
     def ended(self, kind: str, items: Iterable[object], now: float, *, tried: bool = True) -> None:
-        """They did.  What it was not enough for waits from now on; what could not be tried is due."""
+        """They did.  What it was not enough for waits from now on; what could not be tried waits as if never tried."""
         self.busy.discard(kind)
         for what in (key_of(kind, item) for item in items):
-            self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN) if tried else now
+            if not tried:
+                self.waits.pop(what, None)
+            self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN)
 
     def next_at(self, now: float) -> float | None:
         """When there may be something to do without any news.  What is past was tried, or waits for news."""
