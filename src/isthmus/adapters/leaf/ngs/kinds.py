@@ -1,0 +1,11 @@
+"""The device types that are understood, by the names that networking-generic-switch has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from isthmus.adapters.leaf.ngs.eos import EOS
+from isthmus.adapters.leaf.ngs.kind import Kind
+from isthmus.adapters.leaf.ngs.sonic import SONIC
+
+KINDS: Mapping[str, Kind] = {"netmiko_sonic": SONIC, "netmiko_arista_eos": EOS}
