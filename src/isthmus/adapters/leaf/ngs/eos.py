@@ -17,15 +17,18 @@ from isthmus.model.tags import ALL_VIDS, Vid, VidSet, Vni
 
 _VXLAN = "Vxlan1"  # there is no other
 _ITSELF = "Cpu"
-MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
-"""An answer that lacks what was asked for, or has no such number."""
 
 
 def _eos(answers: Sequence[str]) -> Held:
     vlans, ports, vxlan = (_json(answer) for answer in answers)
     try:
         return _held(vlans["vlans"], ports["switchports"], vxlan["interfaces"][_VXLAN]["vlanToVniMap"])
-    except MALFORMED as wrong:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as wrong:  # it lacks what is asked for, or has no such number
         raise nonsense(f"{type(wrong).__name__}: {wrong}") from wrong
 
 
