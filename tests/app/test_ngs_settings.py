@@ -65,15 +65,6 @@ def test_its_options_are_the_librarys_own_by_their_own_names(tmp_path: Path) -> 
     assert found.vids == VidSet.of("101-149,151-199")
 
 
-def test_an_eos_switch_needs_its_as_number_and_no_name_of_a_vtep(tmp_path: Path) -> None:
-    text = RACK.replace("netmiko_sonic", "netmiko_arista_eos").replace('ngs_vtep_name = "vtep"\n', "")
-    [found] = settings(tmp_path, text.replace("key_file", 'ngs_evpn_route_target = "65000:100"\nkey_file'))
-    assert found.device["device_type"] == "netmiko_arista_eos"
-    assert found.device["ngs_evpn_route_target"] == "65000:100"
-    with pytest.raises(Refused, match="ngs_bgp_asn is missing: without it netmiko_arista_eos maps no VID"):
-        wire(read(tmp_path, text.replace("ngs_bgp_asn = 65000\n", "")), time.monotonic)
-
-
 def test_a_switch_must_prove_who_it_is_unless_that_is_switched_off_by_name(tmp_path: Path) -> None:
     [found] = settings(tmp_path, RACK)
     assert (found.device["ssh_strict"], found.device["system_host_keys"]) == ("True", "True")

@@ -18,9 +18,8 @@ from lab.wire.leaf import WireLeaf
 from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
 from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
-from tests.adapters.leaf.ngs.switch import PORTS as NGS_PORTS
-from tests.adapters.leaf.ngs.switch import EosTestSwitch, TestSwitch, eos_switch
-from tests.adapters.leaf.ngs.switch import eos as eos_test_switch
+from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
+from tests.adapters.leaf.ngs.switch import TestSwitch
 from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
 from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
@@ -325,7 +324,7 @@ class SonicWorld(EvpnEntries):
     def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
         """At its command line."""
         self.switch.ctl(f"vlan add {vid}", f"vxlan map add vtep {vid} {int(vni)}")
-        self.switch.ctl(*(f"vlan member add {vid} {port}" for port in NGS_PORTS))
+        self.switch.ctl(*(f"vlan member add {vid} {port}" for port in SONIC_PORTS))
 
     def stop(self) -> None:
         """It answers nobody."""
@@ -334,28 +333,6 @@ class SonicWorld(EvpnEntries):
     def start(self) -> None:
         """Another switch in its place."""
         self.switch.cli = SonicSwitch(self.switch.cli.ports)
-        self.switch.up = True
-
-
-@dataclass(slots=True)
-class EosWorld(EvpnEntries):
-    """Arista EOS in memory, told by networking-generic-switch."""
-
-    switch: EosTestSwitch
-    target: Target
-    other: Target
-
-    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
-        """At its command line."""
-        self.switch.by_hand(vid, int(vni), **dict.fromkeys(NGS_PORTS, "tagged"))
-
-    def stop(self) -> None:
-        """It answers nobody."""
-        self.switch.up = False
-
-    def start(self) -> None:
-        """Another switch in its place."""
-        self.switch.cli = eos_switch()
         self.switch.up = True
 
 
@@ -395,13 +372,6 @@ def sonic() -> Iterator[LeafWorld]:
     """Real library, switch in memory."""
     with sonic_switch() as made:
         yield SonicWorld(made, made.target(), made.target())
-
-
-@contextmanager
-def eos() -> Iterator[LeafWorld]:
-    """Real library, switch in memory."""
-    with eos_test_switch() as made:
-        yield EosWorld(made, made.target(), made.target())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isthmus.adapters.leaf.ngs.held import Vlan
-from isthmus.adapters.leaf.ngs.kinds import KINDS
+from isthmus.adapters.leaf.ngs.reading import READINGS
 from isthmus.model.faults import Retry
 from isthmus.model.tags import Vni
 
@@ -29,11 +29,11 @@ Total count : 2
 """
 NO_VLANS = "Name    VID    Member    Mode\n------  -----  --------  ------\n"
 NO_MAPS = "+--------+-------+\n| VLAN   | VNI   |\n+========+=======+\n+--------+-------+\nTotal count : 0\n"
-READING = KINDS["netmiko_sonic"]
+READING = READINGS["netmiko_sonic"]
 
 
 def test_what_sonic_shows_is_vlans_with_their_ports_and_vnis() -> None:
-    assert READING.reads == ("show vlan config", "show vxlan vlanvnimap")
+    assert READING.commands == ("show vlan config", "show vxlan vlanvnimap")
     assert READING.understood([VLANS, MAPS]) == {
         4: Vlan(None, frozenset(), frozenset({"Ethernet0"})),
         101: Vlan(Vni(5000), frozenset({"Ethernet4", "PortChannel01"})),

@@ -376,6 +376,19 @@ def test_a_vlan_outside_the_range_is_worn_and_nothing_of_it_is_dropped(switch: T
     assert (switch.cli.vlans, switch.cli.maps) == before
 
 
+@pytest.mark.parametrize("member", ["150 Ethernet48", "-u 150 Ethernet4"])
+def test_a_plain_vlan_in_the_range_on_another_port_or_untagged_is_somebody_elses(
+    switch: TestSwitch, member: str
+) -> None:
+    switch.ctl("vlan add 150", f"vlan member add {member}")
+    target, before = switch.target(), switch.cli.run("show vlan config")
+    assert target.observe().foreign_vids == VidSet.of("150")
+    [result] = apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.REFUSED
+    assert switch.cli.run("show vlan config") == before
+    assert any("VLAN 150" in found.what for found in target.findings())
+
+
 def test_ports_that_another_hand_added_stay_and_keep_the_vid_from_the_next(switch: TestSwitch) -> None:
     target = switch.target()
     done(target, Learn((binding(101),)))
@@ -393,6 +406,14 @@ def test_a_vid_that_means_another_network_now_is_not_taken_from_it(switch: TestS
     switch.ctl("vxlan map del vtep 101 5000", "vxlan map add vtep 101 70001")
     done(target, Forget((binding(101, RED),)))
     assert held(target) == {binding(101, BLUE)}
+
+
+def test_a_vid_goes_from_one_network_to_another_at_once(switch: TestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101, RED), binding(102, BLUE))))
+    done(target, Learn((binding(101, BLUE),)), Forget((binding(101, RED), binding(102, BLUE))))
+    assert held(target) == {binding(101, BLUE)}
+    assert 102 not in switch.cli.vlans
 
 
 def test_a_network_gets_another_vid_when_it_has_left_the_first(switch: TestSwitch) -> None:

@@ -7,12 +7,8 @@ from dataclasses import dataclass, field
 
 from isthmus.model.tags import ALL_VIDS, VidSet
 
-NEEDED: Mapping[str, tuple[str, ...]] = {
-    "netmiko_sonic": ("ngs_vtep_name", "ngs_bgp_asn"),
-    "netmiko_arista_eos": ("ngs_bgp_asn",),
-}
-"""The device types of networking-generic-switch that can be read back, the others are not driven; and the options that
-each cannot do without."""
+READABLE = ("netmiko_sonic",)
+"""The device types of networking-generic-switch whose VLANs and VNIs can be read back: the others are not driven."""
 CONNECTION = frozenset(
     (
         *("alt_host_keys", "alt_key_file", "allow_agent", "auth_timeout", "banner_timeout", "blocking_timeout"),
@@ -24,8 +20,7 @@ CONNECTION = frozenset(
 """Options that are netmiko's, beside the switch's address and its secrets."""
 MAPPING = frozenset(
     (
-        *("ngs_bgp_asn", "ngs_bum_replication_mode", "ngs_evpn_route_target", "ngs_evpn_vni_config"),
-        *("ngs_manage_vlans", "ngs_vtep_name"),
+        *("ngs_bgp_asn", "ngs_bum_replication_mode", "ngs_evpn_vni_config", "ngs_manage_vlans", "ngs_vtep_name"),
         *("ngs_network_name_format", "ngs_save_configuration", "ngs_ssh_connect_interval", "ngs_ssh_connect_timeout"),
         *("ngs_ssh_disabled_algorithms", "ngs_ssh_reuse_connection", "ngs_trunk_ports"),
     )
@@ -88,10 +83,10 @@ class NgsSettings:
             raise ValueError("\n".join(wrong))
 
     def _wrong(self) -> Iterator[str]:
-        if self.device_type not in NEEDED:
+        if self.device_type not in READABLE:
             yield (
                 f"device_type {self.device_type!r}: what such a switch holds cannot be read back, and an accepted "
-                f"command is not an applied one, so it is not driven; there are: {', '.join(NEEDED)}.  "
+                f"command is not an applied one, so it is not driven; there are: {', '.join(READABLE)}.  "
                 "Another controller may drive it: driver 'external'"
             )
         yield from (f"{option}: {why}" for option in self.options if (why := unknown(option)))
@@ -99,7 +94,7 @@ class NgsSettings:
             yield "ports is empty: name the switch ports that hosts are connected to, such as Ethernet4"
         if self.vids == ALL_VIDS:
             yield "vids is every VID: nothing on such a switch says whose it is, so name the range that is isthmus's"
-        for option in NEEDED.get(self.device_type, ("ngs_bgp_asn",)):
+        for option in ("ngs_vtep_name", "ngs_bgp_asn"):
             if not self.options.get(option):
                 yield f"{option} is missing: without it {self.device_type} maps no VID to a VNI"
 

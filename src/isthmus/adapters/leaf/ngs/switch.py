@@ -16,16 +16,17 @@ from typing import Any
 from uuid import UUID
 
 from isthmus.adapters.leaf.ngs.held import Held
-from isthmus.adapters.leaf.ngs.kinds import KINDS
+from isthmus.adapters.leaf.ngs.reading import READINGS
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Map, Remove, Step, Unmap
 from isthmus.model.faults import Refused, Retry, Unreachable
-from isthmus.model.tags import Vid
 
 PATIENCE = 60.0
 """Seconds for one command.  SONiC's take one to three each, and more on a switch that is busy."""
 SAVED_AGAIN, SAVED_AT_LAST = 60.0, 3600.0
 """Seconds until a switch that did not save at two looks is asked again: at first, and after many times."""
+ROUTING_SAVED = 'vtysh -c "write memory"'
+"""What BGP was told is not in SONiC's own configuration; networking-generic-switch does not have it saved."""
 
 
 class Switch:
@@ -33,7 +34,6 @@ class Switch:
 
     def __init__(self, settings: NgsSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
-        self._kind = KINDS[settings.device_type]
         self._clock = clock
         self._device: Any = None
         self._speller: Any = None
@@ -48,16 +48,17 @@ class Switch:
 
     def read(self) -> Held:
         """All its VLANs.  Raises Retry if they cannot be read whole, and Refused if it can never be entered so."""
+        reading = READINGS[self._settings.device_type]
         with self._lock, self._answering() as device:
             # vlan_has_vni and vlan_has_ports ask for one VLAN each, and take some faults for an answer.
-            return self._kind.understood(self._said(device, [self._kind.reads]))
+            return reading.understood(self._said(device, reading.commands))
 
     def do(self, steps: Sequence[Step]) -> list[str]:
         """Give all the commands, one after the other.  What became of them only `read` tells.
 
         Returns what the switch complained of, for people.
         """
-        commands = self._spelt(steps)
+        commands = self.words(steps)
         with self._lock, self._answering() as device:
             self._unsaved = True
             # A switch that is told more may have got over what it had.
@@ -84,25 +85,15 @@ class Switch:
 
     def _saved(self) -> list[str]:
         with self._answering() as device:
-            if not device._get_save_configuration():
-                return []
-            commands = (*self._kind.saves, *(device.SAVE_CONFIGURATION or ()))
-            return _complaints(self._said(device, [commands], as_root=True))
+            commands = (ROUTING_SAVED, *device.SAVE_CONFIGURATION) if device._get_save_configuration() else ()
+            return _complaints(self._said(device, commands, as_root=True))
 
     def words(self, steps: Sequence[Step]) -> list[str]:
         """The commands, which nobody is given."""
-        return [command for commands in self._spelt(steps) for command in commands]
-
-    def _spelt(self, steps: Sequence[Step]) -> list[list[str]]:
-        """The commands of each step."""
         with self._wording:
             if self._speller is None:
                 self._speller = _made(self._settings, {})
-            spelt = [commands for step in steps if (commands := _commands(self._speller, step))]
-        if self._kind.modes is None:
-            return spelt
-        begin, end = self._kind.modes
-        return [[begin, *commands, end] for commands in spelt]
+            return _commands(self._speller, steps)
 
     def close(self) -> None:
         """End the session."""
@@ -132,61 +123,45 @@ class Switch:
             atexit.unregister(self._device._drain_cached_connections)  # or it would be kept until our end
         self._device = None
 
-    def _said(self, device: Any, told: Sequence[Sequence[str]], *, as_root: bool = False) -> list[str]:
-        """The answers to commands, step by step.
+    def _said(self, device: Any, commands: Sequence[str], *, as_root: bool = False) -> list[str]:
+        """The answers to commands.
 
         The library would write all of them at once, take a silence of two seconds for the end and fifteen for a fault,
         and then begin again from the first.  Here the prompt is waited for after each, and nothing is said twice.
         """
-        if not told:
+        if not commands:
             return []
         with device._get_connection() as session:
             try:
                 if as_root:
                     session.enable()
-                prompt = _prompts(session.find_prompt())
-                answers: list[str] = []
-                for commands in told:
-                    for command in self._while_heard(commands, answers):
-                        answers.append(str(session.send_command(command, expect_string=prompt, read_timeout=PATIENCE)))
-                return answers
+                prompt = re.escape(session.find_prompt()) + r"\s*$"
+                return [
+                    str(session.send_command(command, expect_string=prompt, read_timeout=PATIENCE))
+                    for command in commands
+                ]
             except ValueError as fault:  # netmiko's, for no prompt, or no way to be root
                 what = next((line for line in str(fault).splitlines() if line.strip()), "")
                 raise Unreachable(f"{self._settings.address}: {what}") from fault
 
-    def _while_heard(self, commands: Sequence[str], answers: Sequence[str]) -> Iterator[str]:
-        """One after the other; where they depend on each other only the last, which ends it, after a complaint."""
-        modes = self._kind.modes
-        for command in commands:
-            yield command
-            if modes and command != modes[1] and _complaints(answers[-1:]):
-                yield modes[1]
-                return
 
-
-def _prompts(prompt: str) -> str:
-    """What ends an answer: the prompt, or the same in a mode of configuration, such as ``leaf1(config-vlan-101)#``."""
-    return rf"{re.escape(prompt[:-1])}(\(config[^)]*\))?{re.escape(prompt[-1:])}\s*$"
-
-
-def _commands(device: Any, step: Step) -> list[str]:
-    """What the device's own methods would send, which would be a session and a save for each."""
+def _commands(device: Any, steps: Sequence[Step]) -> list[str]:
+    """What the device's own methods would send, one after the other: each would be a session and a save."""
+    commands: list[str] = []
     asked: list[str] = []
     device.send_commands_to_device = asked.extend
-    _ask(device, step)
-    if not isinstance(step, Join):
-        return asked
-    # With each port SONiC's makes the VLAN again, and a command takes a second; no port joins before there is one.
-    name = _network(step.vid)
-    again = device._format_commands(
-        device.ADD_NETWORK, segmentation_id=int(step.vid), network_id=name, network_name=name
-    )
-    return [said for said in asked if said not in again]
+    for step in steps:
+        asked.clear()
+        _ask(device, step)
+        # With each port SONiC's makes the VLAN again, and a command takes a second; no port joins before there is one.
+        again = device._format_commands(device.ADD_NETWORK, segmentation_id=int(step.vid))
+        commands += [said for said in asked if not (isinstance(step, Join) and said in again)]
+    return commands
 
 
 def _complaints(answers: Sequence[str]) -> list[str]:
     lines = (line.strip() for answer in answers for line in answer.splitlines())
-    return list(dict.fromkeys(line for line in lines if line.startswith(("Error", "% "))))
+    return list(dict.fromkeys(line for line in lines if line.startswith("Error")))
 
 
 def _ask(device: Any, step: Step) -> None:
@@ -200,12 +175,7 @@ def _ask(device: Any, step: Step) -> None:
         case Leave(vid, port):
             device.del_subports_on_trunk({}, port, [{"segmentation_id": int(vid)}])
         case Remove(vid):
-            device.del_network(int(vid), _network(vid))
-
-
-def _network(vid: Vid) -> str:
-    """What the library wants for a network's id: part of a name on some, and of none here."""
-    return str(UUID(int=int(vid)))
+            device.del_network(int(vid), str(UUID(int=int(vid))))  # the id is part of a name on some, and of none here
 
 
 def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:

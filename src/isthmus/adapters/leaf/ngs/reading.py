@@ -1,4 +1,4 @@
-"""How SONiC tells what it holds, in tables.
+"""How a switch tells what it holds, by device type: networking-generic-switch has no call that reads it all.
 
 Law: an answer without its heading, or with lines that are not understood, is no answer.  An empty table has a heading.
 """
@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from isthmus.adapters.leaf.ngs.held import Held, Vlan
-from isthmus.adapters.leaf.ngs.kind import Kind, nonsense
 from isthmus.model.faults import Retry
 from isthmus.model.tags import Vid, Vni
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The commands to give, and what becomes of their answers.  Raises Retry for what is no answer."""
+
+    commands: tuple[str, ...]
+    understood: Callable[[Sequence[str]], Held]
+
 
 _HEADING = re.compile(r"\s*Name\s+VID\s+Member\s+Mode\s*")
 _MEMBER = re.compile(r"\s*Vlan(\d+)\s+\d+(?:\s+(\S+)\s+(\S+))?\s*")
@@ -27,7 +36,7 @@ def _sonic(answers: Sequence[str]) -> Held:
     try:
         return _sonic_vlans(*answers)
     except ValueError as wrong:  # a number that no VLAN or VNI has
-        raise nonsense(str(wrong)) from wrong
+        raise _nonsense(str(wrong)) from wrong
 
 
 def _sonic_vlans(vlans: str, maps: str) -> Held:
@@ -47,7 +56,7 @@ def _members(answer: str) -> Iterator[tuple[Vid, str, str]]:
         if found := _MEMBER.fullmatch(line):
             yield Vid(int(found[1])), found[2] or "", found[3] or ""
         elif not _RULE.fullmatch(line):
-            raise nonsense(line)
+            raise _nonsense(line)
 
 
 def _maps(answer: str) -> Iterator[tuple[Vid, Vni]]:
@@ -59,7 +68,7 @@ def _maps(answer: str) -> Iterator[tuple[Vid, Vni]]:
         elif found := _TOTAL.fullmatch(line.strip()):
             total = int(found[1])
         elif not _RULE.fullmatch(line):
-            raise nonsense(line)
+            raise _nonsense(line)
     if count != total:
         raise Retry(f"the switch told {count} VNIs of {total}")
 
@@ -69,12 +78,13 @@ def _after(heading: re.Pattern[str], answer: str) -> list[str]:
     for number, line in enumerate(lines):
         if heading.fullmatch(line.strip()):
             return lines[number + 1 :]
-    raise nonsense(next((line for line in lines if line.strip()), ""))
+    raise _nonsense(next((line for line in lines if line.strip()), ""))
 
 
-SONIC = Kind(
-    ("show vlan config", "show vxlan vlanvnimap"),
-    _sonic,
-    # What BGP was told is not in SONiC's own configuration; networking-generic-switch does not have it saved.
-    ('vtysh -c "write memory"',),
-)
+def _nonsense(line: str) -> Retry:
+    return Retry(f"the switch does not tell what it holds; it says {line.strip()[:200]!r}")
+
+
+READINGS: Mapping[str, Reading] = {
+    "netmiko_sonic": Reading(("show vlan config", "show vxlan vlanvnimap"), _sonic),
+}
