@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ from tests.openstack.site import Site, site
 from tests.openstack.test_vds import HOSTS, per_leaf, pg_of, vni_of
 
 pytestmark = [pytest.mark.openstack, pytest.mark.sim]
+
+
+@contextmanager
+def narrow_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Two racks, of which the first has a single VLAN."""
+    ranges = {"rack1": "101:101", "rack2": "201:249"}
+    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
+        made.has_hosts(*HOSTS)
+        yield made
 
 
 def is_failed(made: Site, port: str) -> bool:
@@ -56,9 +66,7 @@ def test_a_network_nodes_port_that_found_no_vlan_is_shown_and_bound_when_there_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S17, below a leaf"""
-    ranges = {"rack1": "101:101", "rack2": "201:249"}
-    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
-        made.has_hosts(*HOSTS)
+    with narrow_site(tmp_path, monkeypatch) as made:
         bridges = {"bridge_mappings": {"rack1": "br-ex"}}
         made.neutron.agent("net-1", "Open vSwitch agent", "neutron-openvswitch-agent", bridges)
         red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
@@ -136,9 +144,7 @@ def test_a_full_domain_is_shown_and_the_port_that_waits_gets_the_first_vlan_that
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S9, S17: the VLAN changes its owner only when the leaf has forgotten the first."""
-    ranges = {"rack1": "101:101", "rack2": "201:249"}
-    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
-        made.has_hosts(*HOSTS)
+    with narrow_site(tmp_path, monkeypatch) as made:
         red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
         first = made.neutron.port_on(red, "compute-1")
         until(lambda: made.is_active(first))
@@ -156,9 +162,7 @@ def test_a_full_domain_is_shown_and_the_port_that_waits_gets_the_first_vlan_that
 def test_a_vlan_that_something_foreign_wears_at_the_leaf_is_not_given_to_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranges = {"rack1": "101:101", "rack2": "201:249"}
-    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
-        made.has_hosts(*HOSTS)
+    with narrow_site(tmp_path, monkeypatch) as made:
         made.leaf("leaf1").foreign[Vid(101)] = Vni(9)
         net = made.neutron.network_named("red")
         port = made.neutron.port_on(net, "compute-1")
@@ -176,9 +180,7 @@ def test_neutron_restored_from_an_old_backup_takes_no_vlan_from_a_vm_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S21: it forgot a network, and gives its VLAN to the next."""
-    ranges = {"rack1": "101:101", "rack2": "201:249"}
-    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
-        made.has_hosts(*HOSTS)
+    with narrow_site(tmp_path, monkeypatch) as made:
         red = made.neutron.network_named("red")
         port = made.neutron.port_on(red, "compute-1")
         until(lambda: made.is_active(port))
@@ -199,9 +201,7 @@ def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S35: its VLANs are given to nobody, whoever had them, and other domains hear nothing of it."""
-    ranges = {"rack1": "101:101", "rack2": "201:249"}
-    with site(tmp_path, monkeypatch, per_leaf(("101", "201-249")), ranges=ranges) as made:
-        made.has_hosts(*HOSTS)
+    with narrow_site(tmp_path, monkeypatch) as made:
         red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
         port = made.neutron.port_on(red, "compute-1")
         until(lambda: made.is_active(port))

@@ -31,7 +31,7 @@ NO_URL = "Neutron's message bus: its URL is not one such as rabbit://user:passwo
 AGAIN = 2.0
 """Seconds until a broker that could not be reached is tried again."""
 REACH_HOLDS = 2.0
-"""Seconds that a broker which took a connection is taken to be there."""
+"""Seconds for which it is taken as found whether a broker takes connections."""
 TRIES = 2
 """How often a message is offered to a broker that does not take it."""
 
