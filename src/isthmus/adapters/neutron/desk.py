@@ -41,7 +41,7 @@ log = logging.getLogger("isthmus")
 REPORT_EVERY = 30.0
 """Seconds between two reports of a host: Neutron takes it for dead after 75."""
 SOON = 0.1
-"""Seconds in which looks are gathered before Neutron is asked for anything."""
+"""Seconds between two thoughts of what to ask of Neutron: looks are gathered meanwhile."""
 AFTER_A_FAULT = 2.0
 """Seconds until Neutron is spoken to again when it could not be."""
 Work: TypeAlias = Callable[[Facts, Mapping[str, Handover]], None]
@@ -192,13 +192,15 @@ class Desk:
 
     def _after_each_look(self, work: Work, next_at: Callable[[], float | None]) -> None:
         """Work whenever something was looked at, and when it is time for it."""
-        known = 0
+        known, thought_at = 0, -SOON
         while not self._stopping.is_set():
             with self._board.changed:
                 if self._board.looks == known:
                     self._board.changed.wait(self._until(next_at()))
-            if self._stopping.wait(SOON):
+            # The first look for a while is acted upon at once: somebody waits for his port.
+            if self._stopping.wait(max(0.0, thought_at + SOON - time.monotonic())):
                 return
+            thought_at = time.monotonic()
             with self._board.changed:
                 known, seen = self._board.looks, dict(self._board.seen)
             if (facts := self._source.facts) is None:
