@@ -179,6 +179,19 @@ def test_a_password_file_loses_its_line_end_and_is_read_anew(tmp_path: Path) -> 
     assert settings.password("vc1") == "rotated"
 
 
+def test_a_relative_path_is_relative_to_the_file_wherever_it_is_named(tmp_path: Path) -> None:
+    files = 'tls = { key = "k", certificate = "/etc/c", ca = "ca" }\n'
+    text = GOOD.replace('trunk = "eth1"', files + 'rundir = "run"\ntrunk = "eth1"')
+    config = read(tmp_path, text.replace('trunk = "eth9"', files.replace('"k"', '"own"') + 'trunk = "eth9"')).config
+    deployment = config.deployment["tenant"]
+    common, own = (config.appliance_of(deployment, host) for host in ("esx1.example", "esx2.example"))
+    for appliance, key in ((common, "k"), (own, "own")):
+        assert appliance.tls is not None
+        assert (appliance.tls.key, appliance.tls.ca) == (tmp_path / key, tmp_path / "ca")
+        assert appliance.tls.certificate == Path("/etc/c")
+        assert appliance.rundir == tmp_path / "run"
+
+
 def test_no_repr_shows_a_password(tmp_path: Path) -> None:
     settings = read(tmp_path, GOOD)
     assert settings.password("vc1") == CANARY

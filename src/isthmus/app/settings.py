@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from isthmus.app.config import Config, HwvtepLeafConfig, LeafConfig, NgsLeafConfig
+from isthmus.app.config import Config, NgsLeafConfig, Section
 from isthmus.app.misfits import misfits
 from isthmus.app.toml import KeyPath, TomlFile, read_toml
 from isthmus.model.faults import Refused
@@ -57,7 +57,7 @@ def load(path: Path, environment: Environment = os.environ, *, secrets: bool = T
     values = _with_environment(file.values, environment)
     config, errors = _validated(file, values)
     if config is not None:
-        config = _rooted(config, path.absolute().parent)
+        config = cast(Config, _rooted(config, path.absolute().parent))
         errors.extend(file.at(keys, what) for keys, what in misfits(config))
         if secrets:
             errors.extend(file.at(keys, what) for keys, what in _missing_passwords(config, environment))
@@ -213,47 +213,15 @@ def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
 
 
-def _rooted(config: Config, folder: Path) -> Config:
-    """Relative paths are relative to the file that names them."""
-    vcenters = {
-        name: vcenter.model_copy(
-            update={
-                key: folder / found
-                for key in ("password_file", "ca_file")
-                if (found := getattr(vcenter, key)) is not None
-            }
-        )
-        for name, vcenter in config.vcenter.items()
-    }
-    intent = config.intent
-    if intent.file is not None:
-        intent = intent.model_copy(update={"file": folder / intent.file})
-    if intent.neutron is not None:
-        files = {key: folder / at for key in ("url_file", "options_file") if (at := getattr(intent.neutron, key))}
-        intent = intent.model_copy(update={"neutron": intent.neutron.model_copy(update=files)})
-    status = config.status.model_copy(
-        update={
-            "socket": folder / config.status.socket,
-            "state": None if config.status.state is None else folder / config.status.state,
-        }
-    )
-    deployments = {
-        name: deployment.model_copy(
-            update={"leaf": {leaf: _rooted_leaf(found, folder) for leaf, found in deployment.leaf.items()}}
-        )
-        for name, deployment in config.deployment.items()
-    }
-    return config.model_copy(
-        update={"vcenter": vcenters, "intent": intent, "status": status, "deployment": deployments}
-    )
-
-
-def _rooted_leaf(leaf: LeafConfig, folder: Path) -> LeafConfig:
-    match leaf:
-        case HwvtepLeafConfig(tls=tls) if tls is not None:
-            files = {key: folder / getattr(tls, key) for key in ("key", "certificate", "ca")}
-            return leaf.model_copy(update={"tls": tls.model_copy(update=files)})
-        case NgsLeafConfig():
-            keys = ("key_file", "alt_key_file", "ssh_config_file", "password_file", "secret_file")
-            return leaf.model_copy(update={key: folder / path for key in keys if (path := getattr(leaf, key))})
-    return leaf
+def _rooted(value: Any, folder: Path) -> Any:
+    """The same, with every relative path in it relative to the folder of the file that names it."""
+    match value:
+        case Path():
+            return folder / value
+        case Section():
+            # What was not said must not look as if it had been.
+            said = value.model_fields_set & type(value).model_fields.keys()
+            return value.model_copy(update={key: _rooted(getattr(value, key), folder) for key in said})
+        case Mapping():
+            return {key: _rooted(item, folder) for key, item in value.items()}
+    return value
