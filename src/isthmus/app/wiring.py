@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.adapters.file import FileIntent
 from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget
-from isthmus.adapters.leaf.hwvtep import TlsFiles as LeafTlsFiles
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
 from isthmus.adapters.leaf.pair import Leaf, LeafPair
-from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
+from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.adapters.ovs.target import OvsTarget
+from isthmus.adapters.tls import TlsFiles
 from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.app.backoff import Backoff
 from isthmus.app.cabling import Cabling
-from isthmus.app.config import Config, DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig
+from isthmus.app.config import Config, DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig, TlsConfig
 from isthmus.app.keeper import Charge, Habits, Placed
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.placing import Placing
@@ -271,7 +271,7 @@ def _ovs_settings(config: Config, deployment: DeploymentConfig, host: str) -> Ov
     if appliance.rundir is not None:
         given["rundir"] = str(appliance.rundir)
     if appliance.tls is not None:
-        given["tls"] = TlsFiles(str(appliance.tls.key), str(appliance.tls.certificate), str(appliance.tls.ca))
+        given["tls"] = _tls_files(appliance.tls)
     if appliance.openflow is not None:
         given["openflow"] = {Bridge.INT: appliance.openflow.br_int, Bridge.TUN: appliance.openflow.br_tun}
     try:
@@ -302,8 +302,12 @@ def _leaf_settings(settings: Settings, deployment: str, name: str) -> list[Hwvte
 def _hwvtep_settings(leaf: HwvtepLeafConfig, target: str, ports: tuple[str, ...], owner: str) -> HwvtepSettings:
     given: dict[str, Any] = {key: value for key in ("switch", "timeout") if (value := getattr(leaf, key)) is not None}
     if leaf.tls is not None:
-        given["tls"] = LeafTlsFiles(str(leaf.tls.key), str(leaf.tls.certificate), str(leaf.tls.ca))
+        given["tls"] = _tls_files(leaf.tls)
     return HwvtepSettings(target, leaf.vtep, ports, owner, **given)
+
+
+def _tls_files(tls: TlsConfig) -> TlsFiles:
+    return TlsFiles(str(tls.key), str(tls.certificate), str(tls.ca))
 
 
 def _refuse_unfit_leaves(settings: Settings) -> None:

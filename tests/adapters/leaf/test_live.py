@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget, TlsFiles
+from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget
 from isthmus.adapters.leaf.hwvtep.steps import Draft, Step
+from isthmus.adapters.tls import TlsFiles
 from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.flow import Bridge, Flow, Match
@@ -484,8 +485,7 @@ def test_two_leaves_cannot_be_awaited_at_one_port(switch: TestLeaf) -> None:
 
 @pytest.mark.parametrize("waits", [False, True], ids=["dialled", "dials in"])
 def test_by_tls_both_ends_trust_the_same_ca(waits: bool, tmp_path: Path) -> None:
-    files = certificates(tmp_path)
-    tls = TlsFiles(files.key, files.certificate, files.ca)
+    tls = certificates(tmp_path)
     with leaf("pssl:16640:127.0.0.1") as switch:
         switch.stop()
         command: list[str | Path] = [

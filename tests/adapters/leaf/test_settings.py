@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus.adapters.leaf.hwvtep.settings import Place, TlsFiles
+from isthmus.adapters.leaf.hwvtep.settings import Place
+from isthmus.adapters.tls import TlsFiles
 from tests.adapters.leaf.world import SETTINGS
 
 TLS = TlsFiles("key.pem", "certificate.pem", "ca.pem")

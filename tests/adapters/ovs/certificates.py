@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from isthmus.adapters.ovs.settings import TlsFiles
+from isthmus.adapters.tls import TlsFiles
 
 
 def certificates(folder: Path) -> TlsFiles:

@@ -26,7 +26,8 @@ from isthmus.adapters.ovs.bridges import (
     trials,
     unproven,
 )
-from isthmus.adapters.ovs.settings import OWN_INTERFACES, PATCH_TUN, OvsSettings, TlsFiles
+from isthmus.adapters.ovs.settings import OWN_INTERFACES, PATCH_TUN, OvsSettings
+from isthmus.adapters.tls import TlsFiles
 from isthmus.model.faults import Refused
 from isthmus.model.flow import Bridge
 

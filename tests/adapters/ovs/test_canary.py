@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.adapters.ovs.canary import Canary
-from isthmus.adapters.ovs.settings import TlsFiles
+from isthmus.adapters.tls import TlsFiles
 from isthmus.model.faults import Refused
 from tests.adapters.ovs.appliance import eventually
 from tests.adapters.ovs.certificates import certificates

@@ -1,6 +1,6 @@
 """Open vSwitch on an appliance: bridges by OVSDB, flows by atomic OpenFlow bundles."""
 
-from isthmus.adapters.ovs.settings import OvsSettings, TlsFiles
+from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.adapters.ovs.target import OvsTarget
 
-__all__ = ["OvsSettings", "OvsTarget", "TlsFiles"]
+__all__ = ["OvsSettings", "OvsTarget"]

@@ -6,8 +6,7 @@ import socket
 import ssl
 import struct
 
-from isthmus.adapters.ovs.settings import TlsFiles
-from isthmus.model.faults import Refused
+from isthmus.adapters.tls import TlsFiles, trust
 
 _VERSION, _HELLO, _ECHO_REQUEST, _ECHO_REPLY = 4, 0, 2, 3  # OpenFlow 1.3, 7.1: version, type, length, xid
 _HEADER = struct.Struct("!BBHI")
@@ -20,14 +19,7 @@ class Canary:
     def __init__(self, target: str, tls: TlsFiles) -> None:
         host, _, port = target.removeprefix("ssl:").rpartition(":")
         self._address = (host.strip("[]"), int(port))
-        # OVS certificates carry no host names: the CA alone says whom to trust.
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._context.check_hostname = False
-        try:
-            self._context.load_verify_locations(tls.ca)
-            self._context.load_cert_chain(tls.certificate, tls.key)
-        except OSError as fault:
-            raise Refused(f"{target}: {tls.ca}, {tls.certificate} or {tls.key} cannot be used: {fault}") from fault
+        self._context = trust(tls)
         self._wire: ssl.SSLSocket | None = None
         self._unread = b""
         self._lives = 0

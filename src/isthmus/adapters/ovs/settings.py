@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address
 
+from isthmus.adapters.tls import TlsFiles
 from isthmus.model.flow import Bridge
 
 _SSL = re.compile(r"ssl:[^\s:]+:\d{1,5}|ssl:\[[0-9a-f:]+\]:\d{1,5}")
@@ -14,15 +15,6 @@ DATAPATHS = ("system", "netdev")
 PATCH_TUN, PATCH_INT, VXLAN = "patch-tun", "patch-int", "isthmus-vxlan"
 OWN_INTERFACES = frozenset({PATCH_TUN, PATCH_INT, VXLAN, *(bridge.value for bridge in Bridge)})
 """The interfaces of an appliance that are of our making."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """The files that make an ssl: connection trusted on both ends."""
-
-    key: str
-    certificate: str
-    ca: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,12 @@ import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 
+from isthmus.adapters.tls import TlsFiles
 from isthmus.model.tags import Vni
 
 _DIALLED = re.compile(r"(tcp|ssl):(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):(\d{1,5})")
 _AWAITED = re.compile(r"(ptcp|pssl):(\d{1,5})(?::(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+))?")
 _OWNER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """The files that make a connection by TLS trusted on both ends."""
-
-    key: str
-    certificate: str
-    ca: str
 
 
 @dataclass(frozen=True, slots=True)

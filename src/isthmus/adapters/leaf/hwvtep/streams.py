@@ -1,7 +1,6 @@
 """The wire to a switch's OVSDB: dialled, or accepted where the switch dials in; by TLS where so configured.
 
-Law: a wire that is handed out is connected and, by TLS, trusted.  OVS certificates carry no host names: the CA alone
-says whom to trust.
+Law: a wire that is handed out is connected and, by TLS, trusted.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import time
 
 from ovs.stream import SSLStream, Stream
 
-from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings, Place, TlsFiles
+from isthmus.adapters.leaf.hwvtep.settings import HwvtepSettings, Place
+from isthmus.adapters.tls import trust
 from isthmus.model.faults import Refused, Unreachable
 
 
@@ -31,7 +31,7 @@ class Wires:
     def connect(self, patience: float) -> Stream:
         """A new connection.  Raises Unreachable if there is none within `patience` seconds."""
         deadline, tls = time.monotonic() + patience, self._settings.tls
-        context = _context(tls, serves=self._place.waits) if tls and self._place.secured else None
+        context = trust(tls, serves=self._place.waits) if tls and self._place.secured else None
         while True:
             try:
                 wire = self._accept(deadline) if self._place.waits else _dial(self._place, patience)
@@ -105,20 +105,6 @@ def _listen(place: Place, target: str) -> socket.socket:
         raise Refused(f"cannot listen at {target}: {_reason(fault)}; every leaf needs a port of its own") from fault
     listening.setblocking(False)
     return listening
-
-
-def _context(tls: TlsFiles, *, serves: bool) -> ssl.SSLContext:
-    """Made anew for each connection, so that renewed certificates are taken up."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if serves else ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_verify_locations(tls.ca)
-        context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as fault:
-        raise Refused(f"{tls.ca}, {tls.certificate} or {tls.key} cannot be used: {_reason(fault)}") from fault
-    return context
 
 
 def _reason(fault: OSError) -> str:
