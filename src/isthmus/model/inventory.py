@@ -23,7 +23,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Dvs:
-    """A distributed switch.  `uplink_vids` are the VIDs its uplinks carry; None if it has no uplinks.
+    """A distributed switch.  `uplink_vids` are the VIDs that any of its uplinks carries; None if it has no uplinks.
 
     `uplink_nics` are the hosts' physical NICs on it, by device.
     """

@@ -6,8 +6,12 @@ import pytest
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import Finding
+from isthmus.adapters.vcenter.preflight import wired_switch
 from isthmus.model.faults import Refused
-from isthmus.model.tags import VidSet
+from isthmus.model.inventory import Dvs
+from isthmus.model.names import DvsId, HostId
+from isthmus.model.observed import Access, PortGroupState, SwitchMirror, Trunk
+from isthmus.model.tags import Vid, VidSet
 from tests.adapters.vcenter.bench import Bench
 
 pytestmark = pytest.mark.sim
@@ -41,6 +45,30 @@ def test_uplinks_that_carry_the_pool_are_found_with_the_vids(bench: Bench) -> No
     findings = bench.vcenter.preflight("uplink", vids=VidSet.of("150-250"), mtu=1500)
     one(findings, "uplink", "150-199")
     assert bench.vcenter.preflight("uplink", vids=VidSet.of("200-299"), mtu=1500) == []
+
+
+def test_uplinks_that_do_not_carry_the_pool_are_found_with_the_vids(bench: Bench) -> None:
+    findings = bench.vcenter.preflight("uplink", vids=VidSet.of("150-250"), mtu=1500, wired=True)
+    one(findings, "its uplinks do not carry VIDs 200-250")
+    assert bench.vcenter.preflight("uplink", vids=VidSet.of("150-199"), mtu=1500, wired=True) == []
+    one(bench.vcenter.preflight("tenant", vids=POOL, wired=True), "no uplinks")
+
+
+def test_of_several_uplink_port_groups_each_must_carry_the_pool() -> None:
+    dvs = Dvs(DvsId("d"), "rack1", 1500, frozenset({HostId("esx1")}), uplink_vids=VidSet.of("100-199"))
+
+    def uplinks(name: str, vids: str) -> PortGroupState:
+        return PortGroupState(name, name, Trunk(VidSet.of(vids)), blocked=False, version="1", is_uplink=True)
+
+    def judged(*groups: PortGroupState) -> list[Finding]:
+        others = PortGroupState("red", "red", Access(Vid(100)), blocked=False, version="1")
+        return wired_switch(SwitchMirror(dvs.id, {g.key: g for g in (*groups, others)}, {}), dvs, POOL, mtu=1500)
+
+    one(judged(uplinks("lag", "100-149"), uplinks("old", "100-199")), "in port group 'lag' do not carry VIDs 150-199 ")
+    halves = judged(uplinks("lag", "100-149"), uplinks("old", "150-199"))
+    one(halves, "'lag' do not carry VIDs 150-199 ")
+    one(halves, "'old' do not carry VIDs 100-149 ")
+    assert judged(uplinks("lag", "100-199"), uplinks("old", "1-4094")) == []
 
 
 def test_a_small_mtu_is_found(bench: Bench) -> None:

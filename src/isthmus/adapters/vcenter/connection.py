@@ -83,7 +83,7 @@ class Vcenter:
             return [Finding(f"{self.settings.place}", str(missing), "correct the switch's name in the configuration")]
         mirror = target.observe()
         dvs = self.inventory.read().switches[mirror.dvs]
-        findings = (wired_switch if wired else tenant_switch)(dvs, vids, mtu)
+        findings = wired_switch(mirror, dvs, vids, mtu) if wired else tenant_switch(dvs, vids, mtu)
         if trunk is not None:
             findings += trunk_port_group(mirror, dvs, trunk, vids)
         return findings + self._missing_privileges(target, switch)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from isthmus.adapters.vcenter.faults import one_line
+from isthmus.adapters.vcenter.vlans import worn
 from isthmus.model.inventory import Dvs
 from isthmus.model.names import DvsId
 from isthmus.model.observed import Access, NoVlan, PortGroupState, PrivateVlan, SwitchMirror, Trunk
@@ -51,22 +52,24 @@ def tenant_switch(switch: Dvs, vids: VidSet, mtu: int) -> list[Finding]:
     return findings + _any_switch(switch, mtu)
 
 
-def wired_switch(switch: Dvs, vids: VidSet, mtu: int) -> list[Finding]:
+def wired_switch(mirror: SwitchMirror, switch: Dvs, vids: VidSet, mtu: int) -> list[Finding]:
     """A switch whose port groups wear tags that leaf switches know: its uplinks must carry all, its MTU must fit."""
     place = f"distributed switch {shown(switch.name)}"
-    findings = []
     if switch.uplink_vids is None:
-        findings.append(
-            Finding(place, "it has no uplinks, so no frame reaches a leaf", "add uplinks, connected to the leaves")
-        )
-    elif missing := vids - switch.uplink_vids:
-        findings.append(
-            Finding(
-                place,
-                f"its uplinks do not carry VIDs {missing} of the pool: networks with them end at their host",
-                f"add {missing} to the uplink port group's trunk, or take them out of 'vids'",
+        nowhere = "it has no uplinks, so no frame reaches a leaf"
+        return [Finding(place, nowhere, "add uplinks, connected to the leaves"), *_any_switch(switch, mtu)]
+    findings = []
+    uplinks = [group for group in mirror.port_groups.values() if group.is_uplink]
+    for group in uplinks:  # what one of them lacks the others do not carry in its place
+        if missing := vids - worn(group.vlan):
+            which = "its uplinks" if len(uplinks) == 1 else f"its uplinks in port group {shown(group.name)}"
+            findings.append(
+                Finding(
+                    place,
+                    f"{which} do not carry VIDs {missing} of the pool: networks with them end at their host",
+                    f"add {missing} to the uplink port group's trunk, or take them out of 'vids'",
+                )
             )
-        )
     return findings + _any_switch(switch, mtu)
 
 
