@@ -61,6 +61,15 @@ class HostSwitch:
     ports: tuple[Attached, ...] = ()
 
 
+def common(one: Vlan, other: Vlan) -> Vlan:
+    """What two ports both let through."""
+    match one, other:
+        case Trunk(ours), Trunk(theirs):
+            pieces = ((max(a, c), min(b, d)) for a, b in ours for c, d in theirs)
+            return Trunk(tuple((low, high) for low, high in pieces if low <= high))
+    return one if one == other else Trunk(())
+
+
 def masks(low: int, high: int) -> Iterator[tuple[int, int]]:
     """The VIDs low..high as (value, mask) pairs, which is how a flow can match a range."""
     while low <= high:

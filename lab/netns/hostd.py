@@ -18,8 +18,7 @@ from pyVmomi import vmodl
 
 from lab.netns import control, frames
 from lab.netns.announcements import Announced, Announcements, Watch
-from lab.netns.dvs import Policy
-from lab.netns.inventory import BridgeId, Inventory, NicId, Place, Uplink, plugged, wiring
+from lab.netns.inventory import BridgeId, Inventory, NicId, Place, plugged, uplinks, wiring
 from lab.netns.moves import RARP_TIMES, Moves, arrivals
 from lab.netns.switches import Said, Switches
 from lab.netns.vcenter import Login, Reader
@@ -48,7 +47,7 @@ class Hostd:
     login: Login
     wires: Wires
     switches: Switches
-    uplinks: Mapping[str, Mapping[str, int]]  # switch name -> host name -> number of the uplink's cable
+    uplinks: Mapping[str, Mapping[str, int]]  # switch name -> host name -> number of its cable
     moves: Moves = field(default_factory=Moves)
     inventory: Inventory = field(default_factory=Inventory)
     stuns: list[Stun] = field(default_factory=list)
@@ -140,23 +139,11 @@ class Hostd:
     def _apply(
         self, inventory: Inventory, places: Mapping[str, Place], said: Mapping[BridgeId, list[Said]] | None = None
     ) -> None:
-        self.switches.apply(wiring(inventory, places, self._numbers(), self._uplinks_by_id()), said or {})
+        wanted = wiring(inventory, places, self._numbers(), uplinks(self.inventory, self.uplinks))
+        self.switches.apply(wanted, said or {})
 
     def _numbers(self) -> dict[NicId, int]:
         return {cable.nic: cable.number for cable in self.wires.cables.values()}
-
-    def _uplinks_by_id(self) -> dict[BridgeId, Uplink]:
-        """A host's cable is in a switch while a physical NIC of the host is on it; what passes says the NIC's port."""
-        switches = {switch.name: switch.uuid for switch in self.inventory.switches.values()}
-        hosts = {name: id for id, name in self.inventory.hosts.items()}
-        ports = {(port.uplink_of, port.switch): port for port in self.inventory.ports.values() if port.uplink_of}
-        return {
-            bridge: Uplink(number, Policy(policy.vlan, blocked=policy.blocked))
-            for switch, numbers in self.uplinks.items()
-            for host, number in numbers.items()
-            if (bridge := (hosts.get(host, ""), switches.get(switch, ""))) in ports
-            and (policy := ports[bridge].policy) is not None
-        }
 
     def _stuns_begin(self, places: Mapping[str, Place], now: float) -> None:
         for vm, place in places.items():

@@ -1,14 +1,15 @@
-"""What the lab knows of the simulated vCenter, and the switches that follow from it.  Values and one pure function.
+"""What the lab knows of the simulated vCenter, and the switches that follow from it.  Values and pure functions.
 
 Law: a port opens only if the VM's NIC and the DV port name each other.  Whatever is missing or unclear stays closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
-from lab.netns.dvs import Attached, HostSwitch, Policy
+from lab.netns.dvs import Attached, HostSwitch, Policy, common
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,7 +79,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """The cable of a physical NIC, and what passes there."""
+    """The cable of a host's physical NICs on a switch, and what passes there."""
 
     number: int
     policy: Policy
@@ -122,6 +123,24 @@ def wiring(
     return Wiring(switches, cables)
 
 
+def uplinks(inventory: Inventory, cables: Mapping[str, Mapping[str, int]]) -> dict[BridgeId, Uplink]:
+    """A host's cable is in a switch while a physical NIC of the host is on it; what passes says the NIC's port.
+
+    `cables`: by the name of the switch and the host's.  Of several NICs a frame may take any (teaming is not acted
+    out), so only what passes all of them does.
+    """
+    policies: dict[BridgeId, list[Policy | None]] = {}
+    for port in inventory.ports.values():
+        if port.uplink_of:
+            policies.setdefault((port.uplink_of, port.switch), []).append(port.policy)
+    return {
+        (host, switch): Uplink(cables[inventory.switches[switch].name][inventory.hosts[host]], policy)
+        for (host, switch), of_nics in policies.items()
+        if inventory.hosts.get(host) in cables.get(inventory.switches[switch].name, {})
+        and (policy := _of_all(of_nics)) is not None
+    }
+
+
 def plugged(inventory: Inventory) -> list[Nic]:
     """The NICs that hang on a distributed switch: of VMs that run, their virtual cable in."""
     return [
@@ -131,6 +150,13 @@ def plugged(inventory: Inventory) -> list[Nic]:
         for nic in vm.nics
         if nic.connected and nic.mac and nic.switch in inventory.switches
     ]
+
+
+def _of_all(policies: Sequence[Policy | None]) -> Policy | None:
+    known = [policy for policy in policies if policy is not None]
+    if len(known) < len(policies):
+        return None
+    return Policy(reduce(common, (policy.vlan for policy in known)), blocked=any(policy.blocked for policy in known))
 
 
 def _policy(inventory: Inventory, nic: Nic) -> Policy | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.netns.control import Stunned
-from lab.netns.dvs import Access, Attached, HostSwitch, MacLearning, Policy, Trunk, masks
+from lab.netns.dvs import Access, Attached, HostSwitch, MacLearning, Policy, Trunk, Vlan, masks
 from lab.netns.dvs_flows import changes, flows
 from lab.netns.frames import Frame, checksum, rarp, vxlan
-from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Place, Switch, Vm, wiring
+from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Place, Switch, Uplink, Vm, uplinks, wiring
 from lab.netns.moves import Moves, Timing, arrivals
 from lab.netns.ping import Echo, PingResult
 from lab.netns.process import Processes, end, start_time
@@ -71,6 +72,45 @@ def test_a_port_that_names_another_nic_stays_closed() -> None:
         world = inventory("h1", connectee=connectee)
         switch = wiring(world, {"vm-1": Place("h1")}, {NicId("vm-1", 4000): 100}, {}).switches["h1", "dvs"]
         assert len(switch.ports) == ports
+
+
+def passing(*nics: Policy | None) -> Policy | None:
+    """What passes the cable of h1 whose NICs on the switch have these ports."""
+    ports = {("dvs", str(n)): DvPort("dvs", str(n), None, policy, uplink_of="h1") for n, policy in enumerate(nics)}
+    world = replace(inventory("h1"), ports={**inventory("h1").ports, **ports})
+    found = uplinks(world, {"tenant": {"esx1": 1, "esx2": 2}})
+    assert found.keys() <= {("h1", "dvs")}
+    assert all(uplink.number == 1 for uplink in found.values())
+    return found["h1", "dvs"].policy if found else None
+
+
+def test_a_cable_lets_through_what_all_nics_of_the_host_on_that_switch_do() -> None:
+    def trunk(*ranges: tuple[int, int]) -> Policy:
+        return Policy(Trunk(ranges))
+
+    assert passing() is None
+    assert passing(trunk((0, 4094))) == trunk((0, 4094))
+    for nics in ((trunk((0, 200)), trunk((100, 300), (5, 9))), (trunk((100, 300), (5, 9)), trunk((0, 200)))):
+        found = passing(*nics)
+        assert found is not None
+        assert set(allowed(found.vlan)) == {*range(5, 10), *range(100, 201)}
+    assert passing(trunk((1, 9)), trunk((10, 19))) == trunk()
+    assert passing(Policy(Access(7)), Policy(Access(7))) == Policy(Access(7))
+    assert passing(Policy(Access(7)), trunk((1, 9))) == trunk()
+    assert passing(trunk((1, 9)), Policy(Trunk(((1, 9),)), blocked=True)) == Policy(Trunk(((1, 9),)), blocked=True)
+    assert passing(trunk((1, 9)), None) is None
+
+
+def test_a_host_whose_cable_goes_elsewhere_has_none_in_this_switch() -> None:
+    port = DvPort("dvs", "1", None, Policy(Trunk(((0, 4094),))), uplink_of="h1")
+    world = replace(inventory("h1"), ports={("dvs", "1"): port})
+    assert uplinks(world, {"tenant": {"esx2": 2}, "other": {"esx1": 1}}) == {}
+    assert uplinks(world, {"tenant": {"esx1": 1}}) == {("h1", "dvs"): Uplink(1, port.policy or Policy(Access(0)))}
+
+
+def allowed(vlan: Vlan) -> list[int]:
+    assert isinstance(vlan, Trunk)
+    return [vid for low, high in vlan.ranges for vid in range(low, high + 1)]
 
 
 def test_an_announced_move_is_pre_copied_stunned_and_goes_on_at_its_destination() -> None:
