@@ -16,6 +16,7 @@ from isthmus.app.backoff import Backoff
 from isthmus.app.keeper import Habits, objects_of
 from isthmus.app.loop import Timing
 from isthmus.app.observing import Sight
+from isthmus.app.standing import Word
 from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
@@ -310,6 +311,28 @@ def test_an_observe_only_shard_shows_what_it_would_do_and_writes_nothing() -> No
     assert last is not None
     assert last.last is not None
     assert (len(last.last.plan), nve.batches) == (1, [])
+
+
+def test_a_shard_that_is_handed_back_is_said_to_be_before_it_is_and_told_of_again_when_it_is_resumed() -> None:
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("esx1", nve))
+    told: list[tuple[str, int]] = []
+    loop.looked = lambda name, last: told.append((name, nve.looks))
+    loop.released = lambda name: told.append((f"{name} is released", nve.looks))
+    loop.step()
+    assert {name for name, _ in told} == {"esx1"}
+    told.clear()
+    before = nve.looks
+    loop.standing.say("esx1", Word.RELEASED)
+    loop.wake()
+    loop.step()
+    assert told == [("esx1 is released", before)]
+    assert nve.looks > before
+    loop.standing.say("esx1", None)
+    loop.wake()
+    loop.step()
+    assert told[1:]
+    assert {name for name, _ in told[1:]} == {"esx1"}
 
 
 def test_a_wake_concerns_only_shards_of_its_hosts() -> None:

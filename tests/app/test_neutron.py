@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from isthmus.adapters.neutron.errands import Cluster
+from isthmus.app.daemon import Daemon
 from isthmus.app.keeper import Pass
 from isthmus.app.neutron import NeutronSide
 from isthmus.app.settings import load
+from isthmus.app.wiring import wire
 from isthmus.model.change import Plan, Reconciled
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Dvs, Host, Inventory
-from isthmus.model.names import DvsId, HostId, LeafId
+from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
 from isthmus.model.observed import Observed, TargetId
 from isthmus.model.scope import FabricScope
 from isthmus.model.shard import Shard, VidPool, World
@@ -85,6 +88,19 @@ def test_a_compute_host_is_the_hosts_of_its_switch_and_those_leaves_of_ours_that
         "compute-1": Cluster("fabric", ONE, frozenset({"leaf1"}), frozenset({HostId("vc/esx1")})),
         "compute-2": Cluster("fabric", TWO, frozenset({"leaf2"}), SWITCHES[TWO].hosts),
     }
+
+
+def test_of_a_deployment_that_is_released_neutron_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "isthmus.toml").write_text(FABRIC + '[status]\nstate = "state"\n')
+    wiring = wire(load(tmp_path / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)
+    loop, side = Daemon(wiring).loop, wiring.neutron
+    assert side is not None
+    ask = partial(side._desk.port_group, "fabric", "compute-1", NetworkId("red"), 101, 0.0)
+    loop.looked("fabric", looked(ONE, TWO))
+    loop.released("somebody else's")
+    assert "was not there" in ask()["reason"]
+    loop.released("fabric")
+    assert "handed back" in ask()["reason"]
 
 
 def test_a_compute_host_whose_switch_is_not_found_is_none(side: NeutronSide) -> None:

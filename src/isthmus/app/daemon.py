@@ -56,6 +56,7 @@ class Daemon:
         )
         if wiring.neutron is not None:
             self.loop.looked = wiring.neutron.looked
+            self.loop.released = wiring.neutron.released
         self._done = threading.Event()
 
     def run(self) -> int:

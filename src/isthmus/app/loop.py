@@ -100,7 +100,9 @@ class Loop:
         self.seats = {keeper.name: Seat(keeper, clock()) for keeper in keepers}
         self.openings = Openings()
         self.looked: Callable[[str, Pass], None] = lambda name, last: None
-        """Told of each look at a shard."""
+        """Told of each look at a shard that is kept."""
+        self.released: Callable[[str], None] = lambda name: None
+        """Told of a shard that is handed back, before anything of it is."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
         sight.late = self.wake
@@ -217,6 +219,8 @@ class Loop:
             self._note(seat, ())
             self._put_back(seat, NEVER)
             return
+        if word is Word.RELEASED:
+            self.released(name)
         with self._changed:
             agreed, asked, seat.agreed = seat.agreed, seat.asked, False
         made_at: dict[Action, float] = {}
@@ -230,7 +234,7 @@ class Loop:
                 release=word is Word.RELEASED,
                 stopping=self._stopping.is_set,
                 told=lambda result: self._told(seat, result, made_at),
-                seen=lambda last: self.looked(name, last),
+                seen=lambda last: None if word is Word.RELEASED else self.looked(name, last),
             )
         except Exception as bug:  # the one place where bugs end: this shard waits, the others go on
             log.exception("shard %s: a bug: %r", name, bug)

@@ -49,6 +49,12 @@ class NeutronSide:
                 if seen is not None:
                     self._desk.saw(domain, seen, _clusters(domain, deployment, last))
 
+    def released(self, shard: str) -> None:
+        """A shard is about to be handed back."""
+        for domain, (name, _) in self._deployments.items():
+            if name == shard:
+                self._desk.hands_back(domain)
+
     def close(self) -> None:
         """Leave Neutron alone."""
         self._desk.close()

@@ -317,6 +317,30 @@ def test_a_vlan_that_came_back_after_it_was_gone_counts_from_then(standing: Offi
     assert standing.gives()
 
 
+def test_once_a_domain_is_handed_back_its_port_groups_are_given_to_nobody_until_it_is_looked_at_again(
+    standing: Office,
+) -> None:
+    answers: list[dict[str, str]] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(standing.desk.port_group("rack1", "compute-1", RED, 102, 6 * PATIENCE))
+    )
+    asking.start()
+    until(lambda: bool(standing.woken))
+    standing.desk.hands_back("rack1")
+    asking.join(PATIENCE)
+    assert [list(answer) for answer in answers] == [["reason"]], "who waits need not wait any longer"
+    assert "handed back" in standing.desk.port_group("rack1", "compute-1", RED, 101, PATIENCE)["reason"]
+    assert "handed back" in standing.source.reasons[RED, "compute-1"]
+    standing.desk.hands_back("rack2")
+    standing.looks(standing.source.reads())
+    assert standing.gives()
+
+
+def test_a_domain_that_was_never_looked_at_is_handed_back_all_the_same(made: Office) -> None:
+    made.desk.hands_back("rack1")
+    assert "handed back" in made.desk.port_group("rack1", "compute-1", RED, 101, PATIENCE)["reason"]
+
+
 # --- threads ------------------------------------------------------------------------------------------------------
 
 TO_KVM = Binding("kvm", active=True, failed=False, segments=("vxlan",), ours=False)
@@ -355,6 +379,20 @@ def test_while_neutron_fails_at_errands_kvm_hosts_hear_who_came_and_who_went(bus
     until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
     look(busy)
     until(lambda: busy.bus.casts["remove_fdb_entries"] > 0)
+
+
+def test_of_a_domain_that_is_handed_back_kvm_hosts_keep_what_they_know_and_neutron_is_asked_nothing(
+    busy: Office,
+) -> None:
+    look(busy, BEHIND_LEAF1)
+    busy.desk.hands_back("rack1")
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
+    time.sleep(3 * SOON)
+    assert busy.bus.casts["remove_fdb_entries"] == 0
+    assert not set(busy.bus.calls) & {*KINDS, "rebind"}
+    look(busy, BEHIND_LEAF1)
+    until(lambda: busy.bus.calls["ready"] > 0)
 
 
 def test_while_neutron_hangs_at_an_errand_hosts_are_reported_and_kvm_hosts_told(busy: Office) -> None:

@@ -54,6 +54,8 @@ class _Board:
     changed: threading.Condition = field(default_factory=threading.Condition)
     seen: dict[str, Handover] = field(default_factory=dict)
     clusters: dict[str, Mapping[str, Cluster]] = field(default_factory=dict)
+    handed_back: set[str] = field(default_factory=set)
+    """Domains that are not looked at any more: what was seen there last goes on, and nothing is added to it."""
     looks: int = 0
 
 
@@ -91,6 +93,13 @@ class Desk:
             self._board.looks += 1
             self._board.seen[domain] = handover
             self._board.clusters[domain] = clusters
+            self._board.handed_back.discard(domain)
+            self._board.changed.notify_all()
+
+    def hands_back(self, domain: str) -> None:
+        """A domain is no longer ours to promise anything of, until the next look."""
+        with self._board.changed:
+            self._board.handed_back.add(domain)
             self._board.changed.notify_all()
 
     def open(self, domains: frozenset[str], wake: Wake) -> None:
@@ -125,6 +134,8 @@ class Desk:
         return answer
 
     def _answer(self, domain: str, host: str, network: NetworkId, vid: int, seconds: float) -> dict[str, str]:
+        if domain in self._board.handed_back:
+            return {"reason": self._why(domain, network, seconds)}
         cluster = self._clusters().get(host)
         if cluster is None or cluster.domain != domain:
             return {"reason": f"host '{host}' is no cluster of mapping domain '{domain}' that is found in vCenter"}
@@ -135,7 +146,7 @@ class Desk:
         with self._board.changed:
             while (found := self._standing(cluster, network, vid)) is None:
                 left = end - time.monotonic()
-                if left <= 0 or self._stopping.is_set():
+                if left <= 0 or domain in self._board.handed_back or self._stopping.is_set():
                     return {"reason": self._why(domain, network, seconds)}
                 self._board.changed.wait(left)
         return found
@@ -160,6 +171,8 @@ class Desk:
         return replace(seen, groups=groups)
 
     def _why(self, domain: str, network: NetworkId, seconds: float) -> str:
+        if domain in self._board.handed_back:
+            return f"mapping domain '{domain}' was handed back ('isthmus release'), until 'isthmus resume'"
         seen = self._board.seen.get(domain)
         if seen is None:
             return f"isthmus could not look at mapping domain '{domain}' yet: see 'isthmus show conditions'"
@@ -215,7 +228,8 @@ class Desk:
     def _run_errands(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         now = self._clock()
         self._delivery.settle(now)
-        staying = {domain: self._staying(domain, handover) for domain, handover in seen.items()}
+        ours = seen.keys() - self._board.handed_back
+        staying = {domain: self._staying(domain, seen[domain]) for domain in ours}
         found = errands(facts, staying, self._clusters(), self._attached, self._static, self._memory, now)
         retiring = self._source.tenure.retiring
         # What is on its way out is so when Neutron has said it twice.
