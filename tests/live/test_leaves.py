@@ -32,7 +32,7 @@ from lab.vcenter import Cluster, Datacenter, Dvs, Host, Member, Simulator, Topol
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 PASSWORD = "canary-Pa55"
-RED, BLUE, GREEN = {"red": 70001}, {"blue": 70002}, {"green": 70003}
+RED, BLUE, GREEN, AMBER = {"red": 70001}, {"blue": 70002}, {"green": 70003}, {"amber": 70004}
 RACKS = {"leaf1": ("rack1", "esx1.lab", "101-109"), "leaf2": ("rack2", "esx2.lab", "201-209")}
 TOPOLOGY = Topology(
     (
@@ -170,13 +170,19 @@ def site(machine: None) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def guests(site: Site) -> dict[str, Guest]:
-    """a and b in red below different leaves; x and y in blue beside them, with addresses of the same subnet."""
-    return {
+    """a and b in red below different leaves; x and y in blue beside them, with addresses of the same subnet.
+
+    They talk already: whichever test comes first.
+    """
+    made = {
         "a": site.boot("a", "red", "leaf1", "swp1", "10.0.0.1/24"),
         "b": site.boot("b", "red", "leaf2", "swp1", "10.0.0.2/24"),
         "x": site.boot("x", "blue", "leaf1", "swp2", "10.0.0.3/24"),
         "y": site.boot("y", "blue", "leaf2", "swp1", "10.0.0.4/24"),
     }
+    assert reaches(made["a"], "10.0.0.2")
+    assert reaches(made["x"], "10.0.0.4")
+    return made
 
 
 def reaches(guest: Guest, address: str, patience: float = 40.0) -> bool:
@@ -188,8 +194,7 @@ def test_vms_below_different_leaves_talk_with_a_vid_of_each_leaf_for_one_vni(
 ) -> None:
     assert site.vid("red", "leaf1") in range(101, 110)
     assert site.vid("red", "leaf2") in range(201, 210)
-    assert reaches(guests["a"], "10.0.0.2")
-    assert reaches(guests["x"], "10.0.0.4")
+    assert guests["x"].ping("10.0.0.4").all_answered
     with Capture(site.fabric.spine) as wire:
         assert guests["a"].ping("10.0.0.2").all_answered
         told = [found for heard in wire.heard() if (found := vxlan(heard.frame)) is not None]
@@ -212,7 +217,8 @@ def test_what_is_shown_names_leaf_vid_and_vni(site: Site, guests: dict[str, Gues
     vid = site.vid("red", "leaf1")
     rows = {row["leaf"]: row for row in site.rows("leaves")}
     assert rows["leaf1"]["state"] == rows["leaf2"]["state"] == "ready"
-    assert rows["leaf1"]["vids"] == sorted([vid, site.vid("blue", "leaf1")])
+    there = [network for named in (RED, BLUE, GREEN, AMBER) for network in named if site.offered(network)]
+    assert rows["leaf1"]["vids"] == sorted(site.vid(network, "leaf1") for network in there)
     explained = site.ask("explain", "a").stdout
     assert "open and wired" in explained
     for said in ("leaf1", str(vid), "70001", "192.0.2.2"):
@@ -284,12 +290,17 @@ def test_a_second_process_of_the_installation_writes_nothing(site: Site, guests:
 
 
 def test_a_deleted_network_goes_from_vcenter_and_from_every_leaf(site: Site, guests: dict[str, Guest]) -> None:
-    site.want(RED, GREEN)
+    site.want(RED, BLUE, GREEN, AMBER)
+    assert until(lambda: site.offered("amber"), 40) is not None
+    e = site.boot("e", "amber", "leaf1", "swp1", "10.0.0.7/24")
+    site.boot("f", "amber", "leaf2", "swp1", "10.0.0.8/24")
+    assert reaches(e, "10.0.0.8")
+    site.want(RED, BLUE, GREEN)
     time.sleep(2)
-    assert site.offered("blue"), "VMs are in it"
-    for name in ("x", "y"):
+    assert site.offered("amber"), "VMs are in it"
+    for name in ("e", "f"):
         site.admin.destroy(name)
-    assert until(lambda: not any(name.startswith("blue") for name in site.admin.port_group_names()), 40) is not None
-    assert until(lambda: "isthmus-isthmus-70002" not in site.networks_at("leaf1") | site.networks_at("leaf2"), 20)
+    assert until(lambda: not any(name.startswith("amber") for name in site.admin.port_group_names()), 40) is not None
+    assert until(lambda: "isthmus-isthmus-70004" not in site.networks_at("leaf1") | site.networks_at("leaf2"), 20)
     assert until(site.settled, 30) is not None
     assert guests["a"].ping("10.0.0.2").all_answered
