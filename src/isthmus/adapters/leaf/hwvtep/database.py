@@ -135,6 +135,34 @@ class Rejected(Retry):
     """The server would not make a transaction: something in it, or something that happened meanwhile."""
 
 
+class HungUp(Exception):
+    """The connection ended while an answer was awaited."""
+
+
+class _OneConnection(Idl):  # type: ignore[misc]
+    """What the library follows, over a connection that is not made anew: where it ends nobody waits for an answer."""
+
+    awaited = True
+    """Somebody waits: first of all for all that the database holds."""
+
+    def run(self) -> bool:
+        changed = bool(super().run())
+        if self.awaited and not self._session.is_connected():
+            raise HungUp
+        return changed
+
+
+class _Question(Transaction):  # type: ignore[misc]
+    """A transaction whose answer comes over this connection or not at all."""
+
+    def do_commit(self) -> Any:
+        self.api.idl.awaited = True
+        try:
+            return super().do_commit()
+        finally:
+            self.api.idl.awaited = False
+
+
 class _Link:
     """One connection, from its beginning to its end."""
 
@@ -144,7 +172,7 @@ class _Link:
         try:
             helper, self._lockable = _asked(rpc, settings)
             # The library reconnects by itself only where it dialled, and with one set of TLS files for a process.
-            self.idl = Idl(settings.target, helper)
+            self.idl = _OneConnection(settings.target, helper)
             session = Session.open_unreliably(rpc)
             session.rpc = rpc
             if settings.place.kind == "unix":
@@ -152,9 +180,12 @@ class _Link:
             self.idl._session = session
             self._connection = idl_connection.Connection(self.idl, settings.timeout)
             self._connection.start()
+            self.idl.awaited = False
         except (Retry, Refused):
             rpc.close()
             raise
+        except HungUp as fault:
+            raise Unreachable(f"OVSDB at {settings.target} hung up") from fault
         except TimeoutException as fault:
             rpc.close()
             raise Unreachable(f"OVSDB at {settings.target} did not tell what it holds in time") from fault
@@ -186,17 +217,22 @@ class _Link:
 
     def run(self, command: _Barrier | _Writing) -> None:
         """Have a command carried out by the thread that owns the connection, and wait for the server's answer."""
-        transaction = Transaction(self, self._connection, self._settings.timeout, check_error=True, log_errors=False)
+        transaction = _Question(self, self._connection, self._settings.timeout, check_error=True, log_errors=False)
         transaction.add(command)
         try:
             transaction.commit()
+        except HungUp as fault:
+            raise Unreachable(f"OVSDB at {self._settings.target} hung up") from fault
         except TimeoutException as fault:  # a RuntimeError too
             raise Unreachable(f"OVSDB at {self._settings.target} did not answer in time") from fault
         except RuntimeError as fault:  # all that the library raises for an answer that is not the wished one
             raise Rejected(f"OVSDB at {self._settings.target}: {fault}") from fault
 
     def close(self) -> None:
-        self._connection.stop(self._settings.timeout)
+        # Not the library's stop(): that waits for room in a queue which a server that hangs may never empty.
+        self._connection.is_running = False
+        self._connection.txns.alert_notify()
+        self._connection.thread.join(self._settings.timeout)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
