@@ -8,11 +8,12 @@ observe targets -> read sources -> reconcile -> hold back -> apply ---+
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from isthmus.app.applying import carry_out
+from isthmus.app.applying import Ending, carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
@@ -96,6 +97,8 @@ class Habits:
 
     passes: int = 6
     patience: float = WRITE_PATIENCE
+    waits_for_leaves: bool = False
+    """However long one of several takes to be read: for a command, which looks once."""
     limits: Limits = field(default_factory=Limits)
     move_deadline: float = 600.0
     refused_again_after: float = 60.0
@@ -161,6 +164,8 @@ class Keeper:
         self._failures = Failures(
             habits.backoff_first, habits.backoff_longest, refused_again_after=habits.refused_again_after
         )
+        self._late: deque[Ending] = deque()
+        """What became of changes that nobody waited for."""
         self._again_at: float | None = None
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
@@ -179,10 +184,12 @@ class Keeper:
         asked: Asked = NOTHING,
         release: bool = False,
         stopping: Callable[[], bool] = lambda: False,
+        news: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
         seen: Callable[[Pass], None] = lambda last: None,
     ) -> Round:
         """One round.  `write` False looks and thinks only; `told` hears of each result, `seen` of each look.
+        While there are `news` no slow leaf is waited for.
 
         `agreed` lifts the guard, and undoes what was left as another hand made it.  `asked` is what the operator had
         been asked about when he agreed: that is made too, if it is still wanted now, and nothing else of its kind.
@@ -193,6 +200,9 @@ class Keeper:
         if agreed:
             self._hands.agree()
         for _ in range(self._habits.passes):
+            for result in (belated := self._belated()):
+                told(result)
+            results.extend(belated)
             try:
                 think = hand_back if release else self._think
                 last = self._look_and_think(since, agreed=agreed, asked=asked, think=think)
@@ -205,7 +215,14 @@ class Keeper:
             if not write or not last.plan or stopping():
                 break
             made = carry_out(
-                last.plan, self._by_id(), self._sight.written, stopping, self._patience(last), self._sight.hangs
+                last.plan,
+                self._by_id(),
+                self._sight.written,
+                stopping,
+                self._patience(last),
+                self._sight.hangs,
+                lambda busy: news() and self._leaves() >= set(busy),
+                self._late.append,
             )
             for result in made:
                 told(result)
@@ -238,9 +255,26 @@ class Keeper:
         target = self._by_id().get(change.target)
         return target.words(change) if isinstance(target, Worded) else ()
 
+    def _belated(self) -> Sequence[Result]:
+        """What has become by now of changes that nobody waited for."""
+        results: list[Result] = []
+        while self._late:
+            ending = self._late.popleft()
+            if isinstance(ending, BaseException):
+                raise ending
+            results.extend(ending)
+        if results:
+            self._remember(results)
+        return results
+
     def _patience(self, last: Pass) -> float | None:
         """With several NVEs in one shard, one that hangs must not hold up the others."""
         return self._habits.patience if len(last.world.shard.nves) > 1 else None
+
+    def _leaves(self) -> frozenset[TargetId]:
+        """The leaves, where there are several: none of them is kept waiting for another."""
+        leaves = frozenset(target.id for target in self._targets if target.id.kind == "leaf")
+        return leaves if len(leaves) > 1 else frozenset()
 
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
@@ -249,7 +283,8 @@ class Keeper:
         self, since: int, *, agreed: bool, asked: Asked, think: Think, everything: bool = False
     ) -> Pass:
         self._targets = self.charge.targets()
-        observed = self._sight.observe(self._targets, since, everything=everything)
+        apart: Collection[TargetId] = () if self._habits.waits_for_leaves else self._leaves()
+        observed = self._sight.observe(self._targets, since, everything=everything, apart=apart)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, agreed=agreed, asked=asked, think=think)

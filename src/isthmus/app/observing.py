@@ -3,13 +3,16 @@
 Ticks order things without a clock.  A mirror serves a round if its reading began at or after the tick the round
 was woken by, and nothing of ours was written to the target since.  A target that tells what changed is asked for
 that alone, until the timer or an operator wants a look at everything.
+
+One of several far sides that stand apart holds nobody up: it is waited for shortly, and not at all where that was in
+vain before.  What comes late wakes who went on without it, and is not asked for again.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from isthmus.app.asking import PATIENCE, Asking, no_answer
@@ -31,11 +34,17 @@ class _Seen:
     begun: int = -1
     all_begun: int = -1
     """When the last reading of everything began; -1 if the last reading of any kind failed."""
+    wanted: int = -1
+    """The latest tick from which on somebody needed it."""
     stale: bool = True
+    outlived: bool = False
+    """Something was written there since the reading of this mirror began."""
     seen_at: float | None = None
     reason: str = ""
     refused: bool = False
     """It was not that it could not answer now: an operator must decide."""
+    asked_at: float = 0.0
+    """When the last reading began."""
     took: float = 0.0
     reading: Asking[Mirror] | None = None
     """The one read under way."""
@@ -58,8 +67,8 @@ class Sight:
     """The observations of this process."""
 
     def __init__(self, clock: Clock, backoff: Backoff, patience: float = PATIENCE) -> None:
-        self.late: Callable[[], None] = lambda: None
-        """Told when a read ends that somebody stopped waiting for."""
+        self.late: Callable[[int], None] = lambda since: None
+        """Told when a read or write ends that somebody stopped waiting for, with the tick that was asked for."""
         self._patience = patience
         self._clock = clock
         self._backoff = backoff
@@ -76,14 +85,23 @@ class Sight:
         """The next observation of each target is of all it holds, whatever it tells to have changed."""
         self._all_from = self.tick()
 
-    def observe(self, targets: Iterable[Target], since: int, *, everything: bool = False) -> Observed:
+    def observe(
+        self,
+        targets: Iterable[Target],
+        since: int,
+        *,
+        everything: bool = False,
+        apart: Collection[TargetId] = (),
+    ) -> Observed:
         """All these targets, in parallel, each read at or after the tick `since`, or with `everything` read whole then.
 
-        A target that does not answer in time is Unknown for now.  Raises Refused if one refuses to be looked at: who
-        may not see a part of a shard must not write the others.
+        A target that does not answer in time is Unknown for now; `apart` are those that no other is kept waiting for.
+        Raises Refused if one refuses to be looked at: who may not see a part of a shard must not write the others.
         """
         chosen = list(targets)
-        looks = in_parallel([lambda target=target: self._look(target, since, everything) for target in chosen])  # type: ignore[misc]
+        looks = in_parallel(
+            [lambda target=target: self._look(target, since, everything, target.id in apart) for target in chosen]  # type: ignore[misc]
+        )
         self._refuse(chosen)
         return Observed({target.id: look for target, look in zip(chosen, looks, strict=True)})
 
@@ -96,10 +114,10 @@ class Sight:
         """Something was, or may have been, written there: the next observation reads again."""
         entry = self._entry(target)
         with entry.lock:
-            entry.stale = True
+            entry.stale = entry.outlived = True
             came_back, entry.hanging = entry.hanging is not None, None
         if came_back:
-            self.late()
+            self.late(entry.wanted)
 
     def hangs(self, target: TargetId, over: threading.Event) -> None:
         """Nobody waits any longer for a write there: until it is `over` the target is Unknown."""
@@ -128,12 +146,13 @@ class Sight:
         with self._lock:
             return self._seen.setdefault(target, _Seen())
 
-    def _look(self, target: Target, since: int, everything: bool) -> Mirror | Unknown[Mirror]:
+    def _look(self, target: Target, since: int, everything: bool, apart: bool) -> Mirror | Unknown[Mirror]:
         entry = self._entry(target.id)
         while True:
             with entry.lock:
                 if entry.hanging is not None:
                     return Unknown("what was written there last has not been answered yet", entry.mirror)
+                entry.wanted = max(entry.wanted, since)
                 begun = entry.all_begun if everything else entry.begun
                 fresh = not entry.stale and begun >= since and not entry.reason
                 if entry.mirror is not None and fresh and entry.reading is None:
@@ -143,11 +162,10 @@ class Sight:
                     if self._backoff.waiting(target.id, self._clock()):
                         return Unknown(entry.reason, entry.mirror)
                     entry.reading = self._asking(target, entry, everything)
-                reading, known = entry.reading, entry.mirror is not None
-                # One that answers whole, if slowly, is waited for.
-                patience = max(self._patience, 2 * entry.took) if known else None
+                reading = entry.reading
+                patience = self._short(entry) if apart else self._long(entry)
             if not reading.wait(patience):
-                return self._given_up(entry, reading)
+                return self._given_up(entry, reading, apart)
             if reading.fault is not None:
                 if not _expected(reading.fault):
                     raise reading.fault
@@ -155,14 +173,32 @@ class Sight:
             if mine and reading.answer is not None:
                 return reading.answer
 
-    def _given_up(self, entry: _Seen, reading: Asking[Mirror]) -> Unknown[Mirror]:
+    def _long(self, entry: _Seen) -> float | None:
+        """One that answers whole, if slowly, is waited for."""
+        return max(self._patience, 2 * entry.took) if entry.mirror is not None else None
+
+    def _short(self, entry: _Seen) -> float:
+        """One that did not answer in time when it was asked last is not waited for."""
+        return 0.0 if entry.reason or entry.took > self._patience else self._patience
+
+    def _given_up(self, entry: _Seen, reading: Asking[Mirror], apart: bool) -> Mirror | Unknown[Mirror]:
         with entry.lock:
+            slow = apart and self._is_slow(entry)
+            if slow and entry.mirror is not None and not (entry.reason or entry.outlived):
+                return entry.mirror
+            if slow and not entry.reason:
+                return Unknown("it is being read, and takes its time", entry.mirror)
             if entry.reading is reading and not entry.reason:
                 entry.reason = no_answer(self._patience)
             return Unknown(entry.reason or no_answer(self._patience), entry.mirror)
 
+    def _is_slow(self, entry: _Seen) -> bool:
+        """It takes its time, and not yet longer than it may: what it told last holds, but for what we wrote since."""
+        return entry.took > self._patience and self._clock() - entry.asked_at <= 2 * entry.took
+
     def _asking(self, target: Target, entry: _Seen, everything: bool) -> Asking[Mirror]:
         begun, began = self.tick(), self._clock()
+        entry.asked_at = began
         entry.stale = False  # a write during the reading makes it stale again
         read, of_all = target.observe, True
         if isinstance(target, Telling) and entry.all_begun >= self._all_from and not everything and target.tells:
@@ -174,7 +210,7 @@ class Sight:
                 entry.reading = None
                 if reading.answer is not None:
                     entry.mirror, entry.begun, entry.seen_at, entry.took = reading.answer, begun, now, now - began
-                    entry.reason, entry.refused = "", False
+                    entry.reason, entry.refused, entry.outlived = "", False, entry.stale
                     entry.all_begun = begun if of_all else entry.all_begun
                     self._backoff.succeeded(target.id)
                 elif reading.fault is not None and _expected(reading.fault):
@@ -185,10 +221,7 @@ class Sight:
                 else:
                     entry.stale = True
 
-        return Asking(read, ended, self._came_late)
-
-    def _came_late(self) -> None:
-        self.late()
+        return Asking(read, ended, lambda: self.late(entry.wanted))
 
 
 def _expected(fault: BaseException) -> bool:

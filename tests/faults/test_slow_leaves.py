@@ -1,0 +1,193 @@
+"""Leaves that take their time, hang, refuse or are gone: the others are told as if these were not there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
+from isthmus.model.nve import LeafBinding
+from tests.faults.racks import (
+    DEAD,
+    HEALTHY,
+    HUNG,
+    LEAVES,
+    REFUSING,
+    SLOW,
+    Ailment,
+    Racks,
+    Told,
+    lateness,
+    racks,
+)
+
+ONCE = 3.5
+"""Seconds that the first leaf which does not answer may cost the others, until that is known."""
+EVER = 1.5
+"""And from then on: a second, and what they take themselves."""
+IN_ALL = 15.0
+"""What leaves that are always a little slower than expected may cost: three looks of 3 s, and waits of 1 s between."""
+
+in_both_designs = pytest.mark.parametrize("design", [VDS_STATIC, VDS_LEAF], ids=lambda design: design.name)
+
+
+def a_busy_day(site: Racks, ailments: Mapping[str, Ailment]) -> float:
+    """Some leaves fall ill; networks come, then VMs, and a binding is taken off a sound leaf.
+
+    Gives the moment from which on everybody knows who is ill.
+    """
+    for name, ailment in ailments.items():
+        ailment.befall(site.leaves[name].inner)
+    site.clock.advance(1)
+    site.lab.intent.add_network("blue")
+    site.clock.advance(2)
+    site.lab.intent.add_network("green")
+    site.clock.advance(60)
+    known = site.clock.now
+    for leaf in list(site.leaves)[::2]:
+        site.lab.boot(f"blue@{leaf}", f"esx-{leaf}", "blue")
+        site.clock.advance(1.1)
+    site.lab.intent.add_network("white")
+    site.clock.advance(10)
+    site.lab.vcenter.destroy(site.lab.vm(f"red@{list(site.leaves)[-2]}").id)
+    site.clock.advance(60)
+    site.rob(list(site.leaves)[-1])
+    site.clock.advance(400)  # a slow leaf is told one thing after the other
+    return known
+
+
+def the_day(
+    design: Design, ailments: Mapping[str, Ailment], *, listening: bool = True
+) -> tuple[float, dict[str, Told]]:
+    with racks(design, listening=listening) as site:
+        return a_busy_day(site, ailments), site.leaves
+
+
+@pytest.fixture(scope="module")
+def sound_days() -> dict[str, dict[str, Told]]:
+    """What leaves are told where all are well."""
+    return {design.name: the_day(design, {}, listening=False)[1] for design in (VDS_STATIC, VDS_LEAF)}
+
+
+@in_both_designs
+@pytest.mark.parametrize(
+    "ailments",
+    [
+        {"leaf1": SLOW, "leaf2": HUNG, "leaf3": REFUSING},
+        {"leaf1": Ailment(read=30), "leaf2": Ailment(read=math.inf), "leaf3": DEAD},
+        {"leaf1": Ailment(write=30), "leaf2": Ailment(write=math.inf), "leaf3": DEAD},
+    ],
+    ids=["slow, hung, refusing", "slow, hung at reads, dead", "slow, hung at writes, dead"],
+)
+def test_seven_leaves_are_right_when_they_would_be_without_three_sick_ones(
+    design: Design, ailments: Mapping[str, Ailment], sound_days: dict[str, dict[str, Told]]
+) -> None:
+    known, leaves = the_day(design, ailments, listening=HUNG in ailments.values())
+    sound = sound_days[design.name]
+    healthy = [name for name in LEAVES if name not in ailments]
+    assert len(healthy) == 7
+    assert all(leaves[name].holds == sound[name].holds for name in healthy)
+    assert max(lateness(sound[name], leaves[name]) for name in healthy) <= ONCE
+    assert max(lateness(sound[name], leaves[name], since=known) for name in healthy) <= EVER
+    assert leaves["leaf1"].holds == sound["leaf1"].holds, "the slow one is told, too"
+
+
+FEW = LEAVES[:5]
+SICK = FEW[1:4]
+SECONDS = st.one_of(st.floats(0.0, 120.0), st.sampled_from([0.0, 2.9, 3.1, 9.9, 10.1, math.inf]))
+AILMENTS = st.builds(Ailment, SECONDS, SECONDS, st.booleans(), st.booleans())
+
+
+@pytest.fixture(scope="module")
+def sound_few() -> dict[str, Told]:
+    with racks(leaves=FEW, listening=False) as site:
+        a_busy_day(site, {})
+        return site.leaves
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.fixed_dictionaries(dict.fromkeys(SICK, AILMENTS)))
+def test_whatever_the_others_suffer_a_leaf_is_told_as_if_it_were_alone(
+    sound_few: dict[str, Told], ailments: Mapping[str, Ailment]
+) -> None:
+    with racks(leaves=FEW) as site:
+        a_busy_day(site, ailments)
+        for name in (FEW[0], FEW[4]):
+            assert site.leaves[name].holds == sound_few[name].holds
+            assert lateness(sound_few[name], site.leaves[name]) <= IN_ALL
+
+
+def vnis(leaf: Told) -> set[int]:
+    return {int(entry.vni) for entry in leaf.holds if isinstance(entry, LeafBinding)}
+
+
+def test_a_process_that_starts_while_a_leaf_hangs_looks_after_the_others() -> None:
+    with racks(leaves=FEW) as site:
+        HUNG.befall(site.leaves["leaf2"].inner)
+        site.loop.stop()
+        site.rob("leaf5")
+        site.restart()
+        site.clock.advance(4)
+        assert vnis(site.leaves["leaf5"]) == {5000}
+
+
+def test_a_leaf_that_is_slow_to_read_is_told_at_once_unless_it_was_written_to_since_it_was_read() -> None:
+    with racks(leaves=FEW) as site:
+        slow = site.leaves["leaf2"]
+        Ailment(read=30, write=0.3).befall(slow.inner)
+        site.loop.look_at_everything()
+        site.clock.advance(70)
+        site.lab.intent.add_network("blue")
+        site.clock.advance(1)
+        assert vnis(slow) == {5000, 5001}
+        site.lab.intent.add_network("green")
+        site.clock.advance(29)
+        assert vnis(slow) == {5000, 5001}
+        assert vnis(site.leaves["leaf1"]) == {5000, 5001, 5002}
+        site.clock.advance(33)  # what was being read when it was written to is read once more
+        assert vnis(slow) == {5000, 5001, 5002}
+
+
+def test_a_leaf_that_hung_is_right_when_it_is_back() -> None:
+    with racks(leaves=FEW) as site:
+        back = site.leaves["leaf2"]
+        Ailment(read=100, write=100).befall(back.inner)
+        site.lab.intent.add_network("blue")
+        site.clock.advance(10)
+        HEALTHY.befall(back.inner)  # from the next call on
+        site.clock.advance(88)
+        assert vnis(back) == {5000}
+        site.clock.advance(5)
+        assert vnis(back) == {5000, 5001}
+
+
+def test_what_a_leaf_refuses_late_is_shown_and_not_tried_again_at_once_whatever_happens_elsewhere() -> None:
+    with racks(leaves=FEW) as site:
+        Ailment(read=0.2, write=5.0, refuses=True).befall(site.leaves["leaf2"].inner)
+        site.lab.intent.add_network("blue")
+        before = site.leaves["leaf2"].tried
+        for _ in range(50):
+            site.loop.wake()
+            site.clock.advance(1)
+        assert site.leaves["leaf2"].tried - before == 1
+        kinds = {(condition.kind, condition.about[:10]) for condition in site.conditions()}
+        assert ("refused", "leaf:leaf2") in kinds
+
+
+def test_a_slow_member_of_a_pair_delays_its_fellow_and_no_other_leaf() -> None:
+    """The pair is one VTEP, told alike: what the first may refuse, the second must not have taken."""
+    with racks(leaves=FEW, paired="leaf2") as site:
+        first, second = site.members
+        first.faults.latency = {"": 20.0, "observe": 0.2}
+        site.lab.intent.add_network("blue")
+        site.clock.advance(2)
+        assert vnis(site.leaves["leaf1"]) == {5000, 5001}
+        site.clock.advance(17)
+        assert second.entries.keys() == first.entries.keys()
+        site.clock.advance(5)
+        assert second.entries == first.entries
+        assert vnis(site.leaves["leaf2"]) == {5000, 5001}
