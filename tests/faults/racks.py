@@ -43,13 +43,14 @@ class Ailment:
     down: bool = False
     refuses: bool = False
 
-    def befall(self, leaf: WireLeaf) -> None:
+    def befall(self, leaf: Told) -> None:
         """From now on the leaf has it."""
-        leaf.faults.latency = {"observe": self.read, "": self.write}
-        leaf.faults.down = self.down
+        leaf.takes = self.read
+        leaf.inner.faults.latency = {"observe": 0.0, "": self.write}
+        leaf.inner.faults.down = self.down
         if self.refuses:
             for kind in ("BuildNve", "Learn", "Forget"):
-                leaf.faults.fail(kind, times=ALWAYS, refused=True)
+                leaf.inner.faults.fail(kind, times=ALWAYS, refused=True)
 
 
 HEALTHY = Ailment(read=0.2, write=0.3)
@@ -69,6 +70,9 @@ class Told:
     changed: Callable[[], None]
     target: Target | None = None
     """What it is told through, if it is one of a pair."""
+    takes: float = 0.0
+    """Seconds to be read."""
+    asked: int = 0
     tried: int = 0
     history: list[tuple[float, Held]] = field(default_factory=list)
 
@@ -77,7 +81,13 @@ class Told:
         return self.inner.id
 
     def observe(self) -> Mirror:
-        return (self.target or self.inner).observe()
+        """What it holds when it is asked, though it may take its time to say so."""
+        self.asked += 1
+        takes = self.takes
+        try:
+            return (self.target or self.inner).observe()
+        finally:
+            self.clock.advance(takes)
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         return [self._made(change) for change in changes]
@@ -122,13 +132,12 @@ class Racks:
         """Frames that were heard in another network."""
         self.lab.vcenter.watch(lambda hosts: self._listen())
         for leaf in self.leaves.values():
-            HEALTHY.befall(leaf.inner)
+            HEALTHY.befall(leaf)
         self.members: tuple[WireLeaf, ...] = ()
         """The switches of the pair."""
         if paired:
             one = self.leaves[paired].inner
             self.members = (one, WireLeaf(LeafId(paired), one.vtep, one.hosts, clock))
-            HEALTHY.befall(self.members[1])
             self.leaves[paired].target = LeafPair([(f"member{n}", each) for n, each in enumerate(self.members)])  # type: ignore[misc]
         self.loop = self._start()
 

@@ -41,7 +41,7 @@ def a_busy_day(site: Racks, ailments: Mapping[str, Ailment]) -> float:
     Gives the moment from which on everybody knows who is ill.
     """
     for name, ailment in ailments.items():
-        ailment.befall(site.leaves[name].inner)
+        ailment.befall(site.leaves[name])
     site.clock.advance(1)
     site.lab.intent.add_network("blue")
     site.clock.advance(2)
@@ -127,7 +127,7 @@ def vnis(leaf: Told) -> set[int]:
 
 def test_a_process_that_starts_while_a_leaf_hangs_looks_after_the_others() -> None:
     with racks(leaves=FEW) as site:
-        HUNG.befall(site.leaves["leaf2"].inner)
+        HUNG.befall(site.leaves["leaf2"])
         site.loop.stop()
         site.rob("leaf5")
         site.restart()
@@ -138,7 +138,8 @@ def test_a_process_that_starts_while_a_leaf_hangs_looks_after_the_others() -> No
 def test_a_leaf_that_is_slow_to_read_is_told_at_once_unless_it_was_written_to_since_it_was_read() -> None:
     with racks(leaves=FEW) as site:
         slow = site.leaves["leaf2"]
-        Ailment(read=30, write=0.3).befall(slow.inner)
+        Ailment(read=30, write=0.3).befall(slow)
+        before = slow.tried
         site.loop.look_at_everything()
         site.clock.advance(70)
         site.lab.intent.add_network("blue")
@@ -150,15 +151,32 @@ def test_a_leaf_that_is_slow_to_read_is_told_at_once_unless_it_was_written_to_si
         assert vnis(site.leaves["leaf1"]) == {5000, 5001, 5002}
         site.clock.advance(33)  # what was being read when it was written to is read once more
         assert vnis(slow) == {5000, 5001, 5002}
+        site.clock.advance(200)
+        assert slow.tried - before == 2, "blue and green: nothing is told twice"
+
+
+def test_a_slow_leaf_is_asked_no_more_often_than_any_and_what_a_hand_does_to_it_meanwhile_is_seen() -> None:
+    with racks(leaves=FEW) as site:
+        slow = site.leaves["leaf2"]
+        Ailment(read=5, write=0.3).befall(slow)
+        site.clock.advance(70)
+        before = slow.asked
+        site.clock.advance(600)
+        assert slow.asked - before == 10, "once a minute, as by the timer"
+        site.loop.wake()
+        site.clock.advance(1)  # it is being asked
+        site.rob("leaf2")
+        site.clock.advance(4 + 5 + 2)
+        assert vnis(slow) == {5000}
 
 
 def test_a_leaf_that_hung_is_right_when_it_is_back() -> None:
     with racks(leaves=FEW) as site:
         back = site.leaves["leaf2"]
-        Ailment(read=100, write=100).befall(back.inner)
+        Ailment(read=100, write=100).befall(back)
         site.lab.intent.add_network("blue")
         site.clock.advance(10)
-        HEALTHY.befall(back.inner)  # from the next call on
+        HEALTHY.befall(back)  # from the next call on
         site.clock.advance(88)
         assert vnis(back) == {5000}
         site.clock.advance(5)
@@ -167,7 +185,7 @@ def test_a_leaf_that_hung_is_right_when_it_is_back() -> None:
 
 def test_what_a_leaf_refuses_late_is_shown_and_not_tried_again_at_once_whatever_happens_elsewhere() -> None:
     with racks(leaves=FEW) as site:
-        Ailment(read=0.2, write=5.0, refuses=True).befall(site.leaves["leaf2"].inner)
+        Ailment(read=0.2, write=5.0, refuses=True).befall(site.leaves["leaf2"])
         site.lab.intent.add_network("blue")
         before = site.leaves["leaf2"].tried
         for _ in range(50):
