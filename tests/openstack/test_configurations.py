@@ -105,6 +105,27 @@ def test_a_domain_that_is_named_no_more_keeps_what_it_has_and_gets_nothing_new(
         assert neutron.vlans(blue)["rack1"] != vlans["rack1"]
 
 
+@pytest.mark.parametrize("retiring", [False, True])
+def test_a_vlan_of_a_network_that_goes_while_its_domain_is_named_no_more_is_held_till_nothing_wears_it(
+    *, retiring: bool
+) -> None:
+    """S35: port group and mapping are there all the same, and the domain may be named again."""
+    with cloud(ranges={"rack1": "101:199", "rack2": "201:299"}) as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        red = neutron.network_named("red")
+        port = neutron.port_on(red, "compute-1")
+        vid = neutron.vlans(red)["rack1"]
+        neutron.delete("ports", port)
+        if retiring:
+            assert neutron.retire(*neutron.segment_ids(red))
+        neutron.domains("rack2")
+        neutron.delete("networks", red)
+        assert neutron.allocated("rack1") == {vid}
+        assert ["rack1", vid] in [list(vlan) for vlan in neutron.ask("read")["held"]]
+        neutron.ask("free", vlans=[("rack1", vid)])
+        assert neutron.allocated("rack1") == set()
+
+
 @pytest.mark.parametrize("status", ["ACTIVE", "DOWN"])
 def test_the_first_status_is_as_configured(status: str) -> None:
     with cloud(status=status) as neutron:

@@ -49,7 +49,7 @@ class Answers:
                 "ports": list(_ports(context, {row["id"] for row in found})),
                 "agents": list(_tunnelling(context)),
                 "domains": {domain: ranges_of(domain) for domain in sorted(domains_of())},
-                "held": segments.held(context, domains_of()) if self._fabric else [],
+                "held": segments.held(context) if self._fabric else [],
                 "fabric": self._fabric,
             }
 

@@ -53,7 +53,7 @@ class IsthmusFabricDriver(Hooks):
 
     def delete_network_precommit(self, context: Any) -> None:
         """Note which VLANs are to be held."""
-        segments.remember(context.plugin_context, context.network_segments, preflight.domains_of())
+        segments.remember(context.plugin_context, context.current["id"], preflight.domains_of())
 
     def bind_port(self, context: Any) -> None:
         """Bind the overlay segment here, and hand a VLAN of the host's domain to the next level."""

@@ -115,12 +115,17 @@ def _is_ours(name: str | None, what: str) -> bool:
     return name is not None and name.startswith(what)
 
 
-def remember(context: Any, segments: Collection[dict[str, Any]], domains: Collection[str]) -> None:
-    """Note the VLANs of a network that is being deleted, within its transaction."""
+def remember(context: Any, network_id: str, domains: Collection[str]) -> None:
+    """Note the VLANs of a network that is being deleted, within its transaction.
+
+    Those of mapping domains, and those that were reserved in what is none any more: there they are worn all the same.
+    """
+    table = segment_models.NetworkSegment
+    rows = context.session.query(table.physical_network, table.segmentation_id, table.name)
     context.session.info[HELD] = [
-        (segment[api.PHYSICAL_NETWORK], segment[api.SEGMENTATION_ID])
-        for segment in segments
-        if segment[api.NETWORK_TYPE] == constants.TYPE_VLAN and segment[api.PHYSICAL_NETWORK] in domains
+        (domain, vid)
+        for domain, vid, name in rows.filter_by(network_id=network_id, network_type=constants.TYPE_VLAN)
+        if domain in domains or _is_ours(name, RESERVED) or _is_ours(name, RETIRING)
     ]
 
 
@@ -130,14 +135,12 @@ def hold_on(context: Any) -> None:
         _allocation(context, domain, vid).update({"allocated": True})
 
 
-def held(context: Any, domains: Collection[str]) -> list[tuple[str, int]]:
-    """The VLANs of mapping domains that are taken and have no segment."""
+def held(context: Any) -> list[tuple[str, int]]:
+    """The VLANs that are taken and have no segment, also where no mapping domain is any more."""
     segment, vlan = segment_models.NetworkSegment, vlanallocation.VlanAllocation
     segments = context.session.query(segment.physical_network, segment.segmentation_id)
     used = {tuple(row) for row in segments.filter(segment.network_type == constants.TYPE_VLAN)}
-    taken = context.session.query(vlan.physical_network, vlan.vlan_id).filter(
-        vlan.allocated.is_(True), vlan.physical_network.in_(list(domains))
-    )
+    taken = context.session.query(vlan.physical_network, vlan.vlan_id).filter(vlan.allocated.is_(True))
     return sorted(tuple(row) for row in taken if tuple(row) not in used)
 
 
