@@ -126,9 +126,21 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         # Neutron gives back a network's segments in callbacks that its test base forgets.
         segments_db.subscribe()
 
+    def setup_coreplugin(self, *arguments: Any, **more: Any) -> None:
+        # Nova is told of ports that become ACTIVE, which Neutron's test base has switched off by now.
+        cfg.CONF.set_override("notify_nova_on_port_status_changes", True)
+        super().setup_coreplugin(*arguments, **more)
+
     def setUp(self) -> None:
         super().setUp()
+        self.told_nova: list[tuple[str, str]] = []
+        """(event, port) of what Nova was told."""
+        self.plugin.nova_notifier.batch_notifier.queue_event = self._tell_nova
         self._serve_rpc()
+
+    def _tell_nova(self, event: Mapping[str, str] | None) -> None:
+        if event is not None:
+            self.told_nova.append((event["name"], event["tag"]))
 
     def _serve_rpc(self) -> None:
         self._serve(SERVER_TOPIC, Answers(fabric="isthmus_fabric" in self._mechanism_drivers))

@@ -219,8 +219,10 @@ def test_while_a_vm_is_being_moved_its_port_keeps_vlan_and_port_group_and_become
     moving = neutron.will_move(port, "compute-2")
     assert moving["status"] == "BUILD"
     assert moving["binding:vif_details"]["pg_id"] == "dvportgroup-7"
+    neutron.told_nova.clear()
     neutron.in_place(port)
     assert neutron.port(port)["status"] == "ACTIVE"
+    assert ("network-vif-plugged", port) in neutron.told_nova, "for which Nova waits"
     assert neutron.vlans(red) == vlans
     assert neutron.levels(port) == bound + bound  # where it is, and where it goes
 

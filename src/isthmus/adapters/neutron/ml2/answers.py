@@ -116,7 +116,11 @@ def _each(what: str, do: Callable[..., Any], *arguments: Any) -> Any:
 
 def _completed(context: Any, port: Row) -> None:
     if _is_bound(context, port):
-        provisioning_blocks.provisioning_complete(context, port["id"], resources.PORT, PROVISIONING_ENTITY)
+        provisioning_blocks.remove_provisioning_component(context, port["id"], resources.PORT, PROVISIONING_ENTITY)
+        # Of a port that is about to be migrated Neutron tells Nova, who waits for it, only in an L2 agent's name.
+        provisioning_blocks.provisioning_complete(
+            context, port["id"], resources.PORT, provisioning_blocks.L2_AGENT_ENTITY
+        )
 
 
 @db_api.retry_if_session_inactive()
