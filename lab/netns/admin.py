@@ -112,13 +112,23 @@ class Admin:
         priority = vim.VirtualMachine.MovePriority.defaultPriority
         self.wait(self.vm(name).MigrateVM_Task(host=self.host(host), priority=priority))
 
+    def relocate(self, name: str, host: str, port_group: str) -> None:
+        """vMotion to a host of another cluster, on another switch: the first NIC goes into a port group there."""
+        machine, where = self.vm(name), self.host(host)
+        edit = self._replugged(machine, port_group, 0)
+        spec = vim.vm.RelocateSpec(host=where, pool=where.parent.resourcePool, deviceChange=[edit])
+        self.wait(machine.RelocateVM_Task(spec))
+
     def connect_nic(self, vm: str, port_group: str, nic: int = 0) -> None:
         """Put a NIC of an existing VM into another port group."""
         machine = self.vm(vm)
+        edit = self._replugged(machine, port_group, nic)
+        self.wait(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[edit])))
+
+    def _replugged(self, machine: Any, port_group: str, nic: int) -> Any:
         card = _cards(machine)[nic]
         card.backing = _backing(self.port_group(port_group))
-        edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
-        self.wait(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[edit])))
+        return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
 
     # --- port groups and ports
 

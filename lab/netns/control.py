@@ -10,11 +10,12 @@ import queue
 import socket
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.netns.inventory import Berth
 from lab.netns.moves import Timing
 from lab.netns.state import NotThere
 
@@ -26,7 +27,10 @@ PATIENCE = 30.0
 
 @dataclass(slots=True)
 class Request:
+    """`timing` and `berths` (VM's id -> where it will be plugged in) are from now on; None leaves them as they are."""
+
     timing: Timing | None
+    berths: Mapping[str, Berth] | None
     _answer: queue.SimpleQueue[dict[str, Any]] = field(default_factory=queue.SimpleQueue)
 
     def answer(self, picture: dict[str, Any]) -> None:
@@ -101,11 +105,15 @@ def picture(hostd: Hostd) -> dict[str, Any]:
     return asdict(Picture(tuple(vms), tuple(stuns)))
 
 
-def ask(path: Path, timing: Timing | None = None) -> Picture:
+def ask(path: Path, timing: Timing | None = None, berths: Mapping[str, Berth] | None = None) -> Picture:
+    question = {
+        "timing": asdict(timing) if timing is not None else None,
+        "berths": {vm: asdict(berth) for vm, berth in berths.items()} if berths is not None else None,
+    }
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(PATIENCE)
         line.connect(str(path))
-        line.sendall(json.dumps(asdict(timing) if timing else None).encode() + b"\n")
+        line.sendall(json.dumps(question).encode() + b"\n")
         with line.makefile() as answers:
             told = json.loads(answers.readline() or "null")
     if told is None:
@@ -114,13 +122,20 @@ def ask(path: Path, timing: Timing | None = None) -> Picture:
     return Picture(vms, tuple(Stunned(**stun) for stun in told["stuns"]))
 
 
+def _request(timing: dict[str, Any] | None, berths: dict[str, dict[str, Any]] | None) -> Request:
+    return Request(
+        Timing(**timing) if timing is not None else None,
+        {vm: Berth(**berth) for vm, berth in berths.items()} if berths is not None else None,
+    )
+
+
 def serve(path: Path, submit: Callable[[Request], None]) -> socketserver.BaseServer:
     """Answer questions in the background."""
 
     class Line(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             asked = json.loads(self.rfile.readline())
-            request = Request(Timing(**asked) if asked else None)
+            request = _request(**asked)
             submit(request)
             try:
                 self.wfile.write(json.dumps(request.wait()).encode() + b"\n")

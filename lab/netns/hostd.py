@@ -18,7 +18,7 @@ from pyVmomi import vmodl
 
 from lab.netns import control, frames
 from lab.netns.announcements import Announced, Announcements, Watch
-from lab.netns.inventory import BridgeId, Inventory, NicId, Place, plugged, uplinks, wiring
+from lab.netns.inventory import Berth, BridgeId, Inventory, NicId, Place, ahead, plugged, uplinks, wiring
 from lab.netns.moves import RARP_TIMES, Moves, arrivals
 from lab.netns.switches import Said, Switches
 from lab.netns.vcenter import Login, Reader
@@ -49,6 +49,7 @@ class Hostd:
     switches: Switches
     uplinks: Mapping[str, Mapping[str, int]]  # switch name -> host name -> number of its cable
     moves: Moves = field(default_factory=Moves)
+    berths: Mapping[str, Berth] = field(default_factory=dict)
     inventory: Inventory = field(default_factory=Inventory)
     stuns: list[Stun] = field(default_factory=list)
     requests: queue.SimpleQueue[control.Request] = field(default_factory=queue.SimpleQueue)
@@ -102,6 +103,8 @@ class Hostd:
             request = self.requests.get()
             if request.timing is not None:
                 self.moves.timing = request.timing
+            if request.berths is not None:
+                self.berths = request.berths
             self._asked.append(request)
 
     def _announced(self, told: list[Announced]) -> None:
@@ -115,26 +118,27 @@ class Hostd:
         """Make the wire as it should be now."""
         now = time.monotonic()
         places = self.moves.places(self.inventory, now)
+        inventory = ahead(self.inventory, places, self.berths)
         self._stuns_begin(places, now)
-        self.switches.make_bridges(self.inventory)
-        self._clear_away(places)
-        self.wires.make(self.inventory)
+        self.switches.make_bridges(inventory)
+        self._clear_away(inventory, places)
+        self.wires.make(inventory)
         for vm in arrivals(self._places, places):
             self._rarps += [(now + delay, vm) for delay in RARP_TIMES]
-        self._apply(self.inventory, places, self._due_rarps(places, now))
-        self._stuns_end(places)
+        self._apply(inventory, places, self._due_rarps(inventory, places, now))
+        self._stuns_end(inventory, places)
         self._places = places
 
-    def _clear_away(self, places: Mapping[str, Place]) -> None:
+    def _clear_away(self, inventory: Inventory, places: Mapping[str, Place]) -> None:
         """Cables and machines nobody wants any more; first they leave the switch."""
-        outdated = self.wires.outdated(self.inventory)
+        outdated = self.wires.outdated(inventory)
         if outdated:
             # A NIC that got another MAC keeps its identity: it goes here and comes back with the next cable.
             # One that has come meanwhile has no cable yet.
-            new = {nic.id for nic in plugged(self.inventory)} - self.wires.cables.keys()
-            self._apply(_without(self.inventory, new | {cable.nic for cable in outdated}), places)
+            new = {nic.id for nic in plugged(inventory)} - self.wires.cables.keys()
+            self._apply(_without(inventory, new | {cable.nic for cable in outdated}), places)
             self.wires.remove(outdated)
-        self.wires.remove_machines(self.inventory)
+        self.wires.remove_machines(inventory)
 
     def _apply(
         self, inventory: Inventory, places: Mapping[str, Place], said: Mapping[BridgeId, list[Said]] | None = None
@@ -151,24 +155,24 @@ class Hostd:
             if move is not None and place.stunned and not self._places.get(vm, place).stunned:
                 self.stuns.append(Stun(vm, move.source, move.destination, now))
 
-    def _stuns_end(self, places: Mapping[str, Place]) -> None:
+    def _stuns_end(self, inventory: Inventory, places: Mapping[str, Place]) -> None:
         for stun in self.stuns:
             if stun.ended is None and (stun.vm not in places or not places[stun.vm].stunned):
-                stun.ended = self._resumed_at(stun)
+                stun.ended = self._resumed_at(inventory, stun)
 
-    def _resumed_at(self, stun: Stun) -> float:
+    def _resumed_at(self, inventory: Inventory, stun: Stun) -> float:
         """When the last switch that had to know was told."""
-        vm = self.inventory.vms.get(stun.vm)
+        vm = inventory.vms.get(stun.vm)
         hosts = (stun.source, stun.destination)
         bridges = [(host, nic.switch) for host in hosts for nic in vm.nics] if vm is not None else []
         times = [self.switches.programmed_at[bridge] for bridge in bridges if bridge in self.switches.programmed_at]
         return max(times, default=time.monotonic())
 
-    def _due_rarps(self, places: Mapping[str, Place], now: float) -> dict[BridgeId, list[Said]]:
+    def _due_rarps(self, inventory: Inventory, places: Mapping[str, Place], now: float) -> dict[BridgeId, list[Said]]:
         due = {vm for when, vm in self._rarps if when <= now}
         self._rarps = [(when, vm) for when, vm in self._rarps if when > now]
         said: dict[BridgeId, list[Said]] = {}
-        for nic in plugged(self.inventory):
+        for nic in plugged(inventory):
             place = places[nic.id.vm]
             if nic.id.vm in due and not place.stunned:
                 number = self.wires.cables[nic.id].number

@@ -13,6 +13,7 @@ from lab.netns.admin import Admin
 from lab.netns.control import Stunned
 from lab.netns.guest import Guest
 from lab.netns.hostd import Hostd
+from lab.netns.inventory import Berth
 from lab.netns.ovs import OpenVswitch
 from lab.netns.state import WorldState
 from lab.netns.switches import Switches
@@ -56,13 +57,30 @@ def migrate(state: WorldState, admin: Admin, name: str, to: str) -> Stunned:
     """vMotion, until vCenter says it is done and the VM runs at its destination; tells when it was off the wire."""
     before = len(control.ask(state.control).stuns)
     admin.migrate(name, to)
+    return _stun_after(state, before, f"{name} has not resumed on {to}")
+
+
+def relocate(state: WorldState, admin: Admin, name: str, to: str, port_group: str) -> Stunned:
+    """The same, to a host whose switch is another one: the VM's first NIC goes into this port group there."""
+    config = admin.port_group(port_group).config
+    berth = Berth(config.distributedVirtualSwitch.uuid, int(config.defaultPortConfig.vlan.vlanId))
+    before = len(control.ask(state.control, berths={admin.vm(name)._moId: berth}).stuns)
+    try:
+        admin.relocate(name, to, port_group)
+        return _stun_after(state, before, f"{name} has not resumed on {to}")
+    finally:
+        control.ask(state.control, berths={})
+
+
+def _stun_after(state: WorldState, before: int, failure: str) -> Stunned:
+    """The stun that ended since there were so many."""
     deadline = time.monotonic() + PATIENCE
     while True:
         ended = [stun for stun in control.ask(state.control).stuns[before:] if stun.ended is not None]
         if ended:
             return ended[-1]
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{name} has not resumed on {to}; see {state.directory}/hostd.log")
+            raise TimeoutError(f"{failure}; see {state.directory}/hostd.log")
 
 
 def run_hostd(state: WorldState) -> None:

@@ -6,10 +6,10 @@ Law: a port opens only if the VM's NIC and the DV port name each other.  Whateve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from lab.netns.dvs import Attached, HostSwitch, Policy, common
+from lab.netns.dvs import Access, Attached, HostSwitch, Policy, common
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,6 +85,17 @@ class Uplink:
     policy: Policy
 
 
+@dataclass(frozen=True, slots=True)
+class Berth:
+    """Where a moving VM's NIC will be plugged in, if its destination is on another switch: a switch's uuid, and a VID.
+
+    Its destination is told beforehand; vCenter shows it when it shows the VM there.
+    """
+
+    switch: str
+    vid: int
+
+
 BridgeId = tuple[str, str]
 """(host, switch): a distributed switch on one host."""
 
@@ -139,6 +150,19 @@ def uplinks(inventory: Inventory, cables: Mapping[str, Mapping[str, int]]) -> di
         if inventory.hosts.get(host) in cables.get(inventory.switches[switch].name, {})
         and (policy := _of_all(of_nics)) is not None
     }
+
+
+def ahead(inventory: Inventory, places: Mapping[str, Place], berths: Mapping[str, Berth]) -> Inventory:
+    """With the first NICs of VMs that have gone on where vCenter does not have them yet in their berths there."""
+    vms, ports = dict(inventory.vms), dict(inventory.ports)
+    for id in berths.keys() & vms.keys():
+        vm, berth, place = vms[id], berths[id], places[id]
+        if not place.stunned and place.host != vm.host:
+            first, *others = sorted(vm.nics, key=lambda nic: nic.id)
+            port = DvPort(berth.switch, f"berth of {id}", first.id, Policy(Access(berth.vid)))
+            ports[port.switch, port.key] = port
+            vms[id] = replace(vm, nics=(replace(first, switch=port.switch, port=port.key), *others))
+    return replace(inventory, vms=vms, ports=ports)
 
 
 def plugged(inventory: Inventory) -> list[Nic]:

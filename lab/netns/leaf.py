@@ -81,6 +81,12 @@ class Leaf:
         log = self.ovs.rundir / "ovs-vtep.log"
         return processes.start(f"ovs-vtep of {self.name}", command, log, env, stands_for_hardware=True)
 
+    def outputs(self, mac: str) -> frozenset[str]:
+        """What its flows do with frames for a MAC, in whichever network."""
+        bridges = self.ovs.vsctl("list-br").split()
+        flows = [flow for bridge in bridges for flow in self.ovs.dump_flows(bridge) if f"dl_dst={mac}" in flow]
+        return frozenset(flow.partition("actions=")[2] for flow in flows)
+
     def ctl(self, *words: str) -> str:
         """vtep-ctl: one transaction (several commands parted by "--")."""
         return run("vtep-ctl", f"--db={self.db}", "--timeout=10", *words)

@@ -13,7 +13,7 @@ from lab.netns.control import Stunned
 from lab.netns.dvs import Access, Attached, HostSwitch, MacLearning, Policy, Trunk, Vlan, masks
 from lab.netns.dvs_flows import changes, flows
 from lab.netns.frames import Frame, checksum, rarp, vxlan
-from lab.netns.inventory import DvPort, Inventory, Nic, NicId, Place, Switch, Uplink, Vm, uplinks, wiring
+from lab.netns.inventory import Berth, DvPort, Inventory, Nic, NicId, Place, Switch, Uplink, Vm, ahead, uplinks, wiring
 from lab.netns.moves import Moves, Timing, arrivals
 from lab.netns.ping import Echo, PingResult
 from lab.netns.process import Processes, end, start_time
@@ -145,6 +145,24 @@ def test_a_move_that_fails_or_is_never_confirmed_ends_where_vcenter_has_the_vm()
         assert moves.places(inventory("h1"), undo_at) == {"vm-1": Place("h1")}
     moves.announce("vm-1", "h1", "h2", 0.0)
     assert moves.places(inventory("h1"), 60.0) == {"vm-1": Place("h1")}
+
+
+def test_a_vm_that_moves_to_another_switch_is_in_its_berth_from_the_end_of_the_stun_until_vcenter_shows_it() -> None:
+    before = inventory("h1")
+    world = replace(before, switches={**before.switches, "there": Switch("there", "rack2", 1600)})
+    berths = {"vm-1": Berth("there", 22)}
+    for place, (bridge, vid) in {
+        Place("h1"): (("h1", "dvs"), 11),
+        Place("h1", "h2"): (("h1", "dvs"), 11),
+        Place("h2"): (("h2", "there"), 22),
+    }.items():
+        seen = ahead(world, {"vm-1": place}, berths)
+        switches = wiring(seen, {"vm-1": place}, {NicId("vm-1", 4000): 100}, {}).switches
+        assert {at: [p.policy for p in switch.ports] for at, switch in switches.items() if switch.ports} == {
+            bridge: [Policy(Access(vid))]
+        }
+    arrived = replace(world, vms=inventory("h2").vms)
+    assert ahead(arrived, {"vm-1": Place("h2")}, berths) == arrived
 
 
 def test_a_vm_that_is_off_changes_its_host_without_a_stun() -> None:
