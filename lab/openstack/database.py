@@ -33,8 +33,18 @@ class Database:
         started = processes.start("mariadbd", ["mariadbd", *mine, *socket, *fast], log, has_family=True)
         if until(lambda: started.poll() is not None or self._socket.exists(), PATIENCE) is None or started.poll():
             raise RuntimeError(f"MariaDB did not start:\n{log.read_text()[-2000:]}")
-        run("mariadb", "--no-defaults", "--user=root", f"--socket={self._socket}", "-e",
-            "CREATE DATABASE neutron CHARACTER SET utf8")  # fmt: skip
+        self._told("CREATE DATABASE neutron CHARACTER SET utf8")
+
+    def taken_vlans(self, domain: str) -> set[int]:
+        """Those that Neutron gives to nobody else."""
+        told = self._told(
+            f"SELECT vlan_id FROM neutron.ml2_vlan_allocations WHERE allocated AND physical_network = '{domain}'"
+        )
+        return {int(line) for line in told.split()}
+
+    def _told(self, sql: str) -> str:
+        command = ["mariadb", "--no-defaults", "--user=root", f"--socket={self._socket}", "--skip-column-names"]
+        return run(*command, "--batch", "-e", sql)
 
     @property
     def _socket(self) -> Path:

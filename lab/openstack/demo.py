@@ -8,14 +8,24 @@ from lab.netns.process import ProcessId
 from lab.netns.showing import Shown, Step, broken, nothing_left, play, tell
 from lab.netns.state import AlreadyThere, WorldState
 from lab.openstack.scene import Scene
-from lab.openstack.show_changes import agent_anew, cold_move, deletion, killed, meddling, vmotion
+from lab.openstack.show_changes import (
+    agent_anew,
+    cold_move,
+    control_run,
+    deletion,
+    killed,
+    left_racks,
+    live_move,
+    meddling,
+    vmotion,
+)
 from lab.openstack.show_networks import across_leaves, first_network, isolation, kvm, network_node, reports
 from lab.openstack.site import site
 from lab.vcenter import BuildFailed, NotBuilt
 
 STEPS: tuple[Step[Scene], ...] = (
-    reports, first_network, across_leaves, isolation, kvm, network_node, vmotion, killed, agent_anew, meddling,
-    cold_move, deletion,
+    reports, first_network, across_leaves, isolation, kvm, network_node, control_run, vmotion, killed, cold_move,
+    live_move, agent_anew, meddling, left_racks, deletion,
 )  # fmt: skip
 
 
@@ -29,7 +39,9 @@ def _all(state: WorldState) -> Iterator[Shown]:
         "-- bringing up Neutron with MariaDB and RabbitMQ, a KVM host and a network node with its stock agents,",
         flush=True,
     )
-    print("   a vCenter, three ESXi hosts in two racks, a leaf switch in each, and isthmus (half a minute)", flush=True)
+    print(
+        "   a vCenter, four ESXi hosts in three racks, a leaf switch in each, and isthmus (half a minute)", flush=True
+    )
     processes: list[ProcessId] = []
     try:
         with site(state.name) as made:

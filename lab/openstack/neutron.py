@@ -26,7 +26,7 @@ VNIS = (70001, 79999)
 
 @dataclass(slots=True)
 class Neutron:
-    """`apis` are the ports of its API processes."""
+    """`apis` are the ports of its API processes, `nova` is the URL of Nova."""
 
     directory: Path
     processes: Processes
@@ -34,6 +34,9 @@ class Neutron:
     bus: str
     vlans: Mapping[str, tuple[int, int]]
     apis: Sequence[int]
+    nova: str
+    moves_between_switches: bool = False
+    """[ml2_isthmus] live_migration_between_switches."""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -54,19 +57,30 @@ class Neutron:
 
     def start(self) -> None:
         """All processes; returns at once."""
+        self._start_apis()
+        self.start_rpc_server()
+        self._start("periodic-workers", [str(BIN / "neutron-periodic-workers"), "--config-file", str(self._file)])
+
+    def _start_apis(self) -> None:
         for port in self.apis:
             where = {"OS_NEUTRON_CONFIG_DIR": str(self.directory), "OS_NEUTRON_CONFIG_FILES": self._file.name}
             self._start(f"api-{port}", [sys.executable, "-m", "lab.openstack.api", str(port)], where)
-        self.start_rpc_server()
-        self._start("periodic-workers", [str(BIN / "neutron-periodic-workers"), "--config-file", str(self._file)])
+
+    def move_between_switches(self, allowed: bool) -> None:
+        """Write the option, and start the API anew, which binds ports; returns when it answers."""
+        self.moves_between_switches = allowed
+        write(self._file, self._options())
+        for port in self.apis:
+            self._kill(f"api-{port}")
+        self._start_apis()
+        self.await_answer()
 
     def start_rpc_server(self) -> None:
         self._start("rpc-server", [str(BIN / "neutron-rpc-server"), "--config-file", str(self._file)])
 
     def kill_rpc_server(self) -> None:
         """With its workers, and no time for a last word."""
-        gone = self._running.pop("rpc-server")
-        end([process for process in self.processes.alive() if process.pid == gone.pid])
+        self._kill("rpc-server")
 
     def await_answer(self) -> None:
         """Returns when every API process and neutron-rpc-server answer."""
@@ -82,6 +96,15 @@ class Neutron:
     def log(self, name: str) -> str:
         path = self.directory / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def said(self, what: str) -> str:
+        """The last that any API process said of something; empty if it said nothing."""
+        lines = [line for port in self.apis for line in self.log(f"api-{port}").splitlines() if what in line]
+        return f"{what}{lines[-1].partition(what)[2]}" if lines else ""
+
+    def _kill(self, name: str) -> None:
+        gone = self._running.pop(name)
+        end([process for process in self.processes.alive() if process.pid == gone.pid])
 
     def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         log = self.directory / f"{name}.log"
@@ -105,10 +128,8 @@ class Neutron:
                 "rpc_workers": 1,
                 "rpc_state_report_workers": 1,
                 "global_physnet_mtu": 1600,
-                # There is no Nova to be told.
-                "notify_nova_on_port_status_changes": False,
-                "notify_nova_on_port_data_changes": False,
             },
+            "nova": {"auth_type": "none", "endpoint": self.nova},
             "quotas": {"quota_port": -1},
             "oslo_concurrency": {"lock_path": self.directory / "lock"},
             "database": {"connection": self.database},
@@ -121,7 +142,10 @@ class Neutron:
             },
             "ml2_type_vxlan": {"vni_ranges": f"{VNIS[0]}:{VNIS[1]}"},
             "ml2_type_vlan": {"network_vlan_ranges": ranges},
-            "ml2_isthmus": {"domains": ",".join(self.vlans)},
+            "ml2_isthmus": {
+                "domains": ",".join(self.vlans),
+                "live_migration_between_switches": self.moves_between_switches,
+            },
         }
 
 

@@ -42,6 +42,7 @@ class Rack:
 RACKS = (
     Rack("rack1", "leaf1", "192.0.2.1", "compute-1", (101, 149), ("esx1.lab", "esx2.lab")),
     Rack("rack2", "leaf2", "192.0.2.2", "compute-2", (201, 249), ("esx3.lab",), ("net-2",)),
+    Rack("rack3", "leaf3", "192.0.2.3", "compute-3", (301, 349), ("esx4.lab",)),
 )
 MTU = 1600
 NIC = "vmnic1"

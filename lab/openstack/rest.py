@@ -60,6 +60,24 @@ class Rest:
         """The VM is at another host now, as Nova says after a cold migration."""
         self.update("ports", port, {"binding:host_id": host})
 
+    def bind_elsewhere(self, port: str, host: str) -> dict[str, Any]:
+        """A second binding of a port, inactive, as before a live migration; it has what a port has of its binding."""
+        given = {"binding": {"host": host, "project_id": PROJECT}}
+        made = self.call("POST", f"ports/{port}/bindings", given)["binding"]
+        return {"binding:vif_details": made["vif_details"], **made}
+
+    def activate(self, port: str, host: str) -> None:
+        """The VM has arrived there."""
+        self.call("PUT", f"ports/{port}/bindings/{host}/activate")
+
+    def unbind(self, port: str, host: str) -> None:
+        """One of a port's bindings goes: that of where the VM was, or would have been."""
+        self.call("DELETE", f"ports/{port}/bindings/{host}")
+
+    def bindings(self, port: str) -> dict[str, str]:
+        """The status of each binding of a port, by host."""
+        return {binding["host"]: binding["status"] for binding in self.list(f"ports/{port}/bindings")}
+
     def update(self, what: str, of: str, values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(self.call("PUT", f"{what}/{of}", {what[:-1]: values})[what[:-1]])
 
@@ -77,7 +95,7 @@ class Rest:
         return dict(self.call("GET", f"{what}/{of}")[what[:-1]])
 
     def list(self, what: str, query: str = "") -> list[dict[str, Any]]:
-        return list(self.call("GET", f"{what}?{query}")[what])
+        return list(self.call("GET", f"{what}?{query}")[what.rpartition("/")[2]])
 
     def is_active(self, port: str) -> bool:
         return bool(self.show("ports", port)["status"] == "ACTIVE")
@@ -99,13 +117,9 @@ class Rest:
         """What Neutron answers.  Raises Failed if that is not a success."""
         where = urlsplit(next(self._turn))
         line = HTTPConnection(where.hostname or "", where.port, timeout=TIMEOUT)
-        # Without an identity service a caller says himself who he is.
-        headers = {
-            "Content-Type": "application/json",
-            "X-Project-Id": PROJECT,
-            "X-User-Id": "lab",
-            "X-Roles": "admin,service",
-        }
+        # Without an identity service a caller says himself who he is.  One that names a project is not heard as to its
+        # roles, and only a service may make bindings.
+        headers = {"Content-Type": "application/json", "X-User-Id": "lab", "X-Roles": "admin,service"}
         try:
             line.request(method, f"/v2.0/{path}", None if body is None else json.dumps(body), headers)
             answer = line.getresponse()

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from lab.netns.guest import Guest
 from lab.netns.stage import until
+from lab.openstack.retiring import Left
 from lab.openstack.site import Site, Vm
 
-ESX1, ESX2, ESX3 = "esx1.lab", "esx2.lab", "esx3.lab"
+ESX1, ESX2, ESX3, ESX4 = "esx1.lab", "esx2.lab", "esx3.lab", "esx4.lab"
 SUBNET = "10.0.0.0/24"
 PATIENCE = 60.0
 
@@ -19,6 +20,10 @@ class Scene:
     networks: dict[str, str] = field(default_factory=dict)
     """Of each name, the id in Neutron."""
     vms: dict[str, Vm] = field(default_factory=dict)
+    control: list[int] = field(default_factory=list)
+    """Pings lost beyond the stun in vMotions without isthmus."""
+    left: list[Left] = field(default_factory=list)
+    """Racks that the last VM of a network has left."""
 
     def network(self, name: str, cidr: str = SUBNET) -> str:
         made = self.networks[name] = self.site.network(name, cidr)

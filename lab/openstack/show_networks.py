@@ -29,7 +29,7 @@ def reports(scene: Scene) -> Iterator[Shown]:
     ours = {host for host, kind in agents if kind == AGENT_TYPE}
     yield Shown(
         "isthmus reports Nova's host for each rack, and a machine below a leaf",
-        ours == {"compute-1", "compute-2", BELOW_A_LEAF},
+        ours == {"compute-1", "compute-2", "compute-3", BELOW_A_LEAF},
         listed(ours),
     )
     stock = {f"{kind} on {host}" for host, kind in agents if kind != AGENT_TYPE}

@@ -5,11 +5,14 @@ Law: whatever is made is on record in the site's directory first, so it comes do
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from pyVmomi import vmodl
 
 from lab.netns import hosts
 from lab.netns.admin import Admin
@@ -19,13 +22,14 @@ from lab.netns.leaf import Leaf
 from lab.netns.namespace import run
 from lab.netns.simulator import start_simulator
 from lab.netns.stage import until
-from lab.netns.state import WorldState
+from lab.netns.state import NotThere, WorldState
 from lab.netns.vcenter import Login
 from lab.openstack import racks
 from lab.openstack.broker import Broker, free_port
 from lab.openstack.database import Database
 from lab.openstack.machines import DHCP_AGENT, KINDS, L3_AGENT, OVS_AGENT, Machine
 from lab.openstack.neutron import Neutron
+from lab.openstack.nova import Nova
 from lab.openstack.product import AGENT_TYPE, CLI, Isthmus, vnis_at
 from lab.openstack.racks import MIGRATION_MS, RACKS, Rack
 from lab.openstack.rest import Rest
@@ -67,7 +71,9 @@ class Site:
     state: WorldState
     login: Login
     leaves: Mapping[str, Leaf]
+    database: Database
     neutron: Neutron
+    nova: Nova
     machines: Mapping[str, Machine]
     isthmus: Isthmus
     prepared: str
@@ -95,12 +101,33 @@ class Site:
         """The VID of each of its port groups, by the rack whose switch it is on."""
         name = self.rest.show("networks", network)["name"]
         names = {f"{name} ({rack.name})": rack.name for rack in self.racks}
-        found = {n: self.admin.port_group(n) for n in self.admin.port_group_names() & names.keys()}
-        return {names[n]: int(group.config.defaultPortConfig.vlan.vlanId) for n, group in found.items()}
+        found: dict[str, int] = {}
+        for its_name in self.admin.port_group_names() & names.keys():
+            # What is deleted between the list and the look at it is not there.
+            with contextlib.suppress(NotThere, vmodl.fault.ManagedObjectNotFound):
+                config = self.admin.port_group(its_name).config
+                found[names[its_name]] = int(config.defaultPortConfig.vlan.vlanId)
+        return found
 
     def vnis_at(self, leaf: str) -> set[int]:
         """The VNIs that isthmus has at a leaf."""
         return vnis_at(self.leaves[leaf])
+
+    def maps(self, rack: Rack, vid: int) -> bool:
+        """Whether a rack's leaf maps a VID, at any of its ports."""
+        leaf = self.leaves[rack.leaf]
+        return any(f"{vid:04d} " in leaf.ctl("list-bindings", leaf.name, port) for port in leaf.ports)
+
+    def sends_to(self, leaf: str, vni: int, mac: str) -> set[str]:
+        """The VTEPs behind which a leaf was told that a MAC of a network is."""
+        switch = self.leaves[leaf]
+        names = [name for name in switch.ctl("list-ls").split() if name.endswith(f"-{vni}")]
+        lines = [line for name in names for line in switch.ctl("list-remote-macs", name).splitlines()]
+        return {line.rpartition("/")[2] for line in lines if mac in line}
+
+    def taken_vlans(self, rack: Rack) -> set[int]:
+        """The VLANs of a rack's domain that Neutron gives to no other network."""
+        return self.database.taken_vlans(rack.name)
 
     def told(self, leaf: str) -> str:
         """All that a leaf has been told: logical switches, bindings, who is behind other VTEPs."""
@@ -151,6 +178,14 @@ class Site:
         """vMotion, of which Neutron hears nothing; tells when the VM was off the wire."""
         return hosts.migrate(self.state, self.admin, name, to)
 
+    def relocate(self, name: str, to: str, group: str) -> Stunned:
+        """The same to a host of another rack, into a port group there."""
+        return hosts.relocate(self.state, self.admin, name, to, group)
+
+    def rack_of(self, host: str) -> Rack:
+        """The rack that an ESXi host is in."""
+        return next(rack for rack in self.racks if host in rack.hosts)
+
     def group_of(self, port: Mapping[str, Any]) -> str:
         """The name of the port group that a port is bound to."""
         key = port["binding:vif_details"]["pg_id"]
@@ -182,6 +217,7 @@ class Site:
     def close(self) -> None:
         """Give the handle back; the site stays."""
         self.admin.close()
+        self.nova.stop()
 
 
 def bring_up(name: str, plan: Plan) -> Site:
@@ -213,7 +249,9 @@ def _bring_up(state: WorldState, plan: Plan) -> Site:
     database = Database(state.directory / "database")
     vlans = {rack.name: rack.vids for rack in plan.racks}
     apis = (free_port(), free_port())
-    neutron = Neutron(state.directory / "neutron", state.processes, database.url, broker.url, vlans, apis)
+    nova = Nova(free_port())
+    nova.start()
+    neutron = Neutron(state.directory / "neutron", state.processes, database.url, broker.url, vlans, apis, nova.url)
     with ThreadPoolExecutor() as at_once:
         server = at_once.submit(_serve, state, database, broker, neutron)
         login = start_simulator(state, racks.topology(plan.racks), MIGRATION_MS)
@@ -225,7 +263,7 @@ def _bring_up(state: WorldState, plan: Plan) -> Site:
     isthmus.configure(login, broker.url, plan.racks, leaves)
     prepared = isthmus.prepare()
     isthmus.start()
-    made = Site(state, login, leaves, neutron, machines, isthmus, prepared, plan.racks)
+    made = Site(state, login, leaves, database, neutron, nova, machines, isthmus, prepared, plan.racks)
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()

@@ -23,13 +23,13 @@ TREE = Path(__file__).parents[2]
 
 @pytest.mark.openstack
 @pytest.mark.live_long
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(620)
 def test_the_demo_shows_everything_and_leaves_nothing() -> None:
     if advice := preflight.missing():
         pytest.skip("; ".join(advice))
     state, before = WorldState(f"o{os.getpid()}"), set(namespace.existing())
     command = [sys.executable, "-m", "lab.openstack", "demo", state.name]
-    done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.fullmatch(r"demo-vds: (3[0-9]|[4-9]\d) checks passed, 0 failed", done.stdout.splitlines()[-1])
     assert not state.exists

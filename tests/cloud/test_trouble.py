@@ -44,7 +44,8 @@ def test_isthmus_killed_stops_no_traffic_and_makes_up_for_what_it_missed(
     cloud.isthmus.start()
     assert until(lambda: cloud.rest.is_active(port), 90) is not None
     assert cloud.vni_of(green) in cloud.vnis_at("leaf2")
-    assert all(ping.stop().all_answered for ping in pings)
+    results = [ping.stop() for ping in pings]
+    assert all(result.all_answered for result in results), [str(result) for result in results]
     assert until(lambda: cloud.vni_of(passing) not in cloud.vnis_at("leaf1"), 90) is not None
     assert cloud.vids_of(passing) == {}
     assert until(lambda: cloud.isthmus.is_settled, 30) is not None
