@@ -156,8 +156,8 @@ def ahead(inventory: Inventory, places: Mapping[str, Place], berths: Mapping[str
     """With the first NICs of VMs that have gone on where vCenter does not have them yet in their berths there."""
     vms, ports = dict(inventory.vms), dict(inventory.ports)
     for id in berths.keys() & vms.keys():
-        vm, berth, place = vms[id], berths[id], places[id]
-        if not place.stunned and place.host != vm.host:
+        vm, berth = vms[id], berths[id]
+        if places[id].host != vm.host:
             first, *others = sorted(vm.nics, key=lambda nic: nic.id)
             port = DvPort(berth.switch, f"berth of {id}", first.id, Policy(Access(berth.vid)))
             ports[port.switch, port.key] = port
