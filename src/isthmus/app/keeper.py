@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -98,7 +98,7 @@ class Habits:
     passes: int = 6
     patience: float = WRITE_PATIENCE
     waits_for_leaves: bool = False
-    """However long one of several takes to be read: for a command, which looks once."""
+    """However long they take to be read and written: for a command, which looks once."""
     limits: Limits = field(default_factory=Limits)
     move_deadline: float = 600.0
     refused_again_after: float = 60.0
@@ -166,6 +166,8 @@ class Keeper:
         )
         self._late: deque[Ending] = deque()
         """What became of changes that nobody waited for."""
+        self._deferred: tuple[Deferred, ...] = ()
+        """What the last look deferred; of a far side that cannot be seen it stays so."""
         self._again_at: float | None = None
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
@@ -258,23 +260,28 @@ class Keeper:
     def _belated(self) -> Sequence[Result]:
         """What has become by now of changes that nobody waited for."""
         results: list[Result] = []
+        bugs: list[BaseException] = []
         while self._late:
             ending = self._late.popleft()
             if isinstance(ending, BaseException):
-                raise ending
-            results.extend(ending)
+                bugs.append(ending)
+            else:
+                results.extend(ending)
         if results:
             self._remember(results)
+        if bugs:
+            raise bugs[0]
         return results
 
     def _patience(self, last: Pass) -> float | None:
-        """With several NVEs in one shard, one that hangs must not hold up the others."""
+        """One NVE of several that hangs must not hold up the others, nor a leaf the leaves of other shards."""
+        if self._leaves():
+            return None if self._habits.waits_for_leaves else self._habits.patience
         return self._habits.patience if len(last.world.shard.nves) > 1 else None
 
     def _leaves(self) -> frozenset[TargetId]:
-        """The leaves, where there are several: none of them is kept waiting for another."""
-        leaves = frozenset(target.id for target in self._targets if target.id.kind == "leaf")
-        return leaves if len(leaves) > 1 else frozenset()
+        """None of them is kept waiting for another."""
+        return frozenset(target.id for target in self._targets if target.id.kind == "leaf")
 
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
@@ -283,8 +290,10 @@ class Keeper:
         self, since: int, *, agreed: bool, asked: Asked, think: Think, everything: bool = False
     ) -> Pass:
         self._targets = self.charge.targets()
-        apart: Collection[TargetId] = () if self._habits.waits_for_leaves else self._leaves()
-        observed = self._sight.observe(self._targets, since, everything=everything, apart=apart)
+        # Who gave his word waits for what becomes of it.
+        insists = self._habits.waits_for_leaves or agreed
+        apart = () if insists else self._leaves()
+        observed = self._sight.observe(self._targets, since, everything=everything, apart=apart, insists=insists)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, agreed=agreed, asked=asked, think=think)
@@ -324,7 +333,8 @@ class Keeper:
     def _deferring(self, last: Pass) -> Pass:
         """The pass without what failed of late, and what comes after it."""
         now = self._clock()
-        self._failures.forget_all_but([*last.plan.changes, *(item.change for item in last.deferred)])
+        unseen = {target for target, mirror in last.observed.targets.items() if isinstance(mirror, Unknown)}
+        self._failures.forget_all_but([*last.plan.changes, *(item.change for item in last.deferred)], unseen)
         waiting = {
             change.id: item
             for change in last.plan.changes
@@ -335,8 +345,12 @@ class Keeper:
             kept = {change.id for change in plan.changes}
             early = [waiting.get(c.id, Deferred(c)) for c in last.plan.changes if c.id not in kept]
             last = replace(last, plan=plan, deferred=(*last.deferred, *early))
-        self._again_at = min((item.until for item in last.deferred if item.until is not None), default=None)
-        return last
+        tried = (item.until for item in last.deferred if item.change.target not in unseen)
+        self._again_at = min((until for until in tried if until is not None), default=None)
+        known = {item.change.target for item in last.deferred}
+        before = (item for item in self._deferred if item.change.target in unseen - known)
+        self._deferred = (*last.deferred, *before)
+        return replace(last, deferred=self._deferred)
 
     def _remember(self, results: Sequence[Result]) -> None:
         now = self._clock()

@@ -222,13 +222,13 @@ class Loop:
             self._note(seat, ())
             self._put_back(seat, NEVER)
             return
-        if word is Word.RELEASED:
-            self.released(name)
         with self._changed:
             agreed, asked, seat.agreed = seat.agreed, seat.asked, False
         made_at: dict[Action, float] = {}
         silent = seat.keeper.charge.observe_only or word is Word.PAUSED
         try:
+            if word is Word.RELEASED:
+                self.released(name)
             done = seat.keeper.keep(
                 since,
                 write=not silent,

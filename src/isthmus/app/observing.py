@@ -4,8 +4,9 @@ Ticks order things without a clock.  A mirror serves a round if its reading bega
 was woken by, and nothing of ours was written to the target since.  A target that tells what changed is asked for
 that alone, until the timer or an operator wants a look at everything.
 
-One of several far sides that stand apart holds nobody up: it is waited for shortly, and not at all where that was in
-vain before.  What comes late wakes who went on without it, and is not asked for again.
+A far side that stands apart holds nobody up: it is waited for shortly, and not at all where that was in vain before;
+meanwhile it is Unknown.  What comes late wakes who went on without it, and is not asked for again.  One that takes long
+is taken at its last word for as long as it would take to ask it twice: else it would never be heard among many news.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from isthmus.app.asking import PATIENCE, Asking, no_answer
 from isthmus.app.backoff import Backoff
@@ -40,12 +42,16 @@ class _Seen:
     outlived: bool = False
     """Something was written there since the reading of this mirror began."""
     seen_at: float | None = None
+    began_at: float = 0.0
+    """When the reading of this mirror began."""
     reason: str = ""
     refused: bool = False
     """It was not that it could not answer now: an operator must decide."""
     asked_at: float = 0.0
     """When the last reading began."""
     took: float = 0.0
+    bug: BaseException | None = None
+    """What a reading ended with that nobody waited for any more, and nobody foresaw."""
     reading: Asking[Mirror] | None = None
     """The one read under way."""
     hanging: threading.Event | None = None
@@ -92,18 +98,25 @@ class Sight:
         *,
         everything: bool = False,
         apart: Collection[TargetId] = (),
+        insists: bool = False,
     ) -> Observed:
         """All these targets, in parallel, each read at or after the tick `since`, or with `everything` read whole then.
 
-        A target that does not answer in time is Unknown for now; `apart` are those that no other is kept waiting for.
+        A target that does not answer in time is Unknown for now; `apart` are those that no other is kept waiting for;
+        who `insists` waits also for those that others have given up waiting for.
         Raises Refused if one refuses to be looked at: who may not see a part of a shard must not write the others.
         """
         chosen = list(targets)
         looks = in_parallel(
-            [lambda target=target: self._look(target, since, everything, target.id in apart) for target in chosen]  # type: ignore[misc]
+            [
+                lambda target=target: self._look(target, since, everything, target.id in apart, insists)  # type: ignore[misc]
+                for target in chosen
+            ]
         )
         self._refuse(chosen)
-        return Observed({target.id: look for target, look in zip(chosen, looks, strict=True)})
+        seen = {target.id: look for target, look in zip(chosen, looks, strict=True)}
+        began = (self._entry(target).began_at for target, look in seen.items() if not isinstance(look, Unknown))
+        return Observed(seen, min(began, default=inf))
 
     def _refuse(self, targets: Iterable[Target]) -> None:
         entries = [self._entry(target.id) for target in targets]
@@ -146,10 +159,15 @@ class Sight:
         with self._lock:
             return self._seen.setdefault(target, _Seen())
 
-    def _look(self, target: Target, since: int, everything: bool, apart: bool) -> Mirror | Unknown[Mirror]:
+    def _look(
+        self, target: Target, since: int, everything: bool, apart: bool, insists: bool
+    ) -> Mirror | Unknown[Mirror]:
         entry = self._entry(target.id)
         while True:
             with entry.lock:
+                bug, entry.bug = entry.bug, None
+                if bug is not None:
+                    raise bug
                 if entry.hanging is not None:
                     return Unknown("what was written there last has not been answered yet", entry.mirror)
                 entry.wanted = max(entry.wanted, since)
@@ -164,7 +182,7 @@ class Sight:
                     entry.reading = self._asking(target, entry, everything)
                 reading = entry.reading
                 patience = self._short(entry) if apart else self._long(entry)
-            if not reading.wait(patience):
+            if not reading.wait(patience, insists=insists):
                 return self._given_up(entry, reading, apart)
             if reading.fault is not None:
                 if not _expected(reading.fault):
@@ -183,18 +201,16 @@ class Sight:
 
     def _given_up(self, entry: _Seen, reading: Asking[Mirror], apart: bool) -> Mirror | Unknown[Mirror]:
         with entry.lock:
-            slow = apart and self._is_slow(entry)
-            if slow and entry.mirror is not None and not (entry.reason or entry.outlived):
-                return entry.mirror
-            if slow and not entry.reason:
-                return Unknown("it is being read, and takes its time", entry.mirror)
+            waited, now = self._patience, self._clock()
+            if apart and entry.took > self._patience and not entry.reason:
+                waited = 2 * entry.took
+                if entry.mirror is not None and not entry.outlived and now - entry.began_at <= waited:
+                    return entry.mirror
+                if now - entry.asked_at <= waited:
+                    return Unknown("it is being read, and takes its time", entry.mirror, passing=True)
             if entry.reading is reading and not entry.reason:
-                entry.reason = no_answer(self._patience)
-            return Unknown(entry.reason or no_answer(self._patience), entry.mirror)
-
-    def _is_slow(self, entry: _Seen) -> bool:
-        """It takes its time, and not yet longer than it may: what it told last holds, but for what we wrote since."""
-        return entry.took > self._patience and self._clock() - entry.asked_at <= 2 * entry.took
+                entry.reason = no_answer(waited)
+            return Unknown(entry.reason or no_answer(waited), entry.mirror)
 
     def _asking(self, target: Target, entry: _Seen, everything: bool) -> Asking[Mirror]:
         begun, began = self.tick(), self._clock()
@@ -210,7 +226,8 @@ class Sight:
                 entry.reading = None
                 if reading.answer is not None:
                     entry.mirror, entry.begun, entry.seen_at, entry.took = reading.answer, begun, now, now - began
-                    entry.reason, entry.refused, entry.outlived = "", False, entry.stale
+                    entry.began_at, entry.outlived = began, entry.stale
+                    entry.reason, entry.refused = "", False
                     entry.all_begun = begun if of_all else entry.all_begun
                     self._backoff.succeeded(target.id)
                 elif reading.fault is not None and _expected(reading.fault):
@@ -221,7 +238,15 @@ class Sight:
                 else:
                     entry.stale = True
 
-        return Asking(read, ended, lambda: self.late(entry.wanted))
+        def late(reading: Asking[Mirror]) -> None:
+            if reading.fault is not None and not _expected(reading.fault):
+                with entry.lock:
+                    entry.bug = reading.fault
+                    entry.reason = f"{type(reading.fault).__name__}: {reading.fault}"
+                    self._backoff.failed(target.id, self._clock())
+            self.late(entry.wanted)
+
+        return Asking(read, ended, late)
 
 
 def _expected(fault: BaseException) -> bool:

@@ -17,7 +17,7 @@ from isthmus.model.tags import Vid, Vni
 def handover(
     world: World, observed: Observed, thought: Reconciled, now: float, vteps: frozenset[str] = frozenset()
 ) -> Handover | None:
-    """What stood ready in the shard's scope when it was looked at, `now`; None for a shard without one.
+    """What stood ready in the shard's scope when it was looked at, `now` at the latest; None for a shard without one.
 
     `vteps` are those of its NVEs: behind them are its members.
     """
@@ -44,9 +44,8 @@ def handover(
     )
     members = frozenset(_members(world, marks, vteps))
     vids = frozenset(_vids(world, observed))
-    return Handover(
-        shard.scope, groups, frozenset(vnis), vids, whole, now, members, thought.unmet, world.intent.reading
-    )
+    at = min(now, observed.since)
+    return Handover(shard.scope, groups, frozenset(vnis), vids, whole, at, members, thought.unmet, world.intent.reading)
 
 
 def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Member]:

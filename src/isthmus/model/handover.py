@@ -34,7 +34,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One scope as it was last seen, at the moment `at` (seconds on the loop's clock).
+    """One scope as it was last seen: nothing of it is older than `at` (seconds on the loop's clock).
 
     `whole`: every switch and NVE could be read, so that what is not here is nowhere.  `unmet`: what
     could not be had, and why.

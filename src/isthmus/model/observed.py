@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
 from isthmus.model.names import DvsId, HostId, NetworkId, NicId
@@ -164,14 +165,20 @@ M_co = TypeVar("M_co", bound=Mirror, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Generic[M_co]):
-    """A target that could not be read whole.  `last` is its last good mirror in this process, if any."""
+    """A target that could not be read whole.  `last` is its last good mirror in this process, if any.
+
+    `passing`: nothing is wrong; it is being read, and who needs others does not wait for it.
+    """
 
     reason: str
     last: M_co | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The mirrors of one round, by target."""
+    """The mirrors of one round, by target.  `since`: when the oldest of their readings began, in seconds on the loop's
+    clock: what came later may not be in them."""
 
     targets: Mapping[TargetId, Mirror | Unknown[Mirror]] = field(default_factory=dict)
+    since: float = inf
