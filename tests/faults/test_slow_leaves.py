@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 
@@ -11,9 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isthmus.app.keeper import Pass
+from isthmus.app.backoff import Backoff
+from isthmus.app.keeper import Habits, Keeper, Pass, Round
+from isthmus.app.observing import Sight
 from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
+from isthmus.core.guard import Limits
 from isthmus.core.handover import handover
+from isthmus.model.change import Change, Result
 from isthmus.model.handover import Handover
 from isthmus.model.nve import LeafBinding
 from isthmus.model.observed import Mirror
@@ -233,6 +237,31 @@ def test_a_bug_in_reading_a_slow_leaf_is_shown_though_nobody_waits_for_it() -> N
         assert not site.conditions()
 
 
+def test_a_bug_in_writing_is_shown_though_nobody_waits_for_it_and_what_else_came_late_is_heeded() -> None:
+    with racks(leaves=FEW) as site:
+        clock, leaf, refusing = site.clock, site.leaves["leaf2"], site.leaves["leaf3"]
+
+        class Broken:
+            observe = leaf.inner.observe
+
+            def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+                clock.advance(20)
+                raise KeyError("what no switch does")
+
+        leaf.target = Broken()  # type: ignore[assignment]
+        Ailment(read=0.2, write=19.0, refuses=True).befall(refusing)
+        before = refusing.tried
+        site.lab.intent.add_network("blue")
+        faults = set[str]()
+        for _ in range(50):
+            site.clock.advance(1)
+            faults |= {condition.reason for condition in site.conditions() if condition.kind == "fault"}
+        assert faults == {"KeyError: 'what no switch does'"}
+        assert refusing.tried - before == 1
+        leaf.target = None
+        site.clock.advance(100)
+
+
 @pytest.mark.parametrize(("refused", "most"), [(True, 2), (False, 7)], ids=["refused", "failed"])
 def test_what_a_slow_leaf_does_not_take_is_tried_as_seldom_as_with_any(refused: bool, most: int) -> None:
     with a_slow_leaf(5) as (site, slow):
@@ -270,6 +299,42 @@ def test_who_gives_his_word_waits_until_a_slow_leaf_is_right() -> None:
         while seat.rounds == before:
             site.clock.advance(1)
         assert vnis(slow) == {5000}
+
+
+def test_a_command_waits_until_a_slow_leaf_was_told() -> None:
+    with racks(leaves=FEW, listening=False) as site:
+        site.loop.stop()
+        Ailment(read=30, write=30).befall(site.leaves["leaf2"])
+        site.lab.intent.add_network("blue")
+        (seat,) = site.loop.seats.values()
+        habits = Habits(limits=Limits(1000), waits_for_leaves=True)
+        sight = Sight(lambda: site.clock.now, Backoff(1, 60))
+        rounds: list[Round] = []
+
+        def command() -> None:
+            rounds.append(Keeper(seat.keeper.charge, sight, lambda: site.clock.now, habits).keep(sight.tick()))
+
+        site.clock.begin(command)
+        while not rounds:
+            site.clock.advance(1)
+        assert vnis(site.leaves["leaf2"]) == {5000, 5001}
+        assert rounds[0].settled
+
+
+def test_what_a_leaf_refused_before_it_hung_is_no_reason_to_look_again_and_again() -> None:
+    with racks(leaves=FEW) as site:
+        leaf = site.leaves["leaf2"]
+        leaf.inner.faults.fail("Learn", times=ALWAYS)
+        site.lab.intent.add_network("blue")
+        site.clock.advance(5)
+        HUNG.befall(leaf)
+        site.loop.wake()
+        site.clock.advance(10)
+        (seat,) = site.loop.seats.values()
+        before = seat.rounds
+        site.clock.advance(100)
+        assert seat.rounds - before <= 4, "by the timer"
+        assert {condition.kind for condition in site.conditions()} >= {"failed", "unknown"}
 
 
 @in_both_designs
