@@ -380,7 +380,7 @@ def test_a_target_that_hangs_is_left_to_itself_and_holds_up_no_other() -> None:
     targets, release, told = {name: Nve(name) for name in "abc"}, threading.Event(), threading.Event()
     targets["a"].on_apply = lambda: (release.wait(30), None)[1]
     sight = Sight(Clock(), Backoff(1.0, 60.0))
-    sight.late = lambda since: told.set()
+    sight.late = told.set
     plan = chain(("a", ()), ("b", (0,)), ("b", ()), ("c", (2,)))
     by_id = {nve.id: nve for nve in targets.values()}
     results = carry_out(plan, by_id, sight.written, patience=0.2, hangs=sight.hangs)
@@ -453,8 +453,7 @@ class Hanging:
     def __init__(self, small: Small) -> None:
         self.going, self.calls = threading.Event(), 0
         self.over = threading.Event()
-        small.sight.late = lambda since: self.over.set()
-        small.intent_source.late = self.over.set
+        small.sight.late = small.intent_source.late = self.over.set
 
     def around(self, call: Callable[[], Any]) -> Callable[[], Any]:
         def hanging() -> Any:
@@ -500,7 +499,7 @@ def test_what_a_hanging_target_answers_at_last_is_seen_without_being_woken_by_an
     loop = small.loop(small.keeper("shard", vcenter))
     loop.step()
     hanging = Hanging(small)
-    small.sight.late = lambda since: (loop.wake(since=since), hanging.over.set())[0]
+    small.sight.late = lambda: (loop.wake(), hanging.over.set())[0]
     vcenter.observe = hanging.around(vcenter.observe)  # type: ignore[method-assign]
     loop.wake()
     loop.step()
@@ -538,10 +537,7 @@ def test_a_source_that_hangs_leaves_its_last_answer_in_force_and_forbids_deletes
 def test_a_loop_is_woken_by_what_comes_late() -> None:
     small = Small()
     loop = small.loop(small.keeper("shard", Nve("esx1")))
-    assert small.intent_source.late == small.inventory_source.late == loop.wake
-    loop.step()
-    small.sight.late(0)
-    assert loop.seats["shard"].due <= small.clock.now
+    assert small.sight.late == small.intent_source.late == small.inventory_source.late == loop.wake
 
 
 def test_a_target_that_refuses_to_be_seen_keeps_its_shard_from_writing_anything_and_no_other() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 
@@ -118,3 +119,23 @@ def test_what_opens_with_a_tag_that_may_be_anothers_by_now_needs_a_look_at_every
 ) -> None:
     observed = Observed({ID: SwitchMirror(DVS, {}, {"1": held})})
     assert _opens_on_trust(Change(0, ID, action, "test"), observed) is so
+
+
+def test_a_look_is_as_old_as_the_oldest_reading_in_it_and_not_as_the_thought() -> None:
+    """A VLAN would be given back by what a slow switch held before it was retired."""
+    now = [0.0]
+
+    class Slow(Switch):
+        def _look(self, at: str) -> SwitchMirror:
+            now[0] += 30
+            return super()._look(at)
+
+    switch, sight = Slow(), Sight(lambda: now[0], Backoff(1, 60))
+    woken = sight.tick()
+    assert sight.observe([switch], woken).since == 0.0  # type: ignore[list-item]
+    assert now == [30.0]
+    assert sight.observe([switch], woken).since == 0.0, "another shard that was woken by the same"  # type: ignore[list-item]
+    assert now == [30.0]
+    assert sight.observe([switch], sight.tick()).since == 30.0  # type: ignore[list-item]
+    switch.broken = True
+    assert sight.observe([switch], sight.tick()).since == inf  # type: ignore[list-item]

@@ -1,7 +1,7 @@
 """Carries out a plan: in its partial order, targets side by side; a fault stops only what had to come after it.
 
-Who waits with patience leaves a target that hangs to itself: what is under way there counts as not answered, nobody
-looks at or writes to it until it has come back, and what became of it is told then.
+Who waits with patience leaves a target that hangs to itself: what is under way there counts as not answered, and nobody
+looks at or writes to it until it has come back.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import queue
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 
 from isthmus.app.asking import no_answer
 from isthmus.model.boundary import Target
@@ -19,34 +17,7 @@ from isthmus.model.change import Change, Outcome, Plan, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.observed import TargetId
 
-BRIEFLY = 1.0
-"""Seconds without an answer after which those still being written are left to themselves, if others are hurried."""
-
-Ending = Sequence[Result] | BaseException
-"""What became of the changes of one target."""
-
-
-@dataclass(slots=True)
-class _Writing:
-    """One target being written, and whether anybody waits for that."""
-
-    changes: list[Change]
-    over: threading.Event
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _ended: bool = False
-    _left: bool = False
-
-    def leave(self) -> bool:
-        """Wait for it no longer.  False if it has just ended."""
-        with self._lock:
-            self._left = not self._ended
-            return self._left
-
-    def end(self) -> bool:
-        """It is done.  Whether it was waited for all the while."""
-        with self._lock:
-            self._ended = True
-            return not self._left
+Finished = tuple[TargetId, Sequence[Result] | BaseException]
 
 
 def carry_out(
@@ -56,46 +27,37 @@ def carry_out(
     stopping: Callable[[], bool] = lambda: False,
     patience: float | None = None,
     hangs: Callable[[TargetId, threading.Event], None] = lambda target, over: None,
-    hurried: Callable[[Collection[TargetId]], bool] = lambda busy: False,
-    late: Callable[[Ending], None] = lambda ending: None,
 ) -> list[Result]:
     """The result of every change.  `written` is told of each target touched; once `stopping`, nothing more begins.
 
     `patience`: seconds that are waited while nothing ends; then `hangs` is told of each target that is still being
-    written, with what says when that is over, and `late`, in the end, of what became of it.  None: as long as it
-    takes.  `hurried`: whether there is something better to do than to wait for these; then they are left to themselves
-    sooner, and have not failed.
+    written, with what says when that is over.  None: as long as it takes.
     """
     waiting = {change.id: change for change in plan.changes}
     results: dict[int, Result] = {}
     done: set[int] = set()
-    busy: dict[TargetId, _Writing] = {}
-    finished: queue.Queue[tuple[TargetId, Ending]] = queue.Queue()
+    busy: dict[TargetId, tuple[list[Change], threading.Event]] = {}
+    finished: queue.Queue[Finished] = queue.Queue()
     bugs: list[BaseException] = []
-    some_are_left = False
 
     while True:
-        if not (stopping() or bugs or some_are_left):
+        if not stopping() and not bugs:
             for target, changes in _ready(waiting.values(), done, busy).items():
                 for change in changes:
                     del waiting[change.id]
-                busy[target] = _begin(targets[target], changes, written, finished, late)
+                busy[target] = changes, _begin(targets[target], changes, written, finished)
         if not busy:
             break
-        ended = _awaited(finished, patience, lambda: hurried(busy))
-        if ended is None:
-            some_are_left = True
-            for target in [target for target, writing in busy.items() if writing.leave()]:
-                writing = busy.pop(target)
-                hangs(target, writing.over)
-                results |= {change.id: _left(change, patience, hurried([target])) for change in writing.changes}
-            continue
-        target, ending = ended
+        try:
+            target, outcome = finished.get(timeout=patience)
+        except queue.Empty:
+            results |= _left_alone(busy, no_answer(patience or 0.0), hangs)
+            break
         del busy[target]
-        if isinstance(ending, BaseException):
-            bugs.append(ending)
+        if isinstance(outcome, BaseException):
+            bugs.append(outcome)
             continue
-        for result in ending:
+        for result in outcome:
             results[result.change.id] = result
             if result.outcome is Outcome.DONE:
                 done.add(result.change.id)
@@ -105,25 +67,15 @@ def carry_out(
     return [(results | skipped)[change.id] for change in plan.changes]
 
 
-def _awaited(
-    finished: queue.Queue[tuple[TargetId, Ending]], patience: float | None, hurried: Callable[[], bool]
-) -> tuple[TargetId, Ending] | None:
-    """The next to end; None if nothing does for as long as it is waited for."""
-    if patience is None:
-        return finished.get()
-    while patience > 0:
-        with suppress(queue.Empty):
-            return finished.get(timeout=min(patience, BRIEFLY))
-        patience -= BRIEFLY
-        if hurried():
-            break
-    return None
-
-
-def _left(change: Change, patience: float | None, hurried: bool) -> Result:
-    if hurried:
-        return Result(change, Outcome.SKIPPED, "it is being made, and not waited for")
-    return Result(change, Outcome.UNREACHABLE, no_answer(patience or 0.0))
+def _left_alone(
+    busy: Mapping[TargetId, tuple[list[Change], threading.Event]],
+    reason: str,
+    hangs: Callable[[TargetId, threading.Event], None],
+) -> dict[int, Result]:
+    for target, (_, over) in busy.items():
+        hangs(target, over)
+    under_way = [change for changes, _ in busy.values() for change in changes]
+    return {change.id: Result(change, Outcome.UNREACHABLE, reason) for change in under_way}
 
 
 def _ready(changes: Iterable[Change], done: set[int], busy: Collection[TargetId]) -> dict[TargetId, list[Change]]:
@@ -138,27 +90,22 @@ def _begin(
     target: Target,
     changes: list[Change],
     written: Callable[[TargetId], None],
-    finished: queue.Queue[tuple[TargetId, Ending]],
-    late: Callable[[Ending], None],
-) -> _Writing:
-    writing = _Writing(changes, threading.Event())
+    finished: queue.Queue[Finished],
+) -> threading.Event:
+    over = threading.Event()
 
     def work() -> None:
-        ending: Ending
+        outcome: Sequence[Result] | BaseException
         try:
-            ending = _applied(target, changes)
+            outcome = _applied(target, changes)
         except BaseException as fault:  # carried to the caller's thread, decided there
-            ending = fault
-        in_time = writing.end()
-        if not in_time:
-            late(ending)
-        writing.over.set()
+            outcome = fault
+        over.set()
         written(target.id)
-        if in_time:
-            finished.put((target.id, ending))
+        finished.put((target.id, outcome))
 
     threading.Thread(target=work, name=f"apply {target.id}", daemon=True).start()
-    return writing
+    return over
 
 
 def _applied(target: Target, changes: list[Change]) -> Sequence[Result]:

@@ -19,9 +19,7 @@ def no_answer(seconds: float) -> str:
 class Asking(Generic[T]):
     """One read under way.  `ended` takes its answer or its fault in, before anyone who waits goes on."""
 
-    def __init__(
-        self, read: Callable[[], T], ended: Callable[[Asking[T]], None], late: Callable[[Asking[T]], None]
-    ) -> None:
+    def __init__(self, read: Callable[[], T], ended: Callable[[Asking[T]], None], late: Callable[[], None]) -> None:
         self._read = read
         self._ended = ended
         self._late = late
@@ -32,9 +30,9 @@ class Asking(Generic[T]):
         self.fault: BaseException | None = None
         threading.Thread(target=self._work, name="read", daemon=True).start()
 
-    def wait(self, seconds: float | None, *, insists: bool = False) -> bool:
-        """Whether it ended.  Once somebody gave up on it, nobody waits any more who does not insist."""
-        if self._over.wait(0 if self._given_up and seconds is not None and not insists else seconds):
+    def wait(self, seconds: float | None) -> bool:
+        """Whether it ended.  Once somebody gave up on it, nobody waits any more."""
+        if self._over.wait(0 if self._given_up and seconds is not None else seconds):
             return True
         with self._lock:
             if self._over.is_set():
@@ -52,4 +50,4 @@ class Asking(Generic[T]):
             self._over.set()
             late = self._given_up
         if late:
-            self._late(self)
+            self._late()

@@ -38,12 +38,8 @@ def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condi
         yield Condition("waiting", "shard", done.reason)
         return
     last = done.last
-    passing: set[str] = set()
-    """Far sides that are being read: no news."""
     for target, mirror in last.observed.targets.items():
-        if isinstance(mirror, Unknown) and mirror.passing:
-            passing.add(str(target))
-        elif isinstance(mirror, Unknown):
+        if isinstance(mirror, Unknown):
             yield Condition("unknown", named(target), mirror.reason)
         elif isinstance(mirror, NveMirror):
             for warning in mirror.warnings:
@@ -54,8 +50,7 @@ def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condi
     for doubt in last.world.intent.doubts:
         yield Condition("unmet", doubt.about, doubt.reason)
     for unmet in last.thought.unmet:
-        if unmet.about not in passing:
-            yield Condition("unmet", unmet.about, unmet.reason)
+        yield Condition("unmet", unmet.about, unmet.reason)
     for warning in last.thought.warnings:
         yield Condition("warning", "shard", warning)
     for change in last.held:

@@ -8,12 +8,11 @@ observe targets -> read sources -> reconcile -> hold back -> apply ---+
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from isthmus.app.applying import Ending, carry_out
+from isthmus.app.applying import carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
@@ -97,8 +96,6 @@ class Habits:
 
     passes: int = 6
     patience: float = WRITE_PATIENCE
-    waits_for_leaves: bool = False
-    """However long they take to be read and written: for a command, which looks once."""
     limits: Limits = field(default_factory=Limits)
     move_deadline: float = 600.0
     refused_again_after: float = 60.0
@@ -164,10 +161,6 @@ class Keeper:
         self._failures = Failures(
             habits.backoff_first, habits.backoff_longest, refused_again_after=habits.refused_again_after
         )
-        self._late: deque[Ending] = deque()
-        """What became of changes that nobody waited for."""
-        self._deferred: tuple[Deferred, ...] = ()
-        """What the last look deferred; of a far side that cannot be seen it stays so."""
         self._again_at: float | None = None
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
@@ -186,12 +179,10 @@ class Keeper:
         asked: Asked = NOTHING,
         release: bool = False,
         stopping: Callable[[], bool] = lambda: False,
-        news: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
         seen: Callable[[Pass], None] = lambda last: None,
     ) -> Round:
         """One round.  `write` False looks and thinks only; `told` hears of each result, `seen` of each look.
-        While there are `news` no slow leaf is waited for.
 
         `agreed` lifts the guard, and undoes what was left as another hand made it.  `asked` is what the operator had
         been asked about when he agreed: that is made too, if it is still wanted now, and nothing else of its kind.
@@ -202,9 +193,6 @@ class Keeper:
         if agreed:
             self._hands.agree()
         for _ in range(self._habits.passes):
-            for result in (belated := self._belated()):
-                told(result)
-            results.extend(belated)
             try:
                 think = hand_back if release else self._think
                 last = self._look_and_think(since, agreed=agreed, asked=asked, think=think)
@@ -217,14 +205,7 @@ class Keeper:
             if not write or not last.plan or stopping():
                 break
             made = carry_out(
-                last.plan,
-                self._by_id(),
-                self._sight.written,
-                stopping,
-                self._patience(last),
-                self._sight.hangs,
-                lambda busy: news() and self._leaves() >= set(busy),
-                self._late.append,
+                last.plan, self._by_id(), self._sight.written, stopping, self._patience(last), self._sight.hangs
             )
             for result in made:
                 told(result)
@@ -257,31 +238,9 @@ class Keeper:
         target = self._by_id().get(change.target)
         return target.words(change) if isinstance(target, Worded) else ()
 
-    def _belated(self) -> Sequence[Result]:
-        """What has become by now of changes that nobody waited for."""
-        results: list[Result] = []
-        bugs: list[BaseException] = []
-        while self._late:
-            ending = self._late.popleft()
-            if isinstance(ending, BaseException):
-                bugs.append(ending)
-            else:
-                results.extend(ending)
-        if results:
-            self._remember(results)
-        if bugs:
-            raise bugs[0]
-        return results
-
     def _patience(self, last: Pass) -> float | None:
-        """One NVE of several that hangs must not hold up the others, nor a leaf the leaves of other shards."""
-        if self._leaves():
-            return None if self._habits.waits_for_leaves else self._habits.patience
+        """With several NVEs in one shard, one that hangs must not hold up the others."""
         return self._habits.patience if len(last.world.shard.nves) > 1 else None
-
-    def _leaves(self) -> frozenset[TargetId]:
-        """None of them is kept waiting for another."""
-        return frozenset(target.id for target in self._targets if target.id.kind == "leaf")
 
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
@@ -290,10 +249,7 @@ class Keeper:
         self, since: int, *, agreed: bool, asked: Asked, think: Think, everything: bool = False
     ) -> Pass:
         self._targets = self.charge.targets()
-        # Who gave his word waits for what becomes of it.
-        insists = self._habits.waits_for_leaves or agreed
-        apart = () if insists else self._leaves()
-        observed = self._sight.observe(self._targets, since, everything=everything, apart=apart, insists=insists)
+        observed = self._sight.observe(self._targets, since, everything=everything)
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, agreed=agreed, asked=asked, think=think)
@@ -333,8 +289,7 @@ class Keeper:
     def _deferring(self, last: Pass) -> Pass:
         """The pass without what failed of late, and what comes after it."""
         now = self._clock()
-        unseen = {target for target, mirror in last.observed.targets.items() if isinstance(mirror, Unknown)}
-        self._failures.forget_all_but([*last.plan.changes, *(item.change for item in last.deferred)], unseen)
+        self._failures.forget_all_but([*last.plan.changes, *(item.change for item in last.deferred)])
         waiting = {
             change.id: item
             for change in last.plan.changes
@@ -345,12 +300,8 @@ class Keeper:
             kept = {change.id for change in plan.changes}
             early = [waiting.get(c.id, Deferred(c)) for c in last.plan.changes if c.id not in kept]
             last = replace(last, plan=plan, deferred=(*last.deferred, *early))
-        tried = (item.until for item in last.deferred if item.change.target not in unseen)
-        self._again_at = min((until for until in tried if until is not None), default=None)
-        known = {item.change.target for item in last.deferred}
-        before = (item for item in self._deferred if item.change.target in unseen - known)
-        self._deferred = (*last.deferred, *before)
-        return replace(last, deferred=self._deferred)
+        self._again_at = min((item.until for item in last.deferred if item.until is not None), default=None)
+        return last
 
     def _remember(self, results: Sequence[Result]) -> None:
         now = self._clock()

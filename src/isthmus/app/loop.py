@@ -70,7 +70,7 @@ class Seat:
 
     def wake(self, now: float, tick: int) -> None:
         """It is due, with observations from `tick` on; how long it has been due counts from the first wake."""
-        self.due, self.woken = min(self.due, now), tick if self.woken is None else max(tick, self.woken)
+        self.due, self.woken = min(self.due, now), tick
 
     def concerned_by(self, hosts: frozenset[HostId]) -> bool:
         """Whether a change on these hosts may matter here.  A shard that writes port groups has all hosts."""
@@ -105,18 +105,15 @@ class Loop:
         """Told of a shard that is handed back, before anything of it is."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
-        sight.late = lambda since: self.wake(since=since)
+        sight.late = self.wake
         for seat in self.seats.values():
             seat.keeper.charge.intent.late = seat.keeper.charge.inventory.late = self.wake
 
     # --- waking ---------------------------------------------------------------------------------------------------
 
-    def wake(self, hosts: frozenset[HostId] | None = None, since: int | None = None) -> None:
-        """Something changed on these hosts (None: anywhere).  Called by watches, from any thread.
-
-        What was observed from the tick `since` on will do (None: from now on).
-        """
-        tick = self._sight.tick() if since is None else since
+    def wake(self, hosts: frozenset[HostId] | None = None) -> None:
+        """Something changed on these hosts (None: anywhere).  Called by watches, from any thread."""
+        tick = self._sight.tick()
         with self._changed:
             for seat in self.seats.values():
                 if hosts is None or seat.concerned_by(hosts):
@@ -236,7 +233,6 @@ class Loop:
                 asked=asked,
                 release=word is Word.RELEASED,
                 stopping=self._stopping.is_set,
-                news=lambda: seat.woken is not None,
                 told=lambda result: self._told(seat, result, made_at),
                 seen=lambda last: None if word is Word.RELEASED else self.looked(name, last),
             )

@@ -209,7 +209,7 @@ class Outcome(Enum):
     RETRY = "retry"  # could not be done now
     UNREACHABLE = "unreachable"  # the same, and nor could anything else there
     REFUSED = "refused"  # cannot be done until the input changes
-    SKIPPED = "skipped"  # something it had to come after was not done, or nobody waited for its end
+    SKIPPED = "skipped"  # something it had to come after was not done
 
 
 @dataclass(frozen=True, slots=True)

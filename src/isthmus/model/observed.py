@@ -165,14 +165,10 @@ M_co = TypeVar("M_co", bound=Mirror, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Generic[M_co]):
-    """A target that could not be read whole.  `last` is its last good mirror in this process, if any.
-
-    `passing`: nothing is wrong; it is being read, and who needs others does not wait for it.
-    """
+    """A target that could not be read whole.  `last` is its last good mirror in this process, if any."""
 
     reason: str
     last: M_co | None = None
-    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
