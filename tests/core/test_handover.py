@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -26,13 +27,13 @@ def rack() -> Lab:
     return Lab(VDS_LEAF, [HostSpec("esx1"), HostSpec("esx2")]).network("red").vms("a@esx1")
 
 
-def seen(rack: Lab, unreadable: str = "") -> Handover:
+def seen(rack: Lab, unreadable: str = "", since: float = inf) -> Handover:
     (loop,) = rack.loops.values()
     mirrors = {t: target.observe() for t, target in loop.targets.items()}
     targets = {t: Unknown("no answer", mirror) if t.kind == unreadable else mirror for t, mirror in mirrors.items()}
     world = World(loop.shard, rack.intent.read(), rack.inventory.read())
     vteps = frozenset(host.vtep for host in rack.vcenter.hosts.values() if host.vtep)
-    found = handover(world, Observed(targets), Reconciled(Plan()), 7.0, vteps)
+    found = handover(world, Observed(targets, since), Reconciled(Plan()), 7.0, vteps)
     assert found is not None
     return found
 
@@ -43,6 +44,7 @@ def test_a_port_group_stands_with_its_vid_and_the_leaf_that_maps_it(rack: Lab) -
     assert (group.network, group.mapped_at) == (RED, frozenset(str(place) for place in nves(rack)))
     assert group.vid in found.vids
     assert (found.whole, found.at) == (True, 7.0)
+    assert seen(rack, since=3.0).at == 3.0, "as old as the oldest reading in it"
     vni = rack.intent.networks[RED].vni
     assert found.wears(vni)
     assert not found.is_free(int(group.vid or 0))
