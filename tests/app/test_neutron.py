@@ -97,10 +97,16 @@ def test_of_a_deployment_that_is_released_neutron_is_told_so(tmp_path: Path) -> 
     assert side is not None
     ask = partial(side._desk.port_group, "fabric", "compute-1", NetworkId("red"), 101, 0.0)
     loop.looked("fabric", looked(ONE, TWO))
-    loop.released("somebody else's")
+    loop.released("somebody else's", looked(ONE, TWO))
     assert "was not there" in ask()["reason"]
-    loop.released("fabric")
+    loop.released("fabric", looked(ONE, TWO))
     assert "handed back" in ask()["reason"]
+
+
+def test_the_hosts_of_a_released_deployment_are_known_after_a_restart(side: NeutronSide) -> None:
+    """Neutron would take them for dead, with the VMs on them."""
+    side.released("fabric", looked(ONE, TWO))
+    assert set(side._desk._clusters()) == {"compute-1", "compute-2"}
 
 
 def test_a_compute_host_whose_switch_is_not_found_is_none(side: NeutronSide) -> None:

@@ -101,8 +101,8 @@ class Loop:
         self.openings = Openings()
         self.looked: Callable[[str, Pass], None] = lambda name, last: None
         """Told of each look at a shard that is kept."""
-        self.released: Callable[[str], None] = lambda name: None
-        """Told of a shard that is handed back, before anything of it is."""
+        self.released: Callable[[str, Pass], None] = lambda name, last: None
+        """Told of each look at a shard that is handed back, before anything of it is."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
         sight.late = self.wake
@@ -224,8 +224,6 @@ class Loop:
         made_at: dict[Action, float] = {}
         silent = seat.keeper.charge.observe_only or word is Word.PAUSED
         try:
-            if word is Word.RELEASED:
-                self.released(name)
             done = seat.keeper.keep(
                 since,
                 write=not silent,
@@ -234,7 +232,7 @@ class Loop:
                 release=word is Word.RELEASED,
                 stopping=self._stopping.is_set,
                 told=lambda result: self._told(seat, result, made_at),
-                seen=lambda last: None if word is Word.RELEASED else self.looked(name, last),
+                seen=lambda last: (self.released if word is Word.RELEASED else self.looked)(name, last),
             )
         except Exception as bug:  # the one place where bugs end: this shard waits, the others go on
             log.exception("shard %s: a bug: %r", name, bug)

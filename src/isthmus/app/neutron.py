@@ -49,11 +49,11 @@ class NeutronSide:
                 if seen is not None:
                     self._desk.saw(domain, seen, _clusters(domain, deployment, last))
 
-    def released(self, shard: str) -> None:
-        """A shard is about to be handed back."""
-        for domain, (name, _) in self._deployments.items():
-            if name == shard:
-                self._desk.hands_back(domain)
+    def released(self, shard: str, last: Pass) -> None:
+        """A shard was looked at, and is about to be handed back."""
+        for domain, (name, deployment) in self._deployments.items():
+            if name == shard and not deployment.observe_only:
+                self._desk.hands_back(domain, _clusters(domain, deployment, last))
 
     def close(self) -> None:
         """Leave Neutron alone."""

@@ -89,6 +89,9 @@ class Source:
         return self.tenure.reading
 
 
+RACK1 = Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}), frozenset({HostId("esx1")}))
+
+
 class Office:
     """A desk, or what carries its errands, with everything it stands between."""
 
@@ -108,8 +111,7 @@ class Office:
         """Rack1 is looked at, RED's port group standing there with VID 101; what is wanted was in that answer."""
         seen = Site().seen
         assert seen is not None
-        cluster = Cluster("rack1", DVS, frozenset({"leaf1", "leaf2"}), frozenset({HostId("esx1")}))
-        self.desk.saw("rack1", replace(seen, members=frozenset(members), reading=reading), {host: cluster})
+        self.desk.saw("rack1", replace(seen, members=frozenset(members), reading=reading), {host: RACK1})
 
     def gives(self) -> bool:
         """Neutron is given RED's port group, when it asks now."""
@@ -326,18 +328,18 @@ def test_once_a_domain_is_handed_back_its_port_groups_are_given_to_nobody_until_
     )
     asking.start()
     until(lambda: bool(standing.woken))
-    standing.desk.hands_back("rack1")
+    standing.desk.hands_back("rack1", {"compute-1": RACK1})
     asking.join(PATIENCE)
     assert [list(answer) for answer in answers] == [["reason"]], "who waits need not wait any longer"
     assert "handed back" in standing.desk.port_group("rack1", "compute-1", RED, 101, PATIENCE)["reason"]
     assert "handed back" in standing.source.reasons[RED, "compute-1"]
-    standing.desk.hands_back("rack2")
+    standing.desk.hands_back("rack2", {})
     standing.looks(standing.source.reads())
     assert standing.gives()
 
 
 def test_a_domain_that_was_never_looked_at_is_handed_back_all_the_same(made: Office) -> None:
-    made.desk.hands_back("rack1")
+    made.desk.hands_back("rack1", {"compute-1": RACK1})
     assert "handed back" in made.desk.port_group("rack1", "compute-1", RED, 101, PATIENCE)["reason"]
 
 
@@ -385,7 +387,7 @@ def test_of_a_domain_that_is_handed_back_kvm_hosts_keep_what_they_know_and_neutr
     busy: Office,
 ) -> None:
     look(busy, BEHIND_LEAF1)
-    busy.desk.hands_back("rack1")
+    busy.desk.hands_back("rack1", {"compute-1": RACK1})
     busy.desk.open(frozenset(), busy.woken.append)
     until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
     time.sleep(3 * SOON)

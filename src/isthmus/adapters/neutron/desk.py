@@ -96,10 +96,11 @@ class Desk:
             self._board.handed_back.discard(domain)
             self._board.changed.notify_all()
 
-    def hands_back(self, domain: str) -> None:
-        """A domain is no longer ours to promise anything of, until the next look."""
+    def hands_back(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
+        """A domain is no longer ours to promise anything of, until the next look.  Its hosts go on being reported."""
         with self._board.changed:
             self._board.handed_back.add(domain)
+            self._board.clusters[domain] = clusters
             self._board.changed.notify_all()
 
     def open(self, domains: frozenset[str], wake: Wake) -> None:
@@ -155,6 +156,8 @@ class Desk:
         return {host: cluster for some in list(self._board.clusters.values()) for host, cluster in some.items()}
 
     def _standing(self, cluster: Cluster, network: NetworkId, vid: int) -> dict[str, str] | None:
+        if cluster.domain in self._board.handed_back:
+            return None
         seen = self._board.seen.get(cluster.domain)
         group = seen.groups.get((network, cluster.dvs)) if seen is not None else None
         if seen is None or group is None or group.vid != vid or not self._stays(cluster.domain, seen, group):
