@@ -50,6 +50,15 @@ def test_the_next_request_waits_anew(made: Binding) -> None:
     assert made.left() == WAIT
 
 
+def test_tries_that_follow_each_other_are_of_one_request_however_many(made: Binding) -> None:
+    made.left()
+    made.patience.unheard("p", "compute-1")
+    made.now += WAIT
+    for _ in range(10):
+        made.now += PAUSE - 1
+        assert made.left() is None
+
+
 def test_what_is_bound_waits_anew_when_it_is_bound_again(made: Binding) -> None:
     made.left()
     made.now += WAIT

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MANY = 10_000
-PAUSE = 30.0
-"""Seconds beyond the wait, without a try, after which the next one is of another request and may wait as long again."""
+PAUSE = 5.0
+"""Seconds beyond the wait, and without a try, after which the next one is of another request and may wait as long
+again: Neutron's ten tries follow each other at once, and `isthmus run` has a port bound again at most so often."""
 
 
 @dataclass(slots=True)
 class _Waiting:
     deadline: float
+    tried_at: float
     unheard: bool = False
 
 
@@ -30,8 +32,9 @@ class Patience:
         if len(self._waiting) >= MANY:
             self._waiting.clear()
         waiting = self._waiting.get((port, host))
-        if waiting is None or now - waiting.deadline >= PAUSE:
-            waiting = self._waiting[port, host] = _Waiting(now + self._seconds)
+        if waiting is None or now - max(waiting.deadline, waiting.tried_at) >= PAUSE:
+            waiting = self._waiting[port, host] = _Waiting(now + self._seconds, now)
+        waiting.tried_at = now
         left = max(0.0, waiting.deadline - now)
         return None if waiting.unheard and not left else left
 
