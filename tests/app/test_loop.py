@@ -317,8 +317,8 @@ def test_a_shard_that_is_handed_back_is_said_to_be_before_it_is_and_told_of_agai
     small, nve = Small(), Nve("esx1")
     loop = small.loop(small.keeper("esx1", nve))
     told: list[tuple[str, int]] = []
-    loop.looked = lambda name, last: told.append((name, len(nve.batches)))
-    loop.released = lambda name, last: told.append((f"{name} is released", len(nve.batches)))
+    loop.looked = lambda last: told.append((last.world.shard.name, len(nve.batches)))
+    loop.released = lambda last: told.append((f"{last.world.shard.name} is released", len(nve.batches)))
     loop.step()
     assert {name for name, _ in told} == {"esx1"}
     told.clear()

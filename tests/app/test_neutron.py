@@ -56,6 +56,7 @@ dvs = "rack1"
 [deployment.fabric.compute."compute-2"]
 dvs = "uuid-2"
 """
+BEYOND = frozenset({"leaf9"})
 ONE, TWO = DvsId("uuid-1"), DvsId("uuid-2")
 LEAVES = {"esx1": "leaf1", "esx2": "leaf2", "esx3": "leaf2", "esx4": "leaf9"}
 HOSTS = {HostId(f"vc/{name}"): Host(HostId(f"vc/{name}"), name, leaf=LeafId(leaf)) for name, leaf in LEAVES.items()}
@@ -68,7 +69,9 @@ SWITCHES = {
 def looked(*switches: DvsId) -> Pass:
     """A look at the fabric, where these switches were found."""
     nves = {leaf: TargetId("leaf", leaf) for leaf in ("leaf1", "leaf2")}
-    shard = Shard("fabric", FabricScope("fabric"), (ONE, TWO), frozenset(HOSTS), nves, beyond=frozenset({"leaf9"}))
+    shard = Shard(
+        "fabric", FabricScope("fabric"), (ONE, TWO), frozenset(HOSTS), nves, beyond=BEYOND, deployment="fabric"
+    )
     inventory = Inventory(HOSTS, {dvs: SWITCHES[dvs] for dvs in switches}, {})
     return Pass(World(shard, Intent({}), inventory), Observed(), VidPool(), 0.0, Reconciled(Plan()), Plan())
 
@@ -83,7 +86,7 @@ def test_a_compute_host_is_the_hosts_of_its_switch_and_those_leaves_of_ours_that
     side: NeutronSide,
 ) -> None:
     """Its ports wait for these leaves, and for no other: one of another rack may be away."""
-    side.looked("fabric", looked(ONE, TWO))
+    side.looked(looked(ONE, TWO))
     assert side._desk._clusters() == {
         "compute-1": Cluster("fabric", ONE, frozenset({"leaf1"}), frozenset({HostId("vc/esx1")})),
         "compute-2": Cluster("fabric", TWO, frozenset({"leaf2"}), SWITCHES[TWO].hosts),
@@ -96,21 +99,18 @@ def test_of_a_deployment_that_is_released_neutron_is_told_so(tmp_path: Path) -> 
     loop, side = Daemon(wiring).loop, wiring.neutron
     assert side is not None
     ask = partial(side._desk.port_group, "fabric", "compute-1", NetworkId("red"), 101, 0.0)
-    loop.looked("fabric", looked(ONE, TWO))
-    loop.released("somebody else's", looked(ONE, TWO))
+    loop.looked(looked(ONE, TWO))
     assert "was not there" in ask()["reason"]
-    loop.released("fabric", looked(ONE, TWO))
+    loop.released(looked(ONE, TWO))
     assert "handed back" in ask()["reason"]
 
 
 def test_the_hosts_of_a_released_deployment_are_known_after_a_restart(side: NeutronSide) -> None:
     """Neutron would take them for dead, with the VMs on them."""
-    side.released("fabric", looked(ONE, TWO))
+    side.released(looked(ONE, TWO))
     assert set(side._desk._clusters()) == {"compute-1", "compute-2"}
 
 
 def test_a_compute_host_whose_switch_is_not_found_is_none(side: NeutronSide) -> None:
-    side.looked("fabric", looked(TWO))
-    assert set(side._desk._clusters()) == {"compute-2"}
-    side.looked("somebody else's", looked(ONE, TWO))
+    side.looked(looked(TWO))
     assert set(side._desk._clusters()) == {"compute-2"}

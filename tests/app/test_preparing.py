@@ -13,12 +13,9 @@ from pathlib import Path
 import pytest
 from pyVmomi import vim
 
-from isthmus.adapters.ovs.findings import OvsFinding
-from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.adapters.vcenter import marks
 from isthmus.app import cli, wiring
 from isthmus.model.ground import MakerMark
-from isthmus.model.names import HostId
 from lab.vcenter import (
     Cluster,
     Datacenter,
@@ -40,8 +37,7 @@ from lab.vcenter import (
     Vm,
     Vswitch,
 )
-from lab.wire.clock import VirtualClock
-from lab.wire.ovs import WireOvs
+from tests.app.ovs_site import MemoryOvs
 from tests.app.test_leaves_with_vcenter import MemoryLeaf, until
 from tests.lab.vcenter.client import Client, port_group_spec, trunk, wait
 
@@ -106,19 +102,6 @@ class Site:
 
     def switches(self) -> list[str]:
         return sorted(dvs.name for dvs in self.client.all(vim.DistributedVirtualSwitch))
-
-
-class MemoryOvs(WireOvs):
-    """An appliance in memory in the place of an OvsTarget."""
-
-    def __init__(self, host: HostId, settings: OvsSettings, *, keeps: bool = False) -> None:
-        super().__init__(host, settings.vtep, VirtualClock())
-
-    def findings(self) -> Sequence[OvsFinding]:
-        return ()
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 Make = Callable[..., Site]

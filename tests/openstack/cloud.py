@@ -44,6 +44,7 @@ from isthmus.adapters.neutron.protocol import (
 from tests.openstack.database import FileDatabase
 
 COMPUTE = "compute:nova"
+DRIVERS = ("isthmus_fabric", "isthmus_vds", "openvswitch", "l2population")
 DHCP_ENTITY = provisioning_blocks.DHCP_ENTITY
 
 
@@ -223,6 +224,11 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         """A network's id."""
         return str(self._make_network(self.fmt, name, True, as_admin=True, **more)["network"]["id"])
 
+    def subnet_of(self, network: str, cidr: str) -> None:
+        """Give a network addresses, the first of them the gateway's."""
+        of = {"network": {"id": network, "project_id": self._project_id}}
+        self._make_subnet(self.fmt, of, cidr.replace(".0/", ".1/").partition("/")[0], cidr, as_admin=True)
+
     def port_on(self, network: str, host: str | None, owner: str = COMPUTE, **more: Any) -> str:
         """A port's id."""
         given = {"device_owner": owner, "device_id": str(uuid.uuid4()), **more}
@@ -311,6 +317,10 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
     def port(self, port: str) -> dict[str, Any]:
         return dict(self._show("ports", port, as_admin=True)["port"])
 
+    def ports(self, network: str) -> list[dict[str, Any]]:
+        """All of a network."""
+        return [dict(port) for port in self.plugin.get_ports(self.context, {"network_id": [network]})]
+
     def vlans(self, network: str) -> dict[str, int]:
         """The network's dynamic VLANs, by mapping domain."""
         with db_api.CONTEXT_READER.using(self.context):
@@ -384,7 +394,7 @@ def _served(topic: str, name: str, endpoint: object) -> Any:
 
 @contextmanager
 def cloud(
-    drivers: Sequence[str] = ("isthmus_fabric", "isthmus_vds", "openvswitch", "l2population"),
+    drivers: Sequence[str] = DRIVERS,
     ranges: Mapping[str, str] | None = None,
     static: Sequence[str] = (),
     status: str = "BUILD",

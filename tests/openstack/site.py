@@ -22,9 +22,10 @@ from isthmus.model.nve import LeafBinding
 from lab.netns.admin import Admin
 from lab.netns.state import NotThere
 from lab.netns.vcenter import Login
-from lab.vcenter import Simulator
+from lab.vcenter import Simulator, Topology
 from tests.app.leaf_site import CANARY, MemoryLeaf, topology, until
-from tests.openstack.cloud import Cloud, cloud
+from tests.app.ovs_site import MemoryOvs
+from tests.openstack.cloud import DRIVERS, Cloud, cloud
 
 RACKS = {"rack1": "101:149", "rack2": "201:249"}
 
@@ -140,16 +141,22 @@ def site(
     *,
     static: Sequence[str] = (),
     ranges: dict[str, str] | None = None,
+    drivers: Sequence[str] = DRIVERS,
+    there: Topology | None = None,
     before: Callable[[Site], None] = lambda made: None,
 ) -> Iterator[Site]:
+    """All three, until the block ends.  `there`: what vCenter has, other than two racks."""
     monkeypatch.setattr(errands, "LINGER", 3.0)
     monkeypatch.setattr(bus, "configured", lambda options_file: cfg.CONF)  # Neutron's, which is in this process
     monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
     for store in ("made", "held", "misfits"):
         monkeypatch.setattr(MemoryLeaf, store, {})
+    monkeypatch.setattr(wiring, "OvsTarget", MemoryOvs)
+    monkeypatch.setattr(MemoryOvs, "made", {})
+    monkeypatch.setattr(MemoryOvs, "silent", set())
     with (
-        cloud(ranges=ranges or RACKS, static=static, folder=folder, between=True) as neutron,
-        Simulator(topology((0, 4094), ()), password=CANARY) as vcenter,
+        cloud(drivers, ranges=ranges or RACKS, static=static, folder=folder, between=True) as neutron,
+        Simulator(there or topology((0, 4094), ()), password=CANARY) as vcenter,
     ):
         made = Site(folder, neutron, vcenter, deployments)
         before(made)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from neutron.plugins.ml2.drivers.l2pop.rpc_manager.l2population_rpc import L2populationRpcCallBackMixin
 
 from isthmus.model.nve import LeafFlood, LeafUnicast
 from tests.app.leaf_site import VTEPS, host_table, leaf_table, until
+from tests.openstack.ovs_agent import OvsAgent
 from tests.openstack.site import Site, site
 
 pytestmark = [pytest.mark.openstack, pytest.mark.sim]
@@ -377,43 +376,9 @@ def test_a_network_nodes_port_has_its_mapping_and_the_other_leaf_knows_where_it_
     until(lambda: LeafUnicast(vni, mac, VTEPS["leaf1"]) in racks.leaf("leaf2").entries.values())  # type: ignore[arg-type]
 
 
-class OvsAgent(L2populationRpcCallBackMixin):  # type: ignore[misc]
-    """The ear of Neutron's Open vSwitch agent, its own code, with a memory instead of flows."""
-
-    def __init__(self) -> None:
-        self.known: set[tuple[str, str, str, int]] = set()
-
-    def fdb_add(self, context: object, fdb_entries: dict[str, Any]) -> None:
-        self.known |= self._meant(fdb_entries)
-
-    def fdb_remove(self, context: object, fdb_entries: dict[str, Any]) -> None:
-        self.known -= self._meant(fdb_entries)
-
-    def fdb_update(self, context: object, fdb_entries: dict[str, Any]) -> None:
-        """Not said by us."""
-
-    def behind(self, vtep: str) -> set[tuple[str, str, str, int]]:
-        """Neutron's own driver tells it of itself and its like."""
-        return {entry for entry in self.known if entry[0] == vtep}
-
-    def _meant(self, entries: dict[str, Any]) -> set[tuple[str, str, str, int]]:
-        return {
-            (vtep, info.mac_address, info.ip_address, told["segment_id"])
-            for told in entries.values()
-            for vtep, infos in told["ports"].items()
-            for info in infos
-        }
-
-
 def test_a_kvm_hosts_stock_agent_hears_behind_which_leaf_a_vm_is_and_that_it_went(racks: Site, red: str) -> None:
     kvm, neutron = OvsAgent(), racks.neutron
-    neutron._make_subnet(
-        neutron.fmt,
-        {"network": {"id": red, "project_id": neutron._project_id}},
-        "10.7.0.1",
-        "10.7.0.0/24",
-        as_admin=True,
-    )
+    neutron.subnet_of(red, "10.7.0.0/24")
     with neutron.listening("q-agent-notifier-l2population-update", "kvm-8", kvm):
         told = {"tunnel_types": ["vxlan"], "tunneling_ip": "192.0.2.78", "bridge_mappings": {}}
         neutron.agent("kvm-8", "Open vSwitch agent", "neutron-openvswitch-agent", told)

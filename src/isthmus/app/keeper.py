@@ -272,7 +272,10 @@ class Keeper:
         self._names = _names(placed.inventory)
         now = self._clock()
         world = World(
-            shard, in_force(intent, inventory).within(shard.scope), placed.inventory, self._habits.move_deadline
+            shard,
+            in_force(intent, inventory).within(shard.scope, shard.deployment),
+            placed.inventory,
+            self._habits.move_deadline,
         )
         thought = think(self.charge.design, world, observed, placed.pool, now)
         plan: Plan = thought.plan

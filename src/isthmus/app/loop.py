@@ -99,9 +99,9 @@ class Loop:
         self._stopping = threading.Event()
         self.seats = {keeper.name: Seat(keeper, clock()) for keeper in keepers}
         self.openings = Openings()
-        self.looked: Callable[[str, Pass], None] = lambda name, last: None
+        self.looked: Callable[[Pass], None] = lambda last: None
         """Told of each look at a shard that is kept."""
-        self.released: Callable[[str, Pass], None] = lambda name, last: None
+        self.released: Callable[[Pass], None] = lambda last: None
         """Told of each look at a shard that is handed back, before anything of it is."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
@@ -232,7 +232,7 @@ class Loop:
                 release=word is Word.RELEASED,
                 stopping=self._stopping.is_set,
                 told=lambda result: self._told(seat, result, made_at),
-                seen=lambda last: (self.released if word is Word.RELEASED else self.looked)(name, last),
+                seen=self.released if word is Word.RELEASED else self.looked,
             )
         except Exception as bug:  # the one place where bugs end: this shard waits, the others go on
             log.exception("shard %s: a bug: %r", name, bug)

@@ -46,7 +46,7 @@ def misfits(config: Config) -> Iterator[Misfit]:
             yield from _with_appliances(config, name, deployment)
         else:
             yield from _with_leaves(name, deployment)
-            yield from _neutron_hosts(name, deployment)
+        yield from _neutron_hosts(name, deployment)
     yield from _between_deployments(config)
 
 
@@ -62,8 +62,8 @@ def _intent(config: Config) -> Iterator[Misfit]:
         at: KeyPath = ("deployment", name)
         for key in sorted({"domain", "compute"} & deployment.model_fields_set if neutron is None else ()):
             yield (*at, key), "is for networks from Neutron, and these come from a file: take it out"
-        if neutron is not None and deployment.design.nve.on_each_host:
-            yield at, f"design '{deployment.design.name}' does not take its networks from Neutron in this release"
+        if neutron is not None and deployment.design.nve.on_each_host and deployment.domain is not None:
+            yield (*at, "domain"), f"design '{deployment.design.name}' has VIDs of its own on each host: take it out"
 
 
 def _neutron_names(config: Config) -> Iterator[Misfit]:

@@ -9,15 +9,18 @@ from isthmus.adapters.neutron.desk import Desk
 from isthmus.adapters.neutron.errands import Cluster
 from isthmus.adapters.neutron.intent import NeutronIntent
 from isthmus.adapters.neutron.meaning import Places
-from isthmus.app.config import Config, DeploymentConfig
+from isthmus.app.config import DeploymentConfig
 from isthmus.app.keeper import Pass
 from isthmus.app.observing import Clock
 from isthmus.app.placing import scope_of
 from isthmus.app.settings import Settings
 from isthmus.core.design import TagScope
-from isthmus.core.handover import handover
+from isthmus.core.handover import handover, overlaid
 from isthmus.model.boundary import Wake
 from isthmus.model.inventory import Dvs
+from isthmus.model.names import HostId
+from isthmus.model.observed import Unknown
+from isthmus.model.shard import Duty
 
 
 class NeutronSide:
@@ -28,7 +31,7 @@ class NeutronSide:
         neutron = config.intent.neutron
         assert neutron is not None
         options = None if neutron.options_file is None else str(neutron.options_file)
-        self._deployments = _with_domains(config)
+        self._deployments = {domain_of(name, found): (name, found) for name, found in config.deployment.items()}
         self._bus = Bus(BusSettings(settings.bus_url, options, neutron.timeout))
         self.intent = NeutronIntent(self._bus, _places(self._deployments))
         static = {d for d, (_, found) in self._deployments.items() if found.design.scope is TagScope.FABRIC}
@@ -37,23 +40,45 @@ class NeutronSide:
 
     def open(self, wake: Wake) -> None:
         """Begin to answer Neutron and to tell it what is in place.  Whatever only observes tells it nothing."""
-        ours = (d for d, (_, found) in self._deployments.items() if not found.observe_only)
+        ours = (d for d, (_, found) in self._deployments.items() if not found.observe_only and found.port_groups)
         self._desk.open(frozenset(ours), wake)
 
-    def looked(self, shard: str, last: Pass) -> None:
+    def looked(self, last: Pass) -> None:
         """A shard was looked at."""
-        for domain, (name, deployment) in self._deployments.items():
-            if name == shard and not deployment.observe_only:
-                vteps = frozenset(leaf.vtep for leaf in deployment.leaf.values() if leaf.vtep is not None)
-                seen = handover(last.world, last.observed, last.thought, last.now, vteps)
-                if seen is not None:
-                    self._desk.saw(domain, seen, _clusters(domain, deployment, last))
+        domain, deployment = self._deployment(last)
+        if deployment.observe_only:
+            return
+        overlay = deployment.design.nve.on_each_host
+        if overlay:
+            self._tell_of_appliances(last)
+        if not deployment.port_groups:
+            return  # who writes a switch's port groups speaks to Neutron for all of it
+        seen = (overlaid if overlay else handover)(
+            last.world, last.observed, last.thought, last.now, _vteps(deployment)
+        )
+        if seen is not None:
+            self._desk.saw(domain, seen, _clusters(domain, deployment, last))
 
-    def released(self, shard: str, last: Pass) -> None:
+    def released(self, last: Pass) -> None:
         """A shard was looked at, and is about to be handed back."""
-        for domain, (name, deployment) in self._deployments.items():
-            if name == shard and not deployment.observe_only:
-                self._desk.hands_back(domain, _clusters(domain, deployment, last))
+        domain, deployment = self._deployment(last)
+        whole = Duty.PORT_GROUPS in last.world.shard.duties  # a host's ports may be handed back alone
+        if whole and not deployment.observe_only:
+            self._desk.hands_back(domain, _clusters(domain, deployment, last))
+
+    def _deployment(self, last: Pass) -> tuple[str, DeploymentConfig]:
+        wanted = last.world.shard.deployment
+        return next((domain, found) for domain, (name, found) in self._deployments.items() if name == wanted)
+
+    def _tell_of_appliances(self, last: Pass) -> None:
+        for place, target in last.world.shard.nves.items():
+            host = last.world.inventory.hosts.get(HostId(place))
+            if host is None or host.vtep is None:
+                continue
+            if isinstance(last.observed.targets.get(target, Unknown("")), Unknown):
+                self._desk.is_silent(host.name)
+            else:
+                self._desk.answers(host.name, host.vtep)
 
     def close(self) -> None:
         """Leave Neutron alone."""
@@ -66,16 +91,14 @@ def domain_of(name: str, deployment: DeploymentConfig) -> str:
     return deployment.domain or name
 
 
-def _with_domains(config: Config) -> dict[str, tuple[str, DeploymentConfig]]:
-    """The deployments that are mapping domains, by the domain's name, each with its own."""
-    return {
-        domain_of(name, deployment): (name, deployment)
-        for name, deployment in config.deployment.items()
-        if not deployment.design.nve.on_each_host
-    }
+def _vteps(deployment: DeploymentConfig) -> frozenset[str]:
+    """Behind which its members are."""
+    there = (leaf.vtep for leaf in deployment.leaf.values()), map(deployment.vtep_of, deployment.host)
+    return frozenset(vtep for vteps in there for vtep in vteps if vtep is not None)
 
 
-def _places(deployments: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
+def _places(everywhere: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
+    deployments = {d: (name, found) for d, (name, found) in everywhere.items() if not found.design.nve.on_each_host}
     return Places(
         {domain: scope_of(name, deployment) for domain, (name, deployment) in deployments.items()},
         {
@@ -90,6 +113,12 @@ def _places(deployments: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
             if (vtep := deployment.leaf[attached.leaf].vtep) is not None  # else it is below another controller's leaf
         },
         {domain: deployment.vids - deployment.reserved for domain, (_, deployment) in deployments.items()},
+        {
+            host: name
+            for name, deployment in everywhere.values()
+            if deployment.design.nve.on_each_host
+            for host in deployment.compute
+        },
     )
 
 
@@ -100,7 +129,9 @@ def _clusters(domain: str, deployment: DeploymentConfig, last: Pass) -> dict[str
     for host, compute in deployment.compute.items():
         for dvs in (inventory.switches[id_] for id_ in shard.switches if id_ in inventory.switches):
             if compute.dvs in (None, dvs.name, dvs.id):
-                found[host] = Cluster(domain, dvs.id, _nves_of(dvs, last), dvs.hosts)
+                overlay = deployment.design.nve.on_each_host
+                nves = frozenset[str]() if overlay else _nves_of(dvs, last)
+                found[host] = Cluster(domain, dvs.id, nves, dvs.hosts, overlay)
     return found
 
 

@@ -182,7 +182,8 @@ class Placing:
         for dvs in switches:
             self._must_be_closed(dvs)
         ids = tuple(dvs.id for dvs in switches)
-        shard = Shard(name, scope, ids, hosts, nves, duties, self.config.installation)
+        owner = self.config.installation
+        shard = Shard(name, scope, ids, hosts, nves, duties, owner, deployment=self.name)
         pool = VidPool(
             self.deployment.vids,
             self.deployment.reserved,

@@ -1,15 +1,25 @@
-"""Read from one look what stands ready in a tag scope, and what is gone from it."""
+"""Read from one look what stands ready in a tag scope, or on a switch, and what is gone from there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from isthmus.core.attach import Marks, attach
+from isthmus.core.claims import plugged_in
 from isthmus.model.change import Reconciled
 from isthmus.model.handover import Handover, Member, StandingGroup
-from isthmus.model.names import DvsId, NetworkId
+from isthmus.model.names import DvsId, NetworkId, PortId
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
-from isthmus.model.observed import Access, NveMirror, Observed, OwnerMark, PortGroupState, SwitchMirror, Unknown
+from isthmus.model.observed import (
+    Access,
+    NveMirror,
+    Observed,
+    OwnerMark,
+    PortGroupState,
+    SwitchMirror,
+    TargetId,
+    Unknown,
+)
 from isthmus.model.shard import World
 from isthmus.model.tags import Vid, Vni
 
@@ -46,6 +56,46 @@ def handover(
     vids = frozenset(_vids(world, observed))
     at = min(now, observed.since)
     return Handover(shard.scope, groups, frozenset(vnis), vids, whole, at, members, thought.unmet, world.intent.reading)
+
+
+def overlaid(
+    world: World, observed: Observed, thought: Reconciled, now: float, vteps: frozenset[str] = frozenset()
+) -> Handover | None:
+    """The same of a switch whose ports have VIDs of their own, which any shard of it sees whole.
+
+    None if the switch could not be read: then nothing is known of it.  `vteps` are those of its hosts.
+    """
+    (dvs,) = world.shard.switches
+    mirror = observed.targets.get(TargetId("dvs", dvs))
+    if not isinstance(mirror, SwitchMirror):
+        return None
+    groups: dict[tuple[NetworkId, DvsId], StandingGroup] = {}
+    marks: dict[tuple[DvsId, str], OwnerMark] = {}
+    for _, key, group, mark in _groups(world, observed):
+        marks[dvs, key] = mark
+        # Of two port groups of one network the busier one stays.
+        before = groups.get((mark.network, dvs))
+        if before is None or plugged_in(mirror, before.key) < plugged_in(mirror, key):
+            vid = group.vlan.vid if isinstance(group.vlan, Access) else None
+            groups[mark.network, dvs] = StandingGroup(mark.network, dvs, key, vid, frozenset())
+    vnis = frozenset(vni for mark in marks.values() for vni in (mark.vni, *mark.was))
+    at, wired = min(now, observed.since), frozenset(_wired(world, mirror, marks))
+    members = frozenset(_members(world, marks, vteps))
+    reading = world.intent.reading
+    return Handover(None, groups, vnis, frozenset(), True, at, members, thought.unmet, reading, wired)
+
+
+def _wired(world: World, mirror: SwitchMirror, marks: Marks) -> Iterator[PortId]:
+    """The ports whose NICs hold an open DV port with a VID of its own."""
+    for attachment in attach(world.intent, world.inventory, marks).by_nic.values():
+        place = attachment.place
+        if place is None or place.dvs != mirror.dvs or not attachment.live:
+            continue
+        state = mirror.ports.get(place.key)
+        if state is None or state.nic != attachment.nic.id or state.conflict or state.blocked:
+            continue
+        if state.vlan_own and isinstance(state.vlan, Access):
+            yield attachment.port
 
 
 def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Member]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isthmus.model.change import Unmet
-from isthmus.model.names import DvsId, Mac, NetworkId
+from isthmus.model.names import DvsId, Mac, NetworkId, PortId
 from isthmus.model.scope import Scope
 from isthmus.model.tags import Vid, Vni
 
@@ -40,7 +40,7 @@ class Handover:
     could not be had, and why.
     """
 
-    scope: Scope
+    scope: Scope | None
     groups: Mapping[tuple[NetworkId, DvsId], StandingGroup]
     vnis: frozenset[Vni]
     """Those that some port group or NVE of the scope still has."""
@@ -52,6 +52,8 @@ class Handover:
     unmet: tuple[Unmet, ...] = ()
     reading: int = 0
     """Which of its source's answers the intent was."""
+    wired: frozenset[PortId] | None = None
+    """The ports whose DV ports are open with a VID of their own; None: it is not known, or tags are not worn there."""
 
     def wears(self, vni: Vni) -> bool:
         """Something in the scope has the network, or might."""

@@ -23,7 +23,10 @@ class Network:
     ports_listed: bool = False
     """True: only the ports of the intent belong.  False: every NIC in the network's port group does."""
     only_assigned: bool = False
-    """True: the network has a place only in the scopes of `assigned`.  False: in every scope, with a VID of our own."""
+    """True: the network has a place only in the scopes of `assigned`, and in the deployments of `wanted_in`.
+    False: everywhere.  Where no VID is assigned it gets one of our own."""
+    wanted_in: frozenset[str] = frozenset()
+    """The deployments on whose hosts it has a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,8 @@ class Intent:
     """Which of its source's answers this is, if the source counts them."""
     doubts: tuple[Doubt, ...] = ()
 
-    def within(self, scope: Scope | None) -> Intent:
-        """The part that concerns a tag scope: the networks that have a place there."""
+    def within(self, scope: Scope | None, deployment: str = "") -> Intent:
+        """The part that concerns a tag scope of a deployment: the networks that have a place there."""
         if not self.doubts and not any(network.only_assigned for network in self.networks.values()):
             return self
         return replace(
@@ -92,7 +95,7 @@ class Intent:
             networks={
                 id_: network
                 for id_, network in self.networks.items()
-                if not network.only_assigned or (scope is not None and scope in network.assigned)
+                if not network.only_assigned or scope in network.assigned or deployment in network.wanted_in
             },
             doubts=tuple(doubt for doubt in self.doubts if doubt.scope in (None, scope)),
         )

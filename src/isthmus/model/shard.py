@@ -28,6 +28,7 @@ class Shard:
     `switches` are the DVSes whose places it writes, `hosts` those it serves, `nves` the external NVEs that must know
     its bindings (host id -> target for NVEs on hosts, leaf id -> target for leaves).  `owner` is the installation's
     name in owner marks.  `beyond` are the leaves that another controller tells what VIDs mean: nothing of them is seen.
+    `deployment` is the name of the deployment that it is a part of.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Shard:
     duties: Duty = Duty.PORT_GROUPS | Duty.TAGS
     owner: str = "isthmus"
     beyond: frozenset[str] = frozenset()
+    deployment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

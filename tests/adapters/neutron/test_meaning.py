@@ -45,6 +45,7 @@ def port(name: str, net: str, *bindings: dict[str, Any], **more: Any) -> dict[st
         **plain,
         "addresses": ["10.0.0.5"],
         "pairs": [],
+        "secured": True,
         "awaits_others": False,
         "bindings": list(bindings),
         **more,

@@ -67,6 +67,7 @@ class Delivery:
     def _delivered(self, found: Errands) -> bool:
         corrected = self._asked("correct", found.correct, lambda ports: {"ports": ports})
         self._asked("ready", found.ready, lambda ports: {"ports": ports}, READY_AT_ONCE)
+        self._asked("down", found.down, lambda ports: {"ports": ports})
         given = [self._allocated(*item) for item in found.allocate]
         retired = self._asked("retire", found.retire, lambda unused: {"unused": unused})
         gone = self._asked("release", found.release, lambda retiring: {"retiring": retiring})
@@ -74,7 +75,8 @@ class Delivery:
         self._asked("free", found.free, lambda vlans: {"vlans": vlans})
         if found.rebind:
             self._begin_to_rebind(found.rebind)
-        told = {"ready": [port["id"] for port in found.ready], "retiring": _joined(retired), "released": _joined(gone)}
+        told = {what: [port["id"] for port in getattr(found, what)] for what in ("ready", "down")}
+        told |= {"retiring": _joined(retired), "released": _joined(gone)}
         for what, ids in told.items():
             if ids:
                 log.info("neutron: %s: %s", what, ", ".join(ids))

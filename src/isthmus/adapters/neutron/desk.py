@@ -20,18 +20,21 @@ import oslo_messaging
 from isthmus.adapters.neutron.bus import Bus
 from isthmus.adapters.neutron.delivery import Delivery
 from isthmus.adapters.neutron.errands import Cluster, Memory, errands
-from isthmus.adapters.neutron.facts import Facts, Segment
+from isthmus.adapters.neutron.facts import Facts
 from isthmus.adapters.neutron.fdb import Announcer
 from isthmus.adapters.neutron.intent import NeutronIntent
-from isthmus.adapters.neutron.presence import Presence
+from isthmus.adapters.neutron.presence import Appliance, Presence
 from isthmus.adapters.neutron.protocol import (
     ATTACHED,
     CLUSTER,
     L2POP_TOPIC,
+    OVERLAID,
+    PLUGIN_TOPIC,
     REPORTS_TOPIC,
     VERSION,
     domain_topic,
 )
+from isthmus.adapters.neutron.tenure import Leaving
 from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.handover import Handover, StandingGroup
@@ -56,6 +59,8 @@ class _Board:
     clusters: dict[str, Mapping[str, Cluster]] = field(default_factory=dict)
     handed_back: set[str] = field(default_factory=set)
     """Domains that are not looked at any more: what was seen there last goes on, and nothing is added to it."""
+    appliances: dict[str, Appliance] = field(default_factory=dict)
+    """Those that answer, by host."""
     looks: int = 0
 
 
@@ -83,7 +88,7 @@ class Desk:
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
         self._delivery = Delivery(bus, self._memory, self._show, self._look_again)
-        self._confirmed: frozenset[Segment] = frozenset()
+        self._confirmed: Leaving = frozenset()
 
     # --- the loop's side ------------------------------------------------------------------------------------------
 
@@ -91,10 +96,20 @@ class Desk:
         """A look at a domain, and at the switches of its nova-compute hosts."""
         with self._board.changed:
             self._board.looks += 1
+            if (before := self._board.seen.get(domain)) is not None and before.at > handover.at:
+                return  # another shard of it has looked since
             self._board.seen[domain] = handover
             self._board.clusters[domain] = clusters
             self._board.handed_back.discard(domain)
             self._board.changed.notify_all()
+
+    def answers(self, host: str, vtep: str) -> None:
+        """An ESXi host's appliance was read."""
+        self._board.appliances[host] = Appliance(host, vtep)
+
+    def is_silent(self, host: str) -> None:
+        """An ESXi host's appliance could not be read: it is not reported until it can."""
+        self._board.appliances.pop(host, None)
 
     def hands_back(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
         """A domain is no longer ours to promise anything of, until the next look.  Its hosts go on being reported."""
@@ -125,8 +140,8 @@ class Desk:
 
     # --- Neutron's side -------------------------------------------------------------------------------------------
 
-    def port_group(self, domain: str, host: str, network: NetworkId, vid: int, seconds: float) -> dict[str, str]:
-        """The port group of a network for a host, waited for; or the reason why there is none yet."""
+    def port_group(self, domain: str, host: str, network: NetworkId, vid: int | None, seconds: float) -> dict[str, str]:
+        """The port group of a network for a host, waited for; or the reason why there is none yet.  `vid`: its VID."""
         answer = self._answer(domain, host, network, vid, seconds)
         if "reason" in answer:
             self._source.reasons[network, host] = answer["reason"]
@@ -134,12 +149,12 @@ class Desk:
             self._source.reasons.pop((network, host), None)
         return answer
 
-    def _answer(self, domain: str, host: str, network: NetworkId, vid: int, seconds: float) -> dict[str, str]:
+    def _answer(self, domain: str, host: str, network: NetworkId, vid: int | None, seconds: float) -> dict[str, str]:
         if domain in self._board.handed_back:
             return {"reason": self._why(domain, network, seconds)}
         cluster = self._clusters().get(host)
         if cluster is None or cluster.domain != domain:
-            return {"reason": f"host '{host}' is no cluster of mapping domain '{domain}' that is found in vCenter"}
+            return {"reason": f"host '{host}' is no cluster of '{domain}' that is found in vCenter"}
         end = time.monotonic() + seconds
         found = self._standing(cluster, network, vid)
         if found is None:
@@ -155,7 +170,7 @@ class Desk:
     def _clusters(self) -> dict[str, Cluster]:
         return {host: cluster for some in list(self._board.clusters.values()) for host, cluster in some.items()}
 
-    def _standing(self, cluster: Cluster, network: NetworkId, vid: int) -> dict[str, str] | None:
+    def _standing(self, cluster: Cluster, network: NetworkId, vid: int | None) -> dict[str, str] | None:
         if cluster.domain in self._board.handed_back:
             return None
         seen = self._board.seen.get(cluster.domain)
@@ -166,8 +181,7 @@ class Desk:
 
     def _stays(self, domain: str, seen: Handover, group: StandingGroup) -> bool:
         """A port group that was seen is not about to go."""
-        vid = group.vid
-        return vid is not None and self._source.tenure.holds(domain, group.network, vid, seen.reading)
+        return self._source.tenure.holds(domain, group.network, group.vid, seen.reading)
 
     def _staying(self, domain: str, seen: Handover) -> Handover:
         groups = {key: group for key, group in seen.groups.items() if self._stays(domain, seen, group)}
@@ -187,24 +201,34 @@ class Desk:
     # --- threads --------------------------------------------------------------------------------------------------
 
     def _report(self) -> None:
-        due: dict[Presence, float] = {}
+        due: dict[Presence | Appliance, float] = {}
         while not self._stopping.wait(1.0):
             with _bugs_end_here("reports"):
                 self._report_those(due)
 
-    def _report_those(self, due: dict[Presence, float]) -> None:
-        for presence in self._presences():
+    def _report_those(self, due: dict[Presence | Appliance, float]) -> None:
+        present = self._presences()
+        for gone in due.keys() - set(present):
+            del due[gone]
+        for presence in present:
             try:
                 if self._clock() >= due.get(presence, 0.0):
-                    self._bus.call(REPORTS_TOPIC, "report_state", **presence.report(start=presence not in due))
+                    starts = presence not in due
+                    self._bus.call(REPORTS_TOPIC, "report_state", **presence.report(start=starts))
                     due[presence] = self._clock() + REPORT_EVERY
+                    if starts and isinstance(presence, Appliance):
+                        self._bus.call(PLUGIN_TOPIC, "tunnel_sync", **presence.tunnel)
             except (Retry, Refused) as fault:
                 log.debug("host %s could not be reported to Neutron: %s", presence.host, fault)
                 return
 
-    def _presences(self) -> list[Presence]:
-        clusters = [Presence(host, cluster.domain, CLUSTER) for host, cluster in sorted(self._clusters().items())]
-        return clusters + [Presence(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())]
+    def _presences(self) -> list[Presence | Appliance]:
+        clusters = sorted(self._clusters().items())
+        return [
+            *(Presence(host, found.domain, OVERLAID if found.overlaid else CLUSTER) for host, found in clusters),
+            *(Presence(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())),
+            *self._board.appliances.copy().values(),
+        ]
 
     def _after_each_look(self, work: Work, next_at: Callable[[], float | None]) -> None:
         """Work whenever something was looked at, and when it is time for it."""
@@ -268,7 +292,7 @@ class _Endpoint:
         self._desk = desk
         self._domain = domain
 
-    def port_group(self, context: object, host: str, network: str, vid: int, seconds: float) -> dict[str, str]:
+    def port_group(self, context: object, host: str, network: str, vid: int | None, seconds: float) -> dict[str, str]:
         """See `Desk.port_group`."""
         return self._desk.port_group(self._domain, host, NetworkId(network), vid, seconds)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from isthmus.adapters.neutron.facts import Binding, Facts, NeutronPort, Segment
 from isthmus.model.handover import Handover, StandingGroup
-from isthmus.model.names import DvsId, HostId, NetworkId
+from isthmus.model.names import DvsId, HostId, NetworkId, PortId
 from isthmus.model.tags import Vni
 
 LINGER = 45.0
@@ -24,12 +24,16 @@ FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A nova-compute host: its mapping domain, its switch, and the NVEs and ESXi hosts that its VMs may be on."""
+    """A nova-compute host: its mapping domain, its switch, and the NVEs and ESXi hosts that its VMs may be on.
+
+    `overlaid`: those have VTEPs of their own, and `domain` is the deployment.
+    """
 
     domain: str
     dvs: DvsId
     nves: frozenset[str]
     hosts: frozenset[HostId] = frozenset()
+    overlaid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Errands:
     """What to ask of Neutron's drivers; nothing in it depends on anything else in it."""
 
     ready: tuple[Mapping[str, str], ...] = ()
+    down: tuple[Mapping[str, str], ...] = ()
     rebind: tuple[str, ...] = ()
     correct: tuple[Mapping[str, str], ...] = ()
     allocate: tuple[tuple[NetworkId, str], ...] = ()
@@ -136,6 +141,7 @@ def errands(
     release = [(s.id, s.mark) for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)]
     wanted: dict[str, list[Any]] = {
         "ready": ports.ready,
+        "down": ports.down,
         "rebind": ports.failed,
         "correct": ports.wrong,
         "allocate": lacking,
@@ -168,6 +174,7 @@ class _Ports:
     memory: Memory
     now: float
     ready: list[Mapping[str, str]] = field(default_factory=list)
+    down: list[Mapping[str, str]] = field(default_factory=list)
     wrong: list[Mapping[str, str]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     unbound: set[str] = field(default_factory=set)
@@ -201,6 +208,8 @@ class _Ports:
 
     def _may_be_bound(self, port: NeutronPort, cluster: Cluster) -> bool:
         """Neutron would be given a port group now, or has to find a VLAN first."""
+        if cluster.overlaid:
+            return (port.network, cluster.dvs) in self.seen[cluster.domain].groups
         vids = {
             s.vid for s in self.facts.segments if (s.network, s.domain) == (port.network, cluster.domain) and s.wanted
         }
@@ -214,15 +223,25 @@ class _Ports:
         if (binding.dvs_id, binding.pg_id) != (cluster.dvs, group.key):
             right = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
             self.wrong.append(right)
-        elif binding.active and _waits_for_us(port) and cluster.nves <= group.mapped_at:
-            self.ready.append({"id": port.id, "host": binding.host, "segment": binding.segments[-1]})
+        elif binding.active:
+            wired = self.seen[cluster.domain].wired
+            works = PortId(port.id) in wired if wired is not None else cluster.nves <= group.mapped_at
+            here = {"id": port.id, "host": binding.host, "segment": binding.segments[-1]}
+            if works and _waits_for_us(port):
+                self.ready.append(here)
+            elif wired is not None and not works and port.status == "ACTIVE":
+                self.down.append(here)
 
     def _group_of(
         self, port: NeutronPort, binding: Binding, cluster: Cluster, segments: Mapping[str, Segment]
     ) -> StandingGroup | None:
-        """The port group that a binding of ours is to: there, and with the VID that Neutron gave."""
-        bottom = segments.get(binding.segments[-1]) if binding.ours and binding.segments else None
+        """The port group that a binding of ours is to: there, and with the VID that Neutron gave, if it gives any."""
+        if not binding.ours or not binding.segments:
+            return None
         group = self.seen[cluster.domain].groups.get((port.network, cluster.dvs))
+        if cluster.overlaid:
+            return group
+        bottom = segments.get(binding.segments[-1])
         if bottom is None or group is None or bottom.domain != cluster.domain or group.vid != bottom.vid:
             return None
         return group

@@ -47,7 +47,7 @@ class Binding:
     segments: tuple[str, ...]
     """Of each level, outermost first."""
     ours: bool
-    """The bottom level is isthmus_vds's."""
+    """The bottom level is one of our drivers': a port group."""
     dvs_id: str | None = None
     pg_id: str | None = None
     unbound: bool = False
@@ -56,7 +56,8 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class NeutronPort:
-    """A port.  `pairs` are the MAC and IP addresses that it may send from besides its own."""
+    """A port.  `pairs` are the MAC and IP addresses that it may send from besides its own; one that is not `secured`
+    may send from any."""
 
     id: str
     network: NetworkId
@@ -68,6 +69,7 @@ class NeutronPort:
     addresses: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     bindings: tuple[Binding, ...]
+    secured: bool = True
     awaits_others: bool = False
     """It is not ACTIVE yet because of others (Neutron's DHCP agent): ours is done."""
 
@@ -173,5 +175,6 @@ def _port(row: Mapping[str, Any]) -> NeutronPort:
             )
             for b in row["bindings"]
         ),
+        row["secured"],
         row["awaits_others"],
     )

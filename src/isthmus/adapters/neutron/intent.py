@@ -11,7 +11,7 @@ import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
 from isthmus.adapters.neutron.facts import Facts, facts_of
-from isthmus.adapters.neutron.meaning import Places, intent_of
+from isthmus.adapters.neutron.meaning import Places, intent_of, wanted_in
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION
 from isthmus.adapters.neutron.tenure import Tenure
 from isthmus.model.boundary import Wake
@@ -37,9 +37,9 @@ class NeutronIntent:
         """The whole intent.  Raises Retry if Neutron does not answer."""
         facts = facts_of(self._bus.call(SERVER_TOPIC, "read"))
         self.reasons = {key: why for key, why in list(self.reasons.items()) if key[0] in facts.networks}
-        leaving = self.tenure.read(facts)
+        leaving, wanted = self.tenure.read(facts, wanted_in(facts, self._places))
         self.facts = facts
-        intent = intent_of(facts, self._places, self.reasons, leaving, self.troubles)
+        intent = intent_of(facts, self._places, self.reasons, leaving, self.troubles, wanted)
         return replace(intent, reading=self.tenure.reading)
 
     def watch(self, wake: Wake) -> None:

@@ -5,6 +5,7 @@ A row that makes no sense is left out and named; the others stand.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -25,12 +26,29 @@ class Places:
 
     `homes` are the domains of nova-compute hosts and of machines that are below a leaf and no ESXi hosts; `attached`
     gives the VTEP of the leaf of these; `vids` are those that switches and leaves of a domain are there for.
+    `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     attached: Mapping[str, str] = field(default_factory=dict)
     vids: Mapping[str, VidSet] = field(default_factory=dict)
+    overlaid: Mapping[str, str] = field(default_factory=dict)
+
+
+Wanted: TypeAlias = frozenset[tuple[str, NetworkId]]
+"""Which networks have a port in which deployments whose hosts have VTEPs of their own."""
+
+
+def wanted_in(facts: Facts, places: Places) -> Wanted:
+    """Where ports of VMs are bound, are being bound, failed to be, or are about to be moved."""
+    return frozenset(
+        (places.overlaid[binding.host], port.network)
+        for port in facts.ports
+        if port.is_vm
+        for binding in port.bindings
+        if binding.host in places.overlaid
+    )
 
 
 Reasons: TypeAlias = Mapping[tuple[NetworkId, str], str]
@@ -43,8 +61,10 @@ def intent_of(
     reasons: Reasons = MappingProxyType({}),
     leaving: Collection[Segment] = (),
     troubles: Mapping[str, str] = MappingProxyType({}),
+    wanted: Wanted = frozenset(),
 ) -> Intent:
-    """The intent.  VIDs are Neutron's own: a network has a place only in the scopes that it gives it one in.
+    """The intent.  Below leaves VIDs are Neutron's own: a network has a place only in the scopes that it gives it one
+    in.  Where hosts have VTEPs of their own it has one in the deployments where it is `wanted`.
 
     `leaving`: the segments that lose their place; `troubles`: what could not be had of Neutron, and why.
     """
@@ -53,6 +73,17 @@ def intent_of(
         Doubt(f"neutron {what}", f"it could not be done, and is asked for again: {why}")
         for what, why in troubles.items()
     ]
+    deployments: defaultdict[NetworkId, set[str]] = defaultdict(set)
+    for deployment, network in wanted:
+        deployments[network].add(deployment)
+    assigned: defaultdict[NetworkId, dict[Scope, Vid]] = defaultdict(dict)
+    for segment in facts.segments:
+        scope = places.scopes.get(segment.domain)
+        if scope is not None and segment not in leaving and segment.network in facts.networks:
+            try:
+                assigned[segment.network][scope] = Vid(segment.vid)
+            except ValueError as wrong:
+                doubts.append(Doubt(f"network {segment.network}", str(wrong), scope))
     networks: dict[NetworkId, Network] = {}
     for row in facts.networks.values():
         try:
@@ -60,18 +91,9 @@ def intent_of(
         except ValueError as wrong:
             doubts.append(Doubt(f"network {row.id}", str(wrong)))
         else:
-            networks[row.id] = Network(row.id, vni, row.name, mtu, {}, ports_listed=True, only_assigned=True)
-    assigned: dict[NetworkId, dict[Scope, Vid]] = {}
-    for segment in facts.segments:
-        scope = places.scopes.get(segment.domain)
-        if scope is not None and segment not in leaving and segment.network in networks:
-            try:
-                assigned.setdefault(segment.network, {})[scope] = Vid(segment.vid)
-            except ValueError as wrong:
-                doubts.append(Doubt(f"network {segment.network}", str(wrong), scope))
-    for network, vids in assigned.items():
-        made = networks[network]
-        networks[network] = Network(made.id, made.vni, made.name, made.mtu, vids, ports_listed=True, only_assigned=True)
+            home = frozenset(deployments.get(row.id, ()))
+            vids = assigned.get(row.id, {})
+            networks[row.id] = Network(row.id, vni, row.name, mtu, vids, True, only_assigned=True, wanted_in=home)
     ports: dict[PortId, Port] = {}
     peers: list[Peer] = []
     vteps = {agent.host: agent.vtep for agent in facts.tunnelling}

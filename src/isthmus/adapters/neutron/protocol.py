@@ -5,7 +5,7 @@
    bind_port ---- port_group (call) ----------------------------------------> topic isthmus.DOMAIN
    postcommit --- changed (fanout cast) -------------------------------------> topic isthmus-notify
                                           topic isthmus <------ read, ready, correct, rebind, allocate,
-                                                                        retire, release, hold, free
+                                                                        retire, release, hold, free, down
                                           topic q-reports-plugin <---------- report_state (a Neutron agent per host)
  neutron-openvswitch-agent <------------------------------------------------ add_fdb_entries, remove_fdb_entries
 ```
@@ -28,8 +28,14 @@ L2POP_TOPIC = "q-agent-notifier-l2population-update"
 AGENT_TYPE = "isthmus fabric"
 """The type of the Neutron agents that say which mapping domain a host is in: one per host and type."""
 BINARY = "isthmus"
-CLUSTER, ATTACHED = "cluster", "attached"
-"""Kinds of such hosts: a nova-compute whose VMs are on a distributed switch; a machine of its own below a leaf."""
+CLUSTER, ATTACHED, OVERLAID = "cluster", "attached", "overlaid"
+"""Kinds of such hosts: a nova-compute whose VMs are on a distributed switch below leaves; a machine of its own below a
+leaf; a nova-compute whose VMs are on a switch whose ESXi hosts have VTEPs of their own (`physical_network` is the name
+of the deployment then)."""
+APPLIANCE_TYPE = "isthmus OVSvApp agent"
+"""The type of the Neutron agents that say which ESXi host has which VTEP, as long as its appliance answers."""
+PLUGIN_TOPIC = "q-plugin"
+"""Where Neutron is told of a VTEP, by whoever has one."""
 
 PROVISIONING_ENTITY = "ISTHMUS"
 """The provisioning block that is completed when port group and leaf are in place."""

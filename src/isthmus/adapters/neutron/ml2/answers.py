@@ -14,6 +14,7 @@ import oslo_messaging
 from neutron.db import models_v2, provisioning_blocks
 from neutron.db.models import agent as agent_models
 from neutron.db.models import allowed_address_pair, provisioning_block, segment
+from neutron.db.port_security import models as port_security
 from neutron.plugins.ml2 import models
 from neutron_lib import constants, exceptions, rpc
 from neutron_lib.api.definitions import portbindings
@@ -23,8 +24,8 @@ from neutron_lib.plugins import directory
 from oslo_log import log
 
 from isthmus.adapters.neutron.ml2 import segments
-from isthmus.adapters.neutron.ml2.preflight import VDS, domains_of, ranges_of
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, PROVISIONING_ENTITY, SERVER_TOPIC, VERSION
+from isthmus.adapters.neutron.ml2.preflight import BINDERS, domains_of, ranges_of
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, APPLIANCE_TYPE, PROVISIONING_ENTITY, SERVER_TOPIC, VERSION
 
 LOG = log.getLogger(__name__)
 Row = dict[str, Any]
@@ -60,6 +61,11 @@ class Answers:
         """
         for port in ports:
             _each(port["id"], _completed, context, port)
+
+    def down(self, context: Any, ports: list[Row]) -> None:
+        """These ports, ``{"id", "host", "segment"}``, are in no network now: their VMs are off, or gone."""
+        for port in ports:
+            _each(port["id"], _interrupted, context, port)
 
     def rebind(self, context: Any, ports: list[str]) -> None:
         """Try again to bind ports that are not bound."""
@@ -123,6 +129,11 @@ def _completed(context: Any, port: Row) -> None:
         )
 
 
+def _interrupted(context: Any, port: Row) -> None:
+    if _is_bound(context, port):
+        directory.get_plugin().update_port_status(context, port["id"], constants.PORT_STATUS_DOWN, port["host"])
+
+
 @db_api.retry_if_session_inactive()
 def _corrected(context: Any, port: Row) -> None:
     with db_api.CONTEXT_WRITER.using(context):
@@ -139,8 +150,10 @@ def _is_bound(context: Any, port: Row) -> bool:
         bindings = context.session.query(models.PortBinding.port_id).filter_by(
             port_id=port["id"], host=port["host"], status=constants.ACTIVE
         )
-        levels = context.session.query(models.PortBindingLevel.port_id).filter_by(
-            port_id=port["id"], host=port["host"], segment_id=port["segment"], driver=VDS
+        levels = (
+            context.session.query(models.PortBindingLevel.port_id)
+            .filter_by(port_id=port["id"], host=port["host"], segment_id=port["segment"])
+            .filter(models.PortBindingLevel.driver.in_(BINDERS))
         )
         return bindings.first() is not None and levels.first() is not None
 
@@ -208,6 +221,7 @@ def _ports(context: Any, networks: Collection[str]) -> Iterator[Row]:
         table.standard_attr_id,
     )
     addresses = _by_port(context, models_v2.IPAllocation, ("ip_address",))
+    unsecured = _unsecured(context)
     pairs = _by_port(context, allowed_address_pair.AllowedAddressPair, ("mac_address", "ip_address"))
     bindings = _by_port(context, models.PortBinding, ("host", "vif_type", "vif_details", "status"))
     levels = _by_port(context, models.PortBindingLevel, ("host", "level", "driver", "segment_id"))
@@ -224,6 +238,7 @@ def _ports(context: Any, networks: Collection[str]) -> Iterator[Row]:
             "status": row.status,
             "awaits_others": bool(waits_for) and PROVISIONING_ENTITY not in waits_for,
             "addresses": [str(address) for (address,) in addresses.get(row.id, ())],
+            "secured": row.id not in unsecured,
             "pairs": [[mac or row.mac_address, address] for mac, address in pairs.get(row.id, ())],
             "bindings": [
                 _binding(binding, [level[1:] for level in levels.get(row.id, ()) if level[0] == binding[0]])
@@ -243,10 +258,17 @@ def _binding(row: tuple[Any, ...], levels: Sequence[tuple[Any, ...]]) -> Row:
         "failed": vif_type == portbindings.VIF_TYPE_BINDING_FAILED,
         "unbound": vif_type == portbindings.VIF_TYPE_UNBOUND,
         "segments": [segment for _, _, segment in sorted(levels, key=lambda level: level[0]) if segment is not None],
-        "ours": bottom is not None and bottom[1] == VDS,
+        "ours": bottom is not None and bottom[1] in BINDERS,
         "dvs_id": details.get("dvs_id"),
         "pg_id": details.get("pg_id"),
     }
+
+
+def _unsecured(context: Any) -> set[str]:
+    """The ports that may send from any address."""
+    table = port_security.PortSecurityBinding
+    rows = context.session.query(table.port_id).filter(table.port_security_enabled.is_(False))
+    return {row.port_id for row in rows}
 
 
 def _blocks(context: Any) -> dict[int, set[str]]:
@@ -270,7 +292,7 @@ def _tunnelling(context: Any) -> Iterator[Row]:
     table = agent_models.Agent
     for row in context.session.query(table.host, table.agent_type, table.configurations, table.started_at):
         told = json.loads(row.configurations) if row.configurations else {}
-        if row.agent_type != AGENT_TYPE and isinstance(told, dict) and told.get("tunneling_ip"):
+        if row.agent_type not in (AGENT_TYPE, APPLIANCE_TYPE) and isinstance(told, dict) and told.get("tunneling_ip"):
             yield {"host": row.host, "vtep": told["tunneling_ip"], "started_at": str(row.started_at)}
 
 

@@ -62,7 +62,7 @@ class IsthmusFabricDriver(Hooks):
         # A VLAN among the segments is what another port, perhaps in another domain, left: never bound at this level.
         overlay = segments.overlay_of(context.segments_to_bind)
         host = our_host(context) if overlay is not None else None
-        if overlay is None or host is None:
+        if overlay is None or host is None or host.is_overlaid:
             return
         if host.domain not in preflight.domains_of():
             LOG.error(

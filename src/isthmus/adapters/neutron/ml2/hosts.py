@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER, OVERLAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,13 @@ class OurHost:
 
     @property
     def is_cluster(self) -> bool:
-        """Its ports are VM NICs on a distributed switch."""
+        """Its ports are VM NICs on a distributed switch, whose VLANs are those of its leaf."""
         return self.kind == CLUSTER
+
+    @property
+    def is_overlaid(self) -> bool:
+        """Its ports are VM NICs on a distributed switch whose hosts have VTEPs of their own."""
+        return self.kind == OVERLAID
 
 
 def our_host(context: Any) -> OurHost | None:
@@ -31,6 +36,10 @@ def our_host(context: Any) -> OurHost | None:
     for agent in context.host_agents(AGENT_TYPE):
         told = agent.get("configurations") or {}
         domain = told.get("physical_network")
-        if agent["host"] == context.host and isinstance(domain, str) and told.get("kind") in (CLUSTER, ATTACHED):
+        if (
+            agent["host"] == context.host
+            and isinstance(domain, str)
+            and told.get("kind") in (CLUSTER, ATTACHED, OVERLAID)
+        ):
             return OurHost(agent["host"], domain, told["kind"], bool(agent.get("alive")))
     return None

@@ -36,12 +36,14 @@ class Notices:
         except Exception as fault:  # a hook that raised would undo what the user did
             LOG.debug("isthmus was not woken, and will see it by itself: %s", fault)
 
-    def port_group(self, domain: str, host: str, network: str, segment: dict[str, Any], seconds: float) -> Any:
-        """The port group of a segment for a host: ``{"dvs_id", "pg_id"}``, or ``{"reason"}`` why there is none.
+    def port_group(self, domain: str, host: str, network: str, vid: int | None, seconds: float) -> Any:
+        """The port group of a network for a host: ``{"dvs_id", "pg_id"}``, or ``{"reason"}`` why there is none.
+
+        `vid` is what it must have; None: none, since its ports have their own.
 
         Waits up to `seconds`, and a little for the answer's way.  None: nobody answered.
         """
-        question = {"host": host, "network": network, "vid": segment["segmentation_id"], "seconds": seconds}
+        question = {"host": host, "network": network, "vid": vid, "seconds": seconds}
         try:
             return self._prepared(topic=domain_topic(domain), timeout=seconds + SPARE).call(
                 neutron_context.get_admin_context(), "port_group", **question

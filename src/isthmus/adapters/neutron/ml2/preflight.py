@@ -13,7 +13,9 @@ from oslo_config import cfg
 
 from isthmus.adapters.neutron.ml2 import options
 
-FABRIC, VDS = "isthmus_fabric", "isthmus_vds"
+FABRIC, VDS, OVSVAPP = "isthmus_fabric", "isthmus_vds", "isthmus_ovsvapp"
+BINDERS = (VDS, OVSVAPP)
+"""Those whose bindings are port groups."""
 BINDS_OVERLAYS = ("openvswitch", "linuxbridge", "ovn")
 """Drivers that bind a VXLAN segment themselves where a host's Neutron agent has tunnels."""
 
@@ -28,9 +30,9 @@ def domains_of(conf: Any = cfg.CONF) -> frozenset[str]:
     return frozenset(ours.domains) | frozenset(ours.static_domains)
 
 
-def fabric_is_ours(conf: Any = cfg.CONF) -> bool:
-    """Whether level 0 is bound by isthmus_fabric, and not by the driver of somebody else's controller."""
-    return FABRIC in conf.ml2.mechanism_drivers
+def speaker(conf: Any = cfg.CONF) -> str | None:
+    """The one of our drivers that answers and wakes `isthmus run` for all of them."""
+    return next((driver for driver in (FABRIC, *BINDERS) if driver in conf.ml2.mechanism_drivers), None)
 
 
 def refuse(driver: str, conf: Any = cfg.CONF) -> None:
@@ -40,6 +42,10 @@ def refuse(driver: str, conf: Any = cfg.CONF) -> None:
 
 
 def _wrong(driver: str, conf: Any) -> Iterator[str]:
+    if driver == OVSVAPP:
+        if "vxlan" not in conf.ml2.type_drivers:
+            yield "[ml2] type_drivers lacks vxlan: networks are nothing else to an appliance"
+        return
     domains = domains_of(conf)
     if not domains:
         yield f"[{options.GROUP}] domains is empty: name the physical networks that are mapping domains"

@@ -1,0 +1,40 @@
+"""Appliances in memory in the place of real ones: what they hold can be looked at, and they can fall silent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isthmus.adapters.ovs.findings import OvsFinding
+from isthmus.adapters.ovs.settings import OvsSettings
+from isthmus.model.boundary import Wake
+from isthmus.model.faults import Retry
+from isthmus.model.names import HostId
+from isthmus.model.observed import NveMirror
+from lab.wire.clock import VirtualClock
+from lab.wire.ovs import WireOvs
+
+
+class MemoryOvs(WireOvs):
+    """An appliance in memory in the place of an OvsTarget."""
+
+    made: dict[str, MemoryOvs] = {}  # noqa: RUF012 - by VTEP, anew for each test
+    silent: set[str] = set()  # noqa: RUF012
+
+    def __init__(self, host: HostId, settings: OvsSettings, *, keeps: bool = False) -> None:
+        super().__init__(host, settings.vtep, VirtualClock())
+        self.settings = settings
+        self.made[settings.vtep] = self
+
+    def observe(self) -> NveMirror:
+        if self.settings.vtep in self.silent:
+            raise Retry("it does not answer")
+        return super().observe()
+
+    def findings(self) -> Sequence[OvsFinding]:
+        return ()
+
+    def watch(self, wake: Wake) -> None:
+        """Nobody else touches it."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,191 @@
+"""Clusters whose hosts have appliances: Neutron's ports are wired where their VMs are, and Neutron is told when.
+
+Neutron knows a cluster; on which ESXi host a VM is, only vCenter knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from isthmus.adapters.neutron.protocol import APPLIANCE_TYPE
+from isthmus.model.flow import Flow
+from isthmus.model.names import Mac
+from lab.vcenter import Cluster, Datacenter, Dvs, Host, Topology
+from tests.app.leaf_site import until
+from tests.app.ovs_site import MemoryOvs
+from tests.openstack.ovs_agent import EVERYBODY, OvsAgent
+from tests.openstack.site import Site, site
+
+pytestmark = [pytest.mark.openstack, pytest.mark.sim]
+
+DRIVERS = ("isthmus_ovsvapp", "openvswitch", "l2population")
+VTEPS = {"esx1.lab": "192.0.2.1", "esx2.lab": "192.0.2.2"}
+KVM = "192.0.2.21"
+CLOUD = (
+    '[deployment.cloud]\ndesign = "ovsvapp"\ndvs = "tenants"\nvids = "101-199"\n'
+    '[deployment.cloud.appliance]\ntrunk = "trunk0"\n[deployment.cloud.compute."compute-1"]\n'
+    + "".join(
+        f'[deployment.cloud.host."{host}"]\nvtep = "{vtep}"\novsdb = "unix:/nowhere/{host}/db.sock"\n'
+        f'rundir = "/nowhere/{host}"\n'
+        for host, vtep in VTEPS.items()
+    )
+)
+THERE = Topology((Datacenter("dc1", (Cluster("c1", tuple(map(Host, VTEPS))),), (Dvs("tenants", mtu=1600),)),))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One world for the whole page: each test has networks of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch, site(folder, patch, CLOUD, drivers=DRIVERS, there=THERE) as made:
+        made.has_hosts("compute-1", *VTEPS)
+        made.neutron.agent(
+            "kvm",
+            "Open vSwitch agent",
+            "neutron-openvswitch-agent",
+            {"tunneling_ip": KVM, "tunnel_types": ["vxlan"], "bridge_mappings": {}},
+        )
+        yield made
+
+
+@pytest.fixture
+def red(made: Site, request: pytest.FixtureRequest) -> str:
+    """A network, named after the test."""
+    return made.neutron.network_named(name(request))
+
+
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)[:60]
+
+
+def mac_of(made: Site, port: str) -> Mac:
+    return Mac(made.neutron.port(port)["mac_address"])
+
+
+def speaks_at(host: str, mac: Mac) -> bool:
+    """The host's appliance lets this MAC in from its trunk."""
+    flows = [entry for entry in MemoryOvs.made[VTEPS[host]].entries.values() if isinstance(entry, Flow)]
+    return any(flow.match.src == mac for flow in flows)
+
+
+def sends_to(host: str, mac: Mac) -> set[str]:
+    """The VTEPs behind which the host's appliance knows a MAC."""
+    flows = [entry for entry in MemoryOvs.made[VTEPS[host]].entries.values() if isinstance(entry, Flow)]
+    return {vtep for flow in flows if flow.match.dst == mac for a in flow.actions if (vtep := getattr(a, "vtep", None))}
+
+
+def test_a_port_is_bound_to_a_port_group_without_a_vid_and_active_when_its_vm_is_wired(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    shown = made.neutron.port(port)
+    assert (shown["binding:vif_type"], shown["status"]) == ("dvs", "BUILD")
+    assert shown["binding:vif_details"]["pg_id"] == made.key_of(name(request))
+    assert made.vids(name(request)) == {name(request): 0}
+    assert made.admin.port_group(name(request)).config.defaultPortConfig.blocked.value
+    assert not made.is_active(port)
+    vm = made.boot(port, "esx1.lab")
+    until(lambda: made.is_active(port))
+    assert speaks_at("esx1.lab", mac_of(made, port))
+    made.admin.power_off(vm)
+    until(lambda: made.neutron.port(port)["status"] == "DOWN")
+    until(lambda: not speaks_at("esx1.lab", mac_of(made, port)))
+    made.admin.power_on(vm)
+    until(lambda: made.is_active(port))
+
+
+def test_a_network_has_a_port_group_only_while_a_port_needs_one(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    made.rounds(2)
+    assert made.vids(name(request)) == {}
+    port = made.neutron.port_on(red, "compute-1")
+    assert list(made.vids(name(request))) == [name(request)]
+    made.neutron.delete("ports", port)
+    until(lambda: made.vids(name(request)) == {})
+
+
+def test_a_port_group_whose_last_port_went_is_given_to_the_next_only_if_it_stays(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    for _ in range(8):
+        port = made.neutron.port_on(red, "compute-1")
+        shown = made.neutron.port(port)
+        made.rounds(1)
+        assert shown["binding:vif_details"]["pg_id"] == made.key_of(name(request))
+        made.neutron.delete("ports", port)
+
+
+@pytest.fixture
+def kvm(made: Site, red: str) -> Iterator[OvsAgent]:
+    """The KVM host, with a port in the network."""
+    agent = OvsAgent()
+    made.neutron.subnet_of(red, "10.7.0.0/24")
+    with made.neutron.listening("q-agent-notifier-l2population-update", "kvm", agent):
+        port = made.neutron.port_on(red, "kvm")
+        made.neutron.plugin.update_port_status(made.neutron.context, port, "ACTIVE", "kvm")
+        yield agent
+
+
+def test_a_kvm_host_is_told_where_a_vm_is_and_the_appliances_where_the_kvm_host_is(
+    made: Site, red: str, kvm: OvsAgent
+) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    mac = mac_of(made, port)
+    vm = made.boot(port, "esx1.lab")
+    until(lambda: kvm.vteps_of(mac) == {VTEPS["esx1.lab"]})
+    (theirs,) = [p["mac_address"] for p in made.neutron.ports(red) if p["binding:host_id"] == "kvm"]
+    until(lambda: sends_to("esx1.lab", theirs) == {KVM})
+    made.admin.migrate(vm, "esx2.lab")
+    until(lambda: VTEPS["esx2.lab"] in kvm.vteps_of(mac))
+    until(lambda: speaks_at("esx2.lab", mac) and not speaks_at("esx1.lab", mac))
+    until(lambda: kvm.vteps_of(EVERYBODY) & set(VTEPS.values()) == {VTEPS["esx2.lab"]})
+    assert made.is_active(port), "of a move inside its cluster Neutron hears nothing"
+    made.unplug(vm)
+    until(lambda: VTEPS["esx2.lab"] not in kvm.vteps_of(mac))
+
+
+def test_an_appliance_that_answers_is_a_neutron_agent_with_its_vtep_and_a_silent_one_is_not_reported(
+    made: Site,
+) -> None:
+    agents = {a["host"]: a for a in made.neutron.plugin.get_agents(made.neutron.context)}
+    for host, vtep in VTEPS.items():
+        assert agents[host]["agent_type"] == APPLIANCE_TYPE
+        assert agents[host]["configurations"]["tunneling_ip"] == vtep
+    assert "tunneling_ip" not in agents["compute-1"]["configurations"]
+    assert made.wiring.neutron is not None
+    reported = made.wiring.neutron._desk._board.appliances
+    MemoryOvs.silent.add(VTEPS["esx2.lab"])
+    try:
+        made.daemon.loop.look_at_everything()
+        until(lambda: set(reported) == {"esx1.lab"})
+    finally:
+        MemoryOvs.silent.clear()
+    made.daemon.loop.look_at_everything()
+    until(lambda: set(reported) == set(VTEPS))
+
+
+def test_a_vm_with_the_identity_of_no_port_is_wired_nowhere(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    """By MAC alone nobody is known."""
+    port = made.neutron.port_on(red, "compute-1")
+    mac = mac_of(made, port)
+    made.admin.create_vm("thief", "esx1.lab", [name(request)], [mac])
+    made.admin.power_on("thief")
+    until(lambda: any(str(mac) in c["reason"] for c in made.conditions()))
+    assert not speaks_at("esx1.lab", mac)
+    assert not made.is_active(port)
+    made.admin.destroy("thief")
+
+
+def test_a_port_that_is_down_by_will_speaks_nowhere(made: Site, red: str) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    made.boot(port, "esx1.lab")
+    until(lambda: made.is_active(port))
+    made.neutron.change(port, admin_state_up=False)
+    until(lambda: not speaks_at("esx1.lab", mac_of(made, port)))
+    made.neutron.change(port, admin_state_up=True)
+    until(lambda: speaks_at("esx1.lab", mac_of(made, port)) and made.is_active(port))
