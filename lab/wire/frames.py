@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from isthmus.model.flow import BROADCAST, ETH_ARP, ETH_RARP
+from isthmus.model.flow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_RARP
 from isthmus.model.names import HostId, NicId
 from isthmus.model.tags import Vid, Vni
-
-ETH_IPV4 = 0x0800
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame as it is on some wire.  `vid` None is untagged.  `arp` is (operation, sender address, target address)."""
+    """A frame as it is on some wire.  `vid` None is untagged.  `arp` is (operation, sender address, target address);
+    `source` is whom an IP packet says to be from.
+    """
 
     src: str
     dst: str
@@ -22,6 +22,7 @@ class Frame:
     vid: Vid | None = None
     arp: tuple[int, str, str] | None = None
     payload: str = ""
+    source: str = ""
 
     @property
     def is_group(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 
 from isthmus.model.change import Change, Forget
 from isthmus.model.flow import (
@@ -186,7 +187,14 @@ def _matches(match: Match, packet: _Packet) -> bool:
         and match.eth_type in (None, frame.eth_type)
         and (match.arp_op is None or (frame.eth_type == ETH_ARP and match.arp_op == operation))
         and (match.arp_target is None or (frame.eth_type == ETH_ARP and match.arp_target == target))
+        and (match.source is None or _is_from(match.source, frame))
     )
+
+
+def _is_from(wanted: str, frame: Frame) -> bool:
+    """It is within an address or a prefix, whatever protocol says so."""
+    said = frame.arp[1] if frame.arp is not None else frame.source
+    return bool(said) and ip_address(said) in ip_network(wanted)
 
 
 def _matches_destination(wanted: str | None, frame: Frame) -> bool:

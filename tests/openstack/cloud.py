@@ -21,6 +21,7 @@ from neutron.db.agents_db import AgentExtRpcCallback
 from neutron.db.models.agent import Agent
 from neutron.db.models.plugins.ml2 import vlanallocation as vlanalloc
 from neutron.db.models.segment import NetworkSegment
+from neutron.db.port_security.models import PortSecurityBinding
 from neutron.plugins.ml2 import models
 from neutron.services.segments import db as segments_db
 from neutron.tests.unit.plugins.ml2 import test_plugin
@@ -228,6 +229,11 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         """Give a network addresses, the first of them the gateway's."""
         of = {"network": {"id": network, "project_id": self._project_id}}
         self._make_subnet(self.fmt, of, cidr.replace(".0/", ".1/").partition("/")[0], cidr, as_admin=True)
+
+    def unsecure(self, port: str) -> None:
+        """Switch port security off for a port, as the extension driver does it."""
+        with db_api.CONTEXT_WRITER.using(self.context):
+            self.context.session.add(PortSecurityBinding(port_id=port, port_security_enabled=False))
 
     def port_on(self, network: str, host: str | None, owner: str = COMPUTE, **more: Any) -> str:
         """A port's id."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from isthmus.adapters.neutron.protocol import APPLIANCE_TYPE
-from isthmus.model.flow import Flow
+from isthmus.app.check import check
+from isthmus.model.flow import ETH_IPV4, Flow
 from isthmus.model.names import Mac
 from lab.vcenter import Cluster, Datacenter, Dvs, Host, Topology
 from tests.app.leaf_site import until
@@ -189,3 +190,24 @@ def test_a_port_that_is_down_by_will_speaks_nowhere(made: Site, red: str) -> Non
     until(lambda: not speaks_at("esx1.lab", mac_of(made, port)))
     made.neutron.change(port, admin_state_up=True)
     until(lambda: speaks_at("esx1.lab", mac_of(made, port)) and made.is_active(port))
+
+
+def senders(host: str, mac: Mac) -> set[str | None]:
+    """The IPv4 addresses from which the host's appliance lets a MAC in; None: any."""
+    flows = [entry for entry in MemoryOvs.made[VTEPS[host]].entries.values() if isinstance(entry, Flow)]
+    return {flow.match.source for flow in flows if flow.match.src == mac and flow.match.eth_type in (None, ETH_IPV4)}
+
+
+def test_a_port_is_let_in_from_its_own_addresses_and_pairs_unless_its_security_is_off(made: Site, red: str) -> None:
+    made.neutron.subnet_of(red, "10.7.0.0/24")
+    port = made.neutron.port_on(red, "compute-1")
+    mac, (own,) = mac_of(made, port), [ip["ip_address"] for ip in made.neutron.port(port)["fixed_ips"]]
+    made.boot(port, "esx1.lab")
+    until(lambda: senders("esx1.lab", mac) == {own, "0.0.0.0"})
+    made.neutron.change(port, allowed_address_pairs=[{"ip_address": "10.9.0.7/16"}])
+    until(lambda: senders("esx1.lab", mac) == {own, "0.0.0.0", "10.9.0.0/16"})
+    said = [found.what for found in check(made.wiring)]
+    assert any("secured ports" in what and "never leave the switch" in what for what in said)
+    made.neutron.change(port, allowed_address_pairs=[])
+    made.neutron.unsecure(port)
+    until(lambda: senders("esx1.lab", mac) == {None})

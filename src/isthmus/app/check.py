@@ -10,6 +10,7 @@ from isthmus.app.finding import Finding, Level
 from isthmus.app.text import plain
 from isthmus.app.underlay import ENCAPSULATION, mtu_between
 from isthmus.app.wiring import Wiring
+from isthmus.core.design import TagSubject
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Dvs, Inventory
@@ -70,10 +71,23 @@ def _deployment(
     (dvs,) = switches
     yield from _hosts(wiring, name, deployment, inventory, dvs)
     yield from _underlay(place, deployment, mtu)
+    if intent is not None:
+        yield from _unfiltered(place, deployment, intent)
     try:
         yield from _switch(wiring, place, deployment, dvs, mtu)
     except (Refused, Retry) as fault:
         yield Finding(Level.ERROR, f"{place}.dvs", f"cannot be read: {fault}", "check the role's privileges")
+
+
+def _unfiltered(place: str, deployment: DeploymentConfig, intent: Intent) -> Iterator[Finding]:
+    """What port security does not reach where a whole network has one VID on a host."""
+    secured = sum(port.secured for port in intent.ports.values())
+    if secured and deployment.design.subject is TagSubject.NETWORK:
+        what = (
+            f"the addresses of {secured} secured ports are checked by the appliances, so not between VMs of one "
+            "network on one host: their frames never leave the switch"
+        )
+        yield Finding(Level.GOOD, place, what)
 
 
 def _switch(wiring: Wiring, place: str, deployment: DeploymentConfig, dvs: Dvs, mtu: int) -> Iterator[Finding]:

@@ -56,8 +56,12 @@ class NeutronSide:
         seen = (overlaid if overlay else handover)(
             last.world, last.observed, last.thought, last.now, _vteps(deployment)
         )
-        if seen is not None:
+        if seen is None:
+            return
+        if Duty.PORT_GROUPS in last.world.shard.duties:
             self._desk.saw(domain, seen, _clusters(domain, deployment, last))
+        else:
+            self._desk.saw_ports(domain, seen)
 
     def released(self, last: Pass) -> None:
         """A shard was looked at, and is about to be handed back."""

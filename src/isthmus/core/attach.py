@@ -6,7 +6,7 @@ A NIC is in a network because its port group carries our mark for that network; 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -47,6 +47,16 @@ class Attachment(NamedTuple):  # a round makes one for every NIC of a site, and 
     def addresses(self) -> tuple[str, ...]:
         """Its known IP addresses."""
         return () if self.listed is None else self.listed.addresses
+
+    @property
+    def senders(self) -> Mapping[Mac, Set[str]]:
+        """The addresses that it may send from, by MAC; a MAC that is not here may send from any."""
+        if self.listed is None or not self.listed.secured:
+            return {}
+        found: defaultdict[Mac, set[str]] = defaultdict(set, {self.nic.mac: set(self.addresses)})
+        for pair in self.listed.allowed_pairs:
+            found[pair.mac].add(pair.address)
+        return {mac: addresses for mac, addresses in found.items() if "" not in addresses}
 
     @property
     def live(self) -> bool:

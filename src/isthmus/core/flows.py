@@ -3,6 +3,7 @@
     trunk NIC        br-int                              patch      br-tun                        vxlan
     vid v  ------->  0 who may speak                                0 from where
                        trunk, v, source is a NIC here -> 10         2 to the overlay: v still on
+                         (with an address that it may use)
                        patch                          -> 20           a MAC on the move -> both VTEPs
                        anything else: drop                            multicast -> 22, else -> 19
                                                                    19 learnt from a moved VM (timed, not reconciled)
@@ -21,11 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from ipaddress import IPv6Address
 
 from isthmus.core.segments import Segment
 from isthmus.model.flow import (
     BROADCAST,
     ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
     ETH_RARP,
     MULTICAST,
     ArpReply,
@@ -57,6 +61,7 @@ TO_OVERLAY, DECAP, LEARNT, UNICAST, FLOOD = (
 )  # br-tun; the numbers stock Neutron agents use, where they have one
 TAGGING = (PushVid, SetVid)
 POP_VID, TO_VXLAN = PopVid(), Output(FlowPort.VXLAN)
+UNSPECIFIED_V4, UNSPECIFIED_V6 = "0.0.0.0", "::"
 LEARNT_SECONDS = 10
 """How long what a moved VM's RARP taught pre-empts the computed entry: some rounds.
 
@@ -105,7 +110,8 @@ def _frame() -> Iterator[Flow]:
 def _int_flows(segment: Segment) -> Iterator[Flow]:
     vni = segment.network.vni
     for mac, vid in segment.local.items():
-        yield _speaker(vni, vid, mac)
+        allowed = segment.senders.get(mac)
+        yield from (_speaker(vni, vid, mac),) if allowed is None else _sender(vni, vid, mac, allowed)
     for vid in segment.vids:
         for address, mac in segment.addresses.items():
             if ":" not in address:
@@ -135,6 +141,34 @@ def _speaker(vni: Vni, vid: Vid, mac: str) -> Flow:
     """Who may speak on the trunk: a NIC here, with its VID."""
     match = Match(in_port=FlowPort.TRUNK, vid=vid, src=mac)
     return Flow(Bridge.INT, CLASSIFY, 100, match, (Goto(FROM_VM),), vni)
+
+
+@lru_cache(maxsize=1 << 17)
+def _sender(vni: Vni, vid: Vid, mac: str, allowed: frozenset[str]) -> tuple[Flow, ...]:
+    """The same for one that may send from these addresses only: what names another sender, or is no IP, is dropped.
+
+    Before it has an address a guest sends from none (DHCP, ARP probes, IPv6's search for duplicates), and in IPv6 from
+    the link-local one that goes with its MAC.  The host announces a moved VM by RARP in its name.
+    """
+    four = _sources((address for address in allowed if ":" not in address), UNSPECIFIED_V4)
+    six = _sources((address for address in allowed if ":" in address), UNSPECIFIED_V6, link_local(mac))
+    kinds = [(ETH_RARP, None), *((ETH_IPV6, address) for address in six)]
+    kinds += [(eth_type, address) for eth_type in (ETH_ARP, ETH_IPV4) for address in four]
+    made = (Match(FlowPort.TRUNK, vid, src=mac, eth_type=eth_type, source=address) for eth_type, address in kinds)
+    return tuple(Flow(Bridge.INT, CLASSIFY, 100, match, (Goto(FROM_VM),), vni) for match in made)
+
+
+def _sources(allowed: Iterable[str], *always: str) -> list[str | None]:
+    """What to match; None alone if all addresses are allowed, which a switch does not show as a match."""
+    found = {*allowed, *always}
+    return [None] if any(address.endswith("/0") for address in found) else [*sorted(found)]
+
+
+def link_local(mac: str) -> str:
+    """The IPv6 address that goes with a MAC (RFC 4291, appendix A), as Open vSwitch prints it."""
+    octets = [int(octet, 16) for octet in mac.split(":")]
+    identity = bytes([octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]])
+    return str(IPv6Address(b"\xfe\x80" + bytes(6) + identity))
 
 
 @lru_cache(maxsize=1 << 17)
@@ -205,5 +239,5 @@ def _to(vni: Vni, vtep: str) -> tuple[FlowAction, ...]:
 
 def forget_made() -> None:
     """Make every flow anew when it is asked for again: those of VMs that are gone take room for nothing."""
-    for maker in (_speaker, _answered, _neighbour, _joined, _inward, _flooded, _unicast, _to):
+    for maker in (_speaker, _sender, _answered, _neighbour, _joined, _inward, _flooded, _unicast, _to):
         maker.cache_clear()

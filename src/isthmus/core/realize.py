@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.core.attach import Attachment
 from isthmus.core.design import NveKind
@@ -54,6 +54,7 @@ def _segments(view: View, where: Whereabouts, place: str, live: tuple[Live, ...]
     here = view.vteps(hosts)
     vids: defaultdict[NetworkId, set[Vid]] = defaultdict(set)
     local: defaultdict[NetworkId, dict[Mac, Vid]] = defaultdict(dict)
+    senders: defaultdict[NetworkId, dict[Mac, frozenset[str] | None]] = defaultdict(dict)
     networks: dict[NetworkId, Network] = {}
     for item in live:
         networks[item.network.id] = item.network
@@ -64,8 +65,18 @@ def _segments(view: View, where: Whereabouts, place: str, live: tuple[Live, ...]
                 # Allowed pairs may name a MAC that another NIC owns (VRRP): the owner's VID stands.
                 if mac == own or mac not in known:
                     known[mac] = item.vid
+            _add_senders(senders[item.network.id], item.attachment)
     for network_id, network in sorted(networks.items()):
-        yield where.segment(network, vids[network_id], local[network_id], here, set(hosts))
+        segment = where.segment(network, vids[network_id], local[network_id], here, set(hosts))
+        yield replace(segment, senders=senders[network_id]) if senders[network_id] else segment
+
+
+def _add_senders(known: dict[Mac, frozenset[str] | None], attachment: Attachment) -> None:
+    """Two NICs that may use one MAC (VRRP) may each send from what either of them may."""
+    own = attachment.senders
+    for mac in attachment.macs:
+        before, more = known.get(mac, frozenset()), own.get(mac)
+        known[mac] = None if before is None or more is None else before | more
 
 
 def _leaf_entries(segments: Iterable[Segment], *, learns: bool) -> Iterator[NveEntry]:

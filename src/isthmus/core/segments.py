@@ -34,6 +34,8 @@ class Segment:
     addresses: Mapping[str, Mac] = field(default_factory=dict)
     here: frozenset[Mac] = frozenset()
     """The MACs that are at this NVE now, also those about to leave."""
+    senders: Mapping[Mac, frozenset[str] | None] = field(default_factory=dict)
+    """The addresses and prefixes that a MAC here may send from; None, or not in it: from any."""
 
 
 class _Member(NamedTuple):

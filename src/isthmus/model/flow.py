@@ -37,10 +37,13 @@ MULTICAST = "01:00:00:00:00:00/01:00:00:00:00:00"
 """A destination match: any broadcast or multicast frame."""
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 ETH_ARP, ETH_RARP = 0x0806, 0x8035
+ETH_IPV4, ETH_IPV6 = 0x0800, 0x86DD
 
 
 class Match(NamedTuple):
     """What a flow matches; None is "any".  `src`, `dst` are MACs, `dst` also MULTICAST; `arp_target` needs ETH_ARP.
+
+    `source` is whom the packet says to be from, an IP address or a prefix: it needs ETH_ARP, ETH_IPV4 or ETH_IPV6.
 
     `raw` is in nothing we want: the switch's own words for a match read back that these fields cannot say.
     """
@@ -53,6 +56,7 @@ class Match(NamedTuple):
     eth_type: int | None = None
     arp_op: int | None = None
     arp_target: str | None = None
+    source: str | None = None
     raw: str = ""
 
 

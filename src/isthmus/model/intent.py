@@ -31,7 +31,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class AllowedPair:
-    """A further address that a port may send from (Neutron allowed-address-pairs, VRRP)."""
+    """A further address, or prefix, that a port may send from (Neutron allowed-address-pairs, VRRP)."""
 
     mac: Mac
     address: str = ""
@@ -39,7 +39,10 @@ class AllowedPair:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One attachment to a network, matched to a VM NIC by VM and MAC together."""
+    """One attachment to a network, matched to a VM NIC by VM and MAC together.
+
+    One that is `secured` may send from its own addresses and those of its pairs only.
+    """
 
     id: PortId
     network: NetworkId
@@ -48,6 +51,7 @@ class Port:
     addresses: tuple[str, ...] = ()
     admin_up: bool = True
     allowed_pairs: tuple[AllowedPair, ...] = ()
+    secured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import NamedTuple, NewType
 
 NetworkId = NewType("NetworkId", str)
@@ -38,3 +39,10 @@ def mac(text: str) -> Mac:
     if len(octets) != 6 or not all(len(o) == 2 and set(o) <= set("0123456789abcdef") for o in octets):
         raise ValueError(f"{text!r} is not a MAC address such as 00:50:56:00:00:01")
     return Mac(":".join(octets))
+
+
+def prefix(text: str) -> str:
+    """An IP address, or a prefix less the bits of hosts, as everybody writes it.  Raises ValueError for neither."""
+    network = ip_network(text.strip(), strict=False)
+    whole = network.prefixlen == network.max_prefixlen
+    return str(network.network_address if whole else network)

@@ -6,7 +6,7 @@ group is about to go: only that no port needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -48,7 +48,7 @@ class OverlaidHistory:
         self.desk = Desk(self, self.source, frozenset(), {}, lambda: self.now)  # type: ignore[arg-type]
         self.intent: Intent | None = None
         self.begun = self.ended = 0
-        self.keeping = self._keep()
+        self.keeping, self.looking = self._keep(), self._look()
 
     def call(self, topic: str, method: str, **asked: Any) -> Any:
         """What isthmus asks of Neutron."""
@@ -85,20 +85,37 @@ class OverlaidHistory:
         while True:
             groups = set(self.groups)
             yield
-            asked = self.begun + 1
-            while self.intent is None or self.ended < asked:
-                self.begin_to_read()
-                yield
-            intent = self.intent
+            intent = yield from self._read()
             wanted = RED in intent.within(None, "cloud").networks
-            standing = {(RED, DVS): StandingGroup(RED, DVS, max(groups), None, frozenset())} if groups else {}
-            vnis = frozenset({Vni(VNI)} if groups else ())
-            seen = Handover(None, standing, vnis, frozenset(), True, self.now, reading=intent.reading)
-            self.desk.saw("cloud", seen, CLUSTERS)
+            self.desk.saw("cloud", self._seen(groups, intent), CLUSTERS)
             yield
             if self.dice.random() < 0.9:
                 self._make(groups, wanted=wanted)
             yield
+
+    def look(self) -> None:
+        """One step of a host's shard, which writes ports only, and looks at the same switch."""
+        next(self.looking)
+
+    def _look(self) -> Iterator[None]:
+        while True:
+            groups = set(self.groups)
+            yield
+            intent = yield from self._read()
+            self.desk.saw_ports("cloud", self._seen(groups, intent))
+
+    def _seen(self, groups: set[str], intent: Intent) -> Handover:
+        standing = {(RED, DVS): StandingGroup(RED, DVS, max(groups), None, frozenset())} if groups else {}
+        vnis = frozenset({Vni(VNI)} if groups else ())
+        return Handover(None, standing, vnis, frozenset(), True, self.now, reading=intent.reading)
+
+    def _read(self) -> Generator[None, None, Intent]:
+        """Of a reading that began after this."""
+        asked = self.begun + 1
+        while self.intent is None or self.ended < asked:
+            self.begin_to_read()
+            yield
+        return self.intent
 
     def _make(self, groups: set[str], *, wanted: bool) -> None:
         if wanted and not groups:

@@ -20,7 +20,7 @@ from isthmus.adapters.neutron.protocol import RESERVED, RETIRING
 from isthmus.adapters.neutron.tenure import Tenure
 from isthmus.model.faults import Retry, Unreachable
 from isthmus.model.handover import Member
-from isthmus.model.names import HostId, Mac, NetworkId
+from isthmus.model.names import HostId, Mac, NetworkId, PortId
 from tests.adapters.neutron.test_errands import BOUND, DVS, FAILED, ONE, RED, UNUSED, Site, port
 
 PATIENCE = 10.0
@@ -442,3 +442,25 @@ def test_a_port_is_bound_again_when_others_have_been_without_another_look(
     standing.bus.going.set()
     until(lambda: standing.bus.calls["rebind"] == 2)
     standing.desk.close()
+
+
+def test_a_look_below_leaves_is_as_old_as_it_says_whatever_was_seen_before(made: Office) -> None:
+    seen = Site().seen
+    assert seen is not None
+    for at in (7.0, 5.0):
+        made.desk.saw("rack1", replace(seen, at=at), {"compute-1": RACK1})
+        assert made.desk._board.seen["rack1"].at == at
+
+
+def test_of_a_switch_whose_ports_wear_vids_the_newest_look_at_them_counts(made: Office) -> None:
+    seen = Site().seen
+    assert seen is not None
+    early, late = frozenset({PortId("p")}), frozenset({PortId("q")})
+    made.desk.saw_ports("cloud", replace(seen, at=1.0, wired=early))
+    assert "cloud" not in made.desk._board.seen, "what port groups there are nobody has said"
+    made.desk.saw("cloud", replace(seen, at=2.0, wired=early), {})
+    made.desk.saw_ports("cloud", replace(seen, at=3.0, wired=late, groups={}))
+    made.desk.saw("cloud", replace(seen, at=2.5, wired=early), {})
+    made.desk.saw_ports("cloud", replace(seen, at=2.7, wired=early))
+    found = made.desk._board.seen["cloud"]
+    assert (found.wired, found.at, found.groups) == (late, 3.0, seen.groups)

@@ -7,11 +7,13 @@ from random import Random
 
 import pytest
 
+from isthmus.adapters.neutron.desk import Desk
 from isthmus.adapters.neutron.facts import Facts, Segment
 from isthmus.adapters.neutron.meaning import Wanted
 from isthmus.adapters.neutron.tenure import Tenure, _key
+from isthmus.model.handover import Handover
 from tests.adapters.neutron.history import History
-from tests.adapters.neutron.overlaid_history import OverlaidHistory
+from tests.adapters.neutron.overlaid_history import CLUSTERS, OverlaidHistory
 
 STEPS = {
     "port_comes": 1,
@@ -76,7 +78,15 @@ def one_after_the_other(histories: int) -> None:
         play(seed)
 
 
-OVERLAID_STEPS = {"port_comes": 2, "ports_ask": 4, "port_goes": 2, "begin_to_read": 1, "end_reading": 5, "keep": 8}
+OVERLAID_STEPS = {
+    "port_comes": 2,
+    "ports_ask": 4,
+    "port_goes": 2,
+    "begin_to_read": 1,
+    "end_reading": 5,
+    "keep": 8,
+    "look": 4,
+}
 
 
 def play_overlaid(seed: int) -> OverlaidHistory:
@@ -113,5 +123,17 @@ def test_overlaid_histories_find_a_rule_that_is_broken(
     monkeypatch: pytest.MonkeyPatch, rule: str, broken: Callable[..., object]
 ) -> None:
     monkeypatch.setattr(Tenure, rule, broken)
+    with pytest.raises(AssertionError, match="told of"):
+        overlaid_ones(1000)
+
+
+def believing_everybody(self: Desk, domain: str, handover: Handover) -> None:
+    self.saw(domain, handover, CLUSTERS)
+
+
+def test_overlaid_histories_find_a_port_group_that_was_promised_while_another_shard_took_it_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Desk, "saw_ports", believing_everybody)
     with pytest.raises(AssertionError, match="told of"):
         overlaid_ones(1000)

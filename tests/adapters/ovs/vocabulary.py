@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from isthmus.adapters.ovs.numbers import PORTS, TOWARDS_VMS
 from isthmus.model.flow import (
     ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
     ETH_RARP,
     MULTICAST,
     ArpReply,
@@ -23,10 +25,10 @@ from isthmus.model.flow import (
     SetVid,
     Tunnel,
 )
-from isthmus.model.names import Mac
+from isthmus.model.names import Mac, prefix
 from isthmus.model.tags import MAX_VID, MAX_VNI, Vid, Vni
 
-ETH_IPV4, ETH_IPV6, ETH_LLDP = 0x0800, 0x86DD, 0x88CC
+ETH_LLDP = 0x88CC
 LAST_TABLE = 253  # 254 is the switch's own
 
 vids = st.integers(1, MAX_VID).map(Vid)
@@ -49,7 +51,18 @@ def matches(draw: st.DrawFn, bridge: Bridge) -> Match:
         eth_type=eth_type,
         arp_op=draw(st.none() | st.integers(1, 4)) if is_arp else None,
         arp_target=draw(st.none() | addresses) if is_arp else None,
+        source=draw(st.none() | sources(eth_type)),
     )
+
+
+def sources(eth_type: int | None) -> st.SearchStrategy[str | None]:
+    """Whom a packet may say to be from: an address, or a prefix that leaves something open."""
+    version = {ETH_ARP: 4, ETH_IPV4: 4, ETH_IPV6: 6}.get(eth_type or 0)
+    if version is None:
+        return st.none()
+    longest = 32 if version == 4 else 128
+    any_of = st.tuples(st.ip_addresses(v=version), st.integers(1, longest))
+    return any_of.map(lambda drawn: prefix(f"{drawn[0]}/{drawn[1]}"))
 
 
 def outputs(bridge: Bridge) -> st.SearchStrategy[FlowAction]:

@@ -93,15 +93,29 @@ class Desk:
     # --- the loop's side ------------------------------------------------------------------------------------------
 
     def saw(self, domain: str, handover: Handover, clusters: Mapping[str, Cluster]) -> None:
-        """A look at a domain, and at the switches of its nova-compute hosts."""
+        """A look at a domain, and at the switches of its nova-compute hosts, by who writes its port groups."""
         with self._board.changed:
-            self._board.looks += 1
-            if (before := self._board.seen.get(domain)) is not None and before.at > handover.at:
-                return  # another shard of it has looked since
+            before = self._board.seen.get(domain)
+            if before is not None and handover.wired is not None and before.at > handover.at:
+                # Somebody looked at the ports since.
+                handover = replace(handover, at=before.at, wired=before.wired, members=before.members)
             self._board.seen[domain] = handover
             self._board.clusters[domain] = clusters
             self._board.handed_back.discard(domain)
-            self._board.changed.notify_all()
+            self._looked()
+
+    def saw_ports(self, domain: str, handover: Handover) -> None:
+        """A look at a switch by who writes its ports only: what it saw of port groups may be about to go."""
+        with self._board.changed:
+            before = self._board.seen.get(domain)
+            if before is not None and handover.at >= before.at:
+                newer = replace(before, at=handover.at, wired=handover.wired, members=handover.members)
+                self._board.seen[domain] = newer
+                self._looked()
+
+    def _looked(self) -> None:
+        self._board.looks += 1
+        self._board.changed.notify_all()
 
     def answers(self, host: str, vtep: str) -> None:
         """An ESXi host's appliance was read."""
@@ -276,8 +290,7 @@ class Desk:
 
     def _look_again(self) -> None:
         with self._board.changed:
-            self._board.looks += 1
-            self._board.changed.notify_all()
+            self._looked()
 
     def _tell(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
         self._bus.cast(L2POP_TOPIC, method, server=host, fdb_entries=entries)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from isthmus.adapters.neutron.facts import Facts, NeutronPort, Segment
 from isthmus.model.intent import AllowedPair, Doubt, Intent, Network, Peer, Port
-from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac
+from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac, prefix
 from isthmus.model.scope import Scope
 from isthmus.model.tags import Vid, VidSet, Vni
 
@@ -114,9 +114,10 @@ def _port(row: NeutronPort, address: Mac) -> Port:
         row.network,
         VmId(row.device),
         address,
-        row.addresses,
+        tuple(map(prefix, row.addresses)),
         row.admin_up,
-        tuple(AllowedPair(mac(pair), ip) for pair, ip in row.pairs),
+        tuple(AllowedPair(mac(pair), prefix(ip)) for pair, ip in row.pairs),
+        row.secured,
     )
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from isthmus.adapters.ovs.numbers import port_number, port_numbered
-from isthmus.model.flow import ETH_ARP, ETH_RARP, MULTICAST, Bridge, Match
+from isthmus.model.flow import ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_RARP, MULTICAST, Bridge, Match
 from isthmus.model.tags import Vid, Vni
 
-_ETH_WORDS = {ETH_ARP: "arp", ETH_RARP: "rarp", 0x0800: "ip", 0x86DD: "ipv6", 0x8847: "mpls", 0x8848: "mplsm"}
+_ETH_WORDS = {ETH_ARP: "arp", ETH_RARP: "rarp", ETH_IPV4: "ip", ETH_IPV6: "ipv6", 0x8847: "mpls", 0x8848: "mplsm"}
+_SOURCES = {ETH_ARP: "arp_spa", ETH_IPV4: "nw_src", ETH_IPV6: "ipv6_src"}
 _ETH_TYPES = {word: eth_type for eth_type, word in _ETH_WORDS.items()}
 _MAC = "(?:[0-9a-f]{2}:){5}[0-9a-f]{2}"
 
@@ -30,6 +31,8 @@ def match_words(bridge: Bridge, match: Match) -> Iterator[str]:
         yield f"dl_src={match.src}"
     if match.dst is not None:
         yield f"dl_dst={match.dst}"
+    if match.source is not None and match.eth_type is not None:
+        yield f"{_SOURCES[match.eth_type]}={match.source}"
     if match.arp_target is not None:
         yield f"arp_tpa={match.arp_target}"
     if match.arp_op is not None:
@@ -45,6 +48,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Bridge, str], object]]] = {
     "dl_type": ("eth_type", lambda _, text: int(text, 0)),
     "arp_tpa": ("arp_target", lambda _, text: _only(text, "/" not in text)),
     "arp_op": ("arp_op", lambda _, text: int(text)),
+    **{word: ("source", lambda _, text: text) for word in _SOURCES.values()},
 }
 
 
