@@ -228,6 +228,29 @@ def test_what_is_shown_names_leaf_vid_and_vni(site: Site, guests: dict[str, Gues
     assert "deployment.rack1.leaf.leaf1: answers; it sends from 192.0.2.1, and has swp1, swp2" in checked.stdout
 
 
+def test_a_clone_below_another_leaf_draws_no_frame_away_from_its_original(site: Site, guests: dict[str, Guest]) -> None:
+    """The clone, which vCenter alone knows, is silent: whoever asks for its MAC asks for the original."""
+    a, neighbour = guests["a"], site.boot("n", "red", "leaf1", "swp2", "10.0.0.9/24")
+    assert reaches(neighbour, "10.0.0.1")
+    leaf1, leaf2 = site.fabric.leaves["leaf1"], site.fabric.leaves["leaf2"]
+    remote = "list-remote-macs", "isthmus-isthmus-70001"
+    assert until(lambda: a.mac in leaf2.ctl(*remote), 20) is not None
+    site.admin.create_vm("clone", RACKS["leaf2"][1], ["red (rack2)"], [a.mac])
+    site.admin.power_on("clone")
+    try:
+        assert until(lambda: "carry one MAC" in site.ask("show").stdout, 30) is not None
+        assert until(lambda: a.mac not in leaf2.ctl(*remote), 20) is not None
+        time.sleep(3)  # the VTEP emulator looks once a second
+        assert a.mac not in leaf1.ctl(*remote)
+        assert neighbour.ping("10.0.0.1").all_answered
+        assert guests["b"].ping("10.0.0.1").all_answered
+    finally:
+        for name in ("clone", "n"):
+            site.admin.destroy(name)
+    assert until(lambda: a.mac in leaf2.ctl(*remote), 20) is not None
+    assert until(site.settled, 30) is not None
+
+
 def test_what_another_hand_took_away_is_planned_in_its_own_words_and_put_back(
     site: Site, guests: dict[str, Guest]
 ) -> None:

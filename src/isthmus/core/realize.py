@@ -87,11 +87,11 @@ def _leaf_entries(segments: Iterable[Segment], *, learns: bool) -> Iterator[NveE
         if learns:
             continue
         yield LeafFlood(vni, frozenset(segment.flood))
-        for mac, vteps in segment.remote.items():
-            # A leaf takes one VTEP per MAC, and an entry for a MAC below itself would lead away from it.  Until a
-            # moving VM has arrived it is where it was, which is named first.
-            if mac not in segment.here:
-                yield LeafUnicast(vni, mac, vteps[0])
+        # A leaf takes one VTEP per MAC, and an entry for a MAC below itself would lead away from it.  One that is at
+        # several VTEPs (VRRP, a clone) is left to flooding, which finds it wherever it is.
+        for mac, vtep in segment.homes.items():
+            if vtep not in segment.here:
+                yield LeafUnicast(vni, mac, vtep)
 
 
 def _plugs(live: Iterable[Live]) -> Iterator[NveEntry]:

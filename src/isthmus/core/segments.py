@@ -6,7 +6,7 @@ A segment is the seam itself: local VIDs on one side, a VNI and the VTEPs of its
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,8 +32,10 @@ class Segment:
     remote: Mapping[Mac, tuple[str, ...]] = field(default_factory=dict)
     flood: tuple[str, ...] = ()
     addresses: Mapping[str, Mac] = field(default_factory=dict)
-    here: frozenset[Mac] = frozenset()
-    """The MACs that are at this NVE now, also those about to leave."""
+    homes: Mapping[Mac, str] = field(default_factory=dict)
+    """The VTEP where a MAC is now, here or elsewhere, of those that are at one only."""
+    here: frozenset[str] = frozenset()
+    """The NVE's own VTEPs."""
     senders: Mapping[Mac, frozenset[str] | None] = field(default_factory=dict)
     """The addresses and prefixes that a MAC here may send from; None, or not in it: from any."""
 
@@ -46,8 +48,6 @@ class _Member(NamedTuple):
     addresses: tuple[tuple[str, Mac], ...]
     hosts: tuple[HostId, ...] = ()
     """Its host first, unless it has none, then those it is announced for."""
-    at_home: bool = False
-    """The first of its hosts is where it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,18 @@ class _Members:
     """Those with known addresses."""
     remote: Mapping[Mac, tuple[str, ...]]
     flood: tuple[str, ...]
+    homes: Mapping[Mac, str]
+    """See `Segment.homes`."""
     macs_at: Mapping[str, Set[Mac]]
     """The MACs that have a VTEP among theirs."""
-    at: Mapping[HostId, Sequence[_Member]]
 
     @classmethod
     def of(cls, members: Iterable[_Member]) -> _Members:
         """The members, indexed."""
         answering: list[_Member] = []
         remote: dict[Mac, tuple[str, ...]] = {}
+        homes: dict[Mac, str | None] = {}
         macs_at: defaultdict[str, set[Mac]] = defaultdict(set)
-        at: defaultdict[HostId, list[_Member]] = defaultdict(list)
         for member in members:
             if member.addresses:
                 answering.append(member)
@@ -76,16 +77,17 @@ class _Members:
                 known = remote.setdefault(mac, member.vteps)
                 if known is not member.vteps:
                     remote[mac] = (*known, *(v for v in member.vteps if v not in known))
+                if member.vteps:  # until a moving VM has arrived it is where it was, which is named first
+                    home = member.vteps[0]
+                    homes[mac] = home if homes.setdefault(mac, home) == home else None
             for vtep in member.vteps:
                 macs_at[vtep].update(member.macs)
-            for host in member.hosts:
-                at[host].append(member)
         return cls(
             tuple(answering),
             {mac: vteps for mac, vteps in sorted(remote.items()) if vteps},
             tuple(sorted(macs_at)),
+            {mac: home for mac, home in sorted(homes.items()) if home is not None},
             macs_at,
-            at,
         )
 
 
@@ -129,8 +131,6 @@ class Whereabouts:
                 remote[mac] = elsewhere
             else:
                 del remote[mac]
-        own = [member for host in hosts for member in members.at.get(host, ())]
-        leaving = (m for m in own if m.at_home and m.hosts[0] in hosts and not here.issuperset(m.vteps))
         return Segment(
             network,
             tuple(sorted(set(vids))),
@@ -138,7 +138,8 @@ class Whereabouts:
             remote,
             tuple(vtep for vtep in members.flood if vtep not in here),
             dict(sorted(_addresses(members.answering, here, hosts))),
-            frozenset(mac for member in leaving for mac in member.macs),
+            members.homes,
+            here,
         )
 
     def _of(self, network: NetworkId) -> Iterator[_Member]:
@@ -150,7 +151,7 @@ class Whereabouts:
                 hosts = (*home, *sorted(host for host in moving if host != nic.host)) if moving else home
                 known = attachment.addresses
                 addresses = tuple((address, nic.mac) for address in known) if known else ()
-                yield _Member(self._vteps(hosts), attachment.macs, addresses, hosts, bool(home))
+                yield _Member(self._vteps(hosts), attachment.macs, addresses, hosts)
         for peer in self._peers.get(network, ()):
             if peer.mac is None:
                 yield _Member((peer.vtep,), (), ())

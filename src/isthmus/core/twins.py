@@ -1,10 +1,14 @@
-"""Members of one network that carry one MAC.  All are served, and what is sent to one of them may reach another."""
+"""Members of one network that carry one MAC.  All are served, and what is sent to one of them may reach another.
+
+An allowed pair that several ports have is how VRRP works, and nothing to be said; one that is a NIC's own MAC is.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
 
+from isthmus.core.attach import Attachment
 from isthmus.core.view import View
 from isthmus.model.names import Mac, NetworkId, NicId
 
@@ -21,17 +25,19 @@ def twins(view: View) -> dict[NicId, str]:
 
 def _twins(view: View, network: NetworkId, outside: list[tuple[Mac, str]]) -> Iterator[tuple[NicId, str]]:
     inside = [attachment for attachment in view.attachments.by_network[network] if attachment.live]
-    macs = [attachment.nic.mac for attachment in inside] + [mac for mac, _ in outside]
-    if len(set(macs)) == len(macs):  # the usual network
+    own = [attachment.nic.mac for attachment in inside] + [mac for mac, _ in outside]
+    owned = set(own)
+    paired = [(attachment, mac) for attachment in inside for mac in attachment.macs[1:] if mac in owned]
+    if len(owned) == len(own) and not paired:  # the usual network
         return
     carriers: defaultdict[Mac, list[str]] = defaultdict(list)
     for attachment in inside:
-        nic = attachment.nic
-        carriers[nic.mac].append(f"VM {nic.vm_name or nic.id.vm} (NIC {nic.label or nic.id.key})")
+        carriers[attachment.nic.mac].append(_named(attachment))
     for mac, member in outside:
         carriers[mac].append(member)
-    for attachment in inside:
-        mac = attachment.nic.mac
+    for attachment, mac in paired:
+        carriers[mac].append(f"{_named(attachment)} by an allowed pair")
+    for attachment, mac in (*((attachment, attachment.nic.mac) for attachment in inside), *paired):
         if len(carriers[mac]) > 1:
             who = ", ".join(sorted(carriers[mac]))
             name = attachment.network.name or network
@@ -39,3 +45,8 @@ def _twins(view: View, network: NetworkId, outside: list[tuple[Mac, str]]) -> It
                 attachment.nic.id,
                 f"network {name}: {who} carry one MAC, {mac}: what is sent to one may reach another",
             )
+
+
+def _named(attachment: Attachment) -> str:
+    nic = attachment.nic
+    return f"VM {nic.vm_name or nic.id.vm} (NIC {nic.label or nic.id.key})"
