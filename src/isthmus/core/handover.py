@@ -111,12 +111,16 @@ def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Memb
 
 
 def _groups(world: World, observed: Observed) -> Iterator[tuple[DvsId, str, PortGroupState, OwnerMark]]:
-    """Our port groups on those of the shard's switches that can be read now: of the others nothing is promised."""
+    """Our port groups on those of the shard's switches that can be read now: of the others nothing is promised.
+
+    One that was handed back, and is about to be taken up again, works on as it was.
+    """
     for mirror in observed.targets.values():
         if isinstance(mirror, SwitchMirror) and mirror.dvs in world.shard.switches:
             for key, group in sorted(mirror.port_groups.items()):
-                if group.mark is not None and group.mark.owner == world.shard.owner:
-                    yield mirror.dvs, key, group, group.mark
+                mark = group.mark or group.handed_back
+                if mark is not None and mark.owner == world.shard.owner:
+                    yield mirror.dvs, key, group, mark
 
 
 def _vids(world: World, observed: Observed) -> Iterator[int]:

@@ -79,11 +79,11 @@ def _one_network_per_vni(intent: Intent, observed: Observed) -> tuple[Intent, li
     if len({network.vni for network in intent.networks.values()}) == len(intent.networks):
         return intent, []
     established = {
-        (group.mark.network, group.mark.vni)
+        (mark.network, mark.vni)
         for seen in observed.targets.values()
         if isinstance(mirror := seen.last if isinstance(seen, Unknown) else seen, SwitchMirror)
         for group in mirror.port_groups.values()
-        if group.mark is not None
+        if (mark := group.mark or group.handed_back) is not None
     }
     kept: dict[NetworkId, Network] = {}
     unmet: list[Unmet] = []

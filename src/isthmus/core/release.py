@@ -20,6 +20,7 @@ def hand_back(design: Design, world: World, observed: Observed, pool: VidPool, n
     draft = Draft()
     if Duty.PORT_GROUPS in world.shard.duties:
         for (dvs, key), mark in sorted(view.marks.items()):
-            if dvs in world.shard.switches and switch_target(dvs) in view.known:
+            marked = view.switches[dvs].port_groups[key].mark is not None
+            if marked and dvs in world.shard.switches and switch_target(dvs) in view.known:
                 draft.add(switch_target(dvs), DisownPortGroup(dvs, key, mark), "the shard was released")
     return Reconciled(draft.plan(), tuple(draft.unmet))

@@ -58,6 +58,7 @@ class View:
     maps: Mapping[TargetId, frozenset[tuple[Vid, Subject]]] = field(default_factory=dict)
     """What each NVE maps, as far as it was ever read."""
     marks: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)
+    """Of our port groups; where these are tagged, of those that were handed back and work on, too."""
     attachments: Attachments = field(default_factory=lambda: Attachments({}, {}, {}))
     groups: Mapping[tuple[DvsId, NetworkId], tuple[str, ...]] = field(default_factory=dict)
     """The keys of our port groups by switch and network."""
@@ -132,6 +133,8 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         for key, group in mirror.port_groups.items()
         if group.mark is not None and group.mark.owner == world.shard.owner
     }
+    if design.place is PlaceKind.DV_PORT_GROUP:
+        marks |= _taken_up(world, switches, marks)
     groups: dict[tuple[DvsId, NetworkId], tuple[str, ...]] = {}
     for (dvs, key), mark in sorted(marks.items()):
         groups[dvs, mark.network] = (*groups.get((dvs, mark.network), ()), key)
@@ -158,6 +161,31 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         names,
         tuple(_trunks(switches[dvs] for dvs in world.shard.switches if dvs in switches)),
     )
+
+
+def _taken_up(
+    world: World, switches: Mapping[DvsId, SwitchMirror], marks: Mapping[tuple[DvsId, str], OwnerMark]
+) -> Iterator[tuple[tuple[DvsId, str], OwnerMark]]:
+    """The marks that tagged port groups had until they were handed back, of those that count as ours as they are.
+
+    One with NICs in it works on as it was, wanted or not, and its NICs are members for the shards of other switches,
+    too; and a wanted network without another has its own again.
+    """
+    for dvs, mirror in switches.items():
+        former = {
+            key: group.handed_back
+            for key, group in mirror.port_groups.items()
+            if group.mark is None and group.handed_back is not None and group.handed_back.owner == world.shard.owner
+        }
+        if not former:
+            continue
+        in_use = {port.port_group for port in mirror.ports.values() if port.connected}
+        having = {mark.network for (at, _), mark in marks.items() if at == dvs}
+        for key in sorted(former, key=lambda key: (key not in in_use, key)):
+            mark = former[key]
+            if key in in_use or (mark.network in world.intent.networks and mark.network not in having):
+                having.add(mark.network)
+                yield (dvs, key), mark
 
 
 def _known_vnis(world: World, marks: Iterable[OwnerMark]) -> frozenset[Vni]:
