@@ -30,10 +30,13 @@ def held_back(plan: Plan, limits: Limits, total: int) -> tuple[Plan, tuple[Chang
 
     `total` counts the objects (port groups and ports of ours) that the shard has.  All guarded changes are held or
     none: a plan that wants too much is wrong as a whole, not in its last items.  What asks for a word always waits.
+    What only prepares another guarded change (an NVE forgets, and then the port group goes) is not counted beside it.
     """
     asking = [change.id for change in plan.changes if change.asks]
-    guarded = [change.id for change in plan.changes if change.guarded and not change.asks]
-    return _split(plan, asking if limits.allow(len(guarded), total) else [*asking, *guarded])
+    guarded = [change for change in plan.changes if change.guarded and not change.asks]
+    preparing = {number for change in guarded for number in change.after}
+    count = sum(change.id not in preparing for change in guarded)
+    return _split(plan, asking if limits.allow(count, total) else [*asking, *(change.id for change in guarded)])
 
 
 def not_asked(plan: Plan, asked: Asked) -> tuple[Plan, tuple[Change, ...]]:

@@ -6,7 +6,7 @@ Changes are cut by network (or port), so that a fault with one holds up no other
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -126,16 +126,19 @@ def forget(
     diff: NveDiff,
     closing: Mapping[Subject, Collection[int]],
     draft: Draft,
+    guarded: Callable[[About, Collection[Vid]], bool] = lambda key, vids: False,
 ) -> None:
     """Remove what is no longer wanted, after the changes (`closing`, by subject) that close what wears it.
 
-    While the intent is only remembered, what it still wants follows its VMs, and only the rest waits.
+    While the intent is only remembered, what it still wants follows its VMs, and only the rest waits.  `guarded`: by
+    subject and its VIDs that go, what the guard may hold back.
     """
     if not diff.ready:
         return
     for key in sorted(diff.surplus, key=str):
         if key not in diff.forgotten and (view.world.intent.fresh or _is_wanted(view, key)):
-            _forget(diff, key, closing.get(key, ()) if key is not None else (), draft)
+            after = closing.get(key, ()) if key is not None else ()
+            _forget(diff, key, after, draft, guarded=guarded(key, _vids(diff.surplus[key])))
 
 
 def _is_wanted(view: View, key: About) -> bool:
@@ -149,10 +152,10 @@ def _is_wanted(view: View, key: About) -> bool:
             return False
 
 
-def _forget(diff: NveDiff, key: About, after: Iterable[int], draft: Draft) -> int:
+def _forget(diff: NveDiff, key: About, after: Iterable[int], draft: Draft, *, guarded: bool = False) -> int:
     if key not in diff.forgotten:
         reason = "stray entries" if key is None else f"{key} is no longer here"
-        diff.forgotten[key] = draft.add(diff.target, Forget(diff.surplus[key]), reason, after)
+        diff.forgotten[key] = draft.add(diff.target, Forget(diff.surplus[key]), reason, after, guarded=guarded)
     return diff.forgotten[key]
 
 

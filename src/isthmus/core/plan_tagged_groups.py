@@ -6,13 +6,13 @@ it and nothing is plugged in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from isthmus.core.allocate import Allocation
 from isthmus.core.claims import group_of, subject_at, wanted_group
 from isthmus.core.draft import Draft
-from isthmus.core.plan_nves import NveDiff, compare, forget, learn
+from isthmus.core.plan_nves import About, NveDiff, compare, forget, learn
 from isthmus.core.port_groups import drift, give_vnis_away, mark_for, networks, remove_group, vni_is_taken
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
@@ -32,8 +32,8 @@ from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, NetworkId
 from isthmus.model.observed import Access, DvPortState, StandardSwitchMirror, TargetId
 from isthmus.model.place import DvPortGroup, HostPortGroup, PlaceKind
-from isthmus.model.scope import NetworkSubject
-from isthmus.model.tags import Vid
+from isthmus.model.scope import NetworkSubject, Subject
+from isthmus.model.tags import Vid, Vni
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,41 @@ class _Tagged:
     in_use: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Unwanted:
+    """What an NVE forgets of a network that nobody wants goes with its port groups, or waits with them for a word.
+
+    Machines that are no VMs may be in it.  A VID that is another's by now is no such thing: it is forgotten at once.
+    """
+
+    wanted: frozenset[Vni]
+    """The VNIs that some network of the intent has, or had."""
+    owners: Mapping[Vid, Subject]
+    handed_back: frozenset[tuple[Vid, Vni]]
+
+    @classmethod
+    def of(cls, view: View, allocation: Allocation) -> _Unwanted:
+        networks = view.world.intent.networks
+        had = (vni for mark in view.marks.values() if mark.network in networks for vni in (mark.vni, *mark.was))
+        return cls(
+            frozenset((*(network.vni for network in networks.values()), *had)),
+            {vid: owner for (domain, vid), owner in allocation.owners.items() if domain == view.shard.scope},
+            frozenset(
+                (group.vlan.vid, group.handed_back.vni)
+                for dvs in view.shard.switches
+                if dvs in view.switches
+                for group in view.switches[dvs].port_groups.values()
+                if group.handed_back is not None and isinstance(group.vlan, Access)
+            ),
+        )
+
+    def holds(self, subject: About, vids: Collection[Vid]) -> bool:
+        """Whether the guard may hold this back."""
+        if not isinstance(subject, NetworkSubject) or subject.vni in self.wanted:
+            return False
+        return all(self.owners.get(vid, subject) == subject or (vid, subject.vni) in self.handed_back for vid in vids)
+
+
 def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None:
     """Port groups with the VID of their network, and the mapping of those VIDs at every NVE of the scope."""
     where = view.whereabouts()
@@ -56,10 +91,11 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
     known = _all_read(view)
     _write_groups(view, allocation, draft)
     _undo_overrides(view, draft)
+    guarded = _Unwanted.of(view, allocation)
     for diff in diffs:
         learn(diff, draft)
         if known:
-            forget(view, diff, {}, draft)
+            forget(view, diff, {}, draft, guarded.holds)
     if known:
         _remove_groups(view, groups, diffs, draft)
         _remove_strays(view, diffs, draft)

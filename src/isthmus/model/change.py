@@ -166,7 +166,8 @@ Action: TypeAlias = (
 class Change:
     """One change to one target, to be made only when all those in `after` were made.
 
-    `guarded` marks a delete or a retag of an open port that is not urgent for isolation: the guard may hold it back.
+    `guarded` marks a delete or a retag of an open port that is not urgent for isolation, and what an NVE forgets before
+    a delete: the guard may hold it back.
     `undoes` names what another hand may have done, if that is all the change is for: it may be left as it is.
     `asks`: made only on an operator's word.
     """
