@@ -61,7 +61,12 @@ class Attachment(NamedTuple):  # a round makes one for every NIC of a site, and 
     @property
     def live(self) -> bool:
         """It should carry traffic now."""
-        return self.nic.powered_on and self.nic.connected and (self.listed is None or self.listed.admin_up)
+        return self.nic.powered_on and self.nic.connected and not self.disabled
+
+    @property
+    def disabled(self) -> bool:
+        """It is switched off where it is listed."""
+        return self.listed is not None and not self.listed.admin_up
 
     @property
     def place(self) -> DvPort | None:

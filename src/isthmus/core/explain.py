@@ -100,12 +100,8 @@ def _behind(
     nic = attachment.nic
     if nic.dvs is not None and switch_target(nic.dvs) in view.unknown:
         return Side.VCENTER, f"the switch could not be read: {view.unknown[switch_target(nic.dvs)]}"
-    if not nic.powered_on:
-        return Side.NOBODY, "the VM is powered off: its port is closed"
-    if not nic.connected:
-        return Side.NOBODY, "the NIC is disconnected"
     if not attachment.live:
-        return Side.INTENT, "the port is administratively down"
+        return _not_live(view, attachment)
     if attachment.presumed:
         return Side.VCENTER, f"port group {nic.port_group} carries no mark of ours any more: it is left as it is"
     if port is None:
@@ -121,6 +117,20 @@ def _behind(
     if refused:
         return Side.VCENTER, refused[0]
     return _step_behind(view, port, diff)
+
+
+def _not_live(view: View, attachment: Attachment) -> tuple[Side, str]:
+    """Why a NIC should carry no traffic, or that it still does."""
+    nic = attachment.nic
+    if not nic.powered_on:
+        closed = ": its port is closed" if view.design.place is PlaceKind.DV_PORT else ""
+        return Side.NOBODY, f"the VM is powered off{closed}"
+    if not nic.connected:
+        return Side.NOBODY, "the NIC is disconnected"
+    state = held_port(view, attachment)
+    if state is None or state.blocked:
+        return Side.INTENT, "the port is administratively down"
+    return Side.VCENTER, "the port is administratively down, and its DV port is to be closed"
 
 
 def _step_behind(view: View, port: PortPlan, diff: NveDiff) -> tuple[Side, str]:
@@ -162,7 +172,7 @@ def _tagged(view: View, allocation: Allocation) -> Iterator[PortReport]:
         diff = diffs.get(place)
         side, why = Side.NOBODY, ""
         if not attachment.live:
-            why = "powered off, disconnected or administratively down"
+            side, why = _not_live(view, attachment)
         elif vid is None:
             side, why = Side.VCENTER, refused.get(_place(view, attachment), "its port group has no VID of its own yet")
         elif place not in view.shard.beyond and (lack := _lack(view, diff, attachment, vid)):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from isthmus.core.allocate import Allocation
-from isthmus.core.claims import group_of, subject_at, wanted_group
+from isthmus.core.claims import group_of, held_port, subject_at, wanted_group
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import About, NveDiff, compare, forget, learn
 from isthmus.core.port_groups import drift, give_vnis_away, mark_for, networks, remove_group, vni_is_taken
@@ -90,7 +90,7 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
     diffs = [compare_nve(view, where, place, live, draft) for place in sorted(view.shard.nves)]
     known = _all_read(view)
     _write_groups(view, allocation, draft)
-    _undo_overrides(view, draft)
+    _write_ports(view, draft)
     guarded = _Unwanted.of(view, allocation)
     for diff in diffs:
         learn(diff, draft)
@@ -230,15 +230,24 @@ def _name_on(view: View, dvs: DvsId, network: Network) -> str:
     return f"{name} ({switch.name if switch else dvs})"
 
 
-def _undo_overrides(view: View, draft: Draft) -> None:
-    """A port in a tagged port group of ours has no business with settings of its own."""
+def _write_ports(view: View, draft: Draft) -> None:
+    """A port in a tagged port group of ours has no settings of its own, but that it is closed while it is disabled."""
     for dvs in view.shard.switches:
         if switch_target(dvs) not in view.known:
             continue
-        for state in view.switches[dvs].ports.values():
+        mirror = view.switches[dvs]
+        for state in mirror.ports.values():
             if state.conflict or (dvs, state.port_group) not in view.marks:
                 continue
-            if state.vlan_own or state.blocked_own:
+            group = mirror.port_groups[state.port_group]
+            if group.mark is None:
+                continue  # it is taken up again first
+            attachment = view.attachments.by_nic.get(state.nic) if state.nic is not None else None
+            if attachment is not None and attachment.disabled and held_port(view, attachment) is state:
+                if group.block_override and (state.vlan_own or not state.blocked):
+                    write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.CLOSE, None, state.host)
+                    draft.add(switch_target(dvs), write, f"{attachment.port} is administratively down")
+            elif state.vlan_own or state.blocked_own:
                 write = SetDvPort(dvs, state.key, state.cookie, state.version, Gate.BARE, None, state.host)
                 draft.add(switch_target(dvs), write, "the port group's VLAN holds for all its ports")
 

@@ -101,6 +101,8 @@ def drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
         wrong.append("it is open" if spec.gated else "it is blocked")
     if spec.gated and not (state.vlan_override and state.block_override):
         wrong.append("ports may not override VLAN and block")
+    if not spec.gated and not state.block_override:
+        wrong.append("no port in it can be closed")
     if spec.gated and not state.reset_at_disconnect:
         wrong.append("ports keep overrides when disconnected")
     return wrong

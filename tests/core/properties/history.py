@@ -315,6 +315,7 @@ class History:
         self.lab.clock.advance(LEARNT_SECONDS + 1)
         self.laws.nothing_more_to_do()
         self.laws.neighbours_hear_each_other()
+        self.laws.the_disabled_are_closed()
 
     def end(self) -> None:
         """All come to rest, then everybody leaves."""

@@ -76,6 +76,14 @@ class Laws:
                 if same and macs.count(nic.mac) == macs.count(peer.mac) == 1:
                     assert self.lab.hears(other.name, frame_from=vm.name), f"{other.name} does not hear {vm.name}"
 
+    def the_disabled_are_closed(self) -> None:
+        """Where a port can be."""
+        for vm, nic in self.lab.guests():
+            on = self._network_of(nic)
+            ports = self.lab.intent.ports.values() if on in self.lab.intent.networks else ()
+            if any((p.vm, p.mac, p.network) == (vm.id, nic.mac, on) and not p.admin_up for p in ports):
+                assert not (isinstance(nic.backing, DvBacking) and self._open(nic)), f"{vm.name} is disabled, but open"
+
     def nothing_of_ours_is_left(self) -> None:
         assert not self.lab.groups_of_ours(), [group.name for group in self.lab.groups_of_ours()]
         for nve in self.lab.nves.values():
@@ -169,15 +177,18 @@ class Laws:
             return group.name
         return f"NIC {nic}" if self.setting.design.nve.knows_ports else f"VNI {int(mark.vni)}"
 
+    def _network_of(self, nic: VmNic) -> NetworkId | None:
+        """The network whose mark the port group of a NIC carries."""
+        if not isinstance(nic.backing, DvBacking):
+            return None
+        mark = self.lab.vcenter.switches[nic.backing.dvs].port_groups[nic.backing.port_group].mark
+        return mark.network if mark is not None and mark.owner == OWNER else None
+
     def _wanted_network(self, vm: Vm, nic: VmNic) -> str | None:
         """The network that a NIC should speak on now, None if none."""
-        name: str | None = None
-        match nic.backing:
-            case DvBacking(dvs, group):
-                mark = self.lab.vcenter.switches[dvs].port_groups[group].mark
-                name = mark.network if mark is not None and mark.owner == OWNER else None
-            case NameBacking(given) if self.lab.vcenter.standard_group(vm.host, given) is not None:
-                name = given
+        name: str | None = self._network_of(nic)
+        if isinstance(nic.backing, NameBacking):
+            name = nic.backing.name if self.lab.vcenter.standard_group(vm.host, nic.backing.name) else None
         network = self.lab.intent.networks.get(NetworkId(name)) if name else None
         if network is None or not network.ports_listed:
             return None if network is None else network.id
