@@ -20,6 +20,7 @@ from isthmus.app.settings import load
 from isthmus.model.change import Change
 from isthmus.model.names import Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
+from isthmus.model.observed import SwitchMirror
 from isthmus.model.tags import Vid, Vni
 from lab.netns.admin import Admin
 from lab.netns.dvs import Access, Policy
@@ -354,3 +355,85 @@ def test_below_a_leaf_of_another_controller_port_groups_are_all_that_is_written(
     assert [found.what for found in told] == [said]
     flood = [entry for entry in made.leaf("leaf1").entries.values() if isinstance(entry, LeafFlood)]
     assert flood == [LeafFlood(RED, frozenset({"192.0.2.2"}))], "where its VMs are reached is known"
+
+
+def many(count: int = 12) -> dict[str, int]:
+    return {f"net{number}": 70100 + number for number in range(count)}
+
+
+def bindings(site: Site) -> int:
+    return sum(isinstance(entry, LeafBinding) for name in VTEPS for entry in site.leaf(name).entries.values())
+
+
+def test_an_emptied_intent_takes_no_network_from_a_leaf_before_an_operator_agrees(site: Make) -> None:
+    made = site(STATIC)
+    made.want(**many())
+    made.settle()
+    assert bindings(made) == 24
+    made.want()
+    made.keep()
+    [keeper] = made.keepers
+    held = made.last(keeper).last.held
+    assert len([change for change in held if change.target.kind == "leaf"]) == 24
+    assert bindings(made) == 24
+    assert len(made.vids("net0")) == 2
+    made.keep(agreed=True)
+    assert bindings(made) == 0
+    assert not made.vids("net0")
+
+
+def test_released_and_resumed_it_takes_its_port_groups_up_again_and_no_leaf_forgets_a_network_meanwhile(
+    site: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = site(STATIC)
+    made.want(**many())
+    made.settle()
+    made.admin.create_vm("a", "esx1.lab", ["net0 (rack1)"], [mac_of(1)])
+    made.admin.power_on("a")
+    at1 = LeafUnicast(Vni(70100), mac_of(1), VTEPS["leaf1"])
+    until(lambda: bool(made.keep() or at1 in made.leaf("leaf2").entries.values()))
+    before = {name: made.vids(name) for name in many()}
+    [keeper] = made.keepers
+    for _ in range(3):
+        keeper.keep(made.wiring.sight.tick(), release=True)
+    left: list[tuple[int, bool]] = []
+    make = MemoryLeaf._make
+
+    def counting(leaf: MemoryLeaf, change: Change) -> None:
+        make(leaf, change)
+        left.append((bindings(made), at1 in made.leaf("leaf2").entries.values()))
+
+    monkeypatch.setattr(MemoryLeaf, "_make", counting)
+    plan = made.last(keeper).last.plan
+    assert {type(change.action).__name__ for change in plan.changes} == {"AlterPortGroup"}
+    assert len(plan.changes) == 24
+    made.settle()
+    assert set(left) <= {(24, True)}
+    assert (bindings(made), at1 in made.leaf("leaf2").entries.values()) == (24, True)
+    assert {name: made.vids(name) for name in many()} == before
+    assert not [name for name in made.admin.port_group_names() if name.count("net0") > 1]
+
+
+def test_a_port_that_is_disabled_is_closed_in_vcenter_and_opened_again_when_enabled(site: Make) -> None:
+    made = site(STATIC)
+    made.want(red=RED)
+    made.settle()
+    vm = made.admin.create_vm("a", "esx1.lab", ["red (rack1)"], [mac_of(1)])
+    made.admin.power_on("a")
+    networks = [{"id": "red", "name": "red", "vni": int(RED)}]
+    for up, why in (
+        (False, "the port is administratively down"),
+        (True, ""),
+        (False, "the port is administratively down"),
+    ):
+        ports = [{"network": "red", "vm": vm.config.instanceUuid, "mac": mac_of(1), "admin_up": up}]
+        (made.folder / "intent.yaml").write_text(json.dumps({"networks": networks, "ports": ports}))
+        made.wiring.intent.woken()
+        made.settle()
+        [row] = report.ports(made.seen())
+        assert row["why"] == why
+        switches = [
+            mirror for mirror in made.seen()["fabric"][1].observed.targets.values() if isinstance(mirror, SwitchMirror)
+        ]
+        closed = {port.blocked for mirror in switches for port in mirror.ports.values() if port.nic is not None}
+        assert closed == {not up}
