@@ -93,10 +93,12 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         status: str,
         folder: Path | None,
         between: bool,
+        trunks: Path | None,
     ) -> None:
         super().__init__("runTest")
         self._folder = folder
         self._between = between
+        self._trunks = trunks
         self._status = status
         self._mechanism_drivers = list(drivers)
         self._ranges = dict(ranges)
@@ -128,6 +130,9 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         # Neutron gives back a network's segments in callbacks that its test base forgets.
         segments_db.subscribe()
 
+    def get_additional_service_plugins(self) -> dict[str, str]:
+        return {} if self._trunks is None else {"trunk": "trunk"}
+
     def setup_coreplugin(self, *arguments: Any, **more: Any) -> None:
         # Nova is told of ports that become ACTIVE, which Neutron's test base has switched off by now.
         cfg.CONF.set_override("notify_nova_on_port_status_changes", True)
@@ -154,10 +159,13 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         self._serve(NOTIFY_TOPIC, self.keeper)
 
     def _setup_database_fixtures(self) -> None:
-        if self._folder is None:
+        if self._trunks is not None:
+            fixture = FileDatabase(self._trunks, one_at_a_time=False)
+        elif self._folder is not None:
+            fixture = FileDatabase(self._folder)
+        else:
             super()._setup_database_fixtures()
             return
-        fixture = FileDatabase(self._folder)
         self.useFixture(fixture)
         self.engine = fixture.engine
 
@@ -290,6 +298,30 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         assert response.status_int < 300, response.body
         return dict(self.deserialize(self.fmt, response)) if response.body else {}
 
+    def trunk_of(self, parent: str, **subports: int) -> tuple[int, dict[str, Any]]:
+        """A trunk is asked for, with these subports (by port, the VLAN of each): the HTTP status, and what is said."""
+        asked = {"port_id": parent, "project_id": self._project_id, "sub_ports": _tagged(subports)}
+        return self._said("POST", "trunks", {"trunk": asked})
+
+    def add_subports(self, trunk: str, **subports: int) -> tuple[int, dict[str, Any]]:
+        """More of them, later."""
+        return self._said("PUT", "trunks", {"sub_ports": _tagged(subports)}, id=trunk, subresource="add_subports")
+
+    def remove_subports(self, trunk: str, *ports: str) -> None:
+        asked = {"sub_ports": [{"port_id": port} for port in ports]}
+        status, said = self._said("PUT", "trunks", asked, id=trunk, subresource="remove_subports")
+        assert status == 200, said
+
+    def subports(self, trunk: str) -> set[str]:
+        """Those that Neutron has for it."""
+        _, said = self._said("GET", "trunks", None, id=trunk, subresource="get_subports")
+        return {row["port_id"] for row in said["sub_ports"]}
+
+    def _said(self, method: str, resource: str, data: object, **more: Any) -> tuple[int, dict[str, Any]]:
+        request = self._admin_req(method, resource, data=data, fmt=self.fmt, **more)
+        response = request.get_response(self.api)
+        return int(response.status_int), dict(self.deserialize(self.fmt, response))
+
     def host_of(self, port: str, host: str) -> dict[str, Any]:
         """The port after it was bound to another host (empty: none)."""
         return self.change(port, binding_host_id=host)
@@ -392,6 +424,10 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         return client.prepare(timeout=10).call(self.context, method, **arguments)
 
 
+def _tagged(subports: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"port_id": port, "segmentation_type": "vlan", "segmentation_id": vid} for port, vid in subports.items()]
+
+
 def _served(topic: str, name: str, endpoint: object) -> Any:
     server = rpc.get_server(oslo_messaging.Target(topic=topic, server=name), [endpoint])
     server.start()
@@ -407,14 +443,16 @@ def cloud(
     domains: Sequence[str] | None = None,
     folder: Path | None = None,
     between: bool = False,
+    trunks: Path | None = None,
 ) -> Iterator[Cloud]:
     """Neutron, until the block ends.  `folder`: the test runs an isthmus itself, and the database is there.
 
     `between`: with a Nova that takes the target's port group, so that VMs may be moved between switches.
+    `trunks`: with Neutron's trunk plugin, which reads beside what it is writing: the database is there, too.
     """
     ranges = ranges or {"rack1": "101:199", "rack2": "201:299"}
     named = [name for name in ranges if name not in static] if domains is None else domains
-    made = Cloud(drivers, ranges, named, static, status, folder, between)
+    made = Cloud(drivers, ranges, named, static, status, folder, between, trunks)
     try:
         made.setUp()
         yield made

@@ -15,10 +15,15 @@ from oslo_db.sqlalchemy import exc_filters
 
 
 class FileDatabase(fixture.SqlFixture):  # type: ignore[misc]
-    """As Neutron's fixture, with an engine of its own."""
+    """As Neutron's fixture, with an engine of its own.
 
-    def __init__(self, folder: Path) -> None:
+    `one_at_a_time`: transactions wait for each other.  Otherwise one that only reads has what was there before, and one
+    thread may read while it writes.
+    """
+
+    def __init__(self, folder: Path, *, one_at_a_time: bool = True) -> None:
         super().__init__()
+        self._begin = "BEGIN IMMEDIATE" if one_at_a_time else "BEGIN"
         self._file = folder / "neutron.db"
 
     def _init_resources(self) -> None:
@@ -35,7 +40,7 @@ class FileDatabase(fixture.SqlFixture):  # type: ignore[misc]
 
         @sqlalchemy.event.listens_for(engine, "begin")
         def begun(connection: Any) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql(self._begin)
 
         model_base.BASEV2.metadata.create_all(engine)
         self.engine = engine

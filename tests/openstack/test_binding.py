@@ -230,7 +230,6 @@ def test_while_a_vm_is_being_moved_its_port_keeps_vlan_and_port_group_and_become
 @pytest.mark.parametrize(
     ("owner", "more", "why"),
     [
-        ("trunk:subport", {}, "a VLAN of a trunk's subport cannot be honoured there"),
         (COMPUTE, {"binding:vnic_type": "direct"}, "its vnic_type is direct"),
         ("network:dhcp", {}, "its owner is network:dhcp"),
     ],
@@ -238,7 +237,6 @@ def test_while_a_vm_is_being_moved_its_port_keeps_vlan_and_port_group_and_become
 def test_what_no_port_group_can_carry_is_not_bound_and_neutrons_log_says_why(
     neutron: Cloud, owner: str, more: dict[str, str], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """S33"""
     port = neutron.port_on(neutron.network_named("red"), "compute-1", owner=owner, **more)
     assert neutron.port(port)["binding:vif_type"] == "binding_failed"
     reasons = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

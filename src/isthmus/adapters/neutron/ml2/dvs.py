@@ -18,7 +18,7 @@ from neutron_lib.db import api as db_api
 from neutron_lib.plugins.ml2 import api
 from oslo_log import log
 
-from isthmus.adapters.neutron.ml2 import options, preflight
+from isthmus.adapters.neutron.ml2 import options, preflight, trunks
 from isthmus.adapters.neutron.ml2.answers import Answers, served
 from isthmus.adapters.neutron.ml2.hooks import Hooks
 from isthmus.adapters.neutron.ml2.hosts import OurHost
@@ -28,7 +28,6 @@ from isthmus.adapters.neutron.protocol import PROVISIONING_ENTITY
 LOG = log.getLogger(__name__)
 VIF_TYPE = "dvs"
 """What Nova's driver for vSphere takes: with `dvs_id` and `pg_id` it looks nothing up by name."""
-SUBPORT = "trunk:subport"
 
 
 class PortGroupBinder(Hooks):
@@ -46,6 +45,7 @@ class PortGroupBinder(Hooks):
         self._options = options.register()
         self.speaks = preflight.speaker() == self.NAME
         self._patience = Patience(self._options.port_group_wait, time.monotonic)
+        trunks.subscribe()
 
     def start_rpc_listeners(self) -> list[Any]:
         """Answer `isthmus run`, in neutron-rpc-server, where no other driver of ours does."""
@@ -136,8 +136,8 @@ def _is_bound_by_us(context: Any) -> bool:
 def _refusal(port: dict[str, Any]) -> str:
     """Why no port group can carry such a port; empty: one can."""
     vnic, owner = port.get(portbindings.VNIC_TYPE), port.get("device_owner", "")
-    if owner == SUBPORT:
-        return "a port group carries one network, untagged: a VLAN of a trunk's subport cannot be honoured there"
+    if trunks.has_subports(port):
+        return "it is a trunk's parent, and a port group carries one network, untagged: take its subports away"
     if vnic not in (portbindings.VNIC_NORMAL, None):
         return f"its vnic_type is {vnic}, and a distributed switch has 'normal' only"
     if not owner.startswith(constants.DEVICE_OWNER_COMPUTE_PREFIX):
