@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from isthmus.adapters import ovs
 from isthmus.app import wiring
 from isthmus.app.daemon import Daemon
 from isthmus.app.settings import load
@@ -62,7 +63,7 @@ class Kept:
         self.meter.install()
         if store.exists():
             StoredNve.stored = pickle.loads(store.read_bytes())
-        wiring.OvsTarget = StoredNve  # type: ignore[attr-defined,assignment]
+        ovs.OvsTarget = StoredNve  # type: ignore[misc,assignment]
         self.settings = load(config)
         tidy()
         self.empty = resident()

@@ -80,7 +80,7 @@ def topology() -> Topology:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Site]:
-    monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
+    monkeypatch.setattr("isthmus.adapters.leaf.hwvtep.HwvtepTarget", MemoryLeaf)
     for store in ("made", "held", "misfits"):
         monkeypatch.setattr(MemoryLeaf, store, {})
     with ExitStack() as over:

@@ -110,7 +110,7 @@ Make = Callable[..., Site]
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
+    monkeypatch.setattr("isthmus.adapters.leaf.hwvtep.HwvtepTarget", MemoryLeaf)
     for store in ("made", "held", "misfits"):
         monkeypatch.setattr(MemoryLeaf, store, {})
     with ExitStack() as over:

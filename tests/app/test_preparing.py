@@ -14,7 +14,7 @@ import pytest
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import marks
-from isthmus.app import cli, wiring
+from isthmus.app import cli
 from isthmus.model.ground import MakerMark
 from lab.vcenter import (
     Cluster,
@@ -109,8 +109,8 @@ Make = Callable[..., Site]
 
 @pytest.fixture
 def site(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
-    monkeypatch.setattr(wiring, "OvsTarget", MemoryOvs)
+    monkeypatch.setattr("isthmus.adapters.leaf.hwvtep.HwvtepTarget", MemoryLeaf)
+    monkeypatch.setattr("isthmus.adapters.ovs.OvsTarget", MemoryOvs)
     for store in ("made", "held", "misfits"):
         monkeypatch.setattr(MemoryLeaf, store, {})
     with ExitStack() as over:

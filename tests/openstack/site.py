@@ -148,10 +148,10 @@ def site(
     """All three, until the block ends.  `there`: what vCenter has, other than two racks."""
     monkeypatch.setattr(errands, "LINGER", 3.0)
     monkeypatch.setattr(bus, "configured", lambda options_file: cfg.CONF)  # Neutron's, which is in this process
-    monkeypatch.setattr(wiring, "HwvtepTarget", MemoryLeaf)
+    monkeypatch.setattr("isthmus.adapters.leaf.hwvtep.HwvtepTarget", MemoryLeaf)
     for store in ("made", "held", "misfits"):
         monkeypatch.setattr(MemoryLeaf, store, {})
-    monkeypatch.setattr(wiring, "OvsTarget", MemoryOvs)
+    monkeypatch.setattr("isthmus.adapters.ovs.OvsTarget", MemoryOvs)
     monkeypatch.setattr(MemoryOvs, "made", {})
     monkeypatch.setattr(MemoryOvs, "silent", set())
     with (

@@ -1,5 +1,7 @@
 """From configuration to shards, sources and targets.  The only place that names adapters.
 
+An adapter whose far side nobody configured is not imported: the library that it needs may be missing (_extra).
+
 With an appliance on each host, one shard per host and switch writes tags and that host's NVE; one per switch writes
 its port groups, if this process is told to.  With leaves, one shard of a deployment writes all.
 """
@@ -7,20 +9,16 @@ its port groups, if this process is told to.  With leaves, one shard of a deploy
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.adapters.file import FileIntent
-from isthmus.adapters.leaf.hwvtep import HwvtepSettings, HwvtepTarget
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
 from isthmus.adapters.leaf.pair import Leaf, LeafPair
-from isthmus.adapters.ovs.settings import OvsSettings
-from isthmus.adapters.ovs.target import OvsTarget
 from isthmus.adapters.tls import TlsFiles
-from isthmus.adapters.vcenter import Vcenter, VcenterSettings
 from isthmus.app.backoff import Backoff
 from isthmus.app.cabling import Cabling
 from isthmus.app.config import Config, DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig, TlsConfig
@@ -40,6 +38,9 @@ from isthmus.model.names import DvsId, HostId, LeafId
 from isthmus.model.observed import TargetId
 
 if TYPE_CHECKING:
+    from isthmus.adapters.leaf.hwvtep import HwvtepSettings
+    from isthmus.adapters.ovs import OvsTarget
+    from isthmus.adapters.vcenter import Vcenter
     from isthmus.app.neutron import NeutronSide
 
 NEVER = 1e9
@@ -104,7 +105,7 @@ class Wiring:
         with self._lock:
             if target not in self._ovs:
                 keeps = self._wake is not None and not deployment.observe_only
-                made = OvsTarget(host.id, _ovs_settings(self.config, deployment, host.name), keeps=keeps)
+                made = _ovs(self.config, deployment, host, keeps=keeps)
                 if self._wake is not None:
                     made.watch(self._wake)
                 self._ovs[target] = made
@@ -118,11 +119,11 @@ class Wiring:
                 keeps = self._wake is not None and not placing.deployment.observe_only
                 members: list[tuple[str, Leaf]] = []
                 for settings in _leaf_settings(self.settings, placing.name, leaf):
-                    match settings:
-                        case HwvtepSettings(target=address):
-                            members.append((address, HwvtepTarget(LeafId(leaf), settings, hosts or None, keeps=keeps)))
-                        case NgsSettings(address=address):
-                            members.append((address, NgsTarget(LeafId(leaf), settings)))
+                    if isinstance(settings, NgsSettings):
+                        members.append((settings.address, NgsTarget(LeafId(leaf), settings)))
+                    else:
+                        hwvtep = _hwvtep(LeafId(leaf), settings, hosts, keeps=keeps)
+                        members.append((settings.target, hwvtep))
                 made = LeafPair(members) if len(members) > 1 else members[0][1]
                 if self._wake is not None:
                     made.watch(self._wake)
@@ -147,13 +148,14 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
     """
     config = settings.config
     _refuse_unfit_leaves(settings)
+    if any(deployment.design.nve.on_each_host and deployment.served for deployment in config.deployment.values()):
+        with _extra("ovs", "appliances"):
+            import isthmus.adapters.ovs  # noqa: F401  now, and not only when the first of them is looked at
     first, longest = (NEVER, NEVER) if once else (config.loop.backoff_first, config.loop.backoff_longest)
     backoff = partial(Backoff, first, longest)
     neutron = _neutron(settings, clock) if config.intent.neutron is not None else None
-    wanted: IntentSource = neutron.intent if neutron is not None else FileIntent(config.intent.file or Path())
-    vcenters = {
-        name: Vcenter(_vcenter_settings(settings, name), clock, _only_hosts(config, name)) for name in config.vcenter
-    }
+    wanted: IntentSource = neutron.intent if neutron is not None else _file_intent(config)
+    vcenters = {name: _vcenter(settings, name, clock) for name in config.vcenter}
     wiring = Wiring(
         settings,
         clock,
@@ -171,12 +173,27 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
     return wiring
 
 
-def _neutron(settings: Settings, clock: Clock) -> NeutronSide:
+@contextmanager
+def _extra(extra: str, wanted_by: str) -> Iterator[None]:
+    """Whatever is imported herein needs the libraries of an extra.  Raises Refused if they are missing."""
     try:
-        from isthmus.app.neutron import NeutronSide  # needs a message bus's libraries, which most sites do not have
+        yield
     except ModuleNotFoundError as missing:
-        raise Refused(f"intent.neutron: {missing.name} is not installed: pip install 'isthmus[neutron]'") from missing
+        if (missing.name or "").startswith("isthmus"):
+            raise
+        raise Refused(f"{wanted_by}: {missing.name} is not installed: pip install 'isthmus[{extra}]'") from missing
+
+
+def _neutron(settings: Settings, clock: Clock) -> NeutronSide:
+    with _extra("neutron", "intent.neutron"):
+        from isthmus.app.neutron import NeutronSide
     return NeutronSide(settings, clock)
+
+
+def _file_intent(config: Config) -> IntentSource:
+    with _extra("file", "intent.file"):
+        from isthmus.adapters.file import FileIntent
+    return FileIntent(config.intent.file or Path())
 
 
 def habits_of(config: Config) -> Habits:
@@ -246,9 +263,11 @@ def _only_hosts(config: Config, vcenter: str) -> frozenset[str] | None:
     return frozenset(host for deployment in here for host in deployment.served)
 
 
-def _vcenter_settings(settings: Settings, name: str) -> VcenterSettings:
+def _vcenter(settings: Settings, name: str, clock: Clock) -> Vcenter:
+    with _extra("vcenter", f"vcenter.{name}"):
+        from isthmus.adapters.vcenter import Vcenter, VcenterSettings
     vcenter = settings.config.vcenter[name]
-    return VcenterSettings(
+    how = VcenterSettings(
         url=vcenter.url,
         user=vcenter.user,
         password=lambda: settings.password(name),
@@ -259,10 +278,13 @@ def _vcenter_settings(settings: Settings, name: str) -> VcenterSettings:
         task_timeout=vcenter.task_timeout,
         move_deadline=settings.config.loop.move_deadline,
     )
+    return Vcenter(how, clock, _only_hosts(settings.config, name))
 
 
-def _ovs_settings(config: Config, deployment: DeploymentConfig, host: str) -> OvsSettings:
-    appliance = config.appliance_of(deployment, host)
+def _ovs(config: Config, deployment: DeploymentConfig, host: Host, *, keeps: bool) -> OvsTarget:
+    from isthmus.adapters.ovs import OvsSettings, OvsTarget
+
+    appliance = config.appliance_of(deployment, host.name)
     given: dict[str, Any] = {
         key: value
         for key in ("ovsdb", "datapath_type", "vxlan_port", "timeout")
@@ -275,11 +297,18 @@ def _ovs_settings(config: Config, deployment: DeploymentConfig, host: str) -> Ov
     if appliance.openflow is not None:
         given["openflow"] = {Bridge.INT: appliance.openflow.br_int, Bridge.TUN: appliance.openflow.br_tun}
     try:
-        return OvsSettings(
-            trunk=appliance.trunk or "", vtep=deployment.vtep_of(host) or "", owner=config.installation, **given
+        settings = OvsSettings(
+            trunk=appliance.trunk or "", vtep=deployment.vtep_of(host.name) or "", owner=config.installation, **given
         )
     except ValueError as wrong:
-        raise Refused(f"the OVS of host '{plain(host)}': {wrong}") from wrong
+        raise Refused(f"the OVS of host '{plain(host.name)}': {wrong}") from wrong
+    return OvsTarget(host.id, settings, keeps=keeps)
+
+
+def _hwvtep(leaf: LeafId, settings: HwvtepSettings, hosts: frozenset[HostId], *, keeps: bool) -> Leaf:
+    from isthmus.adapters.leaf.hwvtep import HwvtepTarget
+
+    return HwvtepTarget(leaf, settings, hosts or None, keeps=keeps)
 
 
 def _leaf_settings(settings: Settings, deployment: str, name: str) -> list[HwvtepSettings | NgsSettings]:
@@ -300,6 +329,8 @@ def _leaf_settings(settings: Settings, deployment: str, name: str) -> list[Hwvte
 
 
 def _hwvtep_settings(leaf: HwvtepLeafConfig, target: str, ports: tuple[str, ...], owner: str) -> HwvtepSettings:
+    with _extra("leaf", "driver 'hwvtep'"):
+        from isthmus.adapters.leaf.hwvtep import HwvtepSettings
     given: dict[str, Any] = {key: value for key in ("switch", "timeout") if (value := getattr(leaf, key)) is not None}
     if leaf.tls is not None:
         given["tls"] = _tls_files(leaf.tls)

@@ -182,8 +182,8 @@ def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:
     try:
         from networking_generic_switch import batching
         from networking_generic_switch.devices import device_manager
-    except ImportError as missing:
-        raise Refused(f"driver 'ngs' needs networking-generic-switch ({missing}): install isthmus[leaf]") from missing
+    except ModuleNotFoundError as missing:
+        raise Refused(f"driver 'ngs': {missing.name} is not installed: pip install 'isthmus[leaf]'") from missing
     # It would wait two seconds at our end for threads of batches that we never begin.
     atexit.unregister(batching._wait_for_threads)
     # What goes wrong comes to us as a fault, which is told once, and not in every round.
