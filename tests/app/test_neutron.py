@@ -111,6 +111,40 @@ def test_the_hosts_of_a_released_deployment_are_known_after_a_restart(side: Neut
     assert set(side._desk._clusters()) == {"compute-1", "compute-2"}
 
 
+ATTACHED = """
+[deployment.fabric.attached."net-1"]
+leaf = "leaf1"
+ports = ["swp8"]
+"""
+ANOTHER = """
+[deployment.rack9]
+design = "vds-leaf"
+dvs = "rack9"
+[deployment.rack9.leaf.leaf19]
+driver = "hwvtep"
+target = "tcp:192.0.2.119:6640"
+vtep = "192.0.2.19"
+[deployment.rack9.host.esx9]
+leaf = "leaf19"
+ports = ["swp1"]
+"""
+KEPT_ELSEWHERE = 'design = "vds-static"\nserve = []\nport_groups = false\n'
+
+
+def reported(folder: Path, text: str) -> set[str]:
+    """The hosts that Neutron is told of, before anything was looked at."""
+    (folder / "isthmus.toml").write_text(text)
+    side = NeutronSide(load(folder / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)
+    return {presence.host for presence in side._desk._presences()}
+
+
+def test_a_machine_below_a_leaf_is_reported_by_the_process_that_keeps_its_deployment(tmp_path: Path) -> None:
+    """Every process lists all deployments: one that reported another's would call the dead alive."""
+    here = FABRIC + ATTACHED + ANOTHER
+    assert reported(tmp_path, here) == {"net-1"}
+    assert reported(tmp_path, here.replace('design = "vds-static"\n', KEPT_ELSEWHERE)) == set()
+
+
 def test_a_compute_host_whose_switch_is_not_found_is_none(side: NeutronSide) -> None:
     side.looked(looked(TWO))
     assert set(side._desk._clusters()) == {"compute-2"}

@@ -59,6 +59,26 @@ class Site:
         self.thread.join(5)
         self.wiring.close()
 
+    @contextmanager
+    def beside(self, name: str, change: Callable[[str], str]) -> Iterator[Daemon]:
+        """Another `isthmus run`, of a configuration that differs from the first one's."""
+        folder = self.folder / name
+        folder.mkdir()
+        (folder / "password").write_text(CANARY)
+        (folder / "isthmus.toml").write_text(change((self.folder / "isthmus.toml").read_text()))
+        wired = wiring.wire(load(folder / "isthmus.toml", {"NEUTRON_BUS": "fake:///"}), time.monotonic)
+        daemon = Daemon(wired)
+        thread = threading.Thread(target=daemon.loop.run, daemon=True)
+        thread.start()
+        wired.watch(daemon.loop.wake)
+        try:
+            yield daemon
+        finally:
+            daemon.loop.stop()
+            daemon.loop.finish(5)
+            thread.join(5)
+            wired.close()
+
     def vids(self, network: str) -> dict[str, int]:
         """The VID that the port groups of a network have, by name, as an administrator sees them."""
         found = {}

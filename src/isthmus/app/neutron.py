@@ -35,7 +35,9 @@ class NeutronSide:
         self._bus = Bus(BusSettings(settings.bus_url, options, neutron.timeout))
         self.intent = NeutronIntent(self._bus, _places(self._deployments))
         static = {d for d, (_, found) in self._deployments.items() if found.design.scope is TagScope.FABRIC}
-        attached = {host: domain for domain, (_, found) in self._deployments.items() for host in found.attached}
+        # Who keeps a deployment reports its machines: another process does not know how they are.
+        kept = {d: found for d, (_, found) in self._deployments.items() if found.port_groups}
+        attached = {host: domain for domain, found in kept.items() for host in found.attached}
         self._desk = Desk(self._bus, self.intent, frozenset(static), attached, clock)
 
     def open(self, wake: Wake) -> None:
