@@ -48,8 +48,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield made
 
 
-def test_each_process_answers_for_its_own_domain_and_no_port_fails(made: Site) -> None:
-    networks = [made.neutron.network_named(f"red{number}") for number in range(6)]
-    ports = [made.neutron.port_on(network, f"compute-{rack}") for network in networks for rack in (1, 2)]
-    assert [made.neutron.port(port)["binding:vif_type"] for port in ports] == ["dvs"] * 12
+def test_each_process_answers_for_its_own_domain_and_no_port_fails(
+    made: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    networks = [made.neutron.network_named(f"red{number}") for number in range(3)]
+    with caplog.at_level("WARNING"):
+        ports = [made.neutron.port_on(network, f"compute-{rack}") for network in networks for rack in (1, 2)]
+    assert [made.neutron.port(port)["binding:vif_type"] for port in ports] == ["dvs"] * 6
+    # Neutron tries ten times: somebody who keeps the host may be met after others.
+    assert not [text for text in caplog.messages if "is no cluster of" in text]
     until(lambda: all(made.is_active(port) for port in ports))
