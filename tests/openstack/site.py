@@ -59,6 +59,15 @@ class Site:
         self.thread.join(5)
         self.wiring.close()
 
+    def restart(self, change: Callable[[str], str] = str) -> None:
+        """`isthmus run` goes and comes, its configuration changed meanwhile; leaves keep what they have."""
+        self.stop()
+        file = self.folder / "isthmus.toml"
+        file.write_text(change(file.read_text()))
+        MemoryLeaf.held = {address: leaf.entries for address, leaf in MemoryLeaf.made.items()}
+        MemoryLeaf.made = {}
+        self.start()
+
     @contextmanager
     def beside(self, name: str, change: Callable[[str], str]) -> Iterator[Daemon]:
         """Another `isthmus run`, of a configuration that differs from the first one's."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.adapters.neutron import errands
+from isthmus.app.check import check
 from isthmus.model.change import Change, Forget, Result
 from isthmus.model.tags import Vid, Vni
 from tests.app.leaf_site import MemoryLeaf, host_table, leaf_table, until
@@ -227,6 +228,24 @@ def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(
         assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
         assert made.at_leaf("leaf2") == there
         until(lambda: not any(condition["about"] == "mapping domain rack1" for condition in made.conditions()))
+
+
+def test_a_misspelt_domain_takes_nothing_away_and_is_said_by_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        net = made.neutron.network_named("red")
+        port = made.neutron.port_on(net, "compute-1")
+        until(lambda: made.is_active(port))
+        before, there = made.at_leaf("leaf1"), made.vids("red")
+        made.restart(lambda text: text.replace("[deployment.rack1]\n", '[deployment.rack1]\ndomain = "rakc1"\n'))
+        until(lambda: any(condition["about"] == "mapping domain rakc1" for condition in made.conditions()))
+        made.rounds(3)
+        assert (made.at_leaf("leaf1"), made.vids("red")) == (before, there)
+        assert not any(condition["kind"] == "stale" for condition in made.conditions()), "Neutron answers"
+        (found,) = [found for found in check(made.wiring) if "rakc1" in found.place]
+        assert found.is_error
 
 
 def test_neutron_that_does_not_answer_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

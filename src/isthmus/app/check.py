@@ -34,6 +34,9 @@ def _findings(wiring: Wiring) -> Iterator[Finding]:
     try:
         intent = wiring.intent.read().value
         yield Finding(Level.GOOD, wiring.config.intent.place, f"{len(intent.networks)} networks")
+        for doubt in intent.doubts:
+            level = Level.ERROR if doubt.scope in intent.unsure else Level.WARNING
+            yield Finding(level, f"{wiring.config.intent.place}: {plain(doubt.about)}", doubt.reason)
     except (Refused, Retry) as fault:
         for text in str(fault).split("\n"):
             yield Finding(Level.ERROR, "intent", text, "nothing runs on an intent that was never read")

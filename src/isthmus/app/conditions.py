@@ -44,10 +44,11 @@ def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condi
         elif isinstance(mirror, NveMirror):
             for warning in mirror.warnings:
                 yield Condition("warning", named(target), warning)
-    if not last.world.intent.fresh:
+    intent = last.world.intent
+    if not intent.fresh and last.world.shard.scope not in intent.unsure:  # what it is unsure of is a doubt
         # The age grows with every look: it is shown beside the sources, not here, where it would look like news.
         yield Condition("stale", "sources", "the last good answer stays in force; nothing is deleted meanwhile")
-    for doubt in last.world.intent.doubts:
+    for doubt in intent.doubts:
         yield Condition("unmet", doubt.about, doubt.reason)
     for unmet in last.thought.unmet:
         yield Condition("unmet", unmet.about, unmet.reason)

@@ -78,7 +78,8 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The wanted networks and ports, whole.  `fresh` is False when a source failed and this is its last good answer."""
+    """The wanted networks and ports, whole.  `fresh` is False when a source failed and this is its last good answer, or
+    where it is unsure: then nothing is deleted."""
 
     networks: Mapping[NetworkId, Network]
     ports: Mapping[PortId, Port] = field(default_factory=dict)
@@ -89,10 +90,12 @@ class Intent:
     reading: int = 0
     """Which of its source's answers this is, if the source counts them."""
     doubts: tuple[Doubt, ...] = ()
+    unsure: frozenset[Scope] = frozenset()
+    """Where the source does not know what is wanted: its silence of a network there is no word to take it away."""
 
     def within(self, scope: Scope | None, deployment: str = "") -> Intent:
         """The part that concerns a tag scope of a deployment: the networks that have a place there."""
-        if not self.doubts and not any(network.only_assigned for network in self.networks.values()):
+        if not self.doubts and not self.unsure and not any(network.only_assigned for network in self.networks.values()):
             return self
         return replace(
             self,
@@ -102,4 +105,5 @@ class Intent:
                 if not network.only_assigned or scope in network.assigned or deployment in network.wanted_in
             },
             doubts=tuple(doubt for doubt in self.doubts if doubt.scope in (None, scope)),
+            fresh=self.fresh and scope not in self.unsure,
         )

@@ -163,6 +163,13 @@ def test_a_domain_that_neutron_does_not_know_is_said_where_it_matters() -> None:
     assert (doubt.about, doubt.scope) == ("mapping domain rack1", RACK1)
 
 
+def test_where_neutron_does_not_know_the_domain_its_silence_takes_nothing_away() -> None:
+    """It may be misspelt: then none of the networks in use has a VLAN there."""
+    there = LeafScope(LeafId("leaf2"))
+    intent = meant([], places=replace(PLACES, scopes={"rakc1": RACK1, "rack1": there}))
+    assert (intent.within(RACK1).fresh, intent.within(there).fresh) == (False, True)
+
+
 def test_vlans_that_neutron_may_give_out_and_nobody_carries_are_said_before_a_network_has_one() -> None:
     answer = {"networks": [], "ports": [], "agents": [], "held": [], "fabric": True, "domains": {"rack1": ["90-149"]}}
     (doubt,) = intent_of(facts_of(answer), PLACES).doubts

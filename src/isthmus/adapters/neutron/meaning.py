@@ -105,7 +105,13 @@ def intent_of(
             peers.extend(_peers(neutron_port, address, vteps, places))
         except ValueError as wrong:
             doubts.append(Doubt(f"port {neutron_port.id}", str(wrong)))
-    return Intent(networks, ports, tuple(peers), doubts=tuple(doubts))
+    unsure = frozenset(places.scopes[domain] for domain in _unknown(facts, places))
+    return Intent(networks, ports, tuple(peers), doubts=tuple(doubts), unsure=unsure)
+
+
+def _unknown(facts: Facts, places: Places) -> list[str]:
+    """The mapping domains that Neutron does not name: none of its networks has a VLAN there, whatever is in use."""
+    return sorted(places.scopes.keys() - facts.domains.keys())
 
 
 def _port(row: NeutronPort, address: Mac) -> Port:
@@ -133,10 +139,11 @@ def _peers(row: NeutronPort, address: Mac, vteps: Mapping[str, str], places: Pla
 
 
 def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
-    for domain in sorted(places.scopes.keys() - facts.domains.keys()):
+    for domain in _unknown(facts, places):
         yield Doubt(
             f"mapping domain {domain}",
-            "Neutron does not know it: name it in [ml2_isthmus] domains, with a range in network_vlan_ranges",
+            "Neutron does not know it, and nothing is taken away there meanwhile: name it in [ml2_isthmus] domains, with "
+            "a range in network_vlan_ranges, or correct 'domain' of the deployment",
             places.scopes[domain],
         )
     for domain in sorted(places.vids.keys() & facts.domains.keys()):
