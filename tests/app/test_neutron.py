@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from isthmus.adapters.neutron.errands import Cluster
+from isthmus.adapters.neutron.facts import Facts
 from isthmus.app.daemon import Daemon
 from isthmus.app.keeper import Pass
 from isthmus.app.neutron import NeutronSide
 from isthmus.app.settings import load
+from isthmus.app.standing import Word
 from isthmus.app.wiring import wire
 from isthmus.model.change import Plan, Reconciled
 from isthmus.model.intent import Intent
@@ -20,6 +22,7 @@ from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
 from isthmus.model.observed import Observed, TargetId
 from isthmus.model.scope import FabricScope
 from isthmus.model.shard import Shard, VidPool, World
+from isthmus.model.tags import VidSet
 
 FABRIC = """
 [vcenter.vc1]
@@ -143,6 +146,53 @@ def test_a_machine_below_a_leaf_is_reported_by_the_process_that_keeps_its_deploy
     here = FABRIC + ATTACHED + ANOTHER
     assert reported(tmp_path, here) == {"net-1"}
     assert reported(tmp_path, here.replace('design = "vds-static"\n', KEPT_ELSEWHERE)) == set()
+
+
+OBSERVED = FABRIC.replace('design = "vds-static"', 'design = "vds-static"\nobserve_only = true') + ATTACHED
+
+
+def facts(*kept: str) -> Facts:
+    return Facts({}, (), (), (), {}, held=(), fabric=True, kept=frozenset(kept))
+
+
+def observing(folder: Path) -> NeutronSide:
+    (folder / "isthmus.toml").write_text(OBSERVED)
+    return NeutronSide(load(folder / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)
+
+
+def test_hosts_that_are_only_observed_are_told_as_such_unless_another_keeps_them(tmp_path: Path) -> None:
+    side = observing(tmp_path)
+    side.looked(looked(ONE, TWO))
+    assert side._desk._presences() == [], "who keeps them is not known yet"
+    side.intent.facts = facts()
+    told = {(presence.host, presence.standing) for presence in side._desk._presences()}  # type: ignore[union-attr]
+    assert told == {("compute-1", "observed"), ("compute-2", "observed"), ("net-1", "observed")}
+    side.intent.facts = facts("compute-1", "net-1")
+    assert [presence.host for presence in side._desk._presences()] == ["compute-2"]
+
+
+def test_of_what_is_only_observed_neutron_is_promised_nothing_and_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, opened = observing(tmp_path), []
+    monkeypatch.setattr(side._desk, "open", lambda domains, wake: opened.append(domains))
+    side.open(lambda hosts: None)
+    side.looked(looked(ONE, TWO))
+    side.released(looked(ONE, TWO))
+    assert (opened, side._desk.seen, side._desk._board.handed_back) == ([frozenset()], {}, set())
+
+
+def test_how_a_deployment_stands_is_told_with_its_hosts(side: NeutronSide) -> None:
+    side.looked(looked(ONE, TWO))
+    for word, told in ((None, "kept"), (Word.PAUSED, "paused"), (Word.RELEASED, "released")):
+        side.word = {"fabric": word}.get
+        assert {presence.standing for presence in side._desk._presences()} == {told}  # type: ignore[union-attr]
+
+
+def test_vlans_that_are_reserved_are_not_there_for_neutron(tmp_path: Path) -> None:
+    (tmp_path / "isthmus.toml").write_text(FABRIC.replace('"100-199"', '"100-199"\nreserved = "150-159"'))
+    side = NeutronSide(load(tmp_path / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)
+    assert side._places.vids["fabric"] == VidSet.of("100-149,160-199")
 
 
 def test_a_compute_host_whose_switch_is_not_found_is_none(side: NeutronSide) -> None:

@@ -13,7 +13,7 @@ import pytest
 from oslo_config import cfg
 
 from isthmus.adapters.neutron import bus, errands
-from isthmus.adapters.neutron.protocol import RETIRING
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, RETIRING
 from isthmus.app import report, wiring
 from isthmus.app.daemon import Daemon
 from isthmus.app.settings import load
@@ -129,6 +129,11 @@ class Site:
         """What `isthmus show networks` calls it."""
         rows = report.networks(seen_by(self.daemon.loop))
         return next((str(row["name"]) for row in rows if row["id"] == network), "")
+
+    def standing(self, host: str) -> str:
+        """How Neutron was told that a host's deployment stands."""
+        agents = self.neutron.plugin.get_agents(self.neutron.context, {"agent_type": [AGENT_TYPE], "host": [host]})
+        return "".join(agent["configurations"]["standing"] for agent in agents)
 
     def unplug(self, vm: str) -> None:
         self.admin.destroy(vm)

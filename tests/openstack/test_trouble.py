@@ -152,7 +152,10 @@ def test_a_full_domain_is_shown_and_the_port_that_waits_gets_the_first_vlan_that
         second, elsewhere = made.neutron.port_on(blue, "compute-1"), made.neutron.port_on(blue, "compute-2")
         assert is_failed(made, second)
         until(lambda: made.is_active(elsewhere))
-        until(lambda: any(second in condition["about"] for condition in made.conditions()))
+        until(lambda: "no VLAN is left in mapping domain rack1: all of 101 are taken" in why_not(made, second))
+        direct = made.neutron.port_on(blue, "compute-2", **{"binding:vnic_type": "direct"})
+        until(lambda: "its vnic_type is direct" in why_not(made, direct))
+        made.neutron.delete("ports", direct)
         assert made.at_leaf("leaf1") == {101: vni_of(made, red)}
         made.neutron.delete("ports", first)
         until(lambda: made.is_active(second), 60)
@@ -228,6 +231,67 @@ def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(
         assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
         assert made.at_leaf("leaf2") == there
         until(lambda: not any(condition["about"] == "mapping domain rack1" for condition in made.conditions()))
+
+
+def with_network_nodes(made: Site) -> None:
+    """Each has a VTEP of its own, and is below a leaf, too."""
+    for rack in (1, 2):
+        told = {
+            "bridge_mappings": {f"rack{rack}": "br-ex"},
+            "tunnel_types": ["vxlan"],
+            "tunneling_ip": f"192.0.2.7{rack}",
+        }
+        made.neutron.agent(f"net-{rack}", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+
+
+def why_not(made: Site, port: str) -> str:
+    """What the conditions say of a port."""
+    return "; ".join(found["reason"] for found in made.conditions() if port in found["about"])
+
+
+def test_below_a_leaf_that_is_only_observed_nothing_is_bound_anew_and_is_said_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would map the VLAN: a network node with tunnels stays with them."""
+    observed = per_leaf().replace("[deployment.rack2]\n", "[deployment.rack2]\nobserve_only = true\n")
+    with site(tmp_path, monkeypatch, observed) as made:
+        made.has_hosts(*HOSTS)
+        with_network_nodes(made)
+        red = made.neutron.network_named("red")
+        dhcp = made.neutron.port_on(red, "net-2", owner="network:dhcp")
+        assert [network for _, network, _ in made.neutron.levels(dhcp)] == ["vxlan"]
+        vm = made.neutron.port_on(red, "compute-2")
+        assert is_failed(made, vm)
+        assert made.neutron.vlans(red) == {}
+        until(lambda: "only observes" in why_not(made, vm))
+
+
+def test_what_waits_where_a_deployment_was_handed_back_or_paused_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        with_network_nodes(made)
+        red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
+        made.daemon.answer({"do": "pause", "shard": "rack1"})
+        vm = made.neutron.port_on(red, "compute-1")
+        until(lambda: "within 1 s" in why_not(made, vm) and "paused" in why_not(made, vm))
+        dhcp = made.neutron.port_on(red, "net-1", owner="network:dhcp")
+        until(lambda: "leaf1 does not map" in made.explained(dhcp) and "rack1 is paused" in made.explained(dhcp))
+        made.daemon.answer({"do": "resume", "shard": "rack1"})
+        until(lambda: made.is_active(vm), 60)
+        until(lambda: "has not wired it" in made.explained(dhcp))
+        made.daemon.answer({"do": "release", "shard": "rack1"})
+        until(lambda: made.standing("net-1") == "released")
+        late = made.neutron.port_on(blue, "compute-1")
+        assert is_failed(made, late)
+        node = made.neutron.port_on(blue, "net-1", owner="network:dhcp")
+        assert [network for _, network, _ in made.neutron.levels(node)] == ["vxlan"]
+        until(lambda: "handed back" in why_not(made, late) and "handed back" in made.explained(late))
+        assert len(made.neutron.levels(dhcp)) == 2, "what is bound stays"
+        made.daemon.answer({"do": "resume", "shard": "rack1"})
+        until(lambda: made.is_active(late), 60)
+        until(lambda: why_not(made, late) == "")
 
 
 def test_a_misspelt_domain_takes_nothing_away_and_is_said_by_check(

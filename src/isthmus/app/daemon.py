@@ -57,6 +57,7 @@ class Daemon:
         if wiring.neutron is not None:
             self.loop.looked = wiring.neutron.looked
             self.loop.released = wiring.neutron.released
+            wiring.neutron.word = self.loop.standing.of
         self._done = threading.Event()
 
     def run(self) -> int:
@@ -143,7 +144,8 @@ class Daemon:
 
     def _explain(self, asked: Request) -> Answer:
         wanted = str(asked.get("port", ""))
-        return {"rows": report.explained(seen_by(self.loop), wanted, self.loop.openings.seconds)}
+        rows = report.explained(seen_by(self.loop), wanted, self.loop.openings.seconds)
+        return {"rows": rows or self._wiring.explained(wanted)}
 
     def _apply(self, asked: Request) -> Answer:
         """Keep every shard once more, with an operator's agreement if given, and wait for it."""

@@ -88,6 +88,8 @@ class Charge:
     hosts_elsewhere: frozenset[str] = frozenset()
     """Hosts whose ports stand on them, too, and which another process keeps."""
     remarks: Callable[[], Sequence[Remark]] = tuple
+    missed: Callable[[], Sequence[Remark]] = tuple
+    """What somebody waits for while it is handed back, and nobody looks."""
 
 
 @dataclass(frozen=True, slots=True)

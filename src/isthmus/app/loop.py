@@ -216,7 +216,7 @@ class Loop:
         seat.handed_back = seat.handed_back and word is Word.RELEASED
         if seat.handed_back:
             seat.last = None
-            self._note(seat, ())
+            self._note(seat, (Condition("unmet", of.about, of.reason) for of in seat.keeper.charge.missed()))
             self._put_back(seat, NEVER)
             return
         with self._changed:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from isthmus.adapters.neutron.bus import Bus, BusSettings
 from isthmus.adapters.neutron.desk import Desk
 from isthmus.adapters.neutron.errands import Cluster
 from isthmus.adapters.neutron.intent import NeutronIntent
 from isthmus.adapters.neutron.meaning import Places
+from isthmus.adapters.neutron.protocol import KEPT, OBSERVED, PAUSED, RELEASED
+from isthmus.app import neutron_ports
 from isthmus.app.config import DeploymentConfig
-from isthmus.app.keeper import Pass
+from isthmus.app.keeper import Pass, Remark
 from isthmus.app.observing import Clock
 from isthmus.app.placing import scope_of
 from isthmus.app.settings import Settings
+from isthmus.app.standing import Word
 from isthmus.core.design import TagScope
 from isthmus.core.handover import handover, overlaid
 from isthmus.model.boundary import Wake
@@ -21,6 +25,8 @@ from isthmus.model.inventory import Dvs
 from isthmus.model.names import HostId
 from isthmus.model.observed import Unknown
 from isthmus.model.shard import Duty
+
+STANDINGS = {None: KEPT, Word.PAUSED: PAUSED, Word.RELEASED: RELEASED}
 
 
 class NeutronSide:
@@ -33,12 +39,15 @@ class NeutronSide:
         options = None if neutron.options_file is None else str(neutron.options_file)
         self._deployments = {domain_of(name, found): (name, found) for name, found in config.deployment.items()}
         self._bus = Bus(BusSettings(settings.bus_url, options, neutron.timeout))
-        self.intent = NeutronIntent(self._bus, _places(self._deployments))
+        self._places = _places(self._deployments)
+        self.intent = NeutronIntent(self._bus, self._places)
         static = {d for d, (_, found) in self._deployments.items() if found.design.scope is TagScope.FABRIC}
         # Who keeps a deployment reports its machines: another process does not know how they are.
         kept = {d: found for d, (_, found) in self._deployments.items() if found.port_groups}
         attached = {host: domain for domain, found in kept.items() for host in found.attached}
-        self._desk = Desk(self._bus, self.intent, frozenset(static), attached, clock)
+        self._desk = Desk(self._bus, self.intent, frozenset(static), attached, clock, self._standing)
+        self.word: Callable[[str], Word | None] = lambda shard: None
+        """An operator's word on a shard."""
 
     def open(self, wake: Wake) -> None:
         """Begin to answer Neutron and to tell it what is in place.  Whatever only observes tells it nothing."""
@@ -49,6 +58,8 @@ class NeutronSide:
         """A shard was looked at."""
         domain, deployment = self._deployment(last)
         if deployment.observe_only:
+            if deployment.port_groups:
+                self._desk.observes(domain, _clusters(domain, deployment, last))
             return
         overlay = deployment.design.nve.on_each_host
         if overlay:
@@ -72,6 +83,30 @@ class NeutronSide:
         if whole and not deployment.observe_only:
             self._desk.hands_back(domain, _clusters(domain, deployment, last))
 
+    def missed(self, name: str) -> list[Remark]:
+        """The ports that wait on hosts of a deployment which is not looked at, by Neutron's last answer."""
+        facts = self.intent.facts
+        domain = next(domain for domain, (found, _) in self._deployments.items() if found == name)
+        if facts is None:
+            return []
+        return [Remark(*said) for said in neutron_ports.waiting(facts, self._places, self.intent.why, domain)]
+
+    def explained(self, wanted: str) -> list[dict[str, Any]]:
+        """What is known of a port of Neutron's on one of our hosts; of those that Neutron's last answer has."""
+        facts = self.intent.facts
+        if facts is None:
+            return []
+        standings = {domain: self._standing(domain) for domain in self._deployments}
+        told = facts, self._places, self.intent.why
+        return neutron_ports.explained(wanted, *told, self._deployments, self._desk.seen, standings)
+
+    def _standing(self, domain: str) -> str:
+        """How a deployment stands that this process keeps, or would."""
+        name, deployment = self._deployments[domain]
+        if deployment.observe_only:
+            return OBSERVED
+        return STANDINGS[self.word(writer_of(name, deployment))]
+
     def _deployment(self, last: Pass) -> tuple[str, DeploymentConfig]:
         wanted = last.world.shard.deployment
         return next((domain, found) for domain, (name, found) in self._deployments.items() if name == wanted)
@@ -90,6 +125,11 @@ class NeutronSide:
         """Leave Neutron alone."""
         self._desk.close()
         self.intent.close()
+
+
+def writer_of(name: str, deployment: DeploymentConfig) -> str:
+    """The shard of a deployment that writes its port groups."""
+    return f"{name}/port-groups" if deployment.design.nve.on_each_host else name
 
 
 def domain_of(name: str, deployment: DeploymentConfig) -> str:

@@ -66,6 +66,9 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
             listen(wiring)
         rounds = looked(wiring)
         found = conditions(rounds)
+        for _, done in rounds.values():
+            if wiring.neutron is not None and done.last is not None:
+                wiring.neutron.looked(done.last)
     seen = {name: (keeper.charge.design, done.last) for name, (keeper, done) in rounds.items() if done.last is not None}
     for text in complaints(rounds):
         complain(text)
@@ -73,7 +76,7 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
         raise Refused("nothing could be looked at")
     match request:
         case {"do": "explain", "port": str(wanted)}:
-            return {"rows": report.explained(seen, wanted)}
+            return {"rows": report.explained(seen, wanted) or wiring.explained(wanted)}
         case {"what": "hosts"}:
             return {"rows": report.hosts(seen)}
         case {"what": "leaves"}:

@@ -9,8 +9,8 @@ its port groups, if this process is told to.  With leaves, one shard of a deploy
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from isthmus.adapters.tls import TlsFiles
 from isthmus.app.backoff import Backoff
 from isthmus.app.cabling import Cabling
 from isthmus.app.config import Config, DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig, TlsConfig
-from isthmus.app.keeper import Charge, Habits, Placed
+from isthmus.app.keeper import Charge, Habits, Placed, Remark
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.placing import Placing
 from isthmus.app.reading import Source
@@ -30,7 +30,7 @@ from isthmus.app.settings import Settings
 from isthmus.app.text import plain
 from isthmus.core.guard import Limits
 from isthmus.model.boundary import IntentSource, Target, Wake
-from isthmus.model.faults import Refused
+from isthmus.model.faults import Refused, Retry
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Host, Inventory
@@ -130,6 +130,10 @@ class Wiring:
                 self._leaves[target] = made
             return self._leaves[target]
 
+    def explained(self, wanted: str) -> list[dict[str, Any]]:
+        """What the source of the intent knows of a port that no shard does."""
+        return [] if self.neutron is None else self.neutron.explained(wanted)
+
     def close(self) -> None:
         """Let go of everything; what was written stays."""
         for ovs in self._ovs.values():
@@ -216,7 +220,9 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
         inventory = wiring.inventories[placing.vcenter]
         observe_only = deployment.observe_only
         by_hand = deployment.by_hand
-        return Charge(shard, deployment.design, wiring.intent, inventory, targets, place, observe_only, by_hand)
+        missed = partial(_missed, wiring, name) if shard in (name, f"{name}/port-groups") else tuple
+        own = Charge(shard, deployment.design, wiring.intent, inventory, targets, place, observe_only, by_hand)
+        return replace(own, missed=missed)
 
     if not deployment.design.nve.on_each_host:
         leaves = partial(_switches_and_leaves, wiring, placing)
@@ -234,6 +240,15 @@ def _charges(wiring: Wiring, name: str) -> list[Charge]:
         here = partial(placing.tags, host)
         charges.append(charge(f"{name}/{plain(host)}", here, partial(_switches_and_nve, wiring, placing, host)))
     return charges
+
+
+def _missed(wiring: Wiring, name: str) -> Sequence[Remark]:
+    """What Neutron waits for in a deployment that is handed back."""
+    if wiring.neutron is None:
+        return ()
+    with suppress(Retry, Refused):  # the last answer will do
+        wiring.intent.read()
+    return wiring.neutron.missed(name)
 
 
 def _switches(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isthmus.adapters.neutron.facts import facts_of
-from isthmus.adapters.neutron.meaning import Places, intent_of
+from isthmus.adapters.neutron.meaning import NOTHING_SAID, Places, Reasons, intent_of
 from isthmus.model.faults import Retry
 from isthmus.model.intent import Intent, Peer
 from isthmus.model.names import LeafId, Mac, NetworkId, PortId
@@ -71,6 +71,7 @@ def meant(
         "domains": {domain: ["101-149", "201-249"] for domain in domains},
         "held": [],
         "fabric": True,
+        "kept": [],
     }
     return intent_of(facts_of(answer), places)
 
@@ -158,6 +159,32 @@ def test_a_port_that_could_not_be_bound_is_named_whoever_binds_there(host: str, 
     assert (doubt.about, doubt.scope) == ("port p", RACK1)
 
 
+@pytest.mark.parametrize(
+    ("segments", "reasons", "why"),
+    [
+        ((), NOTHING_SAID, "neutron's log says why"),
+        ((), Reasons({(NetworkId("blue"), "compute-1"): "not there"}), "not there"),
+        ((), Reasons({(NetworkId("blue"), "compute-1"): "not there"}, {("p", "compute-1"): "its kind"}), "its kind"),
+        ((), Reasons({}, {("p", "compute-2"): "its kind", ("q", "compute-1"): "its kind"}), "neutron's log says why"),
+        ((101, 102), NOTHING_SAID, "no VLAN is left in mapping domain rack1: all of 101-103 are taken, 1 of them held"),
+    ],
+)
+def test_why_a_port_is_not_bound_is_said_as_exactly_as_it_is_known(
+    segments: tuple[int, ...], reasons: Reasons, why: str
+) -> None:
+    answer = {
+        "networks": [network("red", 70001, *map(segment, segments)), network("blue", 70002)],
+        "ports": [port("p", "blue", binding("compute-1", failed=True))],
+        "agents": [],
+        "domains": {"rack1": ["101-103"]},
+        "held": [("rack1", 103)],
+        "fabric": True,
+        "kept": [],
+    }
+    (doubt,) = intent_of(facts_of(answer), PLACES, reasons).doubts
+    assert why in doubt.reason
+
+
 def test_a_domain_that_neutron_does_not_know_is_said_where_it_matters() -> None:
     (doubt,) = meant([], domains=()).doubts
     assert (doubt.about, doubt.scope) == ("mapping domain rack1", RACK1)
@@ -171,7 +198,15 @@ def test_where_neutron_does_not_know_the_domain_its_silence_takes_nothing_away()
 
 
 def test_vlans_that_neutron_may_give_out_and_nobody_carries_are_said_before_a_network_has_one() -> None:
-    answer = {"networks": [], "ports": [], "agents": [], "held": [], "fabric": True, "domains": {"rack1": ["90-149"]}}
+    answer = {
+        "networks": [],
+        "ports": [],
+        "agents": [],
+        "held": [],
+        "kept": [],
+        "fabric": True,
+        "domains": {"rack1": ["90-149"]},
+    }
     (doubt,) = intent_of(facts_of(answer), PLACES).doubts
     assert (doubt.about, doubt.scope) == ("mapping domain rack1", RACK1)
     assert "VLANs 90-100 " in doubt.reason

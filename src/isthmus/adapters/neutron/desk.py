@@ -27,8 +27,11 @@ from isthmus.adapters.neutron.presence import Appliance, Presence
 from isthmus.adapters.neutron.protocol import (
     ATTACHED,
     CLUSTER,
+    KEPT,
     L2POP_TOPIC,
+    OBSERVED,
     OVERLAID,
+    PAUSED,
     PLUGIN_TOPIC,
     REPORTS_TOPIC,
     VERSION,
@@ -74,14 +77,16 @@ class Desk:
         static: frozenset[str],
         attached: Mapping[str, str],
         clock: Callable[[], float],
+        standing: Callable[[str], str] = lambda domain: KEPT,
     ) -> None:
         """`static`: the domains in which every network has a VLAN.  `attached`: the domain of each machine that is
-        below a leaf and no ESXi host.  `clock` is the loop's."""
+        below a leaf and no ESXi host.  `clock` is the loop's.  `standing` says how a domain's deployment stands."""
         self._bus = bus
         self._source = source
         self._static = static
         self._attached = attached
         self._clock = clock
+        self._standing_of = standing
         self._board = _Board()
         self._memory = Memory()
         self._announcer = Announcer(self._tell)
@@ -132,6 +137,15 @@ class Desk:
             self._board.clusters[domain] = clusters
             self._board.changed.notify_all()
 
+    def observes(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
+        """A domain is looked at, and nothing is done there."""
+        self._board.clusters[domain] = clusters
+
+    @property
+    def seen(self) -> Mapping[str, Handover]:
+        """What was last seen, by domain."""
+        return dict(self._board.seen)
+
     def open(self, domains: frozenset[str], wake: Wake) -> None:
         """Begin to answer, to report hosts and to run errands, on threads of its own."""
         self._wake = wake
@@ -154,18 +168,31 @@ class Desk:
 
     # --- Neutron's side -------------------------------------------------------------------------------------------
 
-    def port_group(self, domain: str, host: str, network: NetworkId, vid: int | None, seconds: float) -> dict[str, str]:
-        """The port group of a network for a host, waited for; or the reason why there is none yet.  `vid`: its VID."""
-        answer = self._answer(domain, host, network, vid, seconds)
+    def port_group(
+        self,
+        domain: str,
+        host: str,
+        network: NetworkId,
+        vid: int | None,
+        seconds: float,
+        wait: float | None = None,
+    ) -> dict[str, str]:
+        """The port group of a network for a host, waited for; or the reason why there is none yet.  `vid`: its VID.
+
+        It is waited for `wait` seconds in all; these `seconds` are what is left of them.
+        """
+        answer = self._answer(domain, host, network, vid, seconds, seconds if wait is None else wait)
         if "reason" in answer:
             self._source.reasons[network, host] = answer["reason"]
         else:
             self._source.reasons.pop((network, host), None)
         return answer
 
-    def _answer(self, domain: str, host: str, network: NetworkId, vid: int | None, seconds: float) -> dict[str, str]:
+    def _answer(
+        self, domain: str, host: str, network: NetworkId, vid: int | None, seconds: float, wait: float
+    ) -> dict[str, str]:
         if domain in self._board.handed_back:
-            return {"reason": self._why(domain, network, seconds)}
+            return {"reason": self._why(domain, network, wait)}
         cluster = self._clusters().get(host)
         if cluster is None or cluster.domain != domain:
             return {"reason": f"host '{host}' is no cluster of '{domain}' that is found in vCenter"}
@@ -177,7 +204,7 @@ class Desk:
             while (found := self._standing(cluster, network, vid)) is None:
                 left = end - time.monotonic()
                 if left <= 0 or domain in self._board.handed_back or self._stopping.is_set():
-                    return {"reason": self._why(domain, network, seconds)}
+                    return {"reason": self._why(domain, network, wait)}
                 self._board.changed.wait(left)
         return found
 
@@ -209,8 +236,9 @@ class Desk:
             return f"isthmus could not look at mapping domain '{domain}' yet: see 'isthmus show conditions'"
         if why := seen.why(network):
             return why
+        paused = ", since its shard is paused, until 'isthmus resume'" if self._standing_of(domain) == PAUSED else ""
         blind = "" if seen.whole else ", and not all of it can be seen: see 'isthmus show conditions'"
-        return f"its port group was not there within {seconds:.0f} s{blind}"
+        return f"its port group was not there within {seconds:.0f} s{paused}{blind}"
 
     # --- threads --------------------------------------------------------------------------------------------------
 
@@ -237,12 +265,14 @@ class Desk:
                 return
 
     def _presences(self) -> list[Presence | Appliance]:
+        """Who is reported.  A host that we only observe is another's to report, if another keeps it."""
         clusters = sorted(self._clusters().items())
-        return [
-            *(Presence(host, found.domain, OVERLAID if found.overlaid else CLUSTER) for host, found in clusters),
-            *(Presence(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())),
-            *self._board.appliances.copy().values(),
-        ]
+        kinds = [(host, found.domain, OVERLAID if found.overlaid else CLUSTER) for host, found in clusters]
+        kinds += [(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())]
+        facts = self._source.facts
+        ours = (Presence(host, domain, kind, self._standing_of(domain)) for host, domain, kind in kinds)
+        known = (p for p in ours if p.standing != OBSERVED or (facts is not None and p.host not in facts.kept))
+        return [*known, *self._board.appliances.copy().values()]
 
     def _after_each_look(self, work: Work, next_at: Callable[[], float | None]) -> None:
         """Work whenever something was looked at, and when it is time for it."""
@@ -305,9 +335,11 @@ class _Endpoint:
         self._desk = desk
         self._domain = domain
 
-    def port_group(self, context: object, host: str, network: str, vid: int | None, seconds: float) -> dict[str, str]:
+    def port_group(
+        self, context: object, host: str, network: str, vid: int | None, seconds: float, wait: float
+    ) -> dict[str, str]:
         """See `Desk.port_group`."""
-        return self._desk.port_group(self._domain, host, NetworkId(network), vid, seconds)
+        return self._desk.port_group(self._domain, host, NetworkId(network), vid, seconds, wait)
 
 
 @contextmanager

@@ -112,6 +112,8 @@ class Facts:
     """VLANs (mapping domain, VID) of networks that were deleted: nobody gets them before we say so."""
     fabric: bool
     """Dynamic segments are isthmus_fabric's to make and to release."""
+    kept: frozenset[str] = frozenset()
+    """The hosts that a living `isthmus run` keeps."""
 
 
 def facts_of(answer: Mapping[str, Any]) -> Facts:
@@ -129,6 +131,7 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
             {domain: VidSet.of(",".join(ranges)) for domain, ranges in answer["domains"].items()},
             tuple((domain, int(vid)) for domain, vid in answer["held"]),
             bool(answer["fabric"]),
+            frozenset(answer["kept"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as wrong:
         raise Retry(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
 from isthmus.adapters.neutron.facts import Facts, facts_of
-from isthmus.adapters.neutron.meaning import Places, intent_of, wanted_in
+from isthmus.adapters.neutron.meaning import Places, Reasons, intent_of, wanted_in
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION
 from isthmus.adapters.neutron.tenure import Tenure
 from isthmus.model.boundary import Wake
 from isthmus.model.intent import Intent
 from isthmus.model.names import NetworkId
+
+MOST_REFUSED = 10_000
+LONGEST_REASON = 500
 
 
 class NeutronIntent:
@@ -29,6 +32,8 @@ class NeutronIntent:
         """What the last good answer said."""
         self.reasons: dict[tuple[NetworkId, str], str] = {}
         """Why Neutron was given no port group when it last asked, by network and host."""
+        self.refused: dict[tuple[str, str], str] = {}
+        """Why Neutron's drivers did not bind a port on a host, as they said."""
         self.troubles: Mapping[str, str] = {}
         """What could not be had of Neutron when it was last asked, and why."""
         self.tenure = Tenure()
@@ -37,14 +42,26 @@ class NeutronIntent:
         """The whole intent.  Raises Retry if Neutron does not answer."""
         facts = facts_of(self._bus.call(SERVER_TOPIC, "read"))
         self.reasons = {key: why for key, why in list(self.reasons.items()) if key[0] in facts.networks}
+        waiting = {(p.id, b.host) for p in facts.ports for b in p.bindings if b.failed or b.unbound}
+        self.refused = {key: why for key, why in list(self.refused.items()) if key in waiting}
         leaving, wanted = self.tenure.read(facts, wanted_in(facts, self._places))
         self.facts = facts
-        intent = intent_of(facts, self._places, self.reasons, leaving, self.troubles, wanted)
+        intent = intent_of(facts, self._places, self.why, leaving, self.troubles, wanted)
         return replace(intent, reading=self.tenure.reading)
+
+    @property
+    def why(self) -> Reasons:
+        """Why ports are not bound."""
+        return Reasons(self.reasons, self.refused)
+
+    def hear(self, port: object, host: object, reason: object) -> None:
+        """A driver says why a port is not bound on a host."""
+        if len(self.refused) < MOST_REFUSED:
+            self.refused[str(port), str(host)] = str(reason)[:LONGEST_REASON]
 
     def watch(self, wake: Wake) -> None:
         """Be woken by the drivers' hooks."""
-        self._bus.serve(NOTIFY_TOPIC, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", [_Ear(wake)])
+        self._bus.serve(NOTIFY_TOPIC, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", [_Ear(wake, self.hear)])
 
     def close(self) -> None:
         """Leave the bus."""
@@ -56,9 +73,14 @@ class _Ear:
 
     target = oslo_messaging.Target(version=VERSION)
 
-    def __init__(self, wake: Wake) -> None:
+    def __init__(self, wake: Wake, hear: Callable[[object, object, object], None]) -> None:
         self._wake = wake
+        self._hear = hear
 
     def changed(self, context: object, networks: Sequence[str]) -> None:
         """Which ones does not matter: every shard that has something of them looks anew."""
         self._wake(None)
+
+    def refused(self, context: object, port: object, host: object, reason: object) -> None:
+        """A port was not bound on a host: shown with the next round."""
+        self._hear(port, host, reason)

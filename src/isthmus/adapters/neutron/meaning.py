@@ -51,14 +51,44 @@ def wanted_in(facts: Facts, places: Places) -> Wanted:
     )
 
 
-Reasons: TypeAlias = Mapping[tuple[NetworkId, str], str]
-"""Why Neutron was given no port group when it last asked, by network and host."""
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why ports are not bound: `asked`, why Neutron was given no port group when it last asked, by network and host;
+    `refused`, what Neutron's drivers said of a port on a host.  These are texts for people, and nothing else."""
+
+    asked: Mapping[tuple[NetworkId, str], str] = field(default_factory=dict)
+    refused: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def why(self, port: NeutronPort, host: str, domain: str, facts: Facts) -> str:
+        """Why a port is not bound on a host of a domain, as far as it is known."""
+        return (
+            _full(facts, domain, port.network)
+            or self.refused.get((port.id, host))
+            or self.asked.get((port.network, host))
+            or "neutron's log says why"
+        )
+
+
+NOTHING_SAID = Reasons()
+
+
+def _full(facts: Facts, domain: str, network: NetworkId) -> str:
+    """That a domain has no VLAN for a network, if it has none."""
+    if any((segment.network, segment.domain) == (network, domain) for segment in facts.segments):
+        return ""
+    range_ = facts.domains.get(domain, ())
+    held = {vid for where, vid in facts.held if where == domain}
+    used = {segment.vid for segment in facts.segments if segment.domain == domain}
+    if not range_ or any(vid not in held | used for vid in range_):
+        return ""
+    kept = f", {len(held)} of them held until nothing wears them" if held else ""
+    return f"no VLAN is left in mapping domain {domain}: all of {range_} are taken{kept}"
 
 
 def intent_of(
     facts: Facts,
     places: Places,
-    reasons: Reasons = MappingProxyType({}),
+    reasons: Reasons = NOTHING_SAID,
     leaving: Collection[Segment] = (),
     troubles: Mapping[str, str] = MappingProxyType({}),
     wanted: Wanted = frozenset(),
@@ -142,8 +172,8 @@ def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
     for domain in _unknown(facts, places):
         yield Doubt(
             f"mapping domain {domain}",
-            "Neutron does not know it, and nothing is taken away there meanwhile: name it in [ml2_isthmus] domains, with "
-            "a range in network_vlan_ranges, or correct 'domain' of the deployment",
+            "Neutron does not know it, and nothing is taken away there meanwhile: name it in [ml2_isthmus] domains, "
+            "with a range in network_vlan_ranges, or correct 'domain' of the deployment",
             places.scopes[domain],
         )
     for domain in sorted(places.vids.keys() & facts.domains.keys()):
@@ -157,6 +187,6 @@ def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
     for port in facts.ports:
         for binding in port.bindings:
             if binding.failed and (home := places.homes.get(binding.host)) is not None:
-                why = reasons.get((port.network, binding.host), "neutron's log says why")
+                why = reasons.why(port, binding.host, home, facts)
                 what = f"Neutron could not bind it on host {binding.host}, and tries again: {why}"
                 yield Doubt(f"port {port.id}", what, places.scopes.get(home))

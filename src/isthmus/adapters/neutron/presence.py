@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, APPLIANCE_TYPE, BINARY
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, APPLIANCE_TYPE, BINARY, KEPT
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A Neutron host, its mapping domain, and what kind of host it is."""
+    """A Neutron host, its mapping domain, what kind of host it is, and how its deployment stands."""
 
     host: str
     domain: str
     kind: str
+    standing: str = KEPT
 
     def report(self, *, start: bool) -> Mapping[str, Any]:
         """The arguments of `report_state`."""
-        return _report(AGENT_TYPE, self.host, {"physical_network": self.domain, "kind": self.kind}, start)
+        told = {"physical_network": self.domain, "kind": self.kind, "standing": self.standing}
+        return _report(AGENT_TYPE, self.host, told, start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 ```
  neutron API worker                     neutron-rpc-server                         isthmus run
    bind_port ---- port_group (call) ----------------------------------------> topic isthmus.DOMAIN
+              --- refused (fanout cast) -------------------------------------> topic isthmus-notify
    postcommit --- changed (fanout cast) -------------------------------------> topic isthmus-notify
                                           topic isthmus <------ read, ready, correct, rebind, allocate,
                                                                         retire, release, hold, free, down
                                           topic q-reports-plugin <---------- report_state (a Neutron agent per host)
  neutron-openvswitch-agent <------------------------------------------------ add_fdb_entries, remove_fdb_entries
 ```
-All of it may be lost: `changed` and `port_group` only hasten what the next round does anyway.
+All of it may be lost: `changed` and `port_group` only hasten what the next round does anyway, and `refused` is what
+people are shown.
 """
 
 from __future__ import annotations
@@ -32,6 +34,13 @@ CLUSTER, ATTACHED, OVERLAID = "cluster", "attached", "overlaid"
 """Kinds of such hosts: a nova-compute whose VMs are on a distributed switch below leaves; a machine of its own below a
 leaf; a nova-compute whose VMs are on a switch whose ESXi hosts have VTEPs of their own (`physical_network` is the name
 of the deployment then)."""
+KEPT, PAUSED, OBSERVED, RELEASED = "kept", "paused", "observed", "released"
+"""How the deployment of such a host stands: it is told with the host."""
+NOT_KEPT = {
+    OBSERVED: "isthmus only observes that deployment ('observe_only')",
+    RELEASED: "that deployment was handed back ('isthmus release'), until 'isthmus resume'",
+}
+"""Where nothing is bound anew, and why: nobody would make the port group, or map the VLAN at the leaf."""
 APPLIANCE_TYPE = "isthmus OVSvApp agent"
 """The type of the Neutron agents that say which ESXi host has which VTEP, as long as its appliance answers."""
 PLUGIN_TOPIC = "q-plugin"

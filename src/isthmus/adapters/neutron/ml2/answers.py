@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import oslo_messaging
+from neutron.agent.common import utils as agent_utils
 from neutron.db import models_v2, provisioning_blocks
 from neutron.db.models import agent as agent_models
 from neutron.db.models import allowed_address_pair, provisioning_block, segment
@@ -25,7 +26,15 @@ from oslo_log import log
 
 from isthmus.adapters.neutron.ml2 import segments
 from isthmus.adapters.neutron.ml2.preflight import BINDERS, domains_of, ranges_of
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, APPLIANCE_TYPE, PROVISIONING_ENTITY, SERVER_TOPIC, VERSION
+from isthmus.adapters.neutron.protocol import (
+    AGENT_TYPE,
+    APPLIANCE_TYPE,
+    KEPT,
+    PAUSED,
+    PROVISIONING_ENTITY,
+    SERVER_TOPIC,
+    VERSION,
+)
 
 LOG = log.getLogger(__name__)
 Row = dict[str, Any]
@@ -52,6 +61,7 @@ class Answers:
                 "domains": {domain: ranges_of(domain) for domain in sorted(domains_of())},
                 "held": segments.held(context) if self._fabric else [],
                 "fabric": self._fabric,
+                "kept": list(_kept(context)),
             }
 
     def ready(self, context: Any, ports: list[Row]) -> None:
@@ -294,6 +304,16 @@ def _tunnelling(context: Any) -> Iterator[Row]:
         told = json.loads(row.configurations) if row.configurations else {}
         if row.agent_type not in (AGENT_TYPE, APPLIANCE_TYPE) and isinstance(told, dict) and told.get("tunneling_ip"):
             yield {"host": row.host, "vtep": told["tunneling_ip"], "started_at": str(row.started_at)}
+
+
+def _kept(context: Any) -> Iterator[str]:
+    """The hosts that a living `isthmus run` says that it keeps."""
+    table = agent_models.Agent
+    rows = context.session.query(table.host, table.configurations, table.heartbeat_timestamp)
+    for row in rows.filter(table.agent_type == AGENT_TYPE):
+        told = json.loads(row.configurations) if row.configurations else {}
+        if told.get("standing") in (KEPT, PAUSED) and not agent_utils.is_agent_down(row.heartbeat_timestamp):
+            yield row.host
 
 
 def _vlans_of(context: Any, network: str) -> list[Row]:

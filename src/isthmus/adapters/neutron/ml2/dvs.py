@@ -5,6 +5,7 @@ below a leaf, `isthmus_ovsvapp` a VXLAN segment on a cluster whose hosts have VT
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -16,7 +17,6 @@ from neutron_lib.api.definitions import portbindings
 from neutron_lib.callbacks import resources
 from neutron_lib.db import api as db_api
 from neutron_lib.plugins.ml2 import api
-from oslo_log import log
 
 from isthmus.adapters.neutron.ml2 import options, preflight, trunks
 from isthmus.adapters.neutron.ml2.answers import Answers, served
@@ -25,7 +25,6 @@ from isthmus.adapters.neutron.ml2.hosts import OurHost
 from isthmus.adapters.neutron.ml2.patience import Patience
 from isthmus.adapters.neutron.protocol import PROVISIONING_ENTITY
 
-LOG = log.getLogger(__name__)
 VIF_TYPE = "dvs"
 """What Nova's driver for vSphere takes: with `dvs_id` and `pg_id` it looks nothing up by name."""
 
@@ -56,20 +55,19 @@ class PortGroupBinder(Hooks):
 
         What cannot be bound is left, with the reason in the log.
         """
-        if reason := _refusal(context.current):
-            LOG.error("port %s is not bound on host %s: %s", context.current["id"], host.name, reason)
+        if reason := _refusal(context.current) or host.refusal:
+            self.not_bound(context, host.name, reason)
             return
         answer = self._port_group(context, host, vid)
         if "pg_id" not in answer:
-            LOG.warning("port %s is not bound on host %s: %s", context.current["id"], host.name, answer.get("reason"))
+            self.not_bound(context, host.name, str(answer.get("reason")), level=logging.WARNING)
             return
         elsewhere = None if self._options.live_migration_between_switches else _other_port_group(context, answer)
         if elsewhere is not None:
-            LOG.error(
-                "port %s is not bound on host %s: its VM runs on %s, and Nova would move it with its port group there, "
-                "which %s does not have",
-                *(context.current["id"], host.name, elsewhere, host.name),
+            why = (
+                f"its VM runs on {elsewhere}, and Nova would move it with its port group there, which {host.name} lacks"
             )
+            self.not_bound(context, host.name, why)
             return
         details = {
             "dvs_id": answer["dvs_id"],
@@ -86,7 +84,8 @@ class PortGroupBinder(Hooks):
         left = self._patience.left(port, host.name) if host.alive else None
         if left is None:
             return nobody
-        answer = self.notices.port_group(host.domain, host.name, network, vid, left)
+        wait = float(self._options.port_group_wait)
+        answer = self.notices.port_group(host.domain, host.name, network, vid, left, wait)
         if answer is None:
             self._patience.unheard(port, host.name)
             return nobody

@@ -64,21 +64,19 @@ class IsthmusFabricDriver(Hooks):
         host = our_host(context) if overlay is not None else None
         if overlay is None or host is None or host.is_overlaid:
             return
+        if host.refusal:
+            self.not_bound(context, host.name, host.refusal)
+            return
         if host.domain not in preflight.domains_of():
-            LOG.error(
-                "port %s is not bound: host %s is in mapping domain %s, which [%s] domains does not name",
-                context.current["id"],
-                host.name,
-                host.domain,
-                options.GROUP,
-            )
+            why = f"it is in mapping domain {host.domain}, which [{options.GROUP}] domains does not name"
+            self.not_bound(context, host.name, why)
             return
         try:
             vlan = segments.reserve(
                 context.plugin_context, context.network.current["id"], host.domain, context.network.network_segments
             )
         except segments.NoNetworkAvailable:
-            LOG.error("port %s is not bound: no VLAN is left in mapping domain %s", context.current["id"], host.domain)
+            self.not_bound(context, host.name, f"no VLAN is left in mapping domain {host.domain}")
             return
         context.continue_binding(overlay[api.ID], [vlan])
 

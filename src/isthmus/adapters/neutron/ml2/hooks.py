@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from neutron_lib.api.definitions import portbindings
 from neutron_lib.plugins.ml2.api import MechanismDriver
+from oslo_log import log
 
 from isthmus.adapters.neutron.ml2.notices import Notices
 
+LOG = log.getLogger(__name__)
 SEEN = (
     portbindings.HOST_ID,
     portbindings.VIF_TYPE,
@@ -53,6 +56,11 @@ class Hooks(MechanismDriver):
         """A port is gone.  One without a host was nowhere."""
         if context.host:
             self._changed(context.current["network_id"])
+
+    def not_bound(self, context: Any, host: str, reason: str, *, level: int = logging.ERROR) -> None:
+        """Say why a port is not bound on a host: in the log, and to `isthmus run`, which shows it."""
+        LOG.log(level, "port %s is not bound on host %s: %s", context.current["id"], host, reason)
+        self.notices.refused(context.current["id"], host, reason)
 
     def _changed(self, network: str) -> None:
         if self.speaks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER, OVERLAID
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER, KEPT, NOT_KEPT, OVERLAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,13 @@ class OurHost:
     domain: str
     kind: str
     alive: bool
+    standing: str = KEPT
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing is bound there anew; empty: it is kept."""
+        why = NOT_KEPT.get(self.standing, "")
+        return f"host {self.name} is in {self.domain}, and {why}" if why else ""
 
     @property
     def is_cluster(self) -> bool:
@@ -41,5 +48,5 @@ def our_host(context: Any) -> OurHost | None:
             and isinstance(domain, str)
             and told.get("kind") in (CLUSTER, ATTACHED, OVERLAID)
         ):
-            return OurHost(agent["host"], domain, told["kind"], bool(agent.get("alive")))
+            return OurHost(agent["host"], domain, told["kind"], bool(agent.get("alive")), str(told.get("standing")))
     return None
