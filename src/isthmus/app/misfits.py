@@ -258,10 +258,10 @@ def _in_two_deployments(config: Config) -> Iterator[Misfit]:
 
 def _nics_in_two_deployments(config: Config) -> Iterator[Misfit]:
     """A physical NIC is an uplink of one switch."""
-    first: dict[tuple[str | None, str, str], str] = {}
+    first: dict[tuple[str, str, str], str] = {}
     for name, deployment in config.deployment.items():
         for host, settings in deployment.host.items():
             for nic in settings.nics:
-                if (other := first.setdefault((deployment.vcenter, host, nic), name)) != name:
+                if (other := first.setdefault((config.vcenter_of(deployment), host, nic), name)) != name:
                     what = f"{nic} of this host is that of deployment '{other}' already: a NIC is on one switch"
                     yield ("deployment", name, "host", host, "nics"), what

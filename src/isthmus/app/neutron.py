@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from isthmus.adapters.neutron.bus import Bus, BusSettings
@@ -39,9 +40,9 @@ class NeutronSide:
         options = None if neutron.options_file is None else str(neutron.options_file)
         self._deployments = {domain_of(name, found): (name, found) for name, found in config.deployment.items()}
         self._bus = Bus(BusSettings(settings.bus_url, options, neutron.timeout))
-        self._places = _places(self._deployments)
-        self.intent = NeutronIntent(self._bus, self._places)
         static = {d for d, (_, found) in self._deployments.items() if found.design.scope is TagScope.FABRIC}
+        self._places = replace(_places(self._deployments), static=frozenset(static))
+        self.intent = NeutronIntent(self._bus, self._places)
         # Who keeps a deployment reports its machines: another process does not know how they are.
         kept = {d: found for d, (_, found) in self._deployments.items() if found.port_groups}
         attached = {host: domain for domain, found in kept.items() for host in found.attached}

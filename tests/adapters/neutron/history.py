@@ -92,7 +92,15 @@ class Neutron:
         domains = {"rack1": ["101-102"], "rack2": ["101-102"]}
         nothing: dict[str, Any] = {"agents": [], "held": []}
         nets = [rows.network(RED, VNI, *segments)]
-        return {"networks": nets, "ports": ports, "domains": domains, "fabric": True, "kept": [], **nothing}
+        return {
+            "networks": nets,
+            "ports": ports,
+            "domains": domains,
+            "fabric": True,
+            "kept": [],
+            "static": [],
+            **nothing,
+        }
 
     def call(self, topic: str, method: str, **asked: Any) -> Any:
         """What isthmus asks for is done as the drivers do it."""

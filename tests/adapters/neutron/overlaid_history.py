@@ -67,7 +67,14 @@ class OverlaidHistory:
                 rows.port(id_, RED, rows.binding("compute-1", *(["vxlan"] if group else []), ours=bool(group)))
                 for id_, group in self.ports.items()
             ]
-            nothing: dict[str, Any] = {"agents": [], "held": [], "domains": {}, "fabric": False, "kept": []}
+            nothing: dict[str, Any] = {
+                "agents": [],
+                "held": [],
+                "domains": {},
+                "fabric": False,
+                "kept": [],
+                "static": [],
+            }
             self.answer = {"networks": [rows.network(RED, VNI)], "ports": bound, **nothing}
 
     def end_reading(self) -> None:

@@ -72,6 +72,7 @@ def meant(
         "held": [],
         "fabric": True,
         "kept": [],
+        "static": [],
     }
     return intent_of(facts_of(answer), places)
 
@@ -180,6 +181,7 @@ def test_why_a_port_is_not_bound_is_said_as_exactly_as_it_is_known(
         "held": [("rack1", 103)],
         "fabric": True,
         "kept": [],
+        "static": [],
     }
     (doubt,) = intent_of(facts_of(answer), PLACES, reasons).doubts
     assert why in doubt.reason
@@ -197,6 +199,24 @@ def test_where_neutron_does_not_know_the_domain_its_silence_takes_nothing_away()
     assert (intent.within(RACK1).fresh, intent.within(there).fresh) == (False, True)
 
 
+@pytest.mark.parametrize(("here", "there"), [({"rack1"}, set()), (set(), {"rack1"})])
+def test_a_domain_that_is_static_on_one_side_only_is_said_with_its_remedy(here: set[str], there: set[str]) -> None:
+    answer = {
+        "networks": [],
+        "ports": [],
+        "agents": [],
+        "held": [],
+        "kept": [],
+        "fabric": True,
+        "static": sorted(there),
+    }
+    answer["domains"] = {"rack1": ["101-149"]}
+    (doubt,) = intent_of(facts_of(answer), replace(PLACES, static=frozenset(here))).doubts
+    assert (doubt.about, doubt.scope) == ("mapping domain rack1", RACK1)
+    assert doubt.reason.endswith(f"name it in {'static_domains' if here else 'domains'}")
+    assert intent_of(facts_of(answer), replace(PLACES, static=frozenset(there))).doubts == ()
+
+
 def test_vlans_that_neutron_may_give_out_and_nobody_carries_are_said_before_a_network_has_one() -> None:
     answer = {
         "networks": [],
@@ -204,6 +224,7 @@ def test_vlans_that_neutron_may_give_out_and_nobody_carries_are_said_before_a_ne
         "agents": [],
         "held": [],
         "kept": [],
+        "static": [],
         "fabric": True,
         "domains": {"rack1": ["90-149"]},
     }

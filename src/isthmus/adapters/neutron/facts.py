@@ -112,6 +112,8 @@ class Facts:
     """VLANs (mapping domain, VID) of networks that were deleted: nobody gets them before we say so."""
     fabric: bool
     """Dynamic segments are isthmus_fabric's to make and to release."""
+    static: frozenset[str] = frozenset()
+    """The mapping domains in which, by Neutron's configuration, every network has a VLAN."""
     kept: frozenset[str] = frozenset()
     """The hosts that a living `isthmus run` keeps."""
 
@@ -131,6 +133,7 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
             {domain: VidSet.of(",".join(ranges)) for domain, ranges in answer["domains"].items()},
             tuple((domain, int(vid)) for domain, vid in answer["held"]),
             bool(answer["fabric"]),
+            frozenset(answer["static"]),
             frozenset(answer["kept"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as wrong:

@@ -26,7 +26,7 @@ class Places:
 
     `homes` are the domains of nova-compute hosts and of machines that are below a leaf and no ESXi hosts; `attached`
     gives the VTEP of the leaf of these; `vids` are those that switches and leaves of a domain are there for.
-    `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own.
+    In those of `static` every network is to have a VLAN.  `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
@@ -34,6 +34,7 @@ class Places:
     attached: Mapping[str, str] = field(default_factory=dict)
     vids: Mapping[str, VidSet] = field(default_factory=dict)
     overlaid: Mapping[str, str] = field(default_factory=dict)
+    static: frozenset[str] = frozenset()
 
 
 Wanted: TypeAlias = frozenset[tuple[str, NetworkId]]
@@ -182,6 +183,14 @@ def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
                 f"mapping domain {domain}",
                 f"Neutron may give out VLANs {strange} there, which the deployment's 'vids' less 'reserved' lack: let "
                 "network_vlan_ranges and 'vids' name the same",
+                places.scopes[domain],
+            )
+    for domain in sorted(places.scopes.keys() & facts.domains.keys()) if facts.fabric else ():
+        if (domain in places.static) != (domain in facts.static):
+            right, wrong = ("static_domains", "domains") if domain in places.static else ("domains", "static_domains")
+            yield Doubt(
+                f"mapping domain {domain}",
+                f"[ml2_isthmus] {wrong} names it, which does not fit the deployment's design: name it in {right}",
                 places.scopes[domain],
             )
     for port in facts.ports:

@@ -25,7 +25,7 @@ from neutron_lib.plugins import directory
 from oslo_log import log
 
 from isthmus.adapters.neutron.ml2 import segments
-from isthmus.adapters.neutron.ml2.preflight import BINDERS, domains_of, ranges_of
+from isthmus.adapters.neutron.ml2.preflight import BINDERS, domains_of, ranges_of, static_domains
 from isthmus.adapters.neutron.protocol import (
     AGENT_TYPE,
     APPLIANCE_TYPE,
@@ -59,6 +59,7 @@ class Answers:
                 "ports": list(_ports(context, {row["id"] for row in found})),
                 "agents": list(_tunnelling(context)),
                 "domains": {domain: ranges_of(domain) for domain in sorted(domains_of())},
+                "static": sorted(static_domains()),
                 "held": segments.held(context) if self._fabric else [],
                 "fabric": self._fabric,
                 "kept": list(_kept(context)),

@@ -30,6 +30,11 @@ def domains_of(conf: Any = cfg.CONF) -> frozenset[str]:
     return frozenset(ours.domains) | frozenset(ours.static_domains)
 
 
+def static_domains(conf: Any = cfg.CONF) -> frozenset[str]:
+    """Those in which every network has a VLAN."""
+    return frozenset(options.register(conf).static_domains)
+
+
 def speaker(conf: Any = cfg.CONF) -> str | None:
     """The one of our drivers that answers and wakes `isthmus run` for all of them."""
     return next((driver for driver in (FABRIC, *BINDERS) if driver in conf.ml2.mechanism_drivers), None)
