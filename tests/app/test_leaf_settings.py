@@ -172,6 +172,9 @@ def test_a_nic_is_on_one_switch(tmp_path: Path) -> None:
         "rack2.host.\"esx1.example\".nics: vmnic2 of this host is that of deployment 'rack1'" in e for e in found
     )
     assert not any("vmnic2" in error for error in errors(tmp_path, BEFORE + both))
+    named = nics.replace("[deployment.rack2]\n", '[deployment.rack2]\nvcenter = "vc1"\n')
+    found = errors(tmp_path, BEFORE + named)
+    assert any("vmnic2 of this host is that of deployment 'rack1'" in error for error in found), "named or not"
 
 
 def test_hosts_with_appliances_have_no_leaves(tmp_path: Path) -> None:

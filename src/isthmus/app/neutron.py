@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +21,7 @@ from isthmus.app.keeper import Pass, Remark
 from isthmus.app.observing import Clock
 from isthmus.app.placing import scope_of
 from isthmus.app.settings import Settings
-from isthmus.app.standing import Word
+from isthmus.app.standing import Word, write_whole
 from isthmus.core.design import TagScope
 from isthmus.core.handover import handover, overlaid
 from isthmus.model.boundary import Wake
@@ -27,6 +30,9 @@ from isthmus.model.names import HostId
 from isthmus.model.observed import Unknown
 from isthmus.model.shard import Duty
 
+log = logging.getLogger("isthmus")
+MOST_TOLD = 50_000
+"""Entries that are kept over a restart; of more, none."""
 STANDINGS = {None: KEPT, Word.PAUSED: PAUSED, Word.RELEASED: RELEASED}
 
 
@@ -46,14 +52,29 @@ class NeutronSide:
         # Who keeps a deployment reports its machines: another process does not know how they are.
         kept = {d: found for d, (_, found) in self._deployments.items() if found.port_groups}
         attached = {host: domain for domain, found in kept.items() for host in found.attached}
-        self._desk = Desk(self._bus, self.intent, frozenset(static), attached, clock, self._standing)
+        vteps = {d: _vteps(found) for d, found in kept.items() if not found.observe_only}
+        self._desk = Desk(self._bus, self.intent, frozenset(static), attached, clock, self._standing, vteps, self._keep)
+        self._state = None if config.status.state is None else config.status.state / "neutron-told.json"
         self.word: Callable[[str], Word | None] = lambda shard: None
         """An operator's word on a shard."""
 
     def open(self, wake: Wake) -> None:
         """Begin to answer Neutron and to tell it what is in place.  Whatever only observes tells it nothing."""
         ours = (d for d, (_, found) in self._deployments.items() if not found.observe_only and found.port_groups)
+        if self._state is not None:
+            with suppress(OSError, ValueError):  # without it, what went meanwhile is not taken back
+                self._desk.recall(json.loads(self._state.read_text()))
         self._desk.open(frozenset(ours), wake)
+
+    def _keep(self, rows: list[Any]) -> None:
+        """What stock agents were told, for the next life of this process, as far as that may be done."""
+        if self._state is None:
+            return
+        try:
+            few = sum(len(row[-1]) for row in rows) <= MOST_TOLD
+            write_whole(self._state, json.dumps(rows if few else []))
+        except OSError as fault:
+            log.debug("%s: %s", self._state, fault)
 
     def looked(self, last: Pass) -> None:
         """A shard was looked at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -56,9 +57,18 @@ class World:
         self.kvm = Kvm(RED)
         self.deaf = False
         self.said = 0
-        self.announcer = Announcer(self._cast)
+        self.kept: list[Any] = []
+        self.announcer = Announcer(self._cast, self._keep)
         self.started = "1"
         self.now = 0.0
+
+    def _keep(self, rows: list[Any]) -> None:
+        self.kept = json.loads(json.dumps(rows))
+
+    def restarts(self) -> None:
+        """isthmus does."""
+        self.announcer = Announcer(self._cast, self._keep)
+        self.announcer.recall(self.kept, (LEAF1, LEAF2))
 
     def _cast(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
         assert host == "kvm"
@@ -128,6 +138,35 @@ def test_a_vm_that_went_is_forgotten() -> None:
     assert (world.kvm.unicast, world.kvm.flood) == ({}, {RED: set()})
 
 
+def test_a_vm_that_went_while_isthmus_was_down_is_forgotten() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    world.restarts()
+    world.announce([at(B, LEAF2)])
+    assert (world.kvm.unicast, world.kvm.flood) == ({(RED, B): LEAF2}, {RED: {LEAF2}})
+
+
+def test_what_is_behind_a_leaf_that_was_not_looked_at_since_a_restart_stays_told() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    world.restarts()
+    world.announcer.announce(world.facts(RED), [at(B, LEAF2)], world.now, {LEAF1})
+    assert world.kvm.unicast == {(RED, A): LEAF1, (RED, B): LEAF2}
+    world.announcer.announce(world.facts(RED), [at(A, LEAF2), at(B, LEAF2)], world.now, {LEAF1})
+    assert world.kvm.unicast == {(RED, A): LEAF2, (RED, B): LEAF2}
+    world.announce([at(A, LEAF2), at(B, LEAF2)])
+    assert world.kvm.flood == {RED: {LEAF2}}
+
+
+@pytest.mark.parametrize("nonsense", [3, [[]], [["kvm", "red", "1", 5]], {"a": 1}])
+def test_nonsense_that_was_kept_is_nothing(nonsense: Any) -> None:
+    world = World()
+    world.kept = nonsense
+    world.restarts()
+    world.announce([at(A, LEAF1)])
+    assert world.kvm.unicast == {(RED, A): LEAF1}
+
+
 def test_an_agent_that_starts_anew_is_told_everything() -> None:
     world = World()
     world.announce([at(A, LEAF1)])
@@ -165,12 +204,14 @@ places = st.dictionaries(
 )
 
 
-@given(st.lists(st.tuples(places, st.sets(st.sampled_from([RED, BLUE])), st.booleans()), max_size=8))
+@given(st.lists(st.tuples(places, st.sets(st.sampled_from([RED, BLUE])), st.booleans(), st.booleans()), max_size=8))
 def test_after_any_history_an_agent_that_hears_knows_what_is_so_and_nothing_else(
-    history: list[tuple[dict[tuple[Mac, NetworkId], str], set[NetworkId], bool]],
+    history: list[tuple[dict[tuple[Mac, NetworkId], str], set[NetworkId], bool, bool]],
 ) -> None:
     world = World()
-    for moment, (vms, networks, restarted) in enumerate(history):
+    for moment, (vms, networks, restarted, forgot) in enumerate(history):
+        if forgot:
+            world.restarts()
         world.now += 1000.0 * moment
         if restarted:
             world.kvm, world.started = Kvm(), str(moment)
@@ -190,5 +231,5 @@ def test_an_agent_that_is_gone_is_forgotten() -> None:
     world = World()
     world.announce([at(A, LEAF1)])
     empty = replace(world.facts(), ports=(), tunnelling=())
-    world.announcer.announce(empty, [at(A, LEAF1)], 1.0)
-    assert world.announcer.next_at() is None
+    world.announcer.announce(empty, [at(A, LEAF1)], 10.0)
+    assert (world.announcer.next_at(), world.kept) == (None, [])

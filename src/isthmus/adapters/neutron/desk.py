@@ -10,9 +10,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import oslo_messaging
@@ -78,9 +79,12 @@ class Desk:
         attached: Mapping[str, str],
         clock: Callable[[], float],
         standing: Callable[[str], str] = lambda domain: KEPT,
+        vteps: Mapping[str, frozenset[str]] = MappingProxyType({}),
+        keep: Callable[[list[Any]], None] = lambda rows: None,
     ) -> None:
         """`static`: the domains in which every network has a VLAN.  `attached`: the domain of each machine that is
-        below a leaf and no ESXi host.  `clock` is the loop's.  `standing` says how a domain's deployment stands."""
+        below a leaf and no ESXi host.  `clock` is the loop's.  `standing` says how a domain's deployment stands.
+        `vteps` are those of each domain that is kept here; `keep` is told what to `recall` after a restart."""
         self._bus = bus
         self._source = source
         self._static = static
@@ -89,7 +93,8 @@ class Desk:
         self._standing_of = standing
         self._board = _Board()
         self._memory = Memory()
-        self._announcer = Announcer(self._tell)
+        self._vteps = vteps
+        self._announcer = Announcer(self._tell, keep)
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
         self._delivery = Delivery(bus, self._memory, self._show, self._look_again)
@@ -140,6 +145,10 @@ class Desk:
     def observes(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
         """A domain is looked at, and nothing is done there."""
         self._board.clusters[domain] = clusters
+
+    def recall(self, rows: Iterable[Any]) -> None:
+        """What stock agents were told in an earlier life of this process."""
+        self._announcer.recall(rows, frozenset().union(*self._vteps.values()))
 
     @property
     def seen(self) -> Mapping[str, Handover]:
@@ -310,7 +319,8 @@ class Desk:
 
     def _announce(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         members = [member for domain in seen.values() for member in domain.members]
-        self._announcer.announce(facts, members, self._clock())
+        unseen = frozenset(vtep for domain in self._vteps.keys() - seen.keys() for vtep in self._vteps[domain])
+        self._announcer.announce(facts, members, self._clock(), unseen)
 
     def _until(self, moment: float | None) -> float:
         return 60.0 if moment is None else min(60.0, max(SOON, moment - self._clock()))

@@ -26,7 +26,8 @@ class Places:
 
     `homes` are the domains of nova-compute hosts and of machines that are below a leaf and no ESXi hosts; `attached`
     gives the VTEP of the leaf of these; `vids` are those that switches and leaves of a domain are there for.
-    In those of `static` every network is to have a VLAN.  `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own.
+    `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own.  In the domains of
+    `static` every network is to have a VLAN.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
