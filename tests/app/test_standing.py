@@ -49,6 +49,13 @@ def test_hosts_of_other_processes_need_the_operators_word() -> None:
     assert standing.of("lab/port-groups") is Word.RELEASED
 
 
+def test_a_word_on_a_shard_that_is_no_more_is_known() -> None:
+    standing = Standing()
+    say_word(charges(), standing, "lab/esx1", Word.PAUSED)
+    assert standing.of_others({"lab/esx1"}) == {}
+    assert standing.of_others({"renamed/esx1"}) == {"lab/esx1": Word.PAUSED}
+
+
 def test_a_shard_that_is_not_here_is_named_with_those_that_are() -> None:
     with pytest.raises(Refused, match="no shard 'esx9' here; there are: lab/esx1, lab/port-groups"):
         say_word(charges(), Standing(), "esx9", Word.PAUSED)

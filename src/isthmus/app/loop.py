@@ -9,7 +9,7 @@ import gc
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from isthmus.app import describing
@@ -246,11 +246,17 @@ class Loop:
             found = conditions_of(done, seat.keeper.named, seat.keeper.charge.remarks())
             # A round that could not even be thought through says nothing against what was known before.
             before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]
-            self._note(seat, (*found, *before))
+            self._note(seat, (*found, *before, *self._strays()))
             wait = self._wait(seat, done)
             if word is Word.RELEASED and done.settled:
                 seat.handed_back, seat.last, wait = True, None, NEVER
         self._put_back(seat, wait)
+
+    def _strays(self) -> Iterator[Condition]:
+        """Words on shards that are not here: what they were meant for may run."""
+        for name, word in self.standing.of_others(self.seats).items():
+            what = f"shard '{plain(name)}' is {word.value}, and there is none of that name here: was it renamed?"
+            yield Condition("warning", "standing.json", what)
 
     def _wait(self, seat: Seat, done: Round) -> float:
         """Seconds until the shard is due by itself: more to do, or something to try again."""

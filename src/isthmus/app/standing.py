@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class Standing:
     def of(self, shard: str) -> Word | None:
         """The word on a shard."""
         return self._words.get(shard)
+
+    def of_others(self, shards: Container[str]) -> dict[str, Word]:
+        """Words on shards that there are not: a deployment that was renamed runs without its word."""
+        return {name: word for name, word in self._words.items() if name not in shards}
 
     def say(self, shard: str, word: Word | None) -> None:
         """Pause, release, or (None) resume a shard."""
