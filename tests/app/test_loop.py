@@ -335,6 +335,23 @@ def test_a_shard_that_is_handed_back_is_said_to_be_before_it_is_and_told_of_agai
     assert {name for name, _ in told} == {"esx1"}
 
 
+def test_a_pause_that_comes_during_a_round_ends_it_after_what_is_under_way() -> None:
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("esx1", nve))
+
+    def paused_and_more_wanted() -> None:
+        loop.standing.say("esx1", Word.PAUSED)
+        small.intent.answer = wanting(5001, 5002)
+
+    nve.on_apply = paused_and_more_wanted
+    loop.step()
+    assert nve.vnis == {5001}
+    loop.standing.say("esx1", None)
+    loop.wake()
+    loop.step()
+    assert nve.vnis == {5001, 5002}
+
+
 def test_a_wake_concerns_only_shards_of_its_hosts() -> None:
     small, one, two = Small(), Nve("one"), Nve("two")
     loop = small.loop(small.keeper("one", one), small.keeper("two", two))

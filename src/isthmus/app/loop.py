@@ -230,7 +230,8 @@ class Loop:
                 agreed=agreed,
                 asked=asked,
                 release=word is Word.RELEASED,
-                stopping=self._stopping.is_set,
+                # A word that comes meanwhile is heeded at once: what is under way ends, and nothing more begins.
+                stopping=lambda: self.stopping or self.standing.of(name) is not word,
                 told=lambda result: self._told(seat, result, made_at),
                 seen=self.released if word is Word.RELEASED else self.looked,
             )
