@@ -1,13 +1,14 @@
 """What a switch without marks holds, and what of it is ours.
 
 Law: in the range that we were given a VLAN with a VNI may be ours, and whether one of our networks has the VNI is for
-others to say; one without is somebody else's if it is on a port that is not ours, or untagged.  Outside all are.
+others to say; one without is somebody else's if it is on a port that is not ours, or untagged, or if anything else on
+the switch is about it.  Outside all are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
@@ -23,6 +24,8 @@ class Vlan:
     vni: Vni | None = None
     tagged: frozenset[str] = frozenset()
     untagged: frozenset[str] = frozenset()
+    said: str = ""
+    """A statement of the switch's that makes it somebody's, beside its ports; empty if there is none."""
 
     @property
     def ports(self) -> frozenset[str]:
@@ -30,23 +33,52 @@ class Vlan:
         return self.tagged | self.untagged
 
 
-Held: TypeAlias = Mapping[Vid, Vlan]
-"""Every VLAN of a switch."""
+Vlans: TypeAlias = Mapping[Vid, Vlan]
+"""Every VLAN of a switch, and every other VID that somebody's statement is about."""
 NOTHING = Vlan()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All that a switch shows."""
+
+    vlans: Vlans = field(default_factory=dict)
+    unready: str = ""
+    """Why nothing may be said to it as it is now; empty if it may."""
+    taken: Mapping[Vni, str] = field(default_factory=dict)
+    """VNIs that a statement which is not a VLAN's mapping gives to somebody."""
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Ports of ours that can join nothing, and why."""
+    notes: tuple[str, ...] = ()
+    """What lets somebody hear us, or is left of us, and is not in a VLAN's ports."""
+    shows_empty: bool = True
+    """A VLAN that is not in it is not there.  Else it may be, without ports and VNI."""
+
+    def at(self, vid: Vid) -> Vlan:
+        """That VLAN, or nothing."""
+        return self.vlans.get(vid, NOTHING)
 
 
 def is_foreign(vid: Vid, vlan: Vlan, settings: NgsSettings) -> bool:
     """It is somebody else's, whatever its VNI."""
     if vid not in settings.vids:
         return vlan != NOTHING
-    return vlan.vni is None and not (vlan.tagged.issubset(settings.members) and not vlan.untagged)
+    return vlan.vni is None and bool(company(vlan, settings))
+
+
+def company(vlan: Vlan, settings: NgsSettings) -> str:
+    """Who is in a VLAN beside the ports of ours that are to be: empty if nobody is."""
+    if vlan.said:
+        return vlan.said
+    strange = sorted(vlan.tagged.difference(settings.members) | vlan.untagged)
+    return f"it is on {', '.join(strange)}" if strange else ""
 
 
 def mirror(target: TargetId, held: Held, settings: NgsSettings) -> NveMirror:
     """All that the switch holds of what may be ours."""
     entries: dict[NveKey, NveEntry] = {}
     foreign: list[Vid] = []
-    for vid, vlan in held.items():
+    for vid, vlan in held.vlans.items():
         if is_foreign(vid, vlan, settings):
             foreign.append(vid)
         elif vlan.vni is not None:

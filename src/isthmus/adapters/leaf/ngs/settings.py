@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from isthmus.adapters.leaf.ngs.needs import NEEDS, Needs
 from isthmus.model.tags import ALL_VIDS, VidSet
 
-READABLE = ("netmiko_sonic",)
-"""The device types of networking-generic-switch whose VLANs and VNIs can be read back: the others are not driven."""
 CONNECTION = frozenset(
     (
         *("alt_host_keys", "alt_key_file", "allow_agent", "auth_timeout", "banner_timeout", "blocking_timeout"),
@@ -20,7 +19,8 @@ CONNECTION = frozenset(
 """Options that are netmiko's, beside the switch's address and its secrets."""
 MAPPING = frozenset(
     (
-        *("ngs_bgp_asn", "ngs_bum_replication_mode", "ngs_evpn_vni_config", "ngs_manage_vlans", "ngs_vtep_name"),
+        *("ngs_bgp_asn", "ngs_bum_replication_mode", "ngs_evpn_route_target", "ngs_evpn_vni_config"),
+        *("ngs_manage_vlans", "ngs_nve_interface", "ngs_vtep_name", "ngs_vxlan_interface"),
         *("ngs_network_name_format", "ngs_save_configuration", "ngs_ssh_connect_interval", "ngs_ssh_connect_timeout"),
         *("ngs_ssh_disabled_algorithms", "ngs_ssh_reuse_connection", "ngs_trunk_ports"),
     )
@@ -44,6 +44,9 @@ OURS = {
     "ngs_ssh_reuse_connection": "True",
 }
 """What stands for options that are not given; the rest are networking-generic-switch's own defaults."""
+
+
+UNKNOWN_TYPE = Needs(("ngs_bgp_asn",), "Ethernet4")
 
 
 def unknown(option: str) -> str:
@@ -83,26 +86,36 @@ class NgsSettings:
             raise ValueError("\n".join(wrong))
 
     def _wrong(self) -> Iterator[str]:
-        if self.device_type not in READABLE:
+        if self.device_type not in NEEDS:
             yield (
                 f"device_type {self.device_type!r}: what such a switch holds cannot be read back, and an accepted "
-                f"command is not an applied one, so it is not driven; there are: {', '.join(READABLE)}.  "
+                f"command is not an applied one, so it is not driven; there are: {', '.join(NEEDS)}.  "
                 "Another controller may drive it: driver 'external'"
             )
         yield from (f"{option}: {why}" for option in self.options if (why := unknown(option)))
         if not self.ports or not all(self.ports):
-            yield "ports is empty: name the switch ports that hosts are connected to, such as Ethernet4"
+            yield f"ports is empty: name the switch ports that hosts are connected to, such as {self._needs.example}"
         if self.vids == ALL_VIDS:
             yield "vids is every VID: nothing on such a switch says whose it is, so name the range that is isthmus's"
-        for option in ("ngs_vtep_name", "ngs_bgp_asn"):
+        for option in self._needs.required:
             if not self.options.get(option):
                 yield f"{option} is missing: without it {self.device_type} maps no VID to a VNI"
+        if self.options.get("ngs_manage_vlans", "true").strip().lower() not in ("true", "yes", "on", "1", "t", "y"):
+            yield "ngs_manage_vlans: VLANs are made and removed with their VNIs: take it out"
+        yield from self._needs.wrong(self.options)
+
+    @property
+    def _needs(self) -> Needs:
+        return NEEDS.get(self.device_type, UNKNOWN_TYPE)
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The ports that have each VID of ours: the hosts', and those that have all (``ngs_trunk_ports``)."""
+        """The ports that have each VID of ours: the hosts', and those that have all (``ngs_trunk_ports``).
+
+        A port that has several names is called by one of them, which is the one that is read from the switch.
+        """
         trunks = (port.strip() for port in self.options.get("ngs_trunk_ports", "").split(","))
-        return tuple(dict.fromkeys((*self.ports, *(port for port in trunks if port))))
+        return tuple(dict.fromkeys(self._needs.port(port) for port in (*self.ports, *trunks) if port))
 
     @property
     def device(self) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """From changes to what networking-generic-switch is asked to do, in an order of which every beginning is harmless.
 
-    learn:   VLAN, its VNI, then its ports        a VLAN without ports is in nobody's way
-    forget:  its ports, its VNI, then the VLAN    one that has other ports stays, and stays worn
+    learn:   VLAN, its VNI, then its ports, one by one    a VLAN without ports is in nobody's way
+    forget:  its ports, its VNI, then the VLAN            one that has other ports stays, and stays worn
 
 Law: a VNI is taken off a VLAN only if a change names it, and no port leaves or joins a VLAN that is not ours.  The VNI
-is the one sign that a VLAN is ours, so it is there before the first port of ours and until the last has left.
+is the one sign that a VLAN is ours, so it is there before the first port of ours joins and until the last has left; and
+nobody gets one, or gets company, as long as the switch shows anybody else in it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from isthmus.adapters.leaf.ngs.held import NOTHING, Held, Vlan, is_foreign
+from isthmus.adapters.leaf.ngs.held import NOTHING, Held, Vlan, company, is_foreign
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.model.change import BuildNve, Change, Forget, Learn
 from isthmus.model.faults import Refused, Retry
@@ -22,8 +23,15 @@ from isthmus.model.tags import Vid, Vni
 
 
 @dataclass(frozen=True, slots=True)
+class Make:
+    """Make the VLAN, which means nothing yet."""
+
+    vid: Vid
+
+
+@dataclass(frozen=True, slots=True)
 class Map:
-    """Make the VLAN, and map it to the VNI."""
+    """Map it to the VNI."""
 
     vid: Vid
     vni: Vni
@@ -61,39 +69,60 @@ class Remove:
     vid: Vid
 
 
-Step: TypeAlias = Map | Unmap | Join | Leave | Remove
-STAGES: tuple[tuple[type[Step], ...], ...] = ((Leave,), (Unmap, Remove), (Map,), (Join,))
-"""What is asked for together.  What comes after stands on what the switch then shows, not on what it was asked."""
+Step: TypeAlias = Make | Map | Unmap | Join | Leave | Remove
+ORDER: tuple[type[Step], ...] = (Leave, Unmap, Remove, Make, Map)
+
+
+def stages(steps: Collection[Step], settings: NgsSettings) -> Iterator[list[Step]]:
+    """What is asked for together.  What comes after stands on what the switch then shows, not on what it was asked."""
+    for word in ORDER:
+        yield [step for step in steps if isinstance(step, word)]
+    for port in settings.members:
+        yield [step for step in steps if isinstance(step, Join) and step.port == port]
+
+
+def left_over(steps: Collection[Step], held: Held) -> list[Step]:
+    """What takes away again the VLANs that these steps made and that got no VNI, if nobody came to be in them."""
+    made = [step.vid for step in steps if isinstance(step, Make)]
+    return [Remove(vid) for vid in made if held.vlans.get(vid) == NOTHING]
 
 
 def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
     """Whether a step may be taken on a switch that holds this, all earlier stages having been asked for."""
-    vlan = held.get(step.vid, NOTHING)
+    if held.unready:
+        return False
+    vlan = held.at(step.vid)
     match step:
         case Leave():
             return True
         case Unmap(_, vni):
             return vlan.vni == vni and vlan.ports.isdisjoint(settings.members)
         case Remove():
-            return not vlan.ports
+            return vlan == NOTHING
+        case Make(vid):
+            return vid not in held.vlans
         case Map(vid, vni):
-            elsewhere = any(found.vni == vni for found in held.values())
-            return vlan.vni is None and not elsewhere and not is_foreign(vid, vlan, settings)
-        case Join(_, vni):
-            return vlan.vni == vni
+            free = vlan.vni is None and not company(vlan, settings)
+            elsewhere = vni in held.taken or any(found.vni == vni for found in held.vlans.values())
+            return free and not elsewhere and (vid in held.vlans or not held.shows_empty)
+        case Join(_, vni, port):
+            return vlan.vni == vni and not company(vlan, settings) and port not in held.barred
 
 
 class Draft:
     """What is to be done to a switch that holds this, change by change."""
 
     def __init__(self, held: Held, settings: NgsSettings) -> None:
-        self._held = dict(held)
+        self._held = held
+        self._vlans = dict(held.vlans)
         self._settings = settings
         self.steps: list[Step] = []
 
     def take(self, change: Change) -> None:
         """Add what a change needs.  Raises Refused or Retry, and adds nothing, if it cannot be made."""
         match change.action:
+            case Learn() | Forget() if self._held.unready:
+                raise Retry(f"nothing is told to the switch: {self._held.unready}")
             case Forget(entries):
                 for binding in _bindings(entries):
                     self._forget(binding)
@@ -113,11 +142,13 @@ class Draft:
         if vid not in self._settings.vids:
             raise Refused(f"VID {vid} is not in vids ({self._settings.vids}): it is not isthmus's on this switch")
         if is_foreign(vid, vlan, self._settings):
-            ports = ", ".join(sorted(vlan.ports))
-            raise Refused(f"VLAN {vid} is on {ports} without a VNI: it is somebody else's.  Leave it out of vids")
+            who = company(vlan, self._settings)
+            raise Refused(f"VLAN {vid} is somebody else's: {who}, without a VNI.  Leave it out of vids")
         if vlan.vni is not None and vlan.vni != binding.vni:  # nobody who saw it said that it may be taken off
             raise Retry(f"VLAN {vid} has VNI {int(vlan.vni)} by now")
-        for other, found in sorted(self._held.items()):
+        if taken := self._held.taken.get(binding.vni):
+            raise Refused(f"VNI {int(binding.vni)} is somebody else's on this switch: {taken}")
+        for other, found in sorted(self._vlans.items()):
             if found.vni != binding.vni or other == vid:
                 continue
             said = f"VNI {int(binding.vni)} is on VLAN {other} already, and such a switch has one VLAN for a VNI"
@@ -127,6 +158,8 @@ class Draft:
 
     def _learn(self, binding: LeafBinding) -> None:
         vid = binding.vid
+        if vid not in self._vlans:
+            self._do(Make(vid), NOTHING)
         if self._at(vid).vni is None:
             self._do(Map(vid, binding.vni), replace(self._at(vid), vni=binding.vni))
         for port in self._settings.members:
@@ -145,16 +178,18 @@ class Draft:
             if port in vlan.ports:
                 self.steps.append(Leave(vid, port))
         rest = vlan.ports.difference(self._settings.members)
-        self._do(Unmap(vid, binding.vni), Vlan(None, vlan.tagged & rest, vlan.untagged & rest))
-        if not rest:
-            self._do(Remove(vid), NOTHING)
+        left = Vlan(None, vlan.tagged & rest, vlan.untagged & rest, vlan.said)
+        self._do(Unmap(vid, binding.vni), left)
+        if left == NOTHING:
+            self.steps.append(Remove(vid))
+            del self._vlans[vid]
 
     def _at(self, vid: Vid) -> Vlan:
-        return self._held.get(vid, NOTHING)
+        return self._vlans.get(vid, NOTHING)
 
     def _do(self, step: Step, left: Vlan) -> None:
         self.steps.append(step)
-        self._held[step.vid] = left
+        self._vlans[step.vid] = left
 
 
 def shortfall(change: Change, held: Held, settings: NgsSettings, steps: Collection[Step]) -> str:
@@ -170,22 +205,25 @@ def shortfall(change: Change, held: Held, settings: NgsSettings, steps: Collecti
 
 
 def _lack(binding: LeafBinding, held: Held, settings: NgsSettings) -> str:
-    vlan = held.get(binding.vid, NOTHING)
+    vid, vlan = binding.vid, held.at(binding.vid)
+    alone = f": {why}" if (why := held.unready or company(vlan, settings)) else ""
     if vlan.vni != binding.vni:
-        return f"VLAN {binding.vid} has {'no VNI' if vlan.vni is None else f'VNI {int(vlan.vni)}'}"
+        return f"VLAN {vid} has {'no VNI' if vlan.vni is None else f'VNI {int(vlan.vni)}'}{alone}"
     missing = [port for port in settings.members if port not in vlan.tagged]
-    return f"VLAN {binding.vid} is not tagged on {', '.join(missing)}" if missing else ""
+    barred = "".join(f"; {port}: {held.barred[port]}" for port in missing if port in held.barred)
+    return f"VLAN {vid} is not tagged on {', '.join(missing)}{alone}{barred}" if missing else ""
 
 
 def _rest(binding: LeafBinding, held: Held, settings: NgsSettings, steps: Collection[Step]) -> str:
-    vid, vlan = binding.vid, held.get(binding.vid)
+    vid, vlan = binding.vid, held.vlans.get(binding.vid)
     if vlan is None or vid not in settings.vids:
         return ""
+    why = f": {held.unready}" if held.unready else ""
     if vlan.vni == binding.vni:
         ports = sorted(vlan.ports.intersection(settings.members))
-        return f"VLAN {vid} is still on {', '.join(ports)}" if ports else f"VLAN {vid} still has its VNI"
+        return f"VLAN {vid} is still on {', '.join(ports)}{why}" if ports else f"VLAN {vid} still has its VNI{why}"
     # One that others have ports in stays; one that nothing is in was to go, unless it is mapped anew.
-    return f"VLAN {vid} is still there" if Remove(vid) in steps and vlan == NOTHING else ""
+    return f"VLAN {vid} is still there{why}" if Remove(vid) in steps and vlan == NOTHING else ""
 
 
 def _bindings(entries: Iterable[NveEntry]) -> Iterator[LeafBinding]:

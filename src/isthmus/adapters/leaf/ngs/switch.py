@@ -13,20 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from isthmus.adapters.leaf.ngs.held import Held
-from isthmus.adapters.leaf.ngs.reading import READINGS
+from isthmus.adapters.leaf.ngs.kind import Say
+from isthmus.adapters.leaf.ngs.kinds import KINDS
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
-from isthmus.adapters.leaf.ngs.steps import Join, Leave, Map, Remove, Step, Unmap
+from isthmus.adapters.leaf.ngs.steps import Step
 from isthmus.model.faults import Refused, Retry, Unreachable
 
 PATIENCE = 60.0
 """Seconds for one command.  SONiC's take one to three each, and more on a switch that is busy."""
 SAVED_AGAIN, SAVED_AT_LAST = 60.0, 3600.0
 """Seconds until a switch that did not save at two looks is asked again: at first, and after many times."""
-ROUTING_SAVED = 'vtysh -c "write memory"'
-"""What BGP was told is not in SONiC's own configuration; networking-generic-switch does not have it saved."""
 
 
 class Switch:
@@ -34,6 +32,7 @@ class Switch:
 
     def __init__(self, settings: NgsSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._kind = KINDS[settings.device_type]
         self._clock = clock
         self._device: Any = None
         self._speller: Any = None
@@ -48,22 +47,21 @@ class Switch:
 
     def read(self) -> Held:
         """All its VLANs.  Raises Retry if they cannot be read whole, and Refused if it can never be entered so."""
-        reading = READINGS[self._settings.device_type]
-        with self._lock, self._answering() as device:
-            # vlan_has_vni and vlan_has_ports ask for one VLAN each, and take some faults for an answer.
-            return reading.understood(self._said(device, reading.commands))
+        with self._lock, self._answering() as device, self._session(device, as_root=self._kind.privileged) as say:
+            return self._kind.read(say, self._settings)
 
     def do(self, steps: Sequence[Step]) -> list[str]:
         """Give all the commands, one after the other.  What became of them only `read` tells.
 
         Returns what the switch complained of, for people.
         """
-        commands = self.words(steps)
+        words = self._spelt(steps)
         with self._lock, self._answering() as device:
             self._unsaved = True
             # A switch that is told more may have got over what it had.
             self._save_wait, self._save_at = 0.0, min(self._save_at, self._asked_to_save_at + SAVED_AGAIN)
-            return _complaints(self._said(device, commands, as_root=True))
+            with self._session(device, as_root=True) as say:
+                return self._kind.tell(say, words, self._settings)
 
     def save(self) -> list[str]:
         """Have it keep over a restart what it was told, if it was told anything since.  Returns what it complained of.
@@ -85,15 +83,20 @@ class Switch:
 
     def _saved(self) -> list[str]:
         with self._answering() as device:
-            commands = (ROUTING_SAVED, *device.SAVE_CONFIGURATION) if device._get_save_configuration() else ()
-            return _complaints(self._said(device, commands, as_root=True))
+            if not device._get_save_configuration():
+                return []
+            with self._session(device, as_root=True) as say:
+                return self._kind.save(say, device.SAVE_CONFIGURATION or ())
 
     def words(self, steps: Sequence[Step]) -> list[str]:
         """The commands, which nobody is given."""
+        return [command for words in self._spelt(steps) for command in words]
+
+    def _spelt(self, steps: Sequence[Step]) -> list[list[str]]:
         with self._wording:
             if self._speller is None:
                 self._speller = _made(self._settings, {})
-            return _commands(self._speller, steps)
+            return [self._kind.words(self._speller, step) for step in steps]
 
     def close(self) -> None:
         """End the session."""
@@ -123,59 +126,27 @@ class Switch:
             atexit.unregister(self._device._drain_cached_connections)  # or it would be kept until our end
         self._device = None
 
-    def _said(self, device: Any, commands: Sequence[str], *, as_root: bool = False) -> list[str]:
-        """The answers to commands.
+    @contextlib.contextmanager
+    def _session(self, device: Any, *, as_root: bool) -> Iterator[Say]:
+        """One by one commands are given in it, and each is answered before the next.
 
         The library would write all of them at once, take a silence of two seconds for the end and fifteen for a fault,
         and then begin again from the first.  Here the prompt is waited for after each, and nothing is said twice.
         """
-        if not commands:
-            return []
         with device._get_connection() as session:
             try:
                 if as_root:
                     session.enable()
-                prompt = re.escape(session.find_prompt()) + r"\s*$"
-                return [
-                    str(session.send_command(command, expect_string=prompt, read_timeout=PATIENCE))
-                    for command in commands
-                ]
+                prompt = _prompts(session.find_prompt())
             except ValueError as fault:  # netmiko's, for no prompt, or no way to be root
                 what = next((line for line in str(fault).splitlines() if line.strip()), "")
                 raise Unreachable(f"{self._settings.address}: {what}") from fault
+            yield lambda command: str(session.send_command(command, expect_string=prompt, read_timeout=PATIENCE))
 
 
-def _commands(device: Any, steps: Sequence[Step]) -> list[str]:
-    """What the device's own methods would send, one after the other: each would be a session and a save."""
-    commands: list[str] = []
-    asked: list[str] = []
-    device.send_commands_to_device = asked.extend
-    for step in steps:
-        asked.clear()
-        _ask(device, step)
-        # With each port SONiC's makes the VLAN again, and a command takes a second; no port joins before there is one.
-        again = device._format_commands(device.ADD_NETWORK, segmentation_id=int(step.vid))
-        commands += [said for said in asked if not (isinstance(step, Join) and said in again)]
-    return commands
-
-
-def _complaints(answers: Sequence[str]) -> list[str]:
-    lines = (line.strip() for answer in answers for line in answer.splitlines())
-    return list(dict.fromkeys(line for line in lines if line.startswith("Error")))
-
-
-def _ask(device: Any, step: Step) -> None:
-    match step:
-        case Map(vid, vni):
-            device.plug_switch_to_network(int(vni), int(vid))
-        case Unmap(vid, vni):
-            device.unplug_switch_from_network(int(vni), int(vid))
-        case Join(vid, _, port):
-            device.add_subports_on_trunk({}, port, [{"segmentation_id": int(vid)}])
-        case Leave(vid, port):
-            device.del_subports_on_trunk({}, port, [{"segmentation_id": int(vid)}])
-        case Remove(vid):
-            device.del_network(int(vid), str(UUID(int=int(vid))))  # the id is part of a name on some, and of none here
+def _prompts(prompt: str) -> str:
+    """What ends an answer: the prompt, or the same in a mode of configuration, such as ``leaf1(config-vlan-101)#``."""
+    return rf"{re.escape(prompt[:-1])}(\(config[^)]*\))?{re.escape(prompt[-1:])}\s*$"
 
 
 def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:

@@ -12,7 +12,7 @@ from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.adapters.leaf.ngs.findings import findings, warnings
 from isthmus.adapters.leaf.ngs.held import Held, mirror
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
-from isthmus.adapters.leaf.ngs.steps import STAGES, Draft, shortfall, stands
+from isthmus.adapters.leaf.ngs.steps import Draft, Step, left_over, shortfall, stages, stands
 from isthmus.adapters.leaf.ngs.switch import Switch
 from isthmus.model.boundary import Wake
 from isthmus.model.change import Change, Forget, Outcome, Result
@@ -94,10 +94,15 @@ class NgsTarget:
             except (Retry, Refused) as fault:
                 results[change.id] = Result.failed(change, fault)
         said: list[str] = []
-        for stage in STAGES:
-            if now := [s for s in draft.steps if isinstance(s, stage) and stands(s, held, self._settings)]:
+        told: list[Step] = []
+        for stage in stages(draft.steps, self._settings):
+            if now := [step for step in stage if stands(step, held, self._settings)]:
                 said += self._switch.do(now)
+                told += now
                 held = self._read()
+        if undone := [step for step in left_over(told, held) if stands(step, held, self._settings)]:
+            said += self._switch.do(undone)
+            held = self._read()
         said += self._switch.save()
         for change in changes:
             if change.id not in results and (lack := shortfall(change, held, self._settings, draft.steps)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isthmus.adapters.leaf.ngs.held import Vlan
-from isthmus.adapters.leaf.ngs.reading import READINGS
+from isthmus.adapters.leaf.ngs.sonic import READS, understood
 from isthmus.model.faults import Retry
 from isthmus.model.tags import Vni
 
@@ -29,12 +29,11 @@ Total count : 2
 """
 NO_VLANS = "Name    VID    Member    Mode\n------  -----  --------  ------\n"
 NO_MAPS = "+--------+-------+\n| VLAN   | VNI   |\n+========+=======+\n+--------+-------+\nTotal count : 0\n"
-READING = READINGS["netmiko_sonic"]
 
 
 def test_what_sonic_shows_is_vlans_with_their_ports_and_vnis() -> None:
-    assert READING.commands == ("show vlan config", "show vxlan vlanvnimap")
-    assert READING.understood([VLANS, MAPS]) == {
+    assert READS == ("show vlan config", "show vxlan vlanvnimap")
+    assert understood(VLANS, MAPS).vlans == {
         4: Vlan(None, frozenset(), frozenset({"Ethernet0"})),
         101: Vlan(Vni(5000), frozenset({"Ethernet4", "PortChannel01"})),
         102: Vlan(Vni(70_001)),
@@ -43,12 +42,12 @@ def test_what_sonic_shows_is_vlans_with_their_ports_and_vnis() -> None:
 
 
 def test_a_switch_without_vlans_is_empty() -> None:
-    assert READING.understood([NO_VLANS, NO_MAPS]) == {}
+    assert understood(NO_VLANS, NO_MAPS).vlans == {}
 
 
 def test_a_vlan_that_only_the_map_knows_is_one() -> None:
     """Older releases leave one without ports out of the other list."""
-    assert READING.understood([NO_VLANS, MAPS]) == {101: Vlan(Vni(5000)), 102: Vlan(Vni(70_001))}
+    assert understood(NO_VLANS, MAPS).vlans == {101: Vlan(Vni(5000)), 102: Vlan(Vni(70_001))}
 
 
 @pytest.mark.parametrize(
@@ -67,4 +66,4 @@ def test_a_vlan_that_only_the_map_knows_is_one() -> None:
 )
 def test_an_answer_that_is_cut_short_or_not_understood_is_no_answer(vlans: str, maps: str) -> None:
     with pytest.raises(Retry):
-        READING.understood([vlans, maps])
+        understood(vlans, maps)

@@ -1,0 +1,58 @@
+"""How a device type is read, told and saved, beside the words that networking-generic-switch has for it.
+
+Law: an answer that is not understood whole is no answer; a step that meets a complaint is broken off, the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from isthmus.adapters.leaf.ngs.held import Held
+from isthmus.adapters.leaf.ngs.settings import NgsSettings
+from isthmus.adapters.leaf.ngs.steps import Step
+from isthmus.model.faults import Retry
+
+Say: TypeAlias = Callable[[str], str]
+"""Gives the switch one command and returns its answer.  Raises Retry, and ends the session, where no prompt comes."""
+Words: TypeAlias = Sequence[str]
+"""The commands of one step, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One device type.  What any of these raises as Retry ends the session."""
+
+    read: Callable[[Say, NgsSettings], Held]
+    """All that it holds.  Raises Retry for what is no answer."""
+    words: Callable[[Any, Step], list[str]]
+    """The commands of a step, of the library's device, which is asked for words alone."""
+    tell: Callable[[Say, Sequence[Words], NgsSettings], list[str]]
+    """Gives the commands of one stage, step by step.  Returns what the switch complained of.
+
+    Where changes are staged, this is where they are committed, all those of a stage at once.
+    """
+    save: Callable[[Say, Words], list[str]]
+    """Has all kept over a restart, with the library's own words for it.  Returns what the switch complained of."""
+    privileged: bool = False
+    """It shows all it holds only to those who may change it."""
+
+
+def nonsense(said: str) -> Retry:
+    """It is not what was asked for."""
+    return Retry(f"the switch does not tell what it holds; it says {said.strip()[:200]!r}")
+
+
+def complaints(answers: Sequence[str], signs: tuple[str, ...]) -> list[str]:
+    """The lines that begin as a complaint does."""
+    lines = (line.strip() for answer in answers for line in answer.splitlines())
+    return list(dict.fromkeys(line for line in lines if line.startswith(signs)))
+
+
+def spelt(device: Any, call: Callable[[Any], object]) -> list[str]:
+    """What a method of the library's device would send, which would be a session and a save for each."""
+    asked: list[str] = []
+    device.send_commands_to_device = asked.extend
+    call(device)
+    return asked

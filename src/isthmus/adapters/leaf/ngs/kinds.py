@@ -1,0 +1,10 @@
+"""The device types that are driven, by the names that networking-generic-switch has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from isthmus.adapters.leaf.ngs.kind import Kind
+from isthmus.adapters.leaf.ngs.sonic import SONIC
+
+KINDS: Mapping[str, Kind] = {"netmiko_sonic": SONIC}
