@@ -19,7 +19,8 @@ from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
 from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
 from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
-from tests.adapters.leaf.ngs.switch import TestSwitch
+from tests.adapters.leaf.ngs.switch import EosTestSwitch, TestSwitch, eos_switch
+from tests.adapters.leaf.ngs.switch import eos as eos_memory
 from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
 from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
@@ -337,6 +338,28 @@ class SonicWorld(EvpnEntries):
 
 
 @dataclass(slots=True)
+class EosWorld(EvpnEntries):
+    """Arista EOS in memory, told by networking-generic-switch."""
+
+    switch: EosTestSwitch
+    target: Target
+    other: Target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """At its command line."""
+        self.switch.by_hand(vid, vni, **dict.fromkeys(SONIC_PORTS, "tagged"))
+
+    def stop(self) -> None:
+        """It answers nobody."""
+        self.switch.up = False
+
+    def start(self) -> None:
+        """Another switch in its place."""
+        self.switch.cli = eos_switch()
+        self.switch.up = True
+
+
+@dataclass(slots=True)
 class RealEvpnWorld(EvpnEntries):
     """FRR in a namespace, behind a command line like SONiC's and a real ssh server."""
 
@@ -372,6 +395,13 @@ def sonic() -> Iterator[LeafWorld]:
     """Real library, switch in memory."""
     with sonic_switch() as made:
         yield SonicWorld(made, made.target(), made.target())
+
+
+@contextmanager
+def eos() -> Iterator[LeafWorld]:
+    """Real library, switch in memory."""
+    with eos_memory() as made:
+        yield EosWorld(made, made.target(), made.target())
 
 
 @contextmanager

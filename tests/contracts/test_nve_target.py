@@ -15,6 +15,7 @@ from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.observed import NveMirror
 from tests.contracts.nve_world import (
     NveWorld,
+    eos,
     real_evpn,
     real_ovs,
     real_pair,
@@ -33,6 +34,7 @@ WORLDS = {
     "real-vtep": real_vtep,
     "real-pair": real_pair,
     "sonic": sonic,
+    "eos": eos,
     "real-evpn": real_evpn,
 }
 LIVE = dict.fromkeys(("real-ovs", "real-vtep", "real-pair"), pytest.mark.live) | {"real-evpn": pytest.mark.live_long}

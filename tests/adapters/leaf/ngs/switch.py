@@ -1,18 +1,20 @@
-"""A SONiC switch in memory under networking-generic-switch's real code: only the ssh session is ours."""
+"""A switch in memory under networking-generic-switch's real code: only the ssh session is ours."""
 
 from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
+from isthmus.adapters.leaf.ngs.eos import reads as eos_reads
 from isthmus.model.names import LeafId
 from isthmus.model.tags import VidSet
+from lab.wire.eos import EosPort, EosSwitch
 from lab.wire.sonic import SonicSwitch
 
 ADDRESS = "192.0.2.101"
@@ -51,21 +53,25 @@ class Session:
 
     def find_prompt(self) -> str:
         self.switch.answer()
-        return PROMPT
+        return self.switch.prompt
 
     def send_command(self, command: str, *, expect_string: str = "", read_timeout: float = 10) -> str:
-        assert re.search(expect_string, PROMPT), "nobody would see the end of the answer"
-        return self.switch.hear(command, read_timeout)
+        said = self.switch.hear(command, read_timeout)
+        assert re.search(expect_string, self.switch.prompt), "nobody would see the end of the answer"
+        return said
 
 
 @dataclass(slots=True)
 class TestSwitch:
     __test__ = False
 
+    kind = "sonic"
+    reads = ("show vlan config", "show vxlan vlanvnimap")
     cli: SonicSwitch = field(default_factory=lambda: SonicSwitch((*PORTS, "Ethernet48")))
     up: bool = True
     garbled: str = ""
     """What it says instead of every answer."""
+    no: str = "Error: not now"
     refuses: str = ""
     """It complains of commands that begin so, and does nothing."""
     takes: float = 0
@@ -82,6 +88,10 @@ class TestSwitch:
     """Sessions of before are dead."""
     dies_after: int | None = None
     """It goes down after so many commands more."""
+
+    @property
+    def prompt(self) -> str:
+        return PROMPT
 
     def connect(self, password: str | None = None, **_: object) -> Session:
         from netmiko.exceptions import NetmikoAuthenticationException, NetmikoTimeoutException
@@ -107,7 +117,7 @@ class TestSwitch:
         self.before(command)
         self.answer()
         if self.refuses and command.startswith(self.refuses):
-            return "Error: not now"
+            return self.no
         said = self.garbled or self.cli.run(command)
         if self.takes > patience:
             raise ReadTimeout("Pattern not detected")
@@ -128,15 +138,98 @@ class TestSwitch:
             said = self.cli.run(f"config {line}")
             assert not said, said
 
+    def settings(self, ports: tuple[str, ...] = PORTS, **options: str) -> NgsSettings:
+        return settings(ports, **options)
+
     def target(self, found: NgsSettings | None = None) -> NgsTarget:
-        return NgsTarget(LeafId("leaf1"), found or settings())
+        return NgsTarget(LeafId("leaf1"), found or self.settings())
+
+    @property
+    def state(self) -> Mapping[int, tuple[int | None, Mapping[str, str]]]:
+        """The VNI and the ports of each VLAN."""
+        there = self.cli.vlans.keys() | self.cli.maps.keys()
+        return {vid: (self.cli.maps.get(vid), dict(self.cli.vlans.get(vid, {}))) for vid in sorted(there)}
+
+    def by_hand(self, vid: int, vni: int | None = None, **ports: str) -> None:
+        """A VLAN, its VNI if it has one, and ports more."""
+        self.cli.vlans.setdefault(vid, {}).update(ports)
+        if vni is not None:
+            self.cli.maps[vid] = vni
+
+    def no_vni_by_hand(self, vid: int) -> None:
+        del self.cli.maps[vid]
+
+    def off_by_hand(self, vid: int, port: str) -> None:
+        del self.cli.vlans[vid][port]
+
+
+def eos_switch() -> EosSwitch:
+    """Its ports are trunks that carry nothing yet."""
+    return EosSwitch({port: EosPort() for port in (*PORTS, "Ethernet48")})
+
+
+@dataclass(slots=True)
+class EosTestSwitch(TestSwitch):
+    __test__ = False
+
+    kind = "eos"
+    reads = eos_reads("Vxlan1")
+    cli: EosSwitch = field(default_factory=eos_switch)  # type: ignore[assignment]
+    no: str = "% Not now"
+
+    @property
+    def prompt(self) -> str:
+        return self.cli.prompt
+
+    def connect(self, password: str | None = None, **given: object) -> Session:
+        self.cli.modes = []
+        return TestSwitch.connect(self, password, **given)
+
+    def ctl(self, *lines: str) -> None:
+        for line in ("configure terminal", *lines, "end"):
+            said = self.cli.run(line)
+            assert not said, said
+
+    def settings(self, ports: tuple[str, ...] = PORTS, **options: str) -> NgsSettings:
+        given = {"username": "admin", "ngs_bgp_asn": "65000", **options}
+        return NgsSettings("netmiko_arista_eos", ADDRESS, ports, VidSet.of("2-199,205"), given)
+
+    @property
+    def state(self) -> Mapping[int, tuple[int | None, Mapping[str, str]]]:
+        there = self.cli.vlans.keys() | self.cli.maps.keys()
+        return {vid: (self.cli.maps.get(vid), self.cli.members(vid)) for vid in sorted(there)}
+
+    def by_hand(self, vid: int, vni: int | None = None, **ports: str) -> None:
+        self.cli.vlans.setdefault(vid, [])
+        if vni is not None:
+            self.cli.maps[vid] = vni
+        for name, mode in ports.items():
+            port = self.cli.ports[name]
+            port.allowed = (port.allowed or frozenset()) | {vid}
+            port.native = vid if mode == "untagged" else port.native
+
+    def off_by_hand(self, vid: int, port: str) -> None:
+        self.cli.ports[port].allowed = (self.cli.ports[port].allowed or frozenset()) - {vid}
 
 
 @contextmanager
 def sonic() -> Iterator[TestSwitch]:
+    with reached(TestSwitch()) as made:
+        yield made
+
+
+@contextmanager
+def eos() -> Iterator[EosTestSwitch]:
+    with reached(EosTestSwitch()) as made:
+        assert isinstance(made, EosTestSwitch)
+        yield made
+
+
+@contextmanager
+def reached(made: TestSwitch) -> Iterator[TestSwitch]:
+    """Behind netmiko's name for a connection."""
     netmiko = pytest.importorskip("netmiko")
     pytest.importorskip("networking_generic_switch")
-    made = TestSwitch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netmiko, "ConnectHandler", made.connect)
         yield made

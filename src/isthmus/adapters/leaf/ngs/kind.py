@@ -56,3 +56,24 @@ def spelt(device: Any, call: Callable[[Any], object]) -> list[str]:
     device.send_commands_to_device = asked.extend
     call(device)
     return asked
+
+
+def in_modes(signs: tuple[str, ...]) -> Callable[[Say, Sequence[Words], NgsSettings], list[str]]:
+    """How to tell a switch where a word means what those before it make it mean.
+
+    A step begins by entering the configuration and ends by leaving it.  It is broken off where the switch first
+    complains, since what follows would be said of something else; the last word is said in any case.
+    """
+
+    def tell(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
+        heard: list[str] = []
+        for words in steps:
+            *first, last = words
+            for command in first:
+                if wrong := complaints([say(command)], signs):
+                    heard += wrong
+                    break
+            heard += complaints([say(last)], signs)
+        return list(dict.fromkeys(heard))
+
+    return tell

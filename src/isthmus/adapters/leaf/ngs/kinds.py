@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from isthmus.adapters.leaf.ngs.eos import EOS
 from isthmus.adapters.leaf.ngs.kind import Kind
 from isthmus.adapters.leaf.ngs.sonic import SONIC
 
-KINDS: Mapping[str, Kind] = {"netmiko_sonic": SONIC}
+KINDS: Mapping[str, Kind] = {"netmiko_sonic": SONIC, "netmiko_arista_eos": EOS}

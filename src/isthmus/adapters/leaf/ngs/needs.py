@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from isthmus.adapters.leaf.ngs import ports
+
 Options = Mapping[str, str]
 
 
@@ -36,7 +38,20 @@ def no_multicast(options: Options) -> Iterator[str]:
         yield f"ngs_bum_replication_mode {mode!r}: is not read back, so only 'ingress-replication' is driven"
 
 
+def _eos_wrong(options: Options) -> Iterator[str]:
+    yield from no_multicast(options)
+    target = options.get("ngs_evpn_route_target", "auto")
+    if target != "auto":  # all networks would be in each other's
+        yield f"ngs_evpn_route_target {target!r}: is one for all networks, so that each hears the others: say 'auto'"
+    vxlan = options.get("ngs_vxlan_interface", "Vxlan1")
+    if ports.eos(vxlan) != "Vxlan1":
+        yield f"ngs_vxlan_interface {vxlan!r}: such a switch has Vxlan1 and no other: take it out"
+    if not options.get("ngs_bgp_asn", "0").isdecimal():
+        yield f"ngs_bgp_asn {options['ngs_bgp_asn']!r}: is not found in the switch's configuration: say it as a number"
+
+
 NEEDS: Mapping[str, Needs] = {
     "netmiko_sonic": Needs(("ngs_vtep_name", "ngs_bgp_asn"), "Ethernet4", wrong=no_multicast),
+    "netmiko_arista_eos": Needs(("ngs_bgp_asn",), "Ethernet4", ports.eos, _eos_wrong),
 }
 """By the names that networking-generic-switch has for them: those whose VLANs and VNIs can be read back."""

@@ -1,0 +1,365 @@
+"""Arista EOS: how its configuration and what it shows become VLANs, and the words of a step.
+
+Law: every statement about a VID of ours is one that is known here, or makes the VLAN somebody's.  A port of ours is in
+a VLAN if it is configured so and shown so; one that is shown, and not configured so, makes the VLAN somebody's too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from isthmus.adapters.leaf.ngs.held import Held, Vlan
+from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, in_modes, nonsense, spelt
+from isthmus.adapters.leaf.ngs.ports import eos as port_name
+from isthmus.adapters.leaf.ngs.settings import NgsSettings
+from isthmus.adapters.leaf.ngs.statements import Statement, named, statements, vid_list, vids_of
+from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
+from isthmus.model.tags import ALL_VIDS, NO_VIDS, Vid, VidSet, Vni
+
+COMPLAINS = ("% ",)
+HEADING = ("! Command: show running-config", "! device:")
+"""What the configuration begins with; it ends with `end`."""
+
+HARMLESS = re.compile(
+    r"description .*|hostname .*|alias .*|snmp-server .*|logging .*|ntp .*|username .*|end"
+    r"|no switchport default phone vlan|switchport default phone vlan .*"
+    r"|(no )?spanning-tree vlan(-id)? .*|(no )?ip igmp snooping .*|(no )?ipv6 mld snooping .*"
+    r"|(no )?ip dhcp snooping .*|(no )?ip arp inspection .*|vxlan encapsulation .*|vxlan udp-port .*"
+)
+"""Whatever VIDs they cover: they mean nothing for who hears whom."""
+_NEXT_TO = re.compile(r"monitor session .*|connector .*|match input interface .*|action output interface .*|tap .*")
+"""Where a frame of a port may go beside its VLAN."""
+_BGP_OURS = re.compile(r"rd auto|redistribute learned|route-target (both|import|export) auto( \d+)?")
+_MAP = re.compile(r"vxlan vlan (\S+) vni (\S+)")
+_ROUTE_TARGET = re.compile(r"route-target .*?[\d.]+:(\d+)")
+
+
+@dataclass(slots=True)
+class _Port:
+    """What is configured of a port."""
+
+    mode: str = "access"
+    routed: bool = False
+    allowed: VidSet = ALL_VIDS
+    lag: str = ""
+    fallback: bool = False
+
+    @property
+    def carries(self) -> VidSet:
+        return NO_VIDS if self.routed or self.mode != "trunk" else self.allowed
+
+
+@dataclass(slots=True)
+class _Config:
+    """What the statements come to."""
+
+    settings: NgsSettings
+    ports: dict[str, _Port] = field(default_factory=dict)
+    vlans: set[Vid] = field(default_factory=set)
+    vnis: dict[Vid, Vni] = field(default_factory=dict)
+    said: dict[Vid, str] = field(default_factory=dict)
+    taken: dict[Vni, str] = field(default_factory=dict)
+    told: set[Vid] = field(default_factory=set)
+    """What BGP has an instance of."""
+    notes: list[str] = field(default_factory=list)
+    unready: list[str] = field(default_factory=list)
+    there: set[str] = field(default_factory=set)
+    """Of what everything stands on: the VXLAN interface, its source, BGP, its EVPN."""
+
+    @property
+    def vxlan(self) -> str:
+        return port_name(self.settings.options.get("ngs_vxlan_interface", "Vxlan1"))
+
+    @property
+    def bgp(self) -> str:
+        return f"router bgp {self.settings.options['ngs_bgp_asn']}"
+
+    def take(self, said: Statement) -> None:
+        """Judge one statement."""
+        outer = said.above[0] if said.above else ""
+        if HARMLESS.fullmatch(said.line):
+            return
+        if _NEXT_TO.fullmatch(said.line) and (
+            named(said.line, self.settings.members) or vids_of(said.line) & self.settings.vids
+        ):
+            self.notes.append(f"frames of ours may go elsewhere too: {said}")
+        elif said.above and re.fullmatch(r"spanning-tree mst configuration", outer):
+            pass
+        elif not said.above and said.line.startswith("interface "):
+            self._interface(said)
+        elif outer.startswith("interface "):
+            name = port_name(outer.removeprefix("interface "))
+            self._of_vxlan(said) if name == self.vxlan else self._of_port(name, said)
+        elif not said.above and re.fullmatch(r"vlan [\d,-]+", said.line):
+            self.vlans.update(VidSet.of(said.line.removeprefix("vlan ")))
+        elif re.fullmatch(r"vlan [\d,-]+", outer):
+            if not said.line.startswith("name "):
+                self._somebodys(VidSet.of(outer.removeprefix("vlan ")), said)
+        elif outer.startswith("router bgp ") or said.line.startswith("router bgp "):
+            self._of_bgp(said)
+        elif said.line.split()[0] == "mvrp":
+            self.unready.append(f"others make VLANs of it: {said}")
+        else:
+            self._unknown(said)
+
+    def _unknown(self, said: Statement) -> None:
+        self._somebodys(vids_of(said.line), said)
+        if target := _ROUTE_TARGET.match(said.line):
+            self._takes(target[1], said)
+
+    def _somebodys(self, vids: VidSet, said: Statement) -> None:
+        for vid in vids & self.settings.vids:
+            self.said.setdefault(vid, str(said))
+
+    def _takes(self, vni: str, said: Statement) -> None:
+        if 1 <= int(vni) < 2**24:
+            self.taken.setdefault(Vni(int(vni)), str(said))
+
+    def _interface(self, said: Statement) -> None:
+        name = port_name(said.line.removeprefix("interface "))
+        self.there.add(name)
+        if name != self.vxlan:
+            self.ports.setdefault(name, _Port())
+            self._unknown(said)  # one of a VLAN's own
+
+    def _of_port(self, name: str, said: Statement) -> None:
+        port = self.ports[name]
+        match said.line.split():
+            case ["no", "switchport"]:
+                port.routed = True
+            case ["switchport", "mode", *mode]:
+                port.mode = " ".join(mode)
+            case ["switchport", "trunk", "allowed", "vlan", *words]:
+                added = vid_list(words[-1])
+                port.allowed = port.allowed | added if words[0] == "add" else added
+            case ["channel-group", number, *_]:
+                port.lag = f"Port-Channel{number}"
+            case ["port-channel", "lacp", "fallback", *_]:
+                port.fallback = True
+            case _:
+                self._unknown(said)
+
+    def _of_vxlan(self, said: Statement) -> None:
+        words = said.line.split()
+        if found := _MAP.fullmatch(said.line):
+            vids, vnis = list(VidSet.of(found[1])), list(_numbers(found[2]))
+            if len(vids) != len(vnis):
+                raise ValueError(f"{said}: not as many VLANs as VNIs")
+            self.vnis.update(zip(vids, map(Vni, vnis), strict=True))
+        elif words[:2] == ["vxlan", "vrf"] and words[-2:-1] == ["vni"]:
+            for vni in _numbers(words[-1]):
+                self._takes(str(vni), said)
+        elif words == ["shutdown"]:
+            self.unready.append(f"{self.vxlan} is shut down")
+        elif words[:2] == ["vxlan", "source-interface"]:
+            self.there.add("source")
+        elif words[:2] == ["vxlan", "controller-client"]:
+            self.unready.append(f"another controller has its VNIs: {said}")
+        elif words[:3] == ["vxlan", "flood", "vtep"]:
+            self.notes.append(f"frames for all go to these too: {said}")
+        else:
+            self._unknown(said)
+
+    def _of_bgp(self, said: Statement) -> None:
+        match (*said.above, said.line):
+            case [bgp]:
+                self.there.add(bgp)
+            case [_, "shutdown"]:
+                self.unready.append("BGP is shut down")
+            case [_, vlan] if re.fullmatch(r"vlan \d+", vlan):
+                self.told.add(Vid(int(vlan.removeprefix("vlan "))))
+            case [_, vlan, line] if re.fullmatch(r"vlan \d+", vlan):
+                if not _BGP_OURS.fullmatch(line):
+                    self._somebodys(vids_of(vlan), said)
+                    self._unknown(said)
+            case [_, "address-family evpn", line] if re.fullmatch(r"neighbor \S+ activate", line):
+                self.there.add("evpn")
+            case _:
+                self._unknown(said)
+
+    def lacks(self) -> Iterator[str]:
+        """Why nothing may be said to it."""
+        yield from self.unready
+        if self.vxlan not in self.there:
+            yield f"there is no {self.vxlan}"
+        elif "source" not in self.there:
+            yield f"{self.vxlan} has no source-interface"
+        if self.bgp not in self.there:
+            yield f"there is no '{self.bgp}'"
+        elif "evpn" not in self.there:
+            yield "no neighbor is activated in BGP's address-family evpn"
+
+    def barred(self) -> Iterator[tuple[str, str]]:
+        """Ports of ours that can join nothing."""
+        for name in self.settings.members:
+            port = self.ports.get(name)
+            if port is None:
+                yield name, "there is no such port on the switch"
+            elif port.lag:
+                yield name, f"it is a member of {port.lag}: name that instead"
+            elif port.routed:
+                yield name, "it is a routed port (no switchport)"
+            elif port.mode != "trunk":
+                yield name, f"it is in switchport mode {port.mode}, and must be a trunk"
+
+
+def _numbers(said: str) -> Iterator[int]:
+    for part in said.split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def understood(config: str, shown: str, configured: str, vxlan: str, settings: NgsSettings) -> Held:
+    """What its four answers say.  Raises Retry if they say nothing."""
+    try:
+        return _held(_judged(config, settings), _ports_of(shown), _ports_of(configured), vxlan)
+    except (KeyError, TypeError, AttributeError, ValueError) as wrong:  # it lacks what was asked for, or is no number
+        raise nonsense(f"{type(wrong).__name__}: {wrong}") from wrong
+
+
+def _judged(answer: str, settings: NgsSettings) -> _Config:
+    lines = [line for line in answer.splitlines() if line.strip()]
+    if not lines or not lines[0].startswith(HEADING) or lines[-1].strip() != "end":
+        raise nonsense(lines[-1] if lines else "")
+    made = _Config(settings)
+    for said in statements(answer):
+        if said.line.startswith("% "):
+            raise nonsense(said.line)
+        made.take(said)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    ports: frozenset[str]
+    dynamic: bool
+
+
+def _ports_of(answer: str) -> dict[Vid, _Shown]:
+    """The ports that the switch shows in each VLAN; its own tunnel is none."""
+    vlans: Mapping[str, Any] = json.loads(answer)["vlans"]
+    return {
+        Vid(int(vid)): _Shown(
+            frozenset(name for port in vlan["interfaces"] if not (name := port_name(port)).startswith("Vxlan")),
+            bool(vlan["dynamic"]),
+        )
+        for vid, vlan in vlans.items()
+    }
+
+
+def _vnis_of(answer: str, name: str) -> dict[Vid, Vni]:
+    maps: Mapping[str, Any] = json.loads(answer)["interfaces"][name]["vlanToVniMap"]
+    return {Vid(int(vid)): Vni(found["vni"]) for vid, found in maps.items()}
+
+
+def _held(config: _Config, shown: dict[Vid, _Shown], configured: dict[Vid, _Shown], vxlan: str) -> Held:
+    settings, members = config.settings, config.settings.members
+    unready = "; ".join(config.lacks())
+    vnis = _vnis_of(vxlan, config.vxlan) if config.vxlan in config.there else {}
+    said = dict(config.said)
+    for vid in settings.vids:
+        told, seen = config.vnis.get(vid), vnis.get(vid)
+        if told != seen:
+            said.setdefault(vid, f"{config.vxlan} is configured with VNI {told} for it, and shows {seen}")
+    there = shown.keys() | configured.keys()
+    tagged: defaultdict[Vid, set[str]] = defaultdict(set)
+    for name, port in config.ports.items():
+        lag = config.ports.get(port.lag)
+        if port.lag and not (lag and lag.fallback):
+            continue  # as long as it is a member it has nothing of its own
+        if name in members:
+            for vid in there:
+                if vid in port.carries and name in _in(configured, vid) | _in(shown, vid):
+                    tagged[vid].add(name)
+        elif port.lag not in members:
+            for vid in port.carries & settings.vids:
+                tagged[vid].add(name)  # also where there is no such VLAN yet
+    for vid in there:
+        for name in _in(shown, vid) | _in(configured, vid):
+            port = config.ports.get(name, _Port())
+            if name not in members and port.lag not in members:
+                tagged[vid].add(name)
+            elif vid not in port.carries and vid in settings.vids:
+                said.setdefault(vid, f"{name} is in it, and is not configured as a trunk that allows it")
+        if any(vid in look and look[vid].dynamic for look in (shown, configured)):
+            said.setdefault(vid, "the switch made it for itself")
+    held = {
+        vid: Vlan(config.vnis.get(vid, vnis.get(vid)), frozenset(tagged[vid]), frozenset(), said.get(vid, ""))
+        for vid in sorted(there | tagged.keys() | said.keys() | config.vnis.keys() | vnis.keys())
+    }
+    notes = [*config.notes, *_notes(config)]
+    return Held(held, unready, config.taken, dict(config.barred()), tuple(dict.fromkeys(notes)))
+
+
+def _in(look: Mapping[Vid, _Shown], vid: Vid) -> frozenset[str]:
+    return look[vid].ports if vid in look else frozenset()
+
+
+def _notes(config: _Config) -> Iterator[str]:
+    for vid in sorted(config.told - config.vnis.keys()):
+        if vid in config.settings.vids:
+            yield f"BGP has an instance of VLAN {vid}, which has no VNI: {config.bgp}: vlan {vid}"
+    for vid in sorted(config.vnis.keys() - config.told):
+        if vid in config.settings.vids:
+            yield f"VLAN {vid} has VNI {int(config.vnis[vid])}, and BGP has no instance of it"
+
+
+def _read(say: Say, settings: NgsSettings) -> Held:
+    vxlan = port_name(settings.options.get("ngs_vxlan_interface", "Vxlan1"))
+    answers = [say(command) for command in reads(vxlan)]
+    config, shown, configured, maps = answers
+    return understood(config, shown, configured, maps, settings)
+
+
+def reads(vxlan: str) -> tuple[str, ...]:
+    """The commands that show all there is."""
+    return (
+        "show running-config",
+        "show vlan | json",
+        "show vlan configured-ports | json",
+        f"show interfaces {vxlan} | json",
+    )
+
+
+def _words(device: Any, step: Step) -> list[str]:
+    return ["configure terminal", *_spelt(device, step), "end"]
+
+
+def _spelt(device: Any, step: Step) -> list[str]:
+    vid = int(step.vid)
+    about = {"segmentation_id": vid, "bgp_asn": device.bgp_asn, "vxlan_interface": device.vxlan_interface}
+    subports = [{"segmentation_id": vid}]
+    match step:
+        case Make():
+            name = device._get_network_name(UUID(int=vid).hex, vid)
+            return list(device._format_commands(device.ADD_NETWORK, segmentation_id=vid, network_name=name))
+        case Remove():
+            return list(device._format_commands(device.DELETE_NETWORK, segmentation_id=vid))
+        case Map(_, vni):
+            made = len(device.ENSURE_VLAN)  # it begins with these, and the VLAN is there
+            return spelt(device, lambda device: device.plug_switch_to_network(int(vni), vid))[made:]
+        case Unmap(_, vni):
+            # The library would say it the other way round, and the VNI is the sign of what is to go.
+            bgp = device._format_commands(device.UNPLUG_EVPN_VLAN, **about)
+            return [*bgp, *device._format_commands(device.UNPLUG_SWITCH_FROM_NETWORK, vni=int(vni), **about)]
+        case Join(_, _, port):
+            return spelt(device, lambda device: device.add_subports_on_trunk({}, port, subports))
+        case Leave(_, port):
+            return spelt(device, lambda device: device.del_subports_on_trunk({}, port, subports))
+
+
+SAVED = "Copy completed successfully"
+
+
+def _save(say: Say, words: Words) -> list[str]:
+    answer = say("write memory")  # networking-generic-switch leaves it to netmiko
+    return [] if SAVED in answer else [answer.strip()[:200] or "it does not say that it did"]
+
+
+EOS = Kind(_read, _words, in_modes(COMPLAINS), _save, privileged=True)

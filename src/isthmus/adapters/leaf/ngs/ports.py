@@ -1,0 +1,27 @@
+"""One name for a port that a switch calls by several: Et1 is Ethernet1.  Law: a name that is not understood stays."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = re.compile(r"([A-Za-z][A-Za-z-]*?)\s*(\d[\d/.]*)")
+_EOS = ("Ethernet", "Port-Channel", "Vxlan", "Vlan", "Management", "Loopback")
+_NXOS = ("Ethernet", "port-channel", "nve", "Vlan", "mgmt", "loopback")
+
+
+def eos(name: str) -> str:
+    """As Arista EOS writes it in its configuration.  A port of the other switch of a pair is called as here."""
+    return _full(name.removeprefix("Peer"), _EOS)
+
+
+def nxos(name: str) -> str:
+    """As Cisco NX-OS writes it in its configuration."""
+    return _full(name, _NXOS)
+
+
+def _full(name: str, words: tuple[str, ...]) -> str:
+    found = _NAME.fullmatch(name.strip())
+    if not found:
+        return name.strip()
+    meant = [word for word in words if word.lower().startswith(found[1].lower())]
+    return f"{meant[0]}{found[2]}" if len(meant) == 1 else name.strip()

@@ -1,0 +1,256 @@
+"""What holds on a switch of any device type by networking-generic-switch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from isthmus.adapters.leaf.ngs import NgsTarget
+from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.model.faults import Retry
+from isthmus.model.nve import LeafBinding, NveEntry
+from isthmus.model.tags import Vid, VidSet, Vni
+from tests.adapters.leaf.ngs.switch import PORTS, TestSwitch, eos, sonic
+
+RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
+TYPES = {"sonic": sonic, "eos": eos}
+ON_OURS = dict.fromkeys(PORTS, "tagged")
+ON_THEIRS = {"Ethernet48": "tagged"}
+NO_PORT = "Ethernet99"
+
+
+@pytest.fixture(params=TYPES)
+def switch(request: pytest.FixtureRequest) -> Iterator[TestSwitch]:
+    with TYPES[request.param]() as made:
+        yield made
+
+
+@pytest.fixture(params=TYPES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def target(switch: TestSwitch) -> NgsTarget:
+    return switch.target()
+
+
+def binding(vid: int, vni: Vni = RED, *, whole: bool = True) -> LeafBinding:
+    return LeafBinding(Vid(vid), vni, whole)
+
+
+def apply(target: NgsTarget, *actions: Learn | Forget) -> list[Result]:
+    return list(target.apply([Change(number, target.id, action, "test") for number, action in enumerate(actions)]))
+
+
+def done(target: NgsTarget, *actions: Learn | Forget) -> None:
+    results = apply(target, *actions)
+    assert {result.outcome for result in results} == {Outcome.DONE}, results
+
+
+def held(target: NgsTarget) -> set[NveEntry]:
+    return set(target.observe().entries.values())
+
+
+def test_a_binding_is_a_vlan_on_every_port_of_the_hosts_and_forgotten_nothing_is_left(
+    switch: TestSwitch, target: NgsTarget
+) -> None:
+    done(target, Learn((binding(101), binding(102, BLUE))))
+    assert switch.state == {101: (RED, ON_OURS), 102: (BLUE, ON_OURS)}
+    assert held(target) == {binding(101), binding(102, BLUE)}
+    assert switch.cli.saved
+    done(target, Forget((binding(101), binding(102, BLUE))))
+    assert switch.state == {}
+    assert switch.cli.saved
+
+
+def test_a_vid_goes_from_one_network_to_another_at_once(switch: TestSwitch, target: NgsTarget) -> None:
+    done(target, Learn((binding(101), binding(102, BLUE))))
+    done(target, Learn((binding(101, BLUE),)), Forget((binding(101, RED), binding(102, BLUE))))
+    assert switch.state == {101: (BLUE, ON_OURS)}
+
+
+def test_what_a_hand_took_away_is_seen_and_put_back(switch: TestSwitch, target: NgsTarget) -> None:
+    done(target, Learn((binding(101), binding(102, BLUE))))
+    switch.no_vni_by_hand(101)
+    switch.off_by_hand(102, PORTS[0])
+    assert held(target) == {binding(102, BLUE, whole=False)}
+    assert target.observe().foreign_vids == VidSet()
+    done(target, Learn((binding(101), binding(102, BLUE))))
+    assert switch.state == {101: (RED, ON_OURS), 102: (BLUE, ON_OURS)}
+
+
+def test_a_port_that_is_not_there_is_told_with_what_the_switch_said(switch: TestSwitch) -> None:
+    target = switch.target(switch.settings((PORTS[0], NO_PORT)))
+    [result] = apply(target, Learn((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    assert f"VLAN 101 is not tagged on {NO_PORT}" in result.detail
+    assert re.search("does not exist|no such port", result.detail)
+    assert switch.state == {101: (RED, {PORTS[0]: "tagged"})}
+
+
+def test_a_vlan_outside_the_range_is_worn_and_left_alone_even_with_our_vni(
+    switch: TestSwitch, target: NgsTarget
+) -> None:
+    switch.by_hand(300, RED, **ON_OURS)
+    assert target.observe().foreign_vids == VidSet.of("300")
+    [learnt, forgotten] = apply(target, Learn((binding(101),)), Forget((binding(300),)))
+    assert (learnt.outcome, forgotten.outcome) == (Outcome.REFUSED, Outcome.DONE)
+    assert "VNI 5000 is on VLAN 300 already" in learnt.detail
+    assert switch.state == {300: (RED, ON_OURS)}
+
+
+@pytest.mark.parametrize("ports", [ON_THEIRS, {"Ethernet4": "untagged"}])
+def test_a_plain_vlan_in_the_range_on_another_port_or_untagged_is_somebody_elses(
+    switch: TestSwitch, target: NgsTarget, ports: dict[str, str]
+) -> None:
+    switch.by_hand(150, **ports)
+    assert target.observe().foreign_vids == VidSet.of("150")
+    [result] = apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.REFUSED
+    assert switch.state == {150: (None, ports)}
+
+
+def test_a_vni_of_another_is_not_taken_off(switch: TestSwitch, target: NgsTarget) -> None:
+    assert held(target) == set()
+    switch.by_hand(150, THEIRS, **ON_THEIRS)
+    [learnt, forgotten] = apply(target, Learn((binding(150),)), Forget((binding(150, BLUE),)))
+    assert (learnt.outcome, forgotten.outcome) == (Outcome.RETRY, Outcome.DONE)
+    assert switch.state == {150: (THEIRS, ON_THEIRS)}
+
+
+def test_ports_that_another_hand_added_stay_and_keep_the_vid_from_the_next(
+    switch: TestSwitch, target: NgsTarget
+) -> None:
+    done(target, Learn((binding(101),)))
+    switch.by_hand(101, **ON_THEIRS)
+    assert any("Ethernet48" in found.what for found in target.findings())
+    done(target, Forget((binding(101),)))
+    assert switch.state == {101: (None, ON_THEIRS)}
+    assert target.observe().foreign_vids == VidSet.of("101")
+
+
+def test_a_port_that_was_taken_out_of_the_configuration_is_warned_of(switch: TestSwitch, target: NgsTarget) -> None:
+    done(target, Learn((binding(101),)))
+    [warning] = switch.target(switch.settings(PORTS[:1])).observe().warnings
+    assert f"{PORTS[1]} carries VLANs 101 of our range too" in warning
+
+
+@pytest.mark.parametrize("says", ["", "-bash: show: command not found", "% Invalid input", "{", "{}", "[]", "null"])
+def test_a_switch_that_answers_nonsense_is_unknown_not_empty(switch: TestSwitch, target: NgsTarget, says: str) -> None:
+    done(target, Learn((binding(101),)))
+    switch.garbled = says or " "
+    with pytest.raises(Retry):
+        target.observe()
+    [result] = apply(target, Forget((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    switch.garbled = ""
+    assert held(target) == {binding(101)}
+
+
+@pytest.mark.parametrize("answers", range(0, 90, 4))
+def test_a_session_that_breaks_anywhere_leaves_what_the_next_round_mends_and_saves(
+    switch: TestSwitch, target: NgsTarget, answers: int
+) -> None:
+    done(target, Learn((binding(101),)))
+    switch.dies_after = answers
+    apply(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
+    switch.up, switch.dies_after = True, None
+    done(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
+    assert {vid: found for vid, found in switch.state.items() if found != (None, {})} == {102: (BLUE, ON_OURS)}
+    assert target.observe().foreign_vids == VidSet()
+    assert switch.cli.saved
+
+
+def test_one_that_does_not_save_says_so_and_is_asked_again(switch: TestSwitch, target: NgsTarget) -> None:
+    now = 0.0
+    target._switch._clock = lambda: now
+    switch.refuses = {"sonic": "config save", "eos": "write memory"}[switch.kind]
+    done(target, Learn((binding(101),)))
+    assert any("does not save" in warning for warning in target.observe().warnings)
+    assert not switch.cli.saved
+    switch.refuses, now = "", 3600.0
+    assert target.observe().warnings == ()
+    assert switch.cli.saved
+
+
+def test_looking_at_a_switch_that_it_told_nothing_says_and_saves_nothing(switch: TestSwitch, target: NgsTarget) -> None:
+    switch.cli.saved = False
+    assert held(target) == set()
+    assert (switch.told, switch.cli.saved) == ([], False)
+
+
+def test_the_words_are_what_is_said(switch: TestSwitch, target: NgsTarget) -> None:
+    target.observe()
+    learn = Change(1, target.id, Learn((binding(101),)), "test")
+    words = list(target.words(learn))
+    assert words
+    assert not switch.told
+    target.apply([learn])
+    assert switch.told[: len(words)] == words
+
+
+def access(switch: TestSwitch) -> None:
+    switch.by_hand(101, Ethernet48="untagged")
+
+
+def trunk(switch: TestSwitch) -> None:
+    switch.by_hand(101, **ON_THEIRS)
+
+
+def another_vni(switch: TestSwitch) -> None:
+    switch.by_hand(101, THEIRS)
+
+
+HANDS: dict[str, Callable[[TestSwitch], None]] = {"access": access, "trunk": trunk, "vni": another_vni}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_a_stranger_who_comes_between_any_two_words_hears_nothing_of_ours(kind: str, hand: str) -> None:
+    """From the next look on nothing is mapped and nobody joins, and what is his stays his."""
+    meddle = HANDS[hand]
+    for moment in range(200):
+        with TYPES[kind]() as switch:
+            if not _meddled_at(switch, moment, meddle):
+                assert moment > 10
+                return
+    raise AssertionError("it never ends")
+
+
+def _meddled_at(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], None]) -> bool:
+    """Whether there were so many words."""
+    count = 0
+    at_the_look: list[tuple[int | None, set[str]]] = []
+
+    def ours() -> tuple[int | None, set[str]]:
+        vni, ports = switch.state.get(101, (None, {}))
+        return (vni if vni == RED else None), set(ports).intersection(PORTS)
+
+    def between(command: str) -> None:
+        nonlocal count
+        if count == moment:
+            meddle(switch)
+        elif count > moment and (at_the_look or command == switch.reads[0]):
+            at_the_look.append(ours())
+            _nothing_more(at_the_look[0], ours())
+        count += 1
+
+    switch.before = between
+    target = switch.target()
+    apply(target, Learn((binding(101),)))
+    if count <= moment:
+        return False
+    apply(target, Learn((binding(101),)))
+    _nothing_more(at_the_look[0], ours())
+    for _ in range(2):
+        his = switch.state[101]
+        assert his[0] == THEIRS if meddle is another_vni else "Ethernet48" in his[1]
+        apply(target, Forget((binding(101),)))
+    return True
+
+
+def _nothing_more(before: tuple[int | None, set[str]], now: tuple[int | None, set[str]]) -> None:
+    assert now[0] in (None, before[0]), "it was mapped"
+    assert now[1] <= before[1], "a port joined"

@@ -1,0 +1,387 @@
+"""An Arista EOS switch by networking-generic-switch: what it shows, and what a statement makes of a VLAN."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.adapters.leaf.ngs.eos import reads, understood
+from isthmus.adapters.leaf.ngs.held import Held
+from isthmus.model.change import Forget, Learn, Outcome
+from isthmus.model.faults import Retry
+from isthmus.model.tags import Vid, VidSet
+from lab.wire.eos import EosPort, EosSwitch
+from tests.adapters.leaf.ngs.switch import PORTS, EosTestSwitch, eos, eos_switch
+from tests.adapters.leaf.ngs.test_any_type import BLUE, ON_OURS, RED, THEIRS, apply, binding, done, held
+
+SETTINGS = EosTestSwitch().settings()
+
+
+@pytest.fixture
+def switch() -> Iterator[EosTestSwitch]:
+    with eos() as made:
+        yield made
+
+
+def answers(cli: EosSwitch) -> list[str]:
+    return [cli.run(command) for command in reads("Vxlan1")]
+
+
+def read(cli: EosSwitch) -> Held:
+    config, shown, configured, vxlan = answers(cli)
+    return understood(config, shown, configured, vxlan, SETTINGS)
+
+
+SOMEBODYS = {
+    "interface Vlan150\n   ip address 192.0.2.1/28": "150",
+    "interface Ethernet7\n   switchport access vlan 150": "150",
+    "interface Ethernet7\n   switchport mode trunk\n   switchport trunk native vlan 150\n"
+    "   switchport trunk allowed vlan none": "150",
+    "interface Ethernet7\n   switchport mode trunk\n   switchport trunk allowed vlan 150-160,170": "150-160,170",
+    "interface Ethernet7\n   switchport mode trunk": "2-199,205",
+    "interface Ethernet7\n   switchport phone vlan 150": "150",
+    "interface Ethernet7\n   switchport vlan translation 150 300": "150",
+    "interface Ethernet4\n   switchport vlan translation in 300 150": "150",
+    "interface Ethernet4\n   switchport trunk native vlan 150": "150",
+    "interface Ethernet4\n   switchport access vlan 150": "150",
+    "interface Ethernet7.150\n   encapsulation dot1q vlan 150": "150",
+    "interface Ethernet7.150\n   vlan id 150": "150",
+    "vlan 150\n   trunk group MLAG": "150",
+    "vlan 150-152\n   private-vlan isolated vlan 160": "150-152",
+    "vlan 150\n   state suspend": "150",
+    "vlan internal order ascending range 150 160": "150-160",
+    "vmtracker session vc\n   allowed-vlan 150-152": "150-152",
+    "mac address-table static 0050.5600.0001 vlan 150 interface Ethernet7": "150",
+    "interface profile HOST\n   command switchport access vlan 150": "150",
+    "router bgp 65000\n   vlan 150\n      rd 192.0.2.1:150\n      route-target both 65000:77": "150",
+    "router bgp 65000\n   vlan-aware-bundle ALL\n      vlan 150-152": "150-152",
+    "interface Vxlan1\n   vxlan vlan 150 flood vtep 192.0.2.9": "150",
+    "a word that nobody knows of vlan 150": "150",
+    "nobody knows vlan all": "2-199,205",
+}
+NOBODYS = (
+    "interface Ethernet7\n   no switchport default phone vlan\n   description VLAN 150 to the roof",
+    "interface Ethernet7\n   switchport mode trunk\n   switchport trunk allowed vlan 1,200-204,300",
+    "no spanning-tree vlan-id 150",
+    "spanning-tree vlan-id 150 priority 4096",
+    "spanning-tree mst configuration\n   instance 1 vlan 1-4094",
+    "ip igmp snooping vlan 150 querier",
+    "ip dhcp snooping vlan 1-4094",
+    "vlan internal order ascending range 1006 1199",
+    "banner login\nvlan 150 is ours\ninterface Vlan150\nEOF",
+    "! vlan 150 is a comment",
+    "interface Vlan300\n   ip address 192.0.2.1/28",
+)
+
+
+@pytest.mark.parametrize("more", SOMEBODYS)
+def test_a_statement_about_a_vlan_that_is_not_known_makes_it_somebodys(switch: EosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    target, vids = switch.target(), VidSet.of(SOMEBODYS[more])
+    assert target.observe().foreign_vids & SETTINGS.vids == vids
+    assert any("somebody else's" in found.what for found in target.findings())
+    vid = 150 if 150 in vids else min(vids)
+    [result] = apply(target, Learn((binding(vid),)))
+    assert result.outcome is Outcome.REFUSED
+    assert not switch.told
+
+
+@pytest.mark.parametrize("more", NOBODYS)
+def test_a_statement_that_means_nothing_for_who_hears_whom_is_no_matter(switch: EosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    target = switch.target()
+    assert target.observe().foreign_vids & SETTINGS.vids == VidSet()
+    done(target, Learn((binding(150),)))
+    assert switch.state == {150: (RED, ON_OURS)}
+
+
+@pytest.mark.parametrize("more", [text for text, vids in SOMEBODYS.items() if 150 in VidSet.of(vids)])
+def test_no_port_joins_a_vlan_of_ours_that_such_a_statement_is_about_and_it_is_told(
+    switch: EosTestSwitch, more: str
+) -> None:
+    target = switch.target()
+    done(target, Learn((binding(150),)))
+    switch.off_by_hand(150, PORTS[0])
+    switch.cli.more = more
+    assert target.observe().warnings
+    [result] = apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.RETRY
+    assert switch.cli.members(150) == {PORTS[1]: "tagged"}
+
+
+UNREADY: dict[str, Callable[[EosSwitch], object]] = {
+    "there is no Vxlan1": lambda cli: setattr(cli, "vxlan", None),
+    "Vxlan1 is shut down": lambda cli: setattr(cli, "vxlan", ("vxlan source-interface Loopback1", "shutdown")),
+    "Vxlan1 has no source-interface": lambda cli: setattr(cli, "vxlan", ()),
+    "another controller": lambda cli: setattr(cli, "vxlan", ("vxlan controller-client",)),
+    "there is no 'router bgp 65000'": lambda cli: setattr(cli, "asn", 65001),
+    "BGP is shut down": lambda cli: setattr(cli, "bgp", ("shutdown", *cli.bgp)),
+    "no neighbor is activated": lambda cli: setattr(cli, "bgp", ("address-family evpn",)),
+    "others make VLANs": lambda cli: setattr(cli, "more", "mvrp"),
+}
+
+
+@pytest.mark.parametrize("why", UNREADY)
+def test_a_switch_that_cannot_carry_a_network_is_told_nothing_and_the_reason_is_shown(
+    switch: EosTestSwitch, why: str
+) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    told = list(switch.told)
+    UNREADY[why](switch.cli)
+    assert any(why in warning for warning in target.observe().warnings)
+    results = apply(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
+    assert {result.outcome for result in results} == {Outcome.RETRY}
+    assert all(why in result.detail for result in results)
+    assert switch.told == told
+
+
+def test_a_switch_that_becomes_unready_in_the_midst_is_told_no_more(switch: EosTestSwitch) -> None:
+    def shut(command: str) -> None:
+        if command == "router bgp 65000":
+            switch.cli.bgp = ("shutdown",)
+
+    target, switch.before = switch.target(), shut
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, "BGP is shut down" in result.detail) == (Outcome.RETRY, True)
+    assert switch.cli.members(101) == {}
+
+
+BARRED = {
+    "there is no such port": lambda cli: cli.ports.pop(PORTS[0]),
+    "member of Port-Channel10": lambda cli: setattr(cli.ports[PORTS[0]], "lag", 10),
+    "routed port": lambda cli: setattr(cli.ports[PORTS[0]], "routed", True),
+    "switchport mode access": lambda cli: setattr(cli.ports[PORTS[0]], "mode", "access"),
+    "switchport mode dot1q-tunnel": lambda cli: setattr(cli.ports[PORTS[0]], "mode", "dot1q-tunnel"),
+}
+
+
+@pytest.mark.parametrize("why", BARRED)
+def test_a_port_that_can_join_nothing_is_not_asked_to_and_the_reason_is_shown(switch: EosTestSwitch, why: str) -> None:
+    BARRED[why](switch.cli)
+    target = switch.target()
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, why in result.detail) == (Outcome.RETRY, True)
+    assert any(why in warning for warning in target.observe().warnings)
+    assert f"interface {PORTS[0]}" not in switch.told
+    assert switch.state == {101: (RED, {PORTS[1]: "tagged"})}
+
+
+def lag(switch: EosTestSwitch, number: int, **members: EosPort) -> None:
+    switch.cli.ports[f"Port-Channel{number}"] = EosPort(fallback=True)
+    for name, port in members.items():
+        port.lag = number
+        switch.cli.ports[name] = port
+
+
+def test_the_members_of_a_lag_that_falls_back_stand_alone_and_are_in_a_vlan(switch: EosTestSwitch) -> None:
+    lag(switch, 20, Ethernet20=EosPort(allowed=frozenset({101})))
+    target = switch.target()
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, "Ethernet20" in result.detail) == (Outcome.REFUSED, True)
+    switch.cli.ports["Port-Channel20"].fallback = False
+    done(target, Learn((binding(101),)))
+
+
+def test_the_members_of_our_own_lag_are_no_strangers(switch: EosTestSwitch) -> None:
+    lag(switch, 20, Ethernet20=EosPort(allowed=frozenset({101})))
+    target = switch.target(switch.settings(("Po20",)))
+    done(target, Learn((binding(101),)))
+    assert switch.cli.ports["Port-Channel20"].allowed == frozenset({101})
+
+
+def test_who_is_shown_in_a_vlan_and_not_configured_so_makes_it_somebodys(
+    switch: EosTestSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as by 802.1X, or by what nobody here has heard of."""
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    carries = EosPort.carries
+    monkeypatch.setattr(
+        EosPort,
+        "carries",
+        lambda port, vid: "untagged" if vid == 150 and port is switch.cli.ports[PORTS[0]] else carries(port, vid),
+    )
+    switch.by_hand(150)
+    assert 150 in target.observe().foreign_vids
+    assert 101 not in target.observe().foreign_vids
+
+
+def test_a_port_has_one_name(switch: EosTestSwitch) -> None:
+    target = switch.target(switch.settings(("Et4", "eth8")))
+    done(target, Learn((binding(101),)))
+    assert switch.state == {101: (RED, ON_OURS)}
+
+
+def test_ports_of_the_other_switch_of_a_pair_count_as_ours_by_the_same_names() -> None:
+    shown = answers(busy())
+    for port, company in (("PeerEthernet4", set()), ("PeerEthernet7", {"Ethernet7"})):
+        told = json.loads(shown[1])
+        told["vlans"]["101"]["interfaces"][port] = {"privatePromoted": False}
+        seen = understood(shown[0], json.dumps(told), *shown[2:], SETTINGS)
+        assert seen.at(Vid(101)).tagged == company
+
+
+def test_bgp_is_told_before_the_vni_comes_and_before_it_goes(switch: EosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    auto = {f"route-target {way} auto 65000" for way in ("export", "import")}
+    assert set(switch.cli.told[101]) == {"rd auto", "redistribute learned", *auto}
+    assert switch.told.index("router bgp 65000") < switch.told.index("vxlan vlan 101 vni 5000")
+    switch.told.clear()
+    done(target, Forget((binding(101),)))
+    assert switch.cli.told == {}
+    assert switch.told.index("router bgp 65000") < switch.told.index("no vxlan vlan 101 vni 5000")
+
+
+def test_what_bgp_was_told_of_a_vlan_without_vni_is_told_to_the_operator(switch: EosTestSwitch) -> None:
+    switch.cli.told[101] = ["rd auto", "redistribute learned"]
+    assert any("BGP has an instance of VLAN 101" in found.what for found in switch.target().findings())
+    done(switch.target(), Learn((binding(101),)))
+    assert switch.target().observe().warnings == ()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "interface Vxlan1\n   vxlan vrf TENANT vni 5000",
+        "router bgp 65000\n   vrf TENANT\n      route-target import evpn 65000:5000",
+        "router bgp 65000\n   vlan 300\n      route-target both 65000:5000",
+    ],
+)
+def test_a_vni_that_a_statement_gives_to_somebody_is_refused(switch: EosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    target = switch.target()
+    red, blue = apply(target, Learn((binding(101),)), Learn((binding(102, BLUE),)))
+    assert (red.outcome, blue.outcome) == (Outcome.REFUSED, Outcome.DONE)
+    assert "VNI 5000 is somebody else's" in red.detail
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "monitor session 1 source Ethernet4 both",
+        "monitor session 1 source vlan 101",
+        "patch panel\n   patch p\n      connector 1 interface Ethernet4",
+        "directflow\n   flow f\n      action output interface Ethernet4",
+        "interface Vxlan1\n   vxlan flood vtep 192.0.2.9",
+    ],
+)
+def test_where_frames_of_ours_may_go_beside_is_told(switch: EosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    target = switch.target()
+    assert any(more.splitlines()[-1].strip() in warning for warning in target.observe().warnings)
+    done(target, Learn((binding(101),)))
+
+
+def test_a_word_that_is_refused_breaks_its_step_off_and_not_the_others(switch: EosTestSwitch) -> None:
+    switch.refuses = "vxlan vlan 101"
+    target = switch.target()
+    red, blue = apply(target, Learn((binding(101),)), Learn((binding(102, BLUE),)))
+    assert (red.outcome, blue.outcome) == (Outcome.RETRY, Outcome.DONE)
+    assert "VLAN 101 has no VNI (% Not now)" in red.detail
+    assert switch.state == {102: (BLUE, ON_OURS)}, "a VLAN that got no VNI is taken away again"
+    assert switch.told[switch.told.index("vxlan vlan 101 vni 5000") + 1] == "end"
+
+
+def test_a_trunk_for_all_vlans_carries_ours_and_gives_back_one_that_is_forgotten(switch: EosTestSwitch) -> None:
+    """Such as a pair's peer link, which is named in ngs_trunk_ports."""
+    switch.cli.ports["Ethernet48"].allowed = None
+    target = switch.target(switch.settings(ngs_trunk_ports="Ethernet48"))
+    done(target, Learn((binding(101),)))
+    assert switch.state == {101: (RED, {**ON_OURS, "Ethernet48": "tagged"})}
+    done(target, Forget((binding(101),)))
+    assert switch.state == {}
+    assert 101 not in (switch.cli.ports["Ethernet48"].allowed or ())
+
+
+def test_a_vlan_that_it_made_for_itself_is_somebody_elses(switch: EosTestSwitch) -> None:
+    switch.cli.dynamic.add(150)
+    target = switch.target()
+    assert 150 in target.observe().foreign_vids
+    [result] = apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.REFUSED
+
+
+def test_a_port_that_is_down_is_a_member_like_any_other(switch: EosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    for found in switch.cli.ports.values():
+        found.up = False
+    assert held(target) == {binding(101)}
+
+
+def test_a_save_is_believed_when_the_switch_says_that_it_did(switch: EosTestSwitch) -> None:
+    switch.no, switch.refuses = "", "write memory"
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    assert any("does not save" in warning for warning in target.observe().warnings)
+
+
+def busy() -> EosSwitch:
+    cli = eos_switch()
+    for line in ("configure terminal", "vlan 101", "interface Vxlan1", "vxlan vlan 101 vni 5000"):
+        assert not cli.run(line)
+    return cli
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 3), st.floats(0, 0.999))
+def test_an_answer_that_is_cut_anywhere_is_no_answer(which: int, where: float) -> None:
+    told = answers(busy())
+    assert read(busy()).at(Vid(101)).vni == RED
+    told[which] = told[which][: int(len(told[which]) * where)]
+    config, shown, configured, vxlan = told
+    with pytest.raises(Retry):
+        understood(config, shown, configured, vxlan, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("which", "old", "new"),
+    [
+        (0, "! Command: show running-config", "leaf1"),
+        (0, "hostname leaf1", "% Invalid input"),
+        (0, "vlan 101\n", "vlan 5101\n"),
+        (0, "vxlan vlan 101 vni 5000", "vxlan vlan 101-102 vni 5000"),
+        (0, "allowed vlan none", "allowed vlan some"),
+        (1, '"101"', '"5101"'),
+        (1, '"dynamic": false', '"status": false'),
+        (2, '"interfaces": {', '"interface": {'),
+        (3, '"vni": 5000', '"vni": 0'),
+        (3, '"vni": 5000', '"vin": 5000'),
+        (3, '"Vxlan1": {', '"Vxlan2": {'),
+    ],
+)
+def test_an_answer_that_is_not_understood_is_no_answer(which: int, old: str, new: str) -> None:
+    told = answers(busy())
+    assert old in told[which]
+    told[which] = told[which].replace(old, new)
+    config, shown, configured, vxlan = told
+    with pytest.raises(Retry):
+        understood(config, shown, configured, vxlan, SETTINGS)
+
+
+def test_a_map_that_is_configured_and_not_shown_or_the_other_way_round_is_somebodys(switch: EosTestSwitch) -> None:
+    switch.cli.more = "interface Vxlan1\n   vxlan vlan 150 vni 99999"
+    vlan = read(switch.cli).at(Vid(150))
+    assert vlan.vni == THEIRS
+    assert "VNI 99999 for it, and shows None" in vlan.said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ngs_evpn_route_target": "65000:1"}, "is one for all networks"),
+        ({"ngs_vxlan_interface": "Vxlan2"}, "such a switch has Vxlan1"),
+        ({"ngs_bum_replication_mode": "multicast"}, "only 'ingress-replication'"),
+        ({"ngs_manage_vlans": "False"}, "ngs_manage_vlans"),
+        ({"ngs_bgp_asn": "65000.1"}, "say it as a number"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(options: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        EosTestSwitch().settings(**options)
