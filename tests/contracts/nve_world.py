@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,8 +19,9 @@ from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
 from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
 from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
-from tests.adapters.leaf.ngs.switch import EosTestSwitch, TestSwitch, eos_switch
+from tests.adapters.leaf.ngs.switch import TestSwitch, eos_switch, nxos_switch
 from tests.adapters.leaf.ngs.switch import eos as eos_memory
+from tests.adapters.leaf.ngs.switch import nxos as nxos_memory
 from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
 from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
@@ -338,16 +339,17 @@ class SonicWorld(EvpnEntries):
 
 
 @dataclass(slots=True)
-class EosWorld(EvpnEntries):
-    """Arista EOS in memory, told by networking-generic-switch."""
+class NgsWorld(EvpnEntries):
+    """A switch of another type in memory, told by networking-generic-switch."""
 
-    switch: EosTestSwitch
+    switch: TestSwitch
     target: Target
     other: Target
+    new: Callable[[], object]
 
     def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
         """At its command line."""
-        self.switch.by_hand(vid, vni, **dict.fromkeys(SONIC_PORTS, "tagged"))
+        self.switch.by_hand(vid, vni, **dict.fromkeys(self.switch.ports, "tagged"))
 
     def stop(self) -> None:
         """It answers nobody."""
@@ -355,7 +357,7 @@ class EosWorld(EvpnEntries):
 
     def start(self) -> None:
         """Another switch in its place."""
-        self.switch.cli = eos_switch()
+        self.switch.cli = self.new()  # type: ignore[assignment]
         self.switch.up = True
 
 
@@ -401,7 +403,14 @@ def sonic() -> Iterator[LeafWorld]:
 def eos() -> Iterator[LeafWorld]:
     """Real library, switch in memory."""
     with eos_memory() as made:
-        yield EosWorld(made, made.target(), made.target())
+        yield NgsWorld(made, made.target(), made.target(), eos_switch)
+
+
+@contextmanager
+def nxos() -> Iterator[LeafWorld]:
+    """Real library, switch in memory."""
+    with nxos_memory() as made:
+        yield NgsWorld(made, made.target(), made.target(), nxos_switch)
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from isthmus.model.names import Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry
 from isthmus.model.observed import NveMirror
 from isthmus.model.tags import Vid, VidSet, Vni
-from tests.contracts.nve_world import LeafWorld, eos, real_evpn, real_pair, real_vtep, sonic, wire_leaf, wire_pair
+from tests.contracts.nve_world import LeafWorld, eos, nxos, real_evpn, real_pair, real_vtep, sonic, wire_leaf, wire_pair
 
 WORLDS = {"wire-leaf": wire_leaf, "wire-pair": wire_pair, "real-vtep": real_vtep, "real-pair": real_pair}
-LEARNING = {"sonic": sonic, "eos": eos, "real-evpn": real_evpn}
+LEARNING = {"sonic": sonic, "eos": eos, "nxos": nxos, "real-evpn": real_evpn}
 """They are told of no members."""
 LIVE = {"real-vtep": pytest.mark.live, "real-pair": pytest.mark.live, "real-evpn": pytest.mark.live_long}
 RED, BLUE, THEIRS = Vni(5000), Vni(6000), Vni(7000)

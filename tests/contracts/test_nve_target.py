@@ -16,6 +16,7 @@ from isthmus.model.observed import NveMirror
 from tests.contracts.nve_world import (
     NveWorld,
     eos,
+    nxos,
     real_evpn,
     real_ovs,
     real_pair,
@@ -35,6 +36,7 @@ WORLDS = {
     "real-pair": real_pair,
     "sonic": sonic,
     "eos": eos,
+    "nxos": nxos,
     "real-evpn": real_evpn,
 }
 LIVE = dict.fromkeys(("real-ovs", "real-vtep", "real-pair"), pytest.mark.live) | {"real-evpn": pytest.mark.live_long}

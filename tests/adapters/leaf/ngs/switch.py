@@ -7,14 +7,17 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
 from isthmus.adapters.leaf.ngs.eos import reads as eos_reads
+from isthmus.adapters.leaf.ngs.nxos import READS as NXOS_READS
 from isthmus.model.names import LeafId
 from isthmus.model.tags import VidSet
 from lab.wire.eos import EosPort, EosSwitch
+from lab.wire.nxos import NxosPort, NxosSwitch
 from lab.wire.sonic import SonicSwitch
 
 ADDRESS = "192.0.2.101"
@@ -65,8 +68,10 @@ class Session:
 class TestSwitch:
     __test__ = False
 
-    kind = "sonic"
-    reads = ("show vlan config", "show vxlan vlanvnimap")
+    kind: ClassVar[str] = "sonic"
+    reads: ClassVar[tuple[str, ...]] = ("show vlan config", "show vxlan vlanvnimap")
+    ports: ClassVar[tuple[str, ...]] = PORTS
+    theirs: ClassVar[str] = "Ethernet48"
     cli: SonicSwitch = field(default_factory=lambda: SonicSwitch((*PORTS, "Ethernet48")))
     up: bool = True
     garbled: str = ""
@@ -212,6 +217,56 @@ class EosTestSwitch(TestSwitch):
         self.cli.ports[port].allowed = (self.cli.ports[port].allowed or frozenset()) - {vid}
 
 
+def nxos_switch() -> NxosSwitch:
+    """Its ports are trunks that carry nothing yet."""
+    return NxosSwitch({port: NxosPort() for port in (*NXOS_PORTS, "Ethernet1/48")})
+
+
+NXOS_PORTS = ("Ethernet1/4", "Ethernet1/8")
+
+
+@dataclass(slots=True)
+class NxosTestSwitch(TestSwitch):
+    __test__ = False
+
+    kind = "nxos"
+    reads = NXOS_READS
+    ports = NXOS_PORTS
+    theirs = "Ethernet1/48"
+    cli: NxosSwitch = field(default_factory=nxos_switch)  # type: ignore[assignment]
+    no: str = "% Not now"
+
+    @property
+    def prompt(self) -> str:
+        return self.cli.prompt
+
+    def connect(self, password: str | None = None, **given: object) -> Session:
+        self.cli.modes = []
+        return TestSwitch.connect(self, password, **given)
+
+    def settings(self, ports: tuple[str, ...] = NXOS_PORTS, **options: str) -> NgsSettings:
+        given = {"username": "admin", **options}
+        return NgsSettings("netmiko_cisco_nxos", ADDRESS, ports, VidSet.of("2-199,205"), given)
+
+    @property
+    def state(self) -> Mapping[int, tuple[int | None, Mapping[str, str]]]:
+        there = self.cli.vlans.keys() | self.cli.maps.keys()
+        return {vid: (self.cli.maps.get(vid), self.cli.members(vid)) for vid in sorted(there)}
+
+    def by_hand(self, vid: int, vni: int | None = None, /, **ports: str) -> None:
+        self.cli.vlans.setdefault(vid, [])
+        if vni is not None:
+            self.cli.maps[vid] = vni
+            self.cli.nve[vni] = ["ingress-replication protocol bgp"]
+        for name, mode in ports.items():
+            port = self.cli.ports[name]
+            port.allowed = (port.allowed or frozenset()) | {vid}
+            port.native = vid if mode == "untagged" else port.native
+
+    def off_by_hand(self, vid: int, port: str) -> None:
+        self.cli.ports[port].allowed = (self.cli.ports[port].allowed or frozenset()) - {vid}
+
+
 @contextmanager
 def sonic() -> Iterator[TestSwitch]:
     with reached(TestSwitch()) as made:
@@ -222,6 +277,13 @@ def sonic() -> Iterator[TestSwitch]:
 def eos() -> Iterator[EosTestSwitch]:
     with reached(EosTestSwitch()) as made:
         assert isinstance(made, EosTestSwitch)
+        yield made
+
+
+@contextmanager
+def nxos() -> Iterator[NxosTestSwitch]:
+    with reached(NxosTestSwitch()) as made:
+        assert isinstance(made, NxosTestSwitch)
         yield made
 
 

@@ -12,12 +12,20 @@ from isthmus.model.change import Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Retry
 from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.tags import Vid, VidSet, Vni
-from tests.adapters.leaf.ngs.switch import PORTS, TestSwitch, eos, sonic
+from tests.adapters.leaf.ngs.switch import TestSwitch, eos, nxos, sonic
 
 RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
-TYPES = {"sonic": sonic, "eos": eos}
-ON_OURS = dict.fromkeys(PORTS, "tagged")
-ON_THEIRS = {"Ethernet48": "tagged"}
+TYPES = {"sonic": sonic, "eos": eos, "nxos": nxos}
+
+
+def ours(switch: TestSwitch) -> dict[str, str]:
+    return dict.fromkeys(switch.ports, "tagged")
+
+
+def theirs(switch: TestSwitch, mode: str = "tagged") -> dict[str, str]:
+    return {switch.theirs: mode}
+
+
 NO_PORT = "Ethernet99"
 
 
@@ -58,7 +66,7 @@ def test_a_binding_is_a_vlan_on_every_port_of_the_hosts_and_forgotten_nothing_is
     switch: TestSwitch, target: NgsTarget
 ) -> None:
     done(target, Learn((binding(101), binding(102, BLUE))))
-    assert switch.state == {101: (RED, ON_OURS), 102: (BLUE, ON_OURS)}
+    assert switch.state == {101: (RED, ours(switch)), 102: (BLUE, ours(switch))}
     assert held(target) == {binding(101), binding(102, BLUE)}
     assert switch.cli.saved
     done(target, Forget((binding(101), binding(102, BLUE))))
@@ -69,43 +77,44 @@ def test_a_binding_is_a_vlan_on_every_port_of_the_hosts_and_forgotten_nothing_is
 def test_a_vid_goes_from_one_network_to_another_at_once(switch: TestSwitch, target: NgsTarget) -> None:
     done(target, Learn((binding(101), binding(102, BLUE))))
     done(target, Learn((binding(101, BLUE),)), Forget((binding(101, RED), binding(102, BLUE))))
-    assert switch.state == {101: (BLUE, ON_OURS)}
+    assert switch.state == {101: (BLUE, ours(switch))}
 
 
 def test_what_a_hand_took_away_is_seen_and_put_back(switch: TestSwitch, target: NgsTarget) -> None:
     done(target, Learn((binding(101), binding(102, BLUE))))
     switch.no_vni_by_hand(101)
-    switch.off_by_hand(102, PORTS[0])
+    switch.off_by_hand(102, switch.ports[0])
     assert held(target) == {binding(102, BLUE, whole=False)}
     assert target.observe().foreign_vids == VidSet()
     done(target, Learn((binding(101), binding(102, BLUE))))
-    assert switch.state == {101: (RED, ON_OURS), 102: (BLUE, ON_OURS)}
+    assert switch.state == {101: (RED, ours(switch)), 102: (BLUE, ours(switch))}
 
 
 def test_a_port_that_is_not_there_is_told_with_what_the_switch_said(switch: TestSwitch) -> None:
-    target = switch.target(switch.settings((PORTS[0], NO_PORT)))
+    target = switch.target(switch.settings((switch.ports[0], NO_PORT)))
     [result] = apply(target, Learn((binding(101),)))
     assert result.outcome is Outcome.RETRY
     assert f"VLAN 101 is not tagged on {NO_PORT}" in result.detail
     assert re.search("does not exist|no such port", result.detail)
-    assert switch.state == {101: (RED, {PORTS[0]: "tagged"})}
+    assert switch.state == {101: (RED, {switch.ports[0]: "tagged"})}
 
 
 def test_a_vlan_outside_the_range_is_worn_and_left_alone_even_with_our_vni(
     switch: TestSwitch, target: NgsTarget
 ) -> None:
-    switch.by_hand(300, RED, **ON_OURS)
+    switch.by_hand(300, RED, **ours(switch))
     assert target.observe().foreign_vids == VidSet.of("300")
     [learnt, forgotten] = apply(target, Learn((binding(101),)), Forget((binding(300),)))
     assert (learnt.outcome, forgotten.outcome) == (Outcome.REFUSED, Outcome.DONE)
     assert "VNI 5000 is on VLAN 300 already" in learnt.detail
-    assert switch.state == {300: (RED, ON_OURS)}
+    assert switch.state == {300: (RED, ours(switch))}
 
 
-@pytest.mark.parametrize("ports", [ON_THEIRS, {"Ethernet4": "untagged"}])
+@pytest.mark.parametrize(("whose", "mode"), [("theirs", "tagged"), ("ours", "untagged")])
 def test_a_plain_vlan_in_the_range_on_another_port_or_untagged_is_somebody_elses(
-    switch: TestSwitch, target: NgsTarget, ports: dict[str, str]
+    switch: TestSwitch, target: NgsTarget, whose: str, mode: str
 ) -> None:
+    ports = {switch.theirs if whose == "theirs" else switch.ports[0]: mode}
     switch.by_hand(150, **ports)
     assert target.observe().foreign_vids == VidSet.of("150")
     [result] = apply(target, Learn((binding(150),)))
@@ -115,27 +124,27 @@ def test_a_plain_vlan_in_the_range_on_another_port_or_untagged_is_somebody_elses
 
 def test_a_vni_of_another_is_not_taken_off(switch: TestSwitch, target: NgsTarget) -> None:
     assert held(target) == set()
-    switch.by_hand(150, THEIRS, **ON_THEIRS)
+    switch.by_hand(150, THEIRS, **theirs(switch))
     [learnt, forgotten] = apply(target, Learn((binding(150),)), Forget((binding(150, BLUE),)))
     assert (learnt.outcome, forgotten.outcome) == (Outcome.RETRY, Outcome.DONE)
-    assert switch.state == {150: (THEIRS, ON_THEIRS)}
+    assert switch.state == {150: (THEIRS, theirs(switch))}
 
 
 def test_ports_that_another_hand_added_stay_and_keep_the_vid_from_the_next(
     switch: TestSwitch, target: NgsTarget
 ) -> None:
     done(target, Learn((binding(101),)))
-    switch.by_hand(101, **ON_THEIRS)
-    assert any("Ethernet48" in found.what for found in target.findings())
+    switch.by_hand(101, **theirs(switch))
+    assert any(switch.theirs in found.what for found in target.findings())
     done(target, Forget((binding(101),)))
-    assert switch.state == {101: (None, ON_THEIRS)}
+    assert switch.state == {101: (None, theirs(switch))}
     assert target.observe().foreign_vids == VidSet.of("101")
 
 
 def test_a_port_that_was_taken_out_of_the_configuration_is_warned_of(switch: TestSwitch, target: NgsTarget) -> None:
     done(target, Learn((binding(101),)))
-    [warning] = switch.target(switch.settings(PORTS[:1])).observe().warnings
-    assert f"{PORTS[1]} carries VLANs 101 of our range too" in warning
+    [warning] = switch.target(switch.settings(switch.ports[:1])).observe().warnings
+    assert f"{switch.ports[1]} carries VLANs 101 of our range too" in warning
 
 
 @pytest.mark.parametrize("says", ["", "-bash: show: command not found", "% Invalid input", "{", "{}", "[]", "null"])
@@ -159,7 +168,7 @@ def test_a_session_that_breaks_anywhere_leaves_what_the_next_round_mends_and_sav
     apply(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
     switch.up, switch.dies_after = True, None
     done(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
-    assert {vid: found for vid, found in switch.state.items() if found != (None, {})} == {102: (BLUE, ON_OURS)}
+    assert {vid: found for vid, found in switch.state.items() if found != (None, {})} == {102: (BLUE, ours(switch))}
     assert target.observe().foreign_vids == VidSet()
     assert switch.cli.saved
 
@@ -167,7 +176,7 @@ def test_a_session_that_breaks_anywhere_leaves_what_the_next_round_mends_and_sav
 def test_one_that_does_not_save_says_so_and_is_asked_again(switch: TestSwitch, target: NgsTarget) -> None:
     now = 0.0
     target._switch._clock = lambda: now
-    switch.refuses = {"sonic": "config save", "eos": "write memory"}[switch.kind]
+    switch.refuses = {"sonic": "config save", "eos": "write memory", "nxos": "copy running"}[switch.kind]
     done(target, Learn((binding(101),)))
     assert any("does not save" in warning for warning in target.observe().warnings)
     assert not switch.cli.saved
@@ -193,11 +202,11 @@ def test_the_words_are_what_is_said(switch: TestSwitch, target: NgsTarget) -> No
 
 
 def access(switch: TestSwitch) -> None:
-    switch.by_hand(101, Ethernet48="untagged")
+    switch.by_hand(101, **theirs(switch, "untagged"))
 
 
 def trunk(switch: TestSwitch) -> None:
-    switch.by_hand(101, **ON_THEIRS)
+    switch.by_hand(101, **theirs(switch))
 
 
 def another_vni(switch: TestSwitch) -> None:
@@ -224,17 +233,17 @@ def _meddled_at(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], 
     count = 0
     at_the_look: list[tuple[int | None, set[str]]] = []
 
-    def ours() -> tuple[int | None, set[str]]:
+    def of_ours() -> tuple[int | None, set[str]]:
         vni, ports = switch.state.get(101, (None, {}))
-        return (vni if vni == RED else None), set(ports).intersection(PORTS)
+        return (vni if vni == RED else None), set(ports).intersection(switch.ports)
 
     def between(command: str) -> None:
         nonlocal count
         if count == moment:
             meddle(switch)
         elif count > moment and (at_the_look or command == switch.reads[0]):
-            at_the_look.append(ours())
-            _nothing_more(at_the_look[0], ours())
+            at_the_look.append(of_ours())
+            _nothing_more(at_the_look[0], of_ours())
         count += 1
 
     switch.before = between
@@ -243,10 +252,10 @@ def _meddled_at(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], 
     if count <= moment:
         return False
     apply(target, Learn((binding(101),)))
-    _nothing_more(at_the_look[0], ours())
+    _nothing_more(at_the_look[0], of_ours())
     for _ in range(2):
         his = switch.state[101]
-        assert his[0] == THEIRS if meddle is another_vni else "Ethernet48" in his[1]
+        assert his[0] == THEIRS if meddle is another_vni else switch.theirs in his[1]
         apply(target, Forget((binding(101),)))
     return True
 
@@ -254,3 +263,39 @@ def _meddled_at(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], 
 def _nothing_more(before: tuple[int | None, set[str]], now: tuple[int | None, set[str]]) -> None:
     assert now[0] in (None, before[0]), "it was mapped"
     assert now[1] <= before[1], "a port joined"
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_a_vlan_that_a_stranger_comes_to_while_it_is_forgotten_stays_with_him(kind: str, hand: str) -> None:
+    for moment in range(200):
+        with TYPES[kind]() as switch:
+            target = switch.target()
+            done(target, Learn((binding(101),)))
+            if not _came_in_time(switch, moment, HANDS[hand], target):
+                assert moment > 10
+                return
+    raise AssertionError("it never ends")
+
+
+def _came_in_time(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], None], target: NgsTarget) -> bool:
+    count = 0
+    looked_at: list[bool] = []
+
+    def his() -> bool:
+        """What a word of ours took in the very moment that he came cannot be helped."""
+        vni, ports = switch.state.get(101, (None, {}))
+        return 101 in switch.cli.vlans and (vni == THEIRS or switch.theirs in ports)
+
+    def between(command: str) -> None:
+        nonlocal count
+        if count == moment:
+            meddle(switch)
+        elif count > moment and command == switch.reads[0]:
+            looked_at.append(his())
+        count += 1
+
+    switch.before = between
+    for _ in range(2):
+        apply(target, Forget((binding(101),)))
+    assert not looked_at or not looked_at[0] or his()
+    return count > moment

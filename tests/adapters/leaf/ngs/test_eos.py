@@ -16,8 +16,9 @@ from isthmus.model.faults import Retry
 from isthmus.model.tags import Vid, VidSet
 from lab.wire.eos import EosPort, EosSwitch
 from tests.adapters.leaf.ngs.switch import PORTS, EosTestSwitch, eos, eos_switch
-from tests.adapters.leaf.ngs.test_any_type import BLUE, ON_OURS, RED, THEIRS, apply, binding, done, held
+from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, apply, binding, done, held
 
+ON_OURS = dict.fromkeys(PORTS, "tagged")
 SETTINGS = EosTestSwitch().settings()
 
 
@@ -369,7 +370,7 @@ def test_a_map_that_is_configured_and_not_shown_or_the_other_way_round_is_somebo
     switch.cli.more = "interface Vxlan1\n   vxlan vlan 150 vni 99999"
     vlan = read(switch.cli).at(Vid(150))
     assert vlan.vni == THEIRS
-    assert "VNI 99999 for it, and shows None" in vlan.said
+    assert "configured with VNI 99999, and the switch shows None" in vlan.said
 
 
 @pytest.mark.parametrize(

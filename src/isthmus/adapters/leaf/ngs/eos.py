@@ -1,76 +1,41 @@
 """Arista EOS: how its configuration and what it shows become VLANs, and the words of a step.
 
-Law: every statement about a VID of ours is one that is known here, or makes the VLAN somebody's.  A port of ours is in
-a VLAN if it is configured so and shown so; one that is shown, and not configured so, makes the VLAN somebody's too.
+Law: an answer that is not whole is no answer.  What is not known here is somebody's (judging.py).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from isthmus.adapters.leaf.ngs.held import Held, Vlan
+from isthmus.adapters.leaf.ngs.held import Held
+from isthmus.adapters.leaf.ngs.judging import HARMLESS, Judged, Port, Shown, held
 from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, in_modes, nonsense, spelt
 from isthmus.adapters.leaf.ngs.ports import eos as port_name
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import Statement, named, statements, vid_list, vids_of
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
-from isthmus.model.tags import ALL_VIDS, NO_VIDS, Vid, VidSet, Vni
+from isthmus.model.tags import Vid, VidSet, Vni
 
 COMPLAINS = ("% ",)
 HEADING = ("! Command: show running-config", "! device:")
 """What the configuration begins with; it ends with `end`."""
 
-HARMLESS = re.compile(
-    r"description .*|hostname .*|alias .*|snmp-server .*|logging .*|ntp .*|username .*|end"
-    r"|no switchport default phone vlan|switchport default phone vlan .*"
-    r"|(no )?spanning-tree vlan(-id)? .*|(no )?ip igmp snooping .*|(no )?ipv6 mld snooping .*"
-    r"|(no )?ip dhcp snooping .*|(no )?ip arp inspection .*|vxlan encapsulation .*|vxlan udp-port .*"
-)
-"""Whatever VIDs they cover: they mean nothing for who hears whom."""
+_HARMLESS = re.compile(rf"{HARMLESS}|(no )?switchport default phone vlan.*|vxlan encapsulation .*|vxlan udp-port .*")
 _NEXT_TO = re.compile(r"monitor session .*|connector .*|match input interface .*|action output interface .*|tap .*")
 """Where a frame of a port may go beside its VLAN."""
 _BGP_OURS = re.compile(r"rd auto|redistribute learned|route-target (both|import|export) auto( \d+)?")
 _MAP = re.compile(r"vxlan vlan (\S+) vni (\S+)")
-_ROUTE_TARGET = re.compile(r"route-target .*?[\d.]+:(\d+)")
 
 
 @dataclass(slots=True)
-class _Port:
-    """What is configured of a port."""
-
-    mode: str = "access"
-    routed: bool = False
-    allowed: VidSet = ALL_VIDS
-    lag: str = ""
-    fallback: bool = False
-
-    @property
-    def carries(self) -> VidSet:
-        return NO_VIDS if self.routed or self.mode != "trunk" else self.allowed
-
-
-@dataclass(slots=True)
-class _Config:
-    """What the statements come to."""
-
-    settings: NgsSettings
-    ports: dict[str, _Port] = field(default_factory=dict)
-    vlans: set[Vid] = field(default_factory=set)
-    vnis: dict[Vid, Vni] = field(default_factory=dict)
-    said: dict[Vid, str] = field(default_factory=dict)
-    taken: dict[Vni, str] = field(default_factory=dict)
+class _Config(Judged):
     told: set[Vid] = field(default_factory=set)
     """What BGP has an instance of."""
-    notes: list[str] = field(default_factory=list)
-    unready: list[str] = field(default_factory=list)
-    there: set[str] = field(default_factory=set)
-    """Of what everything stands on: the VXLAN interface, its source, BGP, its EVPN."""
 
     @property
     def vxlan(self) -> str:
@@ -83,12 +48,12 @@ class _Config:
     def take(self, said: Statement) -> None:
         """Judge one statement."""
         outer = said.above[0] if said.above else ""
-        if HARMLESS.fullmatch(said.line):
+        if _HARMLESS.fullmatch(said.line):
             return
         if _NEXT_TO.fullmatch(said.line) and (
             named(said.line, self.settings.members) or vids_of(said.line) & self.settings.vids
         ):
-            self.notes.append(f"frames of ours may go elsewhere too: {said}")
+            self.note_beside(said)
         elif said.above and re.fullmatch(r"spanning-tree mst configuration", outer):
             pass
         elif not said.above and said.line.startswith("interface "):
@@ -100,33 +65,20 @@ class _Config:
             self.vlans.update(VidSet.of(said.line.removeprefix("vlan ")))
         elif re.fullmatch(r"vlan [\d,-]+", outer):
             if not said.line.startswith("name "):
-                self._somebodys(VidSet.of(outer.removeprefix("vlan ")), said)
+                self.somebodys(VidSet.of(outer.removeprefix("vlan ")), said)
         elif outer.startswith("router bgp ") or said.line.startswith("router bgp "):
             self._of_bgp(said)
         elif said.line.split()[0] == "mvrp":
             self.unready.append(f"others make VLANs of it: {said}")
         else:
-            self._unknown(said)
-
-    def _unknown(self, said: Statement) -> None:
-        self._somebodys(vids_of(said.line), said)
-        if target := _ROUTE_TARGET.match(said.line):
-            self._takes(target[1], said)
-
-    def _somebodys(self, vids: VidSet, said: Statement) -> None:
-        for vid in vids & self.settings.vids:
-            self.said.setdefault(vid, str(said))
-
-    def _takes(self, vni: str, said: Statement) -> None:
-        if 1 <= int(vni) < 2**24:
-            self.taken.setdefault(Vni(int(vni)), str(said))
+            self.unknown(said)
 
     def _interface(self, said: Statement) -> None:
         name = port_name(said.line.removeprefix("interface "))
         self.there.add(name)
         if name != self.vxlan:
-            self.ports.setdefault(name, _Port())
-            self._unknown(said)  # one of a VLAN's own
+            self.ports.setdefault(name, Port())
+            self.unknown(said)  # one of a VLAN's own
 
     def _of_port(self, name: str, said: Statement) -> None:
         port = self.ports[name]
@@ -141,9 +93,9 @@ class _Config:
             case ["channel-group", number, *_]:
                 port.lag = f"Port-Channel{number}"
             case ["port-channel", "lacp", "fallback", *_]:
-                port.fallback = True
+                port.alone = True
             case _:
-                self._unknown(said)
+                self.unknown(said)
 
     def _of_vxlan(self, said: Statement) -> None:
         words = said.line.split()
@@ -154,7 +106,7 @@ class _Config:
             self.vnis.update(zip(vids, map(Vni, vnis), strict=True))
         elif words[:2] == ["vxlan", "vrf"] and words[-2:-1] == ["vni"]:
             for vni in _numbers(words[-1]):
-                self._takes(str(vni), said)
+                self.takes(vni, said)
         elif words == ["shutdown"]:
             self.unready.append(f"{self.vxlan} is shut down")
         elif words[:2] == ["vxlan", "source-interface"]:
@@ -164,7 +116,7 @@ class _Config:
         elif words[:3] == ["vxlan", "flood", "vtep"]:
             self.notes.append(f"frames for all go to these too: {said}")
         else:
-            self._unknown(said)
+            self.unknown(said)
 
     def _of_bgp(self, said: Statement) -> None:
         match (*said.above, said.line):
@@ -176,12 +128,12 @@ class _Config:
                 self.told.add(Vid(int(vlan.removeprefix("vlan "))))
             case [_, vlan, line] if re.fullmatch(r"vlan \d+", vlan):
                 if not _BGP_OURS.fullmatch(line):
-                    self._somebodys(vids_of(vlan), said)
-                    self._unknown(said)
+                    self.somebodys(vids_of(vlan), said)
+                    self.unknown(said)
             case [_, "address-family evpn", line] if re.fullmatch(r"neighbor \S+ activate", line):
                 self.there.add("evpn")
             case _:
-                self._unknown(said)
+                self.unknown(said)
 
     def lacks(self) -> Iterator[str]:
         """Why nothing may be said to it."""
@@ -194,19 +146,6 @@ class _Config:
             yield f"there is no '{self.bgp}'"
         elif "evpn" not in self.there:
             yield "no neighbor is activated in BGP's address-family evpn"
-
-    def barred(self) -> Iterator[tuple[str, str]]:
-        """Ports of ours that can join nothing."""
-        for name in self.settings.members:
-            port = self.ports.get(name)
-            if port is None:
-                yield name, "there is no such port on the switch"
-            elif port.lag:
-                yield name, f"it is a member of {port.lag}: name that instead"
-            elif port.routed:
-                yield name, "it is a routed port (no switchport)"
-            elif port.mode != "trunk":
-                yield name, f"it is in switchport mode {port.mode}, and must be a trunk"
 
 
 def _numbers(said: str) -> Iterator[int]:
@@ -236,16 +175,16 @@ def _judged(answer: str, settings: NgsSettings) -> _Config:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _Vlan:
     ports: frozenset[str]
     dynamic: bool
 
 
-def _ports_of(answer: str) -> dict[Vid, _Shown]:
+def _ports_of(answer: str) -> dict[Vid, _Vlan]:
     """The ports that the switch shows in each VLAN; its own tunnel is none."""
     vlans: Mapping[str, Any] = json.loads(answer)["vlans"]
     return {
-        Vid(int(vid)): _Shown(
+        Vid(int(vid)): _Vlan(
             frozenset(name for port in vlan["interfaces"] if not (name := port_name(port)).startswith("Vxlan")),
             bool(vlan["dynamic"]),
         )
@@ -258,47 +197,15 @@ def _vnis_of(answer: str, name: str) -> dict[Vid, Vni]:
     return {Vid(int(vid)): Vni(found["vni"]) for vid, found in maps.items()}
 
 
-def _held(config: _Config, shown: dict[Vid, _Shown], configured: dict[Vid, _Shown], vxlan: str) -> Held:
-    settings, members = config.settings, config.settings.members
+def _held(config: _Config, shown: dict[Vid, _Vlan], configured: dict[Vid, _Vlan], vxlan: str) -> Held:
     unready = "; ".join(config.lacks())
     vnis = _vnis_of(vxlan, config.vxlan) if config.vxlan in config.there else {}
-    said = dict(config.said)
-    for vid in settings.vids:
-        told, seen = config.vnis.get(vid), vnis.get(vid)
-        if told != seen:
-            said.setdefault(vid, f"{config.vxlan} is configured with VNI {told} for it, and shows {seen}")
+    looks = (shown, configured)
     there = shown.keys() | configured.keys()
-    tagged: defaultdict[Vid, set[str]] = defaultdict(set)
-    for name, port in config.ports.items():
-        lag = config.ports.get(port.lag)
-        if port.lag and not (lag and lag.fallback):
-            continue  # as long as it is a member it has nothing of its own
-        if name in members:
-            for vid in there:
-                if vid in port.carries and name in _in(configured, vid) | _in(shown, vid):
-                    tagged[vid].add(name)
-        elif port.lag not in members:
-            for vid in port.carries & settings.vids:
-                tagged[vid].add(name)  # also where there is no such VLAN yet
-    for vid in there:
-        for name in _in(shown, vid) | _in(configured, vid):
-            port = config.ports.get(name, _Port())
-            if name not in members and port.lag not in members:
-                tagged[vid].add(name)
-            elif vid not in port.carries and vid in settings.vids:
-                said.setdefault(vid, f"{name} is in it, and is not configured as a trunk that allows it")
-        if any(vid in look and look[vid].dynamic for look in (shown, configured)):
-            said.setdefault(vid, "the switch made it for itself")
-    held = {
-        vid: Vlan(config.vnis.get(vid, vnis.get(vid)), frozenset(tagged[vid]), frozenset(), said.get(vid, ""))
-        for vid in sorted(there | tagged.keys() | said.keys() | config.vnis.keys() | vnis.keys())
-    }
-    notes = [*config.notes, *_notes(config)]
-    return Held(held, unready, config.taken, dict(config.barred()), tuple(dict.fromkeys(notes)))
-
-
-def _in(look: Mapping[Vid, _Shown], vid: Vid) -> frozenset[str]:
-    return look[vid].ports if vid in look else frozenset()
+    ports = {vid: frozenset[str]().union(*(look[vid].ports for look in looks if vid in look)) for vid in there}
+    own = [vid for vid in there if any(vid in look and look[vid].dynamic for look in looks)]
+    config.notes += _notes(config)
+    return held(config, Shown(set(there), ports, own, vnis), unready)
 
 
 def _notes(config: _Config) -> Iterator[str]:

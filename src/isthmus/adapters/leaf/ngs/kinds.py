@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from isthmus.adapters.leaf.ngs.eos import EOS
 from isthmus.adapters.leaf.ngs.kind import Kind
+from isthmus.adapters.leaf.ngs.nxos import NXOS
 from isthmus.adapters.leaf.ngs.sonic import SONIC
 
-KINDS: Mapping[str, Kind] = {"netmiko_sonic": SONIC, "netmiko_arista_eos": EOS}
+KINDS: Mapping[str, Kind] = {"netmiko_sonic": SONIC, "netmiko_arista_eos": EOS, "netmiko_cisco_nxos": NXOS}

@@ -5,6 +5,7 @@ Law: what cannot work is refused where it is configured, with its remedy, and no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Needs:
     """The one name of a port that has several."""
     wrong: Callable[[Options], Iterator[str]] = _nothing
     """What cannot work, a line for each."""
+    lowest_vni: int = 1
 
 
 def no_multicast(options: Options) -> Iterator[str]:
@@ -50,8 +52,16 @@ def _eos_wrong(options: Options) -> Iterator[str]:
         yield f"ngs_bgp_asn {options['ngs_bgp_asn']!r}: is not found in the switch's configuration: say it as a number"
 
 
+def _nxos_wrong(options: Options) -> Iterator[str]:
+    yield from no_multicast(options)
+    nve = options.get("ngs_nve_interface", "nve1")
+    if not re.fullmatch(r"nve\d+", ports.nxos(nve)):
+        yield f"ngs_nve_interface {nve!r}: is no NVE interface: say one such as nve1, or take it out"
+
+
 NEEDS: Mapping[str, Needs] = {
     "netmiko_sonic": Needs(("ngs_vtep_name", "ngs_bgp_asn"), "Ethernet4", wrong=no_multicast),
     "netmiko_arista_eos": Needs(("ngs_bgp_asn",), "Ethernet4", ports.eos, _eos_wrong),
+    "netmiko_cisco_nxos": Needs((), "Ethernet1/4", ports.nxos, _nxos_wrong, lowest_vni=4096),
 }
 """By the names that networking-generic-switch has for them: those whose VLANs and VNIs can be read back."""

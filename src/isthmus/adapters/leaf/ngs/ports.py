@@ -25,3 +25,14 @@ def _full(name: str, words: tuple[str, ...]) -> str:
         return name.strip()
     meant = [word for word in words if word.lower().startswith(found[1].lower())]
     return f"{meant[0]}{found[2]}" if len(meant) == 1 else name.strip()
+
+
+def nxos_list(said: str) -> list[str]:
+    """The ports of a list such as Ethernet1/1-4,port-channel10."""
+    found: list[str] = []
+    for part in filter(None, (part.strip() for part in said.split(","))):
+        if run := re.fullmatch(r"(.*?)(\d+)-(\d+)", part):
+            found += [nxos(f"{run[1]}{number}") for number in range(int(run[2]), int(run[3]) + 1)]
+        else:
+            found.append(nxos(part))
+    return found

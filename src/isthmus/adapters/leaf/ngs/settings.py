@@ -109,6 +109,11 @@ class NgsSettings:
         return NEEDS.get(self.device_type, UNKNOWN_TYPE)
 
     @property
+    def lowest_vni(self) -> int:
+        """Such a switch has no VNI below."""
+        return self._needs.lowest_vni
+
+    @property
     def members(self) -> tuple[str, ...]:
         """The ports that have each VID of ours: the hosts', and those that have all (``ngs_trunk_ports``).
 

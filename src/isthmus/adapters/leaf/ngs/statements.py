@@ -34,10 +34,11 @@ def statements(answer: str) -> Iterator[Statement]:
             continue
         depth = len(whole) - len(whole.lstrip())
         above = [(deep, outer) for deep, outer in above if deep < depth]
-        yield Statement(line, tuple(outer for _, outer in above))
-        above.append((depth, line))
         if line.startswith("banner "):
             _skip_text(line, lines)
+            continue
+        yield Statement(line, tuple(outer for _, outer in above))
+        above.append((depth, line))
 
 
 def _skip_text(line: str, lines: Iterator[str]) -> None:
@@ -50,7 +51,7 @@ def _skip_text(line: str, lines: Iterator[str]) -> None:
             return
 
 
-_ABOUT = re.compile(r"vlan|dot1q|vtp|mvrp|svi\b", re.IGNORECASE)
+_ABOUT = re.compile(r"vlan|dot1q|bridge-domain|vtp|mvrp|svi\b", re.IGNORECASE)
 _EVERY = re.compile(r"vlans?(-id)?\s+(all|any|except)\b", re.IGNORECASE)
 _SPAN = re.compile(r"range\s+(\d+)\s+(\d+)")
 _NUMBER = re.compile(r"(?<![\w./:])(?:vlan\s*)?(\d+)(?:\s*-\s*(\d+))?(?![\w./:])", re.IGNORECASE)

@@ -141,6 +141,8 @@ class Draft:
         vid, vlan = binding.vid, self._at(binding.vid)
         if vid not in self._settings.vids:
             raise Refused(f"VID {vid} is not in vids ({self._settings.vids}): it is not isthmus's on this switch")
+        if binding.vni < self._settings.lowest_vni:
+            raise Refused(f"VNI {int(binding.vni)}: such a switch has none below {self._settings.lowest_vni}")
         if is_foreign(vid, vlan, self._settings):
             who = company(vlan, self._settings)
             raise Refused(f"VLAN {vid} is somebody else's: {who}, without a VNI.  Leave it out of vids")
@@ -180,8 +182,9 @@ class Draft:
         rest = vlan.ports.difference(self._settings.members)
         left = Vlan(None, vlan.tagged & rest, vlan.untagged & rest, vlan.said)
         self._do(Unmap(vid, binding.vni), left)
+        if not rest:
+            self.steps.append(Remove(vid))  # if nothing else is said of it then
         if left == NOTHING:
-            self.steps.append(Remove(vid))
             del self._vlans[vid]
 
     def _at(self, vid: Vid) -> Vlan:

@@ -1,0 +1,140 @@
+"""What a configuration's statements and what the switch shows come to, for types that are configured by statements.
+
+Law: a statement about a VID of ours that is not known makes the VLAN somebody's.  A port of ours is in a VLAN if it is
+configured so and shown so; one that is shown, and not configured so, makes the VLAN somebody's too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from isthmus.adapters.leaf.ngs.held import Held, Vlan
+from isthmus.adapters.leaf.ngs.settings import NgsSettings
+from isthmus.adapters.leaf.ngs.statements import Statement, vids_of
+from isthmus.model.tags import ALL_VIDS, MAX_VNI, NO_VIDS, Vid, VidSet, Vni
+
+HARMLESS = (
+    r"description .*|hostname .*|alias .*|snmp-server .*|logging .*|ntp .*|username .*|end"
+    r"|(no )?spanning-tree vlan(-id)? .*|(no )?ip igmp snooping .*|(no )?ipv6 mld snooping .*"
+    r"|(no )?ip dhcp snooping .*|(no )?ip arp inspection .*"
+)
+"""Whatever VIDs they cover: they mean nothing for who hears whom."""
+_ROUTE_TARGET = re.compile(r"route-target .*?[\d.]+:(\d+)")
+_VNI = re.compile(r"(?:\bvni|vn-segment) (\d+)(?:-(\d+))?")
+
+
+@dataclass(slots=True)
+class Port:
+    """What is configured of a port."""
+
+    mode: str = "access"
+    routed: bool = False
+    allowed: VidSet = ALL_VIDS
+    lag: str = ""
+    alone: bool = False
+    """A LAG whose members stand alone as long as nobody speaks LACP."""
+
+    @property
+    def carries(self) -> VidSet:
+        """The VLANs that it is a trunk for."""
+        return NO_VIDS if self.routed or self.mode != "trunk" else self.allowed
+
+
+@dataclass(slots=True)
+class Judged:
+    """What the statements come to, as far as they have been taken."""
+
+    settings: NgsSettings
+    ports: dict[str, Port] = field(default_factory=dict)
+    vlans: set[Vid] = field(default_factory=set)
+    vnis: dict[Vid, Vni] = field(default_factory=dict)
+    said: dict[Vid, str] = field(default_factory=dict)
+    taken: dict[Vni, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    unready: list[str] = field(default_factory=list)
+    there: set[str] = field(default_factory=set)
+    """Of what everything stands on."""
+
+    def unknown(self, said: Statement) -> None:
+        """Nobody here knows what it means: VIDs and VNIs in it are somebody's."""
+        self.somebodys(vids_of(said.line), said)
+        if target := _ROUTE_TARGET.search(said.line):
+            self.takes(int(target[1]), said)
+        for found in _VNI.finditer(said.line):
+            for vni in range(int(found[1]), min(int(found[2] or found[1]), MAX_VNI) + 1):
+                self.takes(vni, said)
+
+    def somebodys(self, vids: VidSet, said: Statement) -> None:
+        """These VLANs are."""
+        for vid in vids & self.settings.vids:
+            self.said.setdefault(vid, str(said))
+
+    def takes(self, vni: int, said: Statement) -> None:
+        """This VNI is, if it is one."""
+        if 1 <= vni <= MAX_VNI:
+            self.taken.setdefault(Vni(vni), str(said))
+
+    def note_beside(self, said: Statement) -> None:
+        """Frames of a port, or of a VLAN, may go somewhere beside its VLAN."""
+        self.notes.append(f"frames of ours may go elsewhere too: {said}")
+
+    def barred(self) -> Iterator[tuple[str, str]]:
+        """Ports of ours that can join nothing."""
+        for name in self.settings.members:
+            port = self.ports.get(name)
+            if port is None:
+                yield name, "there is no such port on the switch"
+            elif port.lag:
+                yield name, f"it is a member of {port.lag}: name that instead"
+            elif port.routed:
+                yield name, "it is a routed port (no switchport)"
+            elif port.mode != "trunk":
+                yield name, f"it is in switchport mode {port.mode}, and must be a trunk"
+
+
+@dataclass(slots=True)
+class Shown:
+    """What the switch itself shows, however it came to be."""
+
+    vlans: set[Vid]
+    """Those that there are."""
+    ports: Mapping[Vid, Collection[str]]
+    """Who is in each, or would be if he were up."""
+    own: Collection[Vid]
+    """Those that it made for itself."""
+    vnis: Mapping[Vid, Vni]
+
+
+def held(judged: Judged, shown: Shown, unready: str) -> Held:
+    """Both together."""
+    settings, members = judged.settings, judged.settings.members
+    said = dict(judged.said)
+    for vid in settings.vids:
+        told, seen = judged.vnis.get(vid), shown.vnis.get(vid)
+        if told != seen:
+            said.setdefault(vid, f"it is configured with VNI {told}, and the switch shows {seen}")
+    tagged: defaultdict[Vid, set[str]] = defaultdict(set)
+    for name, port in judged.ports.items():
+        lag = judged.ports.get(port.lag)
+        if port.lag and not (lag and lag.alone):
+            continue  # as long as it is a member it has nothing of its own
+        if name not in members and port.lag not in members:
+            for vid in port.carries & settings.vids:
+                tagged[vid].add(name)  # also where there is no such VLAN yet
+    for vid in shown.vlans:
+        for name in shown.ports.get(vid, ()):
+            port = judged.ports.get(name, Port())
+            if (vid in port.carries and name in members) or (name not in members and port.lag not in members):
+                tagged[vid].add(name)
+            elif vid not in port.carries and vid in settings.vids:
+                said.setdefault(vid, f"{name} is in it, and is not configured as a trunk that allows it")
+        if vid in shown.own:
+            said.setdefault(vid, "the switch made it for itself")
+    found = {
+        vid: Vlan(judged.vnis.get(vid, shown.vnis.get(vid)), frozenset(tagged[vid]), frozenset(), said.get(vid, ""))
+        for vid in sorted(shown.vlans | tagged.keys() | said.keys() | judged.vnis.keys() | shown.vnis.keys())
+    }
+    return Held(found, unready, judged.taken, dict(judged.barred()), tuple(dict.fromkeys(judged.notes)))

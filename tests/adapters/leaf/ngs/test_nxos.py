@@ -1,0 +1,362 @@
+"""A Cisco NX-OS switch by networking-generic-switch: what it shows, and what a statement makes of a VLAN."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.adapters.leaf.ngs.held import Held
+from isthmus.adapters.leaf.ngs.nxos import READS, understood
+from isthmus.adapters.leaf.ngs.ports import nxos_list
+from isthmus.model.change import Forget, Learn, Outcome
+from isthmus.model.faults import Retry
+from isthmus.model.tags import Vid, VidSet, Vni
+from lab.wire.nxos import BGP, FEATURES, NVE, NxosPort, NxosSwitch
+from tests.adapters.leaf.ngs.switch import NXOS_PORTS, NxosTestSwitch, nxos, nxos_switch
+from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, apply, binding, done, held
+
+ON_OURS = dict.fromkeys(NXOS_PORTS, "tagged")
+SETTINGS = NxosTestSwitch().settings()
+
+
+@pytest.fixture
+def switch() -> Iterator[NxosTestSwitch]:
+    with nxos() as made:
+        yield made
+
+
+def answers(cli: NxosSwitch) -> list[str]:
+    return [cli.run(command) for command in READS]
+
+
+def read(told: list[str]) -> Held:
+    config, end, vlans, ports, nve = told
+    return understood(config, end, vlans, ports, nve, SETTINGS)
+
+
+SOMEBODYS = {
+    "interface Vlan150\n  ip address 192.0.2.1/28": "150",
+    "interface Ethernet1/7\n  switchport access vlan 150": "150",
+    "interface Ethernet1/7\n  switchport mode trunk\n  switchport trunk native vlan 150\n"
+    "  switchport trunk allowed vlan none": "150",
+    "interface Ethernet1/7\n  switchport mode trunk\n  switchport trunk allowed vlan 150-151\n"
+    "  switchport trunk allowed vlan add 155,170": "150-151,155,170",
+    "interface Ethernet1/7\n  switchport mode trunk": "2-199,205",
+    "interface Ethernet1/7\n  switchport voice vlan 150": "150",
+    "interface Ethernet1/4\n  switchport vlan mapping 300 150": "150",
+    "interface Ethernet1/4\n  switchport trunk native vlan 150": "150",
+    "interface Ethernet1/4\n  switchport private-vlan trunk allowed vlan 150": "150",
+    "interface Ethernet1/7.150\n  encapsulation dot1q 150": "150",
+    "vlan 150\n  private-vlan isolated": "150",
+    "vlan 150\n  state suspend": "150",
+    "vpc domain 1\n  dual-active exclude interface-vlan 150": "150",
+    "system vlan 150 reserve": "150-199,205",
+    "system nve infra-vlans 150-151": "150-151",
+    "system bridge-domain 150-151": "150-151",
+    "vlan filter MAP vlan-list 150-152": "150-152",
+    "mac address-table static 0050.5600.0001 vlan 150 interface Ethernet1/7": "150",
+    "ip route 0.0.0.0/0 Vlan150 192.0.2.1": "150",
+    "a word that nobody knows of vlan 150": "150",
+}
+NOBODYS = (
+    "interface Ethernet1/7\n  switchport mode fex-fabric\n  fex associate 150\n  description vlan 150",
+    "interface Ethernet1/7\n  switchport mode trunk\n  switchport trunk allowed vlan 1,200-204,300",
+    "vlan configuration 1-4094",
+    "spanning-tree vlan 1-4094 priority 8192",
+    "spanning-tree mst configuration\n  instance 1 vlan 1-4094",
+    "ip dhcp snooping vlan 1-4094",
+    "ip igmp snooping vlan 150",
+    "system vlan long-name",
+    "vlan access-map MAP 150",
+    "feature vtp\nvtp mode transparent",
+    "banner motd ^vlan 150\ninterface Vlan150\n^",
+    "vrf context 150",
+)
+
+
+@pytest.mark.parametrize("more", SOMEBODYS)
+def test_a_statement_about_a_vlan_that_is_not_known_makes_it_somebodys(switch: NxosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    target, vids = switch.target(), VidSet.of(SOMEBODYS[more]) & SETTINGS.vids
+    assert target.observe().foreign_vids & SETTINGS.vids == vids
+    vid = 150 if 150 in vids else min(vids)
+    [result] = apply(target, Learn((binding(vid),)))
+    assert result.outcome is Outcome.REFUSED
+    assert not switch.told
+
+
+@pytest.mark.parametrize("more", NOBODYS)
+def test_a_statement_that_means_nothing_for_who_hears_whom_is_no_matter(switch: NxosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    target = switch.target()
+    assert target.observe().foreign_vids & SETTINGS.vids == VidSet()
+    done(target, Learn((binding(150),)))
+    assert switch.state == {150: (RED, ON_OURS)}
+
+
+@pytest.mark.parametrize("more", SOMEBODYS)
+def test_no_port_joins_a_vlan_of_ours_that_such_a_statement_is_about(switch: NxosTestSwitch, more: str) -> None:
+    target, vids = switch.target(), VidSet.of(SOMEBODYS[more]) & SETTINGS.vids
+    vid = 150 if 150 in vids else min(vids)
+    done(target, Learn((binding(vid),)))
+    switch.off_by_hand(vid, NXOS_PORTS[0])
+    switch.cli.more = more
+    assert target.observe().warnings
+    [result] = apply(target, Learn((binding(vid),)))
+    assert result.outcome is Outcome.RETRY
+    assert switch.cli.members(vid) == {NXOS_PORTS[1]: "tagged"}
+
+
+def without(lines: tuple[str, ...], line: str) -> tuple[str, ...]:
+    return tuple(one for one in lines if line not in one)
+
+
+UNREADY: dict[str, Callable[[NxosSwitch], object]] = {
+    "there is no 'feature vn-segment-vlan-based'": lambda cli: setattr(cli, "features", without(FEATURES, "segment")),
+    "there is no 'feature nv overlay'": lambda cli: setattr(cli, "features", without(FEATURES, "feature nv")),
+    "there is no 'nv overlay evpn'": lambda cli: setattr(cli, "features", without(FEATURES, "nv overlay evpn")),
+    "there is no 'interface nve1'": lambda cli: setattr(cli, "of_nve", None),
+    "nve1 is shut down": lambda cli: setattr(cli, "of_nve", without(NVE, "shutdown")),
+    "nve1 has no 'source-interface'": lambda cli: setattr(cli, "of_nve", without(NVE, "source")),
+    "nve1 has no 'host-reachability protocol bgp'": lambda cli: setattr(cli, "of_nve", without(NVE, "host")),
+    "there is no 'router bgp'": lambda cli: setattr(cli, "bgp", ()),
+    "there is no 'address-family l2vpn evpn'": lambda cli: setattr(cli, "bgp", without(BGP, "l2vpn")),
+    "BGP is shut down": lambda cli: setattr(cli, "bgp", (BGP[0], "  shutdown", *BGP[1:])),
+    "VTP may make and remove its VLANs": lambda cli: setattr(cli, "more", "feature vtp\nvtp mode client"),
+}
+
+
+@pytest.mark.parametrize("why", UNREADY)
+def test_a_switch_that_cannot_carry_a_network_is_told_nothing_and_the_reason_is_shown(
+    switch: NxosTestSwitch, why: str
+) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    told = list(switch.told)
+    UNREADY[why](switch.cli)
+    assert any(why in warning for warning in target.observe().warnings)
+    results = apply(target, Forget((binding(101),)), Learn((binding(102, BLUE),)))
+    assert {result.outcome for result in results} == {Outcome.RETRY}
+    assert all(why in result.detail for result in results)
+    assert switch.told == told
+
+
+BARRED = {
+    "there is no such port": lambda cli: cli.ports.pop(NXOS_PORTS[0]),
+    "member of port-channel10": lambda cli: setattr(cli.ports[NXOS_PORTS[0]], "lag", 10),
+    "routed port": lambda cli: setattr(cli.ports[NXOS_PORTS[0]], "routed", True),
+    "switchport mode access": lambda cli: setattr(cli.ports[NXOS_PORTS[0]], "mode", "access"),
+    "switchport mode fex-fabric": lambda cli: setattr(cli.ports[NXOS_PORTS[0]], "mode", "fex-fabric"),
+}
+
+
+@pytest.mark.parametrize("why", BARRED)
+def test_a_port_that_can_join_nothing_is_not_asked_to_and_the_reason_is_shown(switch: NxosTestSwitch, why: str) -> None:
+    BARRED[why](switch.cli)
+    target = switch.target()
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, why in result.detail) == (Outcome.RETRY, True)
+    assert f"interface {NXOS_PORTS[0]}" not in switch.told
+    assert switch.state == {101: (RED, {NXOS_PORTS[1]: "tagged"})}
+
+
+def test_the_members_of_a_lag_that_are_not_suspended_stand_alone_and_are_in_a_vlan(switch: NxosTestSwitch) -> None:
+    switch.cli.ports["port-channel20"] = NxosPort(alone=True)
+    switch.cli.ports["Ethernet1/20"] = NxosPort(lag=20, allowed=frozenset({101}))
+    target = switch.target()
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, "Ethernet1/20" in result.detail) == (Outcome.REFUSED, True)
+    ours = switch.target(switch.settings(("Po20",)))
+    done(ours, Learn((binding(101),)))
+
+
+def test_a_port_has_one_name_and_lists_are_read_whole(switch: NxosTestSwitch) -> None:
+    assert nxos_list("Ethernet1/1-3, port-channel10,Po11") == [
+        "Ethernet1/1",
+        "Ethernet1/2",
+        "Ethernet1/3",
+        "port-channel10",
+        "port-channel11",
+    ]
+    target = switch.target(switch.settings(("Eth1/4", "ethernet 1/8")))
+    done(target, Learn((binding(101),)))
+    assert switch.state == {101: (RED, ON_OURS)}
+
+
+def test_all_that_stands_on_a_vni_is_told_before_it_and_taken_back_with_it(switch: NxosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101, BLUE),)))
+    assert switch.cli.nve == {BLUE: ["ingress-replication protocol bgp", "suppress-arp"]}
+    assert switch.cli.evpn == {BLUE: ["rd auto", "route-target import auto", "route-target export auto"]}
+    assert switch.told.index(f"member vni {BLUE}") < switch.told.index(f"vn-segment {BLUE}")
+    done(target, Forget((binding(101, BLUE),)))
+    assert (switch.cli.nve, switch.cli.evpn, switch.state) == ({}, {}, {})
+    assert switch.told.index(f"no member vni {BLUE}") < switch.told.index("no vn-segment")
+
+
+def test_a_vni_that_there_is_none_of_is_refused_before_anything_is_said(switch: NxosTestSwitch) -> None:
+    [result] = apply(switch.target(), Learn((binding(101, Vni(4095)),)))
+    assert (result.outcome, "none below 4096" in result.detail) == (Outcome.REFUSED, True)
+    assert not switch.told
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "interface nve1\n  member vni 5000 associate-vrf",
+        "vrf context TENANT\n  vni 5000",
+        "vrf context TENANT\n  address-family ipv4 unicast\n    route-target import 65000:5000 evpn",
+        "evpn\n  vni 5000 l2\n    route-target import 65000:77",
+    ],
+)
+def test_a_vni_that_a_statement_gives_to_somebody_is_refused(switch: NxosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    red, blue = apply(switch.target(), Learn((binding(101),)), Learn((binding(102, BLUE),)))
+    assert (red.outcome, blue.outcome) == (Outcome.REFUSED, Outcome.DONE)
+    assert "VNI 5000 is somebody else's" in red.detail
+
+
+def test_a_vni_whose_frames_for_all_go_to_a_group_is_somebodys(switch: NxosTestSwitch) -> None:
+    switch.cli.nve[5000] = ["mcast-group 239.1.1.1"]
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert (result.outcome, "mcast-group 239.1.1.1" in result.detail) == (Outcome.REFUSED, True)
+    switch.by_hand(102)
+    switch.cli.maps[102] = 5000
+    [shared] = [warning for warning in switch.target().observe().warnings if "mcast-group" in warning]
+    assert "VLANs 102" in shared
+
+
+def test_a_vni_that_is_no_member_of_the_nve_interface_any_more_is_told_and_no_port_joins(
+    switch: NxosTestSwitch,
+) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    del switch.cli.nve[5000]
+    switch.off_by_hand(101, NXOS_PORTS[0])
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, "is no member of nve1" in result.detail) == (Outcome.RETRY, True)
+    done(target, Forget((binding(101),)))
+    assert switch.state == {}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "monitor session 1\n  source interface Ethernet1/4 both",
+        "monitor session 1\n  source interface Ethernet1/1-8 rx",
+        "monitor session 1\n  source vlan 101",
+        "monitor session 1\n  destination interface Ethernet1/8",
+        "feature vmtracker",
+    ],
+)
+def test_where_frames_of_ours_may_go_beside_is_told(switch: NxosTestSwitch, more: str) -> None:
+    switch.cli.more = more
+    target = switch.target()
+    assert any(more.splitlines()[-1].strip() in warning for warning in target.observe().warnings)
+    done(target, Learn((binding(101),)))
+
+
+def test_a_word_that_is_refused_breaks_its_step_off_and_not_the_others(switch: NxosTestSwitch) -> None:
+    switch.refuses = "member vni 5000"
+    red, blue = apply(switch.target(), Learn((binding(101),)), Learn((binding(102, BLUE),)))
+    assert (red.outcome, blue.outcome) == (Outcome.RETRY, Outcome.DONE)
+    assert "VLAN 101 has no VNI (% Not now)" in red.detail
+    assert switch.state == {102: (BLUE, ON_OURS)}, "a VLAN that got no VNI is taken away again"
+    assert switch.told[switch.told.index("member vni 5000") + 1] == "end"
+    assert any("VNI 5000 is told to BGP" in found.what for found in switch.target().findings())
+
+
+def test_a_port_that_is_down_is_a_member_like_any_other(switch: NxosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    for found in switch.cli.ports.values():
+        found.up = False
+    assert held(target) == {binding(101)}
+
+
+def test_a_port_is_not_made_a_trunk(switch: NxosTestSwitch) -> None:
+    """It would carry all VLANs until it is told which."""
+    done(switch.target(), Learn((binding(101),)))
+    assert "switchport mode trunk" not in switch.told
+
+
+def test_a_save_is_believed_when_the_switch_says_that_it_did(switch: NxosTestSwitch) -> None:
+    switch.no, switch.refuses = "[####      ] 40%", "copy"
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    assert any("does not save" in warning for warning in target.observe().warnings)
+
+
+def busy() -> NxosSwitch:
+    made = NxosTestSwitch()
+    made.by_hand(101, 5000)
+    made.by_hand(102)
+    return made.cli
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 4), st.floats(0, 0.999))
+def test_an_answer_that_is_cut_anywhere_is_no_answer(which: int, where: float) -> None:
+    told = answers(busy())
+    assert read(told).at(Vid(101)).vni == RED
+    told[which] = told[which][: int(len(told[which].rstrip()) * where)]
+    if which == 1 and told[1].strip() and told[0].rstrip().endswith(told[1].rstrip()):
+        return
+    with pytest.raises(Retry):
+        read(told)
+
+
+@pytest.mark.parametrize(
+    ("which", "old", "new"),
+    [
+        (0, "!Command: show running-config", "leaf1"),
+        (0, "hostname leaf1", "% Invalid command"),
+        (0, "vlan 101\n", "vlan 5101\n"),
+        (0, "vn-segment 5000", "vn-segment 0"),
+        (0, "allowed vlan none", "allowed vlan some"),
+        (1, "evpn", "vlan"),
+        (2, '"vlanshowbr-vlanid-utf": "101"', '"vlanshowbr-vlanid-utf": "5101"'),
+        (2, "TABLE_vlanbrief", "TABLE_vlan"),
+        (3, '"oper_mode"', '"mode"'),
+        (3, '"trunk_vlans": "none"', '"trunk_vlans": ""'),
+        (4, '"5000"', '"0"'),
+        (4, '"type"', '"typ"'),
+    ],
+)
+def test_an_answer_that_is_not_understood_is_no_answer(which: int, old: str, new: str) -> None:
+    told = answers(busy())
+    assert old in told[which]
+    told[which] = told[which].replace(old, new)
+    with pytest.raises(Retry):
+        read(told)
+
+
+def test_who_is_shown_in_a_vlan_and_not_configured_so_makes_it_somebodys() -> None:
+    told = answers(busy())
+    vlans = json.loads(told[2])
+    vlans["TABLE_vlanbrief"]["ROW_vlanbrief"][2]["vlanshowplist-ifidx"] = "Ethernet1/4-5"
+    told[2] = json.dumps(vlans)
+    vlan = read(told).at(Vid(102))
+    assert "Ethernet1/4 is in it, and is not configured" in vlan.said
+    assert vlan.tagged == {"Ethernet1/5"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ngs_nve_interface": "Vxlan1"}, "is no NVE interface"),
+        ({"ngs_bum_replication_mode": "multicast"}, "only 'ingress-replication'"),
+        ({"ngs_manage_vlans": "False"}, "ngs_manage_vlans"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(options: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        NxosTestSwitch().settings(**options)
+
+
+def test_a_new_switch_is_empty() -> None:
+    assert {vid for vid in read(answers(nxos_switch())).vlans if vid in SETTINGS.vids} == set()
