@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -33,11 +34,6 @@ NO_PORT = "Ethernet99"
 def switch(request: pytest.FixtureRequest) -> Iterator[TestSwitch]:
     with TYPES[request.param]() as made:
         yield made
-
-
-@pytest.fixture(params=TYPES)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture
@@ -201,34 +197,51 @@ def test_the_words_are_what_is_said(switch: TestSwitch, target: NgsTarget) -> No
     assert switch.told[: len(words)] == words
 
 
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What a stranger does with VLAN 101, and whether it is as he left it."""
+
+    does: Callable[[TestSwitch], None]
+    stands: Callable[[TestSwitch], bool]
+    types: tuple[str, ...] = tuple(TYPES)
+
+
+def in_it(switch: TestSwitch) -> bool:
+    return switch.theirs in switch.state.get(101, (None, {}))[1]
+
+
 def access(switch: TestSwitch) -> None:
-    switch.by_hand(101, **theirs(switch, "untagged"))
+    switch.by_hand(101)
+    port = switch.cli.ports[switch.theirs]  # type: ignore[call-overload]
+    port.mode, port.access = "access", 101
 
 
-def trunk(switch: TestSwitch) -> None:
-    switch.by_hand(101, **theirs(switch))
+def svi(switch: TestSwitch) -> None:
+    switch.cli.svis.add(101)  # type: ignore[attr-defined]
 
 
-def another_vni(switch: TestSwitch) -> None:
-    switch.by_hand(101, THEIRS)
+HANDS = {
+    "native": Hand(lambda switch: switch.by_hand(101, **theirs(switch, "untagged")), in_it),
+    "trunk": Hand(lambda switch: switch.by_hand(101, **theirs(switch)), in_it),
+    "vni": Hand(lambda switch: switch.by_hand(101, THEIRS), lambda switch: switch.cli.maps.get(101) == THEIRS),
+    "access": Hand(access, in_it, ("eos", "nxos")),
+    "svi": Hand(svi, lambda switch: 101 in switch.cli.svis, ("eos", "nxos")),  # type: ignore[attr-defined]
+}
+COMES = [(kind, name) for name, hand in HANDS.items() for kind in hand.types]
 
 
-HANDS: dict[str, Callable[[TestSwitch], None]] = {"access": access, "trunk": trunk, "vni": another_vni}
-
-
-@pytest.mark.parametrize("hand", HANDS)
+@pytest.mark.parametrize(("kind", "hand"), COMES)
 def test_a_stranger_who_comes_between_any_two_words_hears_nothing_of_ours(kind: str, hand: str) -> None:
     """From the next look on nothing is mapped and nobody joins, and what is his stays his."""
-    meddle = HANDS[hand]
     for moment in range(200):
         with TYPES[kind]() as switch:
-            if not _meddled_at(switch, moment, meddle):
+            if not _meddled_at(switch, moment, HANDS[hand]):
                 assert moment > 10
                 return
     raise AssertionError("it never ends")
 
 
-def _meddled_at(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], None]) -> bool:
+def _meddled_at(switch: TestSwitch, moment: int, hand: Hand) -> bool:
     """Whether there were so many words."""
     count = 0
     at_the_look: list[tuple[int | None, set[str]]] = []
@@ -240,7 +253,7 @@ def _meddled_at(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], 
     def between(command: str) -> None:
         nonlocal count
         if count == moment:
-            meddle(switch)
+            hand.does(switch)
         elif count > moment and (at_the_look or command == switch.reads[0]):
             at_the_look.append(of_ours())
             _nothing_more(at_the_look[0], of_ours())
@@ -254,8 +267,7 @@ def _meddled_at(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], 
     apply(target, Learn((binding(101),)))
     _nothing_more(at_the_look[0], of_ours())
     for _ in range(2):
-        his = switch.state[101]
-        assert his[0] == THEIRS if meddle is another_vni else switch.theirs in his[1]
+        assert hand.stands(switch)
         apply(target, Forget((binding(101),)))
     return True
 
@@ -265,7 +277,7 @@ def _nothing_more(before: tuple[int | None, set[str]], now: tuple[int | None, se
     assert now[1] <= before[1], "a port joined"
 
 
-@pytest.mark.parametrize("hand", HANDS)
+@pytest.mark.parametrize(("kind", "hand"), COMES)
 def test_a_vlan_that_a_stranger_comes_to_while_it_is_forgotten_stays_with_him(kind: str, hand: str) -> None:
     for moment in range(200):
         with TYPES[kind]() as switch:
@@ -277,19 +289,18 @@ def test_a_vlan_that_a_stranger_comes_to_while_it_is_forgotten_stays_with_him(ki
     raise AssertionError("it never ends")
 
 
-def _came_in_time(switch: TestSwitch, moment: int, meddle: Callable[[TestSwitch], None], target: NgsTarget) -> bool:
+def _came_in_time(switch: TestSwitch, moment: int, hand: Hand, target: NgsTarget) -> bool:
     count = 0
     looked_at: list[bool] = []
 
     def his() -> bool:
         """What a word of ours took in the very moment that he came cannot be helped."""
-        vni, ports = switch.state.get(101, (None, {}))
-        return 101 in switch.cli.vlans and (vni == THEIRS or switch.theirs in ports)
+        return 101 in switch.cli.vlans and hand.stands(switch)
 
     def between(command: str) -> None:
         nonlocal count
         if count == moment:
-            meddle(switch)
+            hand.does(switch)
         elif count > moment and command == switch.reads[0]:
             looked_at.append(his())
         count += 1

@@ -248,6 +248,7 @@ def test_a_vni_that_is_no_member_of_the_nve_interface_any_more_is_told_and_no_po
     [
         "monitor session 1\n  source interface Ethernet1/4 both",
         "monitor session 1\n  source interface Ethernet1/1-8 rx",
+        "monitor session 1\n  source interface Ethernet1/2, Ethernet1/8 both",
         "monitor session 1\n  source vlan 101",
         "monitor session 1\n  destination interface Ethernet1/8",
         "feature vmtracker",

@@ -94,7 +94,8 @@ class _Config(Judged):
 
     def _mirror(self, said: Statement) -> None:
         words = said.line.split()
-        ports = set(nxos_list(" ".join(words[2:3]))) if words[1:2] == ["interface"] else set()
+        named = " ".join(word for word in words[2:] if word not in ("both", "rx", "tx"))
+        ports = set(nxos_list(named)) if words[1:2] == ["interface"] else set()
         if not ports.isdisjoint(self.settings.members) or vids_of(said.line) & self.settings.vids:
             self.note_beside(said)
 
@@ -234,8 +235,10 @@ def _held(config: _Config, vlans: str, ports: str, nve: str) -> Held:
     for row in _rows(ports, "TABLE_interface", "ROW_interface"):
         if row["switchport"] == "Enabled":
             name = port_name(row["interface"])
-            for vid in vid_list(row["trunk_vlans"]) if "trunk" in row["oper_mode"] else _of_one(config, name, row):
-                seen[vid].add(name)
+            carried = vid_list(row["trunk_vlans"]) if "trunk" in row["oper_mode"] else _of_one(config, name, row)
+            for vid in there:
+                if vid in carried:
+                    seen[vid].add(name)
     own = {vid for vid in there - config.vlans if vid != 1}
     can = {config.nve, "feature nv overlay"} <= config.there
     none = not nve.strip() and not config.members  # it answers nothing at all where it has none
