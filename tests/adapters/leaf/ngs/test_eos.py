@@ -289,6 +289,18 @@ def test_a_word_that_is_refused_breaks_its_step_off_and_not_the_others(switch: E
     assert switch.told[switch.told.index("vxlan vlan 101 vni 5000") + 1] == "end"
 
 
+def test_a_vlan_that_a_hand_removed_and_left_its_vni_is_made_again(switch: EosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.ctl("no vlan 101")
+    assert held(target) == {binding(101, whole=False)}
+    done(target, Learn((binding(101),)))
+    assert switch.state == {101: (RED, ON_OURS)}
+    switch.ctl("no vlan 101")
+    done(target, Forget((binding(101),)))
+    assert (switch.state, switch.cli.told) == ({}, {})
+
+
 def test_a_trunk_for_all_vlans_carries_ours_and_gives_back_one_that_is_forgotten(switch: EosTestSwitch) -> None:
     """Such as a pair's peer link, which is named in ngs_trunk_ports."""
     switch.cli.ports["Ethernet48"].allowed = None

@@ -51,8 +51,14 @@ class Held:
     """Ports of ours that can join nothing, and why."""
     notes: tuple[str, ...] = ()
     """What lets somebody hear us, or is left of us, and is not in a VLAN's ports."""
+    absent: frozenset[Vid] = frozenset()
+    """VIDs of `vlans` that there is no VLAN of: only a VNI, or a statement."""
     shows_empty: bool = True
     """A VLAN that is not in it is not there.  Else it may be, without ports and VNI."""
+
+    def exists(self, vid: Vid) -> bool:
+        """The switch shows that VLAN."""
+        return vid in self.vlans and vid not in self.absent
 
     def at(self, vid: Vid) -> Vlan:
         """That VLAN, or nothing."""

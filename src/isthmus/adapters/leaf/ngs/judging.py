@@ -137,4 +137,5 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         vid: Vlan(judged.vnis.get(vid, shown.vnis.get(vid)), frozenset(tagged[vid]), frozenset(), said.get(vid, ""))
         for vid in sorted(shown.vlans | tagged.keys() | said.keys() | judged.vnis.keys() | shown.vnis.keys())
     }
-    return Held(found, unready, judged.taken, dict(judged.barred()), tuple(dict.fromkeys(judged.notes)))
+    absent = frozenset(found.keys() - shown.vlans)
+    return Held(found, unready, judged.taken, dict(judged.barred()), tuple(dict.fromkeys(judged.notes)), absent)

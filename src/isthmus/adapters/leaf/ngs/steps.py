@@ -100,11 +100,11 @@ def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
         case Remove():
             return vlan == NOTHING
         case Make(vid):
-            return vid not in held.vlans
+            return not held.exists(vid)
         case Map(vid, vni):
             free = vlan.vni is None and not company(vlan, settings)
             elsewhere = vni in held.taken or any(found.vni == vni for found in held.vlans.values())
-            return free and not elsewhere and (vid in held.vlans or not held.shows_empty)
+            return free and not elsewhere and (held.exists(vid) or not held.shows_empty)
         case Join(_, vni, port):
             return vlan.vni == vni and not company(vlan, settings) and port not in held.barred
 
@@ -160,8 +160,8 @@ class Draft:
 
     def _learn(self, binding: LeafBinding) -> None:
         vid = binding.vid
-        if vid not in self._vlans:
-            self._do(Make(vid), NOTHING)
+        if vid not in self._vlans or vid in self._held.absent:
+            self._do(Make(vid), self._at(vid))
         if self._at(vid).vni is None:
             self._do(Map(vid, binding.vni), replace(self._at(vid), vni=binding.vni))
         for port in self._settings.members:
