@@ -43,6 +43,14 @@ def settings(tmp_path: Path, text: str) -> list[NgsSettings]:
     return [one for one in found if isinstance(one, NgsSettings)]
 
 
+def test_cumulus_linux_needs_neither_the_name_of_a_vtep_nor_an_as_number(tmp_path: Path) -> None:
+    leaf = RACK.replace("netmiko_sonic", "netmiko_cumulus_nvue").replace(
+        '"Ethernet4", "PortChannel1"', '"swp1", "bond1"'
+    )
+    [found] = settings(tmp_path, leaf.replace('ngs_vtep_name = "vtep"\nngs_bgp_asn = 65000\n', ""))
+    assert (found.device_type, found.ports) == ("netmiko_cumulus_nvue", ("swp1", "bond1"))
+
+
 def test_its_options_are_the_librarys_own_by_their_own_names(tmp_path: Path) -> None:
     more = (
         'port = 8022\nssh_strict = false\nngs_trunk_ports = ["Ethernet48", "Ethernet52"]\nngs_physical_networks = "r"\n'

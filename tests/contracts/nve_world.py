@@ -15,9 +15,12 @@ from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, Nve
 from isthmus.model.tags import Vid, Vni
 from lab.wire.clock import VirtualClock
 from lab.wire.leaf import WireLeaf
+from lab.wire.nvue import NvueSwitch
 from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
 from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
+from tests.adapters.leaf.ngs.nvue_switch import NVUE_PORTS, NvueTestSwitch
+from tests.adapters.leaf.ngs.nvue_switch import nvue as nvue_switch
 from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
 from tests.adapters.leaf.ngs.switch import TestSwitch, eos_switch, nxos_switch
 from tests.adapters.leaf.ngs.switch import eos as eos_memory
@@ -383,6 +386,37 @@ class RealEvpnWorld(EvpnEntries):
         """Another switch in its place: one that comes back keeps its configuration."""
         self.fabric.leaf("leaf1").replace()
         self.fabric.leaf("leaf1").start_ssh(self.fabric.state.processes)
+
+
+@dataclass(slots=True)
+class NvueWorld(EvpnEntries):
+    """Cumulus Linux in memory, told by networking-generic-switch."""
+
+    switch: NvueTestSwitch
+    target: Target
+    other: Target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """At its command line."""
+        ports = ",".join(NVUE_PORTS)
+        bound = f"set bridge domain br_default vlan {vid} vni {int(vni)}"
+        self.switch.nvue.by_hand(bound, f"set interface {ports} bridge domain br_default vlan {vid}")
+
+    def stop(self) -> None:
+        """It answers nobody."""
+        self.switch.up = False
+
+    def start(self) -> None:
+        """Another switch in its place."""
+        self.switch.nvue = NvueSwitch()
+        self.switch.up = True
+
+
+@contextmanager
+def nvue() -> Iterator[LeafWorld]:
+    """Real library, switch in memory."""
+    with nvue_switch() as made:
+        yield NvueWorld(made, made.target(), made.target())
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from isthmus.model.observed import NveMirror
 from tests.contracts.nve_world import (
     NveWorld,
     eos,
+    nvue,
     nxos,
     real_evpn,
     real_ovs,
@@ -36,6 +37,7 @@ WORLDS = {
     "real-pair": real_pair,
     "sonic": sonic,
     "eos": eos,
+    "nvue": nvue,
     "nxos": nxos,
     "real-evpn": real_evpn,
 }

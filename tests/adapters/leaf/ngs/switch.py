@@ -46,7 +46,7 @@ class Session:
         self.disconnect()
 
     def enable(self) -> None:
-        pass
+        self.switch.roots += 1
 
     def is_alive(self) -> bool:
         return self.switch.up and self.born == self.switch.born
@@ -91,6 +91,8 @@ class TestSwitch:
     """None: whoever comes is let in."""
     born: int = 0
     """Sessions of before are dead."""
+    roots: int = 0
+    """How often somebody became root."""
     dies_after: int | None = None
     """It goes down after so many commands more."""
 

@@ -55,6 +55,8 @@ class Held:
     """VIDs of `vlans` that there is no VLAN of: only a VNI, or a statement."""
     shows_empty: bool = True
     """A VLAN that is not in it is not there.  Else it may be, without ports and VNI."""
+    always: frozenset[str] = frozenset()
+    """Ports that are in every VLAN there is, ours too: they join and leave none, and are in no VLAN's ports."""
 
     def exists(self, vid: Vid) -> bool:
         """The switch shows that VLAN."""
@@ -63,6 +65,10 @@ class Held:
     def at(self, vid: Vid) -> Vlan:
         """That VLAN, or nothing."""
         return self.vlans.get(vid, NOTHING)
+
+    def joining(self, settings: NgsSettings) -> tuple[str, ...]:
+        """The ports that have each VID of ours, as far as they must be told of it."""
+        return tuple(port for port in settings.members if port not in self.always)
 
 
 def is_foreign(vid: Vid, vlan: Vlan, settings: NgsSettings) -> bool:
@@ -88,6 +94,6 @@ def mirror(target: TargetId, held: Held, settings: NgsSettings) -> NveMirror:
         if is_foreign(vid, vlan, settings):
             foreign.append(vid)
         elif vlan.vni is not None:
-            binding = LeafBinding(vid, vlan.vni, whole=vlan.tagged.issuperset(settings.members))
+            binding = LeafBinding(vid, vlan.vni, whole=vlan.tagged.issuperset(held.joining(settings)))
             entries[binding.key] = binding
     return NveMirror(target, entries, foreign_vids=VidSet.of(foreign), learns=True, marked=False)

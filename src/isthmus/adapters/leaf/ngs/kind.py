@@ -37,6 +37,12 @@ class Kind:
     """Has all kept over a restart, with the library's own words for it.  Returns what the switch complained of."""
     privileged: bool = False
     """It shows all it holds only to those who may change it."""
+    as_root: bool = True
+    """What it is told is for root.  Else whoever logs in stays who he is: what is staged is staged by login."""
+    commits: bool = False
+    """A stage is committed as a whole, which takes its time: all ports join at once."""
+    patience: float = 60.0
+    """Seconds for one command.  Most take one to three each, and more on a switch that is busy."""
 
 
 def nonsense(said: str) -> Retry:

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 
 from isthmus.adapters.leaf.ngs.eos import EOS
 from isthmus.adapters.leaf.ngs.kind import Kind
+from isthmus.adapters.leaf.ngs.nvue import NVUE
 from isthmus.adapters.leaf.ngs.nxos import NXOS
 from isthmus.adapters.leaf.ngs.sonic import SONIC
 
-KINDS: Mapping[str, Kind] = {"netmiko_sonic": SONIC, "netmiko_arista_eos": EOS, "netmiko_cisco_nxos": NXOS}
+KINDS: Mapping[str, Kind] = {
+    "netmiko_sonic": SONIC,
+    "netmiko_arista_eos": EOS,
+    "netmiko_cisco_nxos": NXOS,
+    "netmiko_cumulus_nvue": NVUE,
+}

@@ -59,8 +59,15 @@ def _nxos_wrong(options: Options) -> Iterator[str]:
         yield f"ngs_nve_interface {nve!r}: is no NVE interface: say one such as nve1, or take it out"
 
 
+def _nvue_wrong(options: Options) -> Iterator[str]:
+    yield from no_multicast(options)
+    if options.get("ngs_evpn_vni_config", "false").strip().lower() in ("true", "yes", "1"):
+        yield "ngs_evpn_vni_config: NVUE tells EVPN of every VNI by itself, and undoes what FRR is told: take it out"
+
+
 NEEDS: Mapping[str, Needs] = {
     "netmiko_sonic": Needs(("ngs_vtep_name", "ngs_bgp_asn"), "Ethernet4", wrong=no_multicast),
+    "netmiko_cumulus_nvue": Needs((), "swp1", wrong=_nvue_wrong),
     "netmiko_arista_eos": Needs(("ngs_bgp_asn",), "Ethernet4", ports.eos, _eos_wrong),
     "netmiko_cisco_nxos": Needs((), "Ethernet1/4", ports.nxos, _nxos_wrong, lowest_vni=4096),
 }

@@ -73,18 +73,26 @@ Step: TypeAlias = Make | Map | Unmap | Join | Leave | Remove
 ORDER: tuple[type[Step], ...] = (Leave, Unmap, Remove, Make, Map)
 
 
-def stages(steps: Collection[Step], settings: NgsSettings) -> Iterator[list[Step]]:
-    """What is asked for together.  What comes after stands on what the switch then shows, not on what it was asked."""
+def stages(steps: Collection[Step], settings: NgsSettings, *, at_once: bool) -> Iterator[list[Step]]:
+    """What is asked for together.  What comes after stands on what the switch then shows, not on what it was asked.
+
+    Ports join one by one, or all at once.
+    """
     for word in ORDER:
         yield [step for step in steps if isinstance(step, word)]
-    for port in settings.members:
-        yield [step for step in steps if isinstance(step, Join) and step.port == port]
+    for ports in [settings.members] if at_once else [(port,) for port in settings.members]:
+        yield [step for step in steps if isinstance(step, Join) and step.port in ports]
 
 
-def left_over(steps: Collection[Step], held: Held) -> list[Step]:
-    """What takes away again the VLANs that these steps made and that got no VNI, if nobody came to be in them."""
+def left_over(steps: Collection[Step], held: Held, settings: NgsSettings) -> list[Step]:
+    """What takes away again the VLANs that these steps made and that got no VNI, if nobody came to be in them.
+
+    Where a port of somebody's came before the first of ours, it would hear the network: the VNI is taken off again.
+    """
     made = [step.vid for step in steps if isinstance(step, Make)]
-    return [Remove(vid) for vid in made if held.vlans.get(vid) == NOTHING]
+    mapped = [step for step in steps if isinstance(step, Map)]
+    unmapped = [Unmap(step.vid, step.vni) for step in mapped if held.at(step.vid).ports.difference(settings.members)]
+    return [*unmapped, *(Remove(vid) for vid in made if held.vlans.get(vid) == NOTHING)]
 
 
 def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
@@ -164,7 +172,7 @@ class Draft:
             self._do(Make(vid), self._at(vid))
         if self._at(vid).vni is None:
             self._do(Map(vid, binding.vni), replace(self._at(vid), vni=binding.vni))
-        for port in self._settings.members:
+        for port in self._held.joining(self._settings):
             vlan = self._at(vid)
             if port in vlan.untagged:
                 self._do(Leave(vid, port), replace(vlan, untagged=vlan.untagged - {port}))
@@ -212,7 +220,7 @@ def _lack(binding: LeafBinding, held: Held, settings: NgsSettings) -> str:
     alone = f": {why}" if (why := held.unready or company(vlan, settings)) else ""
     if vlan.vni != binding.vni:
         return f"VLAN {vid} has {'no VNI' if vlan.vni is None else f'VNI {int(vlan.vni)}'}{alone}"
-    missing = [port for port in settings.members if port not in vlan.tagged]
+    missing = [port for port in held.joining(settings) if port not in vlan.tagged]
     barred = "".join(f"; {port}: {held.barred[port]}" for port in missing if port in held.barred)
     return f"VLAN {vid} is not tagged on {', '.join(missing)}{alone}{barred}" if missing else ""
 

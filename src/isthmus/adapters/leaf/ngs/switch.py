@@ -21,8 +21,6 @@ from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.steps import Step
 from isthmus.model.faults import Refused, Retry, Unreachable
 
-PATIENCE = 60.0
-"""Seconds for one command.  SONiC's take one to three each, and more on a switch that is busy."""
 SAVED_AGAIN, SAVED_AT_LAST = 60.0, 3600.0
 """Seconds until a switch that did not save at two looks is asked again: at first, and after many times."""
 
@@ -32,7 +30,7 @@ class Switch:
 
     def __init__(self, settings: NgsSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
-        self._kind = KINDS[settings.device_type]
+        self.kind = KINDS[settings.device_type]
         self._clock = clock
         self._device: Any = None
         self._speller: Any = None
@@ -47,8 +45,8 @@ class Switch:
 
     def read(self) -> Held:
         """All its VLANs.  Raises Retry if they cannot be read whole, and Refused if it can never be entered so."""
-        with self._lock, self._answering() as device, self._session(device, as_root=self._kind.privileged) as say:
-            return self._kind.read(say, self._settings)
+        with self._lock, self._answering() as device, self._session(device, as_root=self.kind.privileged) as say:
+            return self.kind.read(say, self._settings)
 
     def do(self, steps: Sequence[Step]) -> list[str]:
         """Give all the commands, one after the other.  What became of them only `read` tells.
@@ -60,8 +58,8 @@ class Switch:
             self._unsaved = True
             # A switch that is told more may have got over what it had.
             self._save_wait, self._save_at = 0.0, min(self._save_at, self._asked_to_save_at + SAVED_AGAIN)
-            with self._session(device, as_root=True) as say:
-                return self._kind.tell(say, words, self._settings)
+            with self._session(device, as_root=self.kind.as_root) as say:
+                return self.kind.tell(say, words, self._settings)
 
     def save(self) -> list[str]:
         """Have it keep over a restart what it was told, if it was told anything since.  Returns what it complained of.
@@ -85,8 +83,8 @@ class Switch:
         with self._answering() as device:
             if not device._get_save_configuration():
                 return []
-            with self._session(device, as_root=True) as say:
-                return self._kind.save(say, device.SAVE_CONFIGURATION or ())
+            with self._session(device, as_root=self.kind.as_root) as say:
+                return self.kind.save(say, device.SAVE_CONFIGURATION or ())
 
     def words(self, steps: Sequence[Step]) -> list[str]:
         """The commands, which nobody is given."""
@@ -96,7 +94,7 @@ class Switch:
         with self._wording:
             if self._speller is None:
                 self._speller = _made(self._settings, {})
-            return [self._kind.words(self._speller, step) for step in steps]
+            return [self.kind.words(self._speller, step) for step in steps]
 
     def close(self) -> None:
         """End the session."""
@@ -141,7 +139,8 @@ class Switch:
             except ValueError as fault:  # netmiko's, for no prompt, or no way to be root
                 what = next((line for line in str(fault).splitlines() if line.strip()), "")
                 raise Unreachable(f"{self._settings.address}: {what}") from fault
-            yield lambda command: str(session.send_command(command, expect_string=prompt, read_timeout=PATIENCE))
+            patience = self.kind.patience
+            yield lambda command: str(session.send_command(command, expect_string=prompt, read_timeout=patience))
 
 
 def _prompts(prompt: str) -> str:

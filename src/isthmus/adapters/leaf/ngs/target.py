@@ -95,12 +95,12 @@ class NgsTarget:
                 results[change.id] = Result.failed(change, fault)
         said: list[str] = []
         told: list[Step] = []
-        for stage in stages(draft.steps, self._settings):
+        for stage in stages(draft.steps, self._settings, at_once=self._switch.kind.commits):
             if now := [step for step in stage if stands(step, held, self._settings)]:
                 said += self._switch.do(now)
                 told += now
                 held = self._read()
-        if undone := [step for step in left_over(told, held) if stands(step, held, self._settings)]:
+        if undone := [step for step in left_over(told, held, self._settings) if stands(step, held, self._settings)]:
             said += self._switch.do(undone)
             held = self._read()
         said += self._switch.save()
