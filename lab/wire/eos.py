@@ -68,6 +68,8 @@ class EosSwitch:
     vxlan: tuple[str, ...] | None = ("vxlan source-interface Loopback1", "vxlan udp-port 4789")
     """What stands below Vxlan1; None: there is no such interface."""
     bgp: tuple[str, ...] = ("address-family evpn", "   neighbor SPINES activate")
+    peer: EosSwitch | None = field(default=None, repr=False, compare=False)
+    """The other switch of an MLAG pair: its ports that are not in the pair's LAGs are shown with a VLAN too."""
     saved: bool = True
     modes: list[str] = field(default_factory=list)
     """Where it is, from the outermost in; empty: nothing can be configured here."""
@@ -246,6 +248,9 @@ class EosSwitch:
 
     def _vlan(self, vid: int, counts: Callable[[EosPort], bool]) -> dict[str, object]:
         names = [name for name in self.members(vid) if counts(self.ports[name])]
+        if self.peer is not None:
+            theirs = (name for name in self.peer.members(vid) if counts(self.peer.ports[name]))
+            names += [f"Peer{name}" for name in theirs if not name.startswith("Port-Channel")]
         names += ["Cpu"] * (vid in self.svis) + ["Vxlan1"] * (vid in self.maps)
         shown = {name: {"privatePromoted": False} for name in names}
         return {"name": f"VLAN{vid:04}", "dynamic": vid in self.dynamic, "status": "active", "interfaces": shown}

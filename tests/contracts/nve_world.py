@@ -22,7 +22,7 @@ from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
 from tests.adapters.leaf.ngs.nvue_switch import NVUE_PORTS, NvueTestSwitch
 from tests.adapters.leaf.ngs.nvue_switch import nvue as nvue_switch
 from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
-from tests.adapters.leaf.ngs.switch import TestSwitch, eos_switch, nxos_switch
+from tests.adapters.leaf.ngs.switch import EosPair, TestSwitch, eos_of_pair, eos_pair, eos_switch, nxos_switch
 from tests.adapters.leaf.ngs.switch import eos as eos_memory
 from tests.adapters.leaf.ngs.switch import nxos as nxos_memory
 from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
@@ -438,6 +438,37 @@ def eos() -> Iterator[LeafWorld]:
     """Real library, switch in memory."""
     with eos_memory() as made:
         yield NgsWorld(made, made.target(), made.target(), eos_switch)
+
+
+@dataclass(slots=True)
+class EosPairWorld(EvpnEntries):
+    """Two that act as one, each of which shows the ports of the other."""
+
+    pair: EosPair
+    target: Target
+    other: Target
+
+    def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
+        """At one of them, which is enough to be in the way."""
+        first = self.pair.switches[0]
+        first.by_hand(vid, vni, **dict.fromkeys(first.ports, "tagged"))
+
+    def stop(self) -> None:
+        """One of them is enough."""
+        self.pair.switches[1].up = False
+
+    def start(self) -> None:
+        """Two others in their place."""
+        for switch, cli in zip(self.pair.switches, eos_of_pair(), strict=True):
+            switch.cli = cli
+            switch.up = True
+
+
+@contextmanager
+def eos_mlag() -> Iterator[LeafWorld]:
+    """Real library, switches in memory."""
+    with eos_pair() as made:
+        yield EosPairWorld(made, made.target(), made.target())
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from isthmus.model.observed import NveMirror
 from tests.contracts.nve_world import (
     NveWorld,
     eos,
+    eos_mlag,
     nvue,
     nxos,
     real_evpn,
@@ -37,6 +38,7 @@ WORLDS = {
     "real-pair": real_pair,
     "sonic": sonic,
     "eos": eos,
+    "eos-pair": eos_mlag,
     "nvue": nvue,
     "nxos": nxos,
     "real-evpn": real_evpn,

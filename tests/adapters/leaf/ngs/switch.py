@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
 from isthmus.adapters.leaf.ngs.eos import reads as eos_reads
 from isthmus.adapters.leaf.ngs.nxos import READS as NXOS_READS
+from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.model.names import LeafId
 from isthmus.model.tags import VidSet
 from lab.wire.eos import EosPort, EosSwitch
@@ -279,6 +280,43 @@ def sonic() -> Iterator[TestSwitch]:
 def eos() -> Iterator[EosTestSwitch]:
     with reached(EosTestSwitch()) as made:
         assert isinstance(made, EosTestSwitch)
+        yield made
+
+
+PAIR = ("192.0.2.101", "192.0.2.102")
+PEER_LINK = "Port-Channel1000"
+
+
+@dataclass(slots=True)
+class EosPair:
+    """Two that act as one VTEP, each with a trunk for all VLANs to the other."""
+
+    switches: tuple[EosTestSwitch, EosTestSwitch]
+
+    def connect(self, **given: object) -> Session:
+        return self.switches[PAIR.index(str(given["ip"]))].connect(**given)  # type: ignore[arg-type]
+
+    def target(self) -> LeafPair:
+        made = self.switches[0].settings(ngs_trunk_ports=PEER_LINK)
+        return LeafPair([(ip, NgsTarget(LeafId("leaf1"), replace(made, address=ip))) for ip in PAIR])
+
+
+def eos_of_pair() -> tuple[EosSwitch, EosSwitch]:
+    first, second = eos_switch(), eos_switch()
+    first.peer, second.peer = second, first
+    for cli in (first, second):
+        cli.ports[PEER_LINK] = EosPort(allowed=None)
+    return first, second
+
+
+@contextmanager
+def eos_pair() -> Iterator[EosPair]:
+    netmiko = pytest.importorskip("netmiko")
+    pytest.importorskip("networking_generic_switch")
+    first, second = (EosTestSwitch(cli=cli) for cli in eos_of_pair())
+    made = EosPair((first, second))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netmiko, "ConnectHandler", made.connect)
         yield made
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from isthmus.adapters.leaf.ngs.eos import reads, understood
 from isthmus.adapters.leaf.ngs.held import Held
-from isthmus.model.change import Forget, Learn, Outcome
+from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.tags import Vid, VidSet
 from lab.wire.eos import EosPort, EosSwitch
-from tests.adapters.leaf.ngs.switch import PORTS, EosTestSwitch, eos, eos_switch
+from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch
 from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, apply, binding, done, held
 
 ON_OURS = dict.fromkeys(PORTS, "tagged")
@@ -218,13 +218,38 @@ def test_a_port_has_one_name(switch: EosTestSwitch) -> None:
     assert switch.state == {101: (RED, ON_OURS)}
 
 
-def test_ports_of_the_other_switch_of_a_pair_count_as_ours_by_the_same_names() -> None:
+def test_a_port_of_the_other_switch_of_a_pair_is_company_unless_it_is_called_as_ours() -> None:
     shown = answers(busy())
-    for port, company in (("PeerEthernet4", set()), ("PeerEthernet7", {"Ethernet7"})):
+    for port, company in (("PeerEthernet4", set()), ("PeerEt4", set()), ("PeerEt7", {"PeerEthernet7"})):
         told = json.loads(shown[1])
         told["vlans"]["101"]["interfaces"][port] = {"privatePromoted": False}
-        seen = understood(shown[0], json.dumps(told), *shown[2:], SETTINGS)
-        assert seen.at(Vid(101)).tagged == company
+        vlan = understood(shown[0], json.dumps(told), *shown[2:], SETTINGS).at(Vid(101))
+        assert (vlan.tagged, vlan.said) == (company, "")
+
+
+def test_a_pair_of_which_each_shows_the_others_ports_learns_and_forgets_alike() -> None:
+    on_ours = {**ON_OURS, PEER_LINK: "tagged"}
+    with eos_pair() as pair:
+        target = pair.target()
+        for _ in range(2):  # what one has already is in nobody's way at the other
+            [learnt] = target.apply([Change(1, target.id, Learn((binding(101),)), "test")])
+            assert (learnt.outcome, learnt.detail) == (Outcome.DONE, "")
+        assert [switch.state for switch in pair.switches] == [{101: (RED, on_ours)}] * 2
+        mirror = target.observe()
+        assert (set(mirror.entries.values()), mirror.foreign_vids & SETTINGS.vids) == ({binding(101)}, VidSet())
+        [forgotten] = target.apply([Change(2, target.id, Forget((binding(101),)), "test")])
+        assert (forgotten.outcome, forgotten.detail) == (Outcome.DONE, "")
+        assert [switch.state for switch in pair.switches] == [{}, {}]
+
+
+def test_no_port_joins_where_a_stranger_has_one_at_the_other_switch_of_a_pair() -> None:
+    with eos_pair() as pair:
+        target = pair.target()
+        pair.switches[1].by_hand(101, Ethernet48="tagged")
+        [learnt] = target.apply([Change(1, target.id, Learn((binding(101),)), "test")])
+        assert learnt.outcome is not Outcome.DONE
+        for switch in pair.switches:
+            assert not switch.state.get(101, (None, {}))[1].keys() & set(PORTS)
 
 
 def test_bgp_is_told_before_the_vni_comes_and_before_it_goes(switch: EosTestSwitch) -> None:

@@ -190,12 +190,26 @@ def test_a_port_has_one_name_and_lists_are_read_whole(switch: NxosTestSwitch) ->
 def test_all_that_stands_on_a_vni_is_told_before_it_and_taken_back_with_it(switch: NxosTestSwitch) -> None:
     target = switch.target()
     done(target, Learn((binding(101, BLUE),)))
-    assert switch.cli.nve == {BLUE: ["ingress-replication protocol bgp", "suppress-arp"]}
+    assert switch.cli.nve == {BLUE: ["ingress-replication protocol bgp"]}
     assert switch.cli.evpn == {BLUE: ["rd auto", "route-target import auto", "route-target export auto"]}
     assert switch.told.index(f"member vni {BLUE}") < switch.told.index(f"vn-segment {BLUE}")
     done(target, Forget((binding(101, BLUE),)))
     assert (switch.cli.nve, switch.cli.evpn, switch.state) == ({}, {}, {})
     assert switch.told.index(f"no member vni {BLUE}") < switch.told.index("no vn-segment")
+
+
+def test_a_switch_without_room_for_suppressed_arp_carries_a_network_and_one_that_has_it_said_by_hand_too(
+    switch: NxosTestSwitch,
+) -> None:
+    switch.refuses = "suppress-arp"
+    switch.no = "ERROR: Please configure TCAM region for Ingress ARP-Ether ACL before configuring ARP supression."
+    target = switch.target()
+    done(target, Learn((binding(101, BLUE),)))
+    switch.cli.nve[BLUE].append("suppress-arp")
+    assert held(target) == {binding(101, BLUE)}
+    assert target.observe().warnings == ()
+    done(target, Forget((binding(101, BLUE),)))
+    assert switch.state == {}
 
 
 def test_a_vni_that_there_is_none_of_is_refused_before_anything_is_said(switch: NxosTestSwitch) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.adapters.leaf.ngs.judging import HARMLESS, Judged, Port, Shown, held
 from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, in_modes, nonsense, spelt
+from isthmus.adapters.leaf.ngs.ports import PEER
 from isthmus.adapters.leaf.ngs.ports import eos as port_name
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import Statement, named, statements, vid_list, vids_of
@@ -157,7 +158,8 @@ def _numbers(said: str) -> Iterator[int]:
 def understood(config: str, shown: str, configured: str, vxlan: str, settings: NgsSettings) -> Held:
     """What its four answers say.  Raises Retry if they say nothing."""
     try:
-        return _held(_judged(config, settings), _ports_of(shown), _ports_of(configured), vxlan)
+        looks = (_ports_of(answer, settings) for answer in (shown, configured))
+        return _held(_judged(config, settings), *looks, vxlan)
     except (KeyError, TypeError, AttributeError, ValueError) as wrong:  # it lacks what was asked for, or is no number
         raise nonsense(f"{type(wrong).__name__}: {wrong}") from wrong
 
@@ -180,16 +182,20 @@ class _Vlan:
     dynamic: bool
 
 
-def _ports_of(answer: str) -> dict[Vid, _Vlan]:
-    """The ports that the switch shows in each VLAN; its own tunnel is none."""
+def _ports_of(answer: str, settings: NgsSettings) -> dict[Vid, _Vlan]:
+    """The ports that the switch shows in each VLAN.
+
+    Its own tunnel is none.  Nor is one that the other switch of a pair calls as we call one of ours: that switch is
+    told alike, and answers for it by itself.
+    """
     vlans: Mapping[str, Any] = json.loads(answer)["vlans"]
-    return {
-        Vid(int(vid)): _Vlan(
-            frozenset(name for port in vlan["interfaces"] if not (name := port_name(port)).startswith("Vxlan")),
-            bool(vlan["dynamic"]),
-        )
-        for vid, vlan in vlans.items()
-    }
+    alike = {f"{PEER}{name}" for name in settings.members}
+    found: dict[Vid, _Vlan] = {}
+    for vid, vlan in vlans.items():
+        names = {port_name(port) for port in vlan["interfaces"]} - alike
+        ports = frozenset(name for name in names if not name.startswith("Vxlan"))
+        found[Vid(int(vid))] = _Vlan(ports, bool(vlan["dynamic"]))
+    return found
 
 
 def _vnis_of(answer: str, name: str) -> dict[Vid, Vni]:

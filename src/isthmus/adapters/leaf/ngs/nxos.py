@@ -292,7 +292,9 @@ def _spelt(device: Any, step: Step) -> list[str]:
         case Map(_, vni):
             # The library has the sign of ours in the midst: what it is broken off before would never be said again.
             first = (*device.PLUG_EVPN_VNI, *device.PLUG_NVE_MEMBER, *device.PLUG_NVE_INGRESS_REPLICATION)
-            return words((*first, *device.PLUG_VLAN_VNI_SEGMENT), vni=int(vni))
+            said = words((*first, *device.PLUG_VLAN_VNI_SEGMENT), vni=int(vni))
+            # It wants TCAM that most switches have none carved of, and only spares the fabric some ARP.
+            return [command for command in said if command != "suppress-arp"]
         case Unmap(_, vni):
             last = device.UNPLUG_VLAN_VNI_SEGMENT
             return words((*device.UNPLUG_EVPN_VNI, *device.UNPLUG_NVE_MEMBER, *last), vni=int(vni))

@@ -6,12 +6,15 @@ import re
 
 _NAME = re.compile(r"([A-Za-z][A-Za-z-]*?)\s*(\d[\d/.]*)")
 _EOS = ("Ethernet", "Port-Channel", "Vxlan", "Vlan", "Management", "Loopback")
+PEER = "Peer"
+"""What EOS puts before the name of a port that the other switch of an MLAG pair has."""
 _NXOS = ("Ethernet", "port-channel", "nve", "Vlan", "mgmt", "loopback")
 
 
 def eos(name: str) -> str:
-    """As Arista EOS writes it in its configuration.  A port of the other switch of a pair is called as here."""
-    return _full(name.removeprefix("Peer"), _EOS)
+    """As Arista EOS writes it in its configuration, or below `Peer` if it is the other switch's of a pair."""
+    here = name.removeprefix(PEER)
+    return name[: len(name) - len(here)] + _full(here, _EOS)
 
 
 def nxos(name: str) -> str:
