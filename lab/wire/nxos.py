@@ -214,8 +214,8 @@ class NxosSwitch:
         match line:
             case "show running-config":
                 return "\n".join(self._config())
-            case "show running-config | last 3":
-                return "\n".join(list(self._config())[-3:])
+            case _ if found := re.fullmatch(r"show running-config \| last (\d+)", line):
+                return "\n".join(list(self._config())[-int(found[1]) :])
             case "show vlan | json":
                 rows = [self._vlan(vid) for vid in sorted({1} | self.vlans.keys())]
                 return json.dumps(_table("vlanbrief", rows))
@@ -261,7 +261,7 @@ class NxosSwitch:
             yield "evpn"
             for vni, lines in sorted(self.evpn.items()):
                 yield from (f"  vni {vni} l2", *(f"    {line}" for line in lines))
-        yield ""
+        yield from ("", "", "")
 
 
 def _of_vni(vnis: dict[int, list[str]], line: str, add: str, remove: str, mode: str) -> str | None:
@@ -297,7 +297,7 @@ def _switchport(name: str, port: NxosPort) -> dict[str, str]:
 
 
 def _vni(vni: int, vid: int | None) -> dict[str, str]:
-    state, kind = ("Up", f"L2 [{vid}]") if vid else ("Down", "L2 [-]")
+    state, kind = ("Up", f"L2 [{vid}]") if vid else ("Down", "L2 [0]")
     return {"if-name": "nve1", "vni": str(vni), "mcast": "UnicastBGP", "vni-state": state, "mode": "CP", "type": kind}
 
 

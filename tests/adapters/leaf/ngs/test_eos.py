@@ -45,6 +45,7 @@ SOMEBODYS = {
     "interface Ethernet7\n   switchport mode trunk\n   switchport trunk allowed vlan 150-160,170": "150-160,170",
     "interface Ethernet7\n   switchport mode trunk": "2-199,205",
     "interface Ethernet7\n   switchport phone vlan 150": "150",
+    "interface Ethernet7\n   switchport vlan forwarding accept all": "2-199,205",
     "interface Ethernet7\n   switchport vlan translation 150 300": "150",
     "interface Ethernet4\n   switchport vlan translation in 300 150": "150",
     "interface Ethernet4\n   switchport trunk native vlan 150": "150",
@@ -72,6 +73,8 @@ NOBODYS = (
     "spanning-tree mst configuration\n   instance 1 vlan 1-4094",
     "ip igmp snooping vlan 150 querier",
     "ip dhcp snooping vlan 1-4094",
+    "ip prefix-list PL-VLAN seq 150 permit 192.0.2.0/24",
+    "route-map RM-VLAN-IN permit 150",
     "vlan internal order ascending range 1006 1199",
     "banner login\nvlan 150 is ours\ninterface Vlan150\nEOF",
     "! vlan 150 is a comment",
@@ -401,6 +404,16 @@ def test_an_answer_that_is_not_understood_is_no_answer(which: int, old: str, new
     config, shown, configured, vxlan = told
     with pytest.raises(Retry):
         understood(config, shown, configured, vxlan, SETTINGS)
+
+
+@pytest.mark.parametrize("line", ["username admin secret sha512 $6$HIDDEN", "password HIDDEN", "enable secret HIDDEN"])
+def test_a_configuration_that_is_cut_shows_no_secret(line: str) -> None:
+    told = answers(busy())
+    config = told[0].replace("hostname leaf1", line)
+    with pytest.raises(Retry) as cut:
+        understood(config[: config.index("HIDDEN") + 6], *told[1:], SETTINGS)
+    assert line.split()[0] in str(cut.value)
+    assert "HIDDEN" not in str(cut.value)
 
 
 def test_a_map_that_is_configured_and_not_shown_or_the_other_way_round_is_somebodys(switch: EosTestSwitch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -71,6 +72,9 @@ NOBODYS = (
     "ip dhcp snooping vlan 1-4094",
     "ip igmp snooping vlan 150",
     "system vlan long-name",
+    "vdc leaf1 id 1\n  limit-resource vlan minimum 16 maximum 4094",
+    "vpc domain 1\n  delay restore interface-vlan 150",
+    "ip prefix-list VLAN-NETS seq 150 permit 192.0.2.0/24",
     "vlan access-map MAP 150",
     "feature vtp\nvtp mode transparent",
     "banner motd ^vlan 150\ninterface Vlan150\n^",
@@ -306,6 +310,41 @@ def test_a_save_is_believed_when_the_switch_says_that_it_did(switch: NxosTestSwi
     assert any("does not save" in warning for warning in target.observe().warnings)
 
 
+def test_a_copy_that_is_complete_and_could_not_be_written_is_not_saved(switch: NxosTestSwitch) -> None:
+    switch.no = "Copy complete, now saving to disk (please wait)...\nERROR: Could not write startup-config"
+    switch.refuses = "copy"
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    assert any("Could not write" in warning for warning in target.observe().warnings)
+
+
+@pytest.mark.parametrize("no", ["  ^\nInvalid interface format at '^' marker.", "Syntax error", "Command rejected: no"])
+def test_what_it_complains_of_is_shown(switch: NxosTestSwitch, no: str) -> None:
+    switch.no, switch.refuses = no, "interface Ethernet1/8"
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert (result.outcome, no.splitlines()[-1].strip() in result.detail) == (Outcome.RETRY, True)
+    assert switch.told[switch.told.index("interface Ethernet1/8") + 1] == "end"
+
+
+def test_a_configuration_is_whole_whatever_blank_lines_end_it_and_whenever_it_was_asked_for() -> None:
+    told = answers(busy())
+    for blanks in ("", "\n", "\n" * 20):
+        whole, end = told[0].rstrip() + blanks, told[1].rstrip() + blanks
+        assert read([whole, "!Time: a second later\n" + end, *told[2:]]).at(Vid(101)).vni == RED
+    for end in ("", "\n" * 30, "!Time: now"):
+        with pytest.raises(Retry):
+            read([told[0], end, *told[2:]])
+
+
+def test_a_member_vni_that_no_vlan_has_is_no_vlans() -> None:
+    told = answers(busy())
+    for nothing in ("L2 [0]", "L2 [-]", "L3 [TENANT]", "L2 [4095]"):
+        row = {"vni": "6000", "type": nothing}
+        nve = json.loads(told[4])["TABLE_nve_vni"]["ROW_nve_vni"]
+        seen = read([*told[:4], json.dumps({"TABLE_nve_vni": {"ROW_nve_vni": [nve, row]}})])
+        assert {vid: vlan.vni for vid, vlan in seen.vlans.items() if vlan.vni} == {101: RED}
+
+
 def busy() -> NxosSwitch:
     made = NxosTestSwitch()
     made.by_hand(101, 5000)
@@ -358,6 +397,12 @@ def test_who_is_shown_in_a_vlan_and_not_configured_so_makes_it_somebodys() -> No
     vlan = read(told).at(Vid(102))
     assert "Ethernet1/4 is in it, and is not configured" in vlan.said
     assert vlan.tagged == {"Ethernet1/5"}
+
+
+@pytest.mark.parametrize("vids", ["100-3968", "4094"])
+def test_vlans_that_it_keeps_for_itself_are_refused_at_once(vids: str) -> None:
+    with pytest.raises(ValueError, match="keeps these for itself: leave out what is above 3967"):
+        replace(SETTINGS, vids=VidSet.of(vids))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.adapters.leaf.ngs.judging import HARMLESS, Judged, Port, Shown, held
-from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, in_modes, nonsense, spelt
+from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, first_words, in_modes, nonsense, spelt
 from isthmus.adapters.leaf.ngs.ports import PEER
 from isthmus.adapters.leaf.ngs.ports import eos as port_name
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
@@ -167,7 +167,7 @@ def understood(config: str, shown: str, configured: str, vxlan: str, settings: N
 def _judged(answer: str, settings: NgsSettings) -> _Config:
     lines = [line for line in answer.splitlines() if line.strip()]
     if not lines or not lines[0].startswith(HEADING) or lines[-1].strip() != "end":
-        raise nonsense(lines[-1] if lines else "")
+        raise nonsense(first_words(lines[-1]) if lines else "")
     made = _Config(settings)
     for said in statements(answer):
         if said.line.startswith("% "):

@@ -19,6 +19,7 @@ from isthmus.model.tags import ALL_VIDS, MAX_VNI, NO_VIDS, Vid, VidSet, Vni
 HARMLESS = (
     r"description .*|hostname .*|alias .*|snmp-server .*|logging .*|ntp .*|username .*|end"
     r"|(no )?spanning-tree vlan(-id)? .*|(no )?ip igmp snooping .*|(no )?ipv6 mld snooping .*"
+    r"|(ip|ipv6) prefix-list .*|route-map \S+ (permit|deny) \d+"
     r"|(no )?ip dhcp snooping .*|(no )?ip arp inspection .*"
 )
 """Whatever VIDs they cover: they mean nothing for who hears whom."""

@@ -5,6 +5,7 @@ Law: an answer that is not understood whole is no answer; a step that meets a co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -48,6 +49,16 @@ class Kind:
 def nonsense(said: str) -> Retry:
     """It is not what was asked for."""
     return Retry(f"the switch does not tell what it holds; it says {said.strip()[:200]!r}")
+
+
+def first_words(line: str) -> str:
+    """What a line of a configuration begins with: there may be a secret in the rest."""
+    words = line.split()
+    secret = next((number for number, word in enumerate(words, 1) if _SECRET.search(word)), 2)
+    return " ".join(words[: min(secret, 2)]) + " ..." * (len(words) > min(secret, 2))
+
+
+_SECRET = re.compile("secret|password|key|community", re.IGNORECASE)
 
 
 def complaints(answers: Sequence[str], signs: tuple[str, ...]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from isthmus.adapters.leaf.ngs import ports
+from isthmus.model.tags import MAX_VID
 
 Options = Mapping[str, str]
 
@@ -31,6 +32,8 @@ class Needs:
     wrong: Callable[[Options], Iterator[str]] = _nothing
     """What cannot work, a line for each."""
     lowest_vni: int = 1
+    highest_vid: int = MAX_VID
+    """It keeps the VLANs above for itself."""
 
 
 def no_multicast(options: Options) -> Iterator[str]:
@@ -69,6 +72,6 @@ NEEDS: Mapping[str, Needs] = {
     "netmiko_sonic": Needs(("ngs_vtep_name", "ngs_bgp_asn"), "Ethernet4", wrong=no_multicast),
     "netmiko_cumulus_nvue": Needs((), "swp1", wrong=_nvue_wrong),
     "netmiko_arista_eos": Needs(("ngs_bgp_asn",), "Ethernet4", ports.eos, _eos_wrong),
-    "netmiko_cisco_nxos": Needs((), "Ethernet1/4", ports.nxos, _nxos_wrong, lowest_vni=4096),
+    "netmiko_cisco_nxos": Needs((), "Ethernet1/4", ports.nxos, _nxos_wrong, lowest_vni=4096, highest_vid=3967),
 }
 """By the names that networking-generic-switch has for them: those whose VLANs and VNIs can be read back."""

@@ -16,22 +16,22 @@ from uuid import UUID
 
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.adapters.leaf.ngs.judging import HARMLESS, Judged, Port, Shown, held
-from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, in_modes, nonsense, spelt
+from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, first_words, in_modes, nonsense, spelt
 from isthmus.adapters.leaf.ngs.ports import nxos as port_name
 from isthmus.adapters.leaf.ngs.ports import nxos_list
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import Statement, statements, vid_list, vids_of
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
-from isthmus.model.tags import Vid, VidSet, Vni
+from isthmus.model.tags import MAX_VID, Vid, VidSet, Vni
 
 READS = (
     "show running-config",
-    "show running-config | last 3",
+    "show running-config | last 30",
     "show vlan | json",
     "show interface switchport | json",
     "show nve vni | json",
 )
-COMPLAINS = ("%", "ERROR", "Error")
+COMPLAINS = ("%", "ERROR", "Error", "Invalid interface format", "Syntax error", "Command rejected")
 HEADING = "!Command: show running-config"
 NEEDED = ("feature vn-segment-vlan-based", "feature nv overlay", "nv overlay evpn")
 """Without these no VLAN is mapped to a VNI."""
@@ -40,7 +40,7 @@ RESERVED = 128
 
 _HARMLESS = re.compile(
     rf"{HARMLESS}|vlan configuration .*|vlan access-map .*|system vlan long-name|vlan dot1q tag native"
-    r"|version .*|fex associate .*|vrf context .*"
+    r"|version .*|fex associate .*|vrf context .*|limit-resource .*|delay restore interface-vlan \d+"
 )
 _MEMBER = re.compile(r"member vni (\d+)( associate-vrf)?")
 _OF_MEMBER = ("ingress-replication protocol bgp", "suppress-arp")
@@ -212,9 +212,9 @@ def understood(config: str, end: str, vlans: str, ports: str, nve: str, settings
 
 
 def _judged(answer: str, end: str, settings: NgsSettings) -> _Config:
-    lines, last = ([line.rstrip() for line in said.splitlines() if line.strip()] for said in (answer, end))
-    if not lines or not lines[0].startswith(HEADING) or not last or lines[-len(last) :] != last:
-        raise nonsense(lines[-1] if lines else "")
+    lines, last = (list(_said(text)) for text in (answer, end))
+    if not answer.lstrip().startswith(HEADING) or not last or lines[-len(last) :] != last:
+        raise nonsense(first_words(answer.rstrip().rpartition("\n")[2]))
     made = _Config(settings)
     for said in statements(answer):
         if said.line.startswith(COMPLAINS):
@@ -222,6 +222,11 @@ def _judged(answer: str, end: str, settings: NgsSettings) -> _Config:
         made.take(said)
     made.finish()
     return made
+
+
+def _said(text: str) -> Iterator[str]:
+    """Its lines but the blank ones, of which there are some at the end, and the comments, which tell the time."""
+    return (line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("!"))
 
 
 def _held(config: _Config, vlans: str, ports: str, nve: str) -> Held:
@@ -261,7 +266,8 @@ def _rows(answer: str, table: str, row: str) -> list[Mapping[str, Any]]:
 
 def _vnis(answer: str) -> Iterator[tuple[Vid, Vni]]:
     for row in _rows(answer, "TABLE_nve_vni", "ROW_nve_vni"):
-        if found := re.fullmatch(r"L2 \[(\d+)\]", row["type"].strip()):
+        found = re.fullmatch(r"L2 \[(\d+)\]", row["type"].strip())
+        if found and 1 <= int(found[1]) <= MAX_VID:  # one that no VLAN has may be shown as VLAN 0's
             yield Vid(int(found[1])), Vni(int(row["vni"]))
 
 
@@ -307,11 +313,14 @@ def _spelt(device: Any, step: Step) -> list[str]:
 
 
 SAVED = "Copy complete"
+_UNSAVED = re.compile(r"^\s*%|error|fail|abort|denied|could not|cannot|no space", re.IGNORECASE)
 
 
 def _save(say: Say, words: Words) -> list[str]:
     answer = say("copy running-config startup-config")  # networking-generic-switch leaves it to netmiko
-    return [] if SAVED in answer else [answer.strip()[:200] or "it does not say that it did"]
+    # It says that the copy is complete before it writes, and may fail to write.
+    wrong = [line.strip() for line in answer.splitlines() if _UNSAVED.search(line)]
+    return [] if SAVED in answer and not wrong else [*wrong, answer.strip()[:200] or "it does not say that it did"][:1]
 
 
 NXOS = Kind(_read, _words, in_modes(COMPLAINS), _save, privileged=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isthmus.adapters.leaf.ngs.needs import NEEDS, Needs
-from isthmus.model.tags import ALL_VIDS, VidSet
+from isthmus.model.tags import ALL_VIDS, MAX_VID, VidSet
 
 CONNECTION = frozenset(
     (
@@ -97,6 +97,9 @@ class NgsSettings:
             yield f"ports is empty: name the switch ports that hosts are connected to, such as {self._needs.example}"
         if self.vids == ALL_VIDS:
             yield "vids is every VID: nothing on such a switch says whose it is, so name the range that is isthmus's"
+        highest = self._needs.highest_vid
+        if highest < MAX_VID and (kept := self.vids & VidSet.of(f"{highest + 1}-{MAX_VID}")):
+            yield f"vids has {kept}: {self.device_type} keeps these for itself: leave out what is above {highest}"
         for option in self._needs.required:
             if not self.options.get(option):
                 yield f"{option} is missing: without it {self.device_type} maps no VID to a VNI"

@@ -52,7 +52,7 @@ def _skip_text(line: str, lines: Iterator[str]) -> None:
 
 
 _ABOUT = re.compile(r"vlan|dot1q|bridge-domain|vtp|mvrp|svi\b", re.IGNORECASE)
-_EVERY = re.compile(r"vlans?(-id)?\s+(all|any|except)\b", re.IGNORECASE)
+_EVERY = re.compile(r"vlans?(-id)?\s+(forwarding accept )?(all|any|except)\b", re.IGNORECASE)
 _SPAN = re.compile(r"range\s+(\d+)\s+(\d+)")
 _NUMBER = re.compile(r"(?<![\w./:])(?:vlan\s*)?(\d+)(?:\s*-\s*(\d+))?(?![\w./:])", re.IGNORECASE)
 
