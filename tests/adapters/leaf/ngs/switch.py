@@ -158,6 +158,12 @@ class TestSwitch:
         there = self.cli.vlans.keys() | self.cli.maps.keys()
         return {vid: (self.cli.maps.get(vid), dict(self.cli.vlans.get(vid, {}))) for vid in sorted(there)}
 
+    def with_ports(self, count: int) -> tuple[str, ...]:
+        """So many more, of which none carries anything."""
+        names = tuple(f"Ethernet{100 + number}" for number in range(count))
+        self.cli.ports = (*self.cli.ports, *names)
+        return names
+
     def by_hand(self, vid: int, vni: int | None = None, **ports: str) -> None:
         """A VLAN, its VNI if it has one, and ports more."""
         self.cli.vlans.setdefault(vid, {}).update(ports)
@@ -207,10 +213,16 @@ class EosTestSwitch(TestSwitch):
         there = self.cli.vlans.keys() | self.cli.maps.keys()
         return {vid: (self.cli.maps.get(vid), self.cli.members(vid)) for vid in sorted(there)}
 
+    def with_ports(self, count: int) -> tuple[str, ...]:
+        names = tuple(f"Ethernet{100 + number}" for number in range(count))
+        self.cli.ports.update({name: EosPort() for name in names})
+        return names
+
     def by_hand(self, vid: int, vni: int | None = None, **ports: str) -> None:
         self.cli.vlans.setdefault(vid, [])
         if vni is not None:
             self.cli.maps[vid] = vni
+            self.cli.told[vid] = ["rd auto", "redistribute learned"]
         for name, mode in ports.items():
             port = self.cli.ports[name]
             port.allowed = (port.allowed or frozenset()) | {vid}
@@ -256,11 +268,17 @@ class NxosTestSwitch(TestSwitch):
         there = self.cli.vlans.keys() | self.cli.maps.keys()
         return {vid: (self.cli.maps.get(vid), self.cli.members(vid)) for vid in sorted(there)}
 
+    def with_ports(self, count: int) -> tuple[str, ...]:
+        names = tuple(f"Ethernet1/{100 + number}" for number in range(count))
+        self.cli.ports.update({name: NxosPort() for name in names})
+        return names
+
     def by_hand(self, vid: int, vni: int | None = None, /, **ports: str) -> None:
         self.cli.vlans.setdefault(vid, [])
         if vni is not None:
             self.cli.maps[vid] = vni
             self.cli.nve[vni] = ["ingress-replication protocol bgp"]
+            self.cli.evpn[vni] = ["rd auto", "route-target import auto", "route-target export auto"]
         for name, mode in ports.items():
             port = self.cli.ports[name]
             port.allowed = (port.allowed or frozenset()) | {vid}

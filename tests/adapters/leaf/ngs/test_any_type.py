@@ -197,6 +197,16 @@ def test_the_words_are_what_is_said(switch: TestSwitch, target: NgsTarget) -> No
     assert switch.told[: len(words)] == words
 
 
+def test_many_ports_take_no_more_looks_than_two(switch: TestSwitch) -> None:
+    """One joins and is looked at; then all others do at once."""
+    looks: list[str] = []
+    more = switch.with_ports(47)
+    switch.before = lambda command: looks.append(command) if command == switch.reads[0] else None
+    done(switch.target(switch.settings(more)), Learn((binding(101),)))
+    assert switch.state == {101: (RED, dict.fromkeys(more, "tagged"))}
+    assert len(looks) == 5, "before, made, mapped, one joined, all joined"
+
+
 @dataclass(frozen=True, slots=True)
 class Hand:
     """What a stranger does with VLAN 101, and whether it is as he left it."""

@@ -267,6 +267,48 @@ def test_bgp_is_told_before_the_vni_comes_and_before_it_goes(switch: EosTestSwit
     assert switch.told.index("router bgp 65000") < switch.told.index("no vxlan vlan 101 vni 5000")
 
 
+def test_what_a_hand_took_from_bgp_is_seen_and_said_again(switch: EosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    before = dict(switch.cli.told)
+    switch.cli.told.clear()
+    assert held(target) == {binding(101, whole=False)}
+    done(target, Learn((binding(101),)))
+    assert (switch.cli.told, held(target)) == (before, {binding(101)})
+    switch.cli.told.clear()
+    done(target, Forget((binding(101),)))
+    assert switch.state == {}
+
+
+def test_a_vlan_that_shows_a_stranger_only_once_it_is_there_is_removed_again_and_no_vid_is_lost(
+    switch: EosTestSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as by a mode of trunk that nobody here has heard of."""
+    switch.cli.ports["Ethernet48"].mode = "trunk phone"
+    carries = EosPort.carries
+    monkeypatch.setattr(
+        EosPort, "carries", lambda port, vid: "tagged" if port.mode == "trunk phone" else carries(port, vid)
+    )
+    target = switch.target()
+    for vid in (101, 102):
+        [result] = apply(target, Learn((binding(vid),)))
+        assert (result.outcome, f"VLAN {vid}: it is on Ethernet48" in result.detail) == (Outcome.RETRY, True)
+    assert switch.state == {}
+    assert target.observe().foreign_vids & SETTINGS.vids == VidSet()
+
+
+@pytest.mark.parametrize("command", ["name", "show vlan | json"])
+def test_a_vlan_that_we_made_and_a_statement_then_gave_to_somebody_stays(switch: EosTestSwitch, command: str) -> None:
+    def comes(said: str) -> None:
+        if 101 in switch.cli.vlans and said.startswith(command):
+            switch.by_hand(101, Ethernet48="tagged")
+
+    switch.before = comes
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    assert switch.state == {101: (None, {"Ethernet48": "tagged"})}
+
+
 def test_what_bgp_was_told_of_a_vlan_without_vni_is_told_to_the_operator(switch: EosTestSwitch) -> None:
     switch.cli.told[101] = ["rd auto", "redistribute learned"]
     assert any("BGP has an instance of VLAN 101" in found.what for found in switch.target().findings())

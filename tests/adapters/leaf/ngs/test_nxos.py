@@ -16,6 +16,7 @@ from isthmus.adapters.leaf.ngs.ports import nxos_list
 from isthmus.model.change import Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.tags import Vid, VidSet, Vni
+from lab.wire import nxos as wire
 from lab.wire.nxos import BGP, FEATURES, NVE, NxosPort, NxosSwitch
 from tests.adapters.leaf.ngs.switch import NXOS_PORTS, NxosTestSwitch, nxos, nxos_switch
 from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, apply, binding, done, held
@@ -248,17 +249,54 @@ def test_a_vni_whose_frames_for_all_go_to_a_group_is_somebodys(switch: NxosTestS
     assert "VLANs 102" in shared
 
 
-def test_a_vni_that_is_no_member_of_the_nve_interface_any_more_is_told_and_no_port_joins(
-    switch: NxosTestSwitch,
-) -> None:
+LOST: dict[str, Callable[[NxosSwitch], object]] = {
+    "evpn": lambda cli: cli.evpn.clear(),
+    "nve": lambda cli: cli.nve.clear(),
+    "both": lambda cli: (cli.evpn.clear(), cli.nve.clear()),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_what_a_hand_took_from_a_vni_of_ours_is_seen_and_said_again(switch: NxosTestSwitch, what: str) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101, BLUE),)))
+    before = (dict(switch.cli.nve), dict(switch.cli.evpn))
+    LOST[what](switch.cli)
+    assert held(target) == {binding(101, BLUE, whole=False)}
+    done(target, Learn((binding(101, BLUE),)))
+    assert (switch.cli.nve, switch.cli.evpn) == before
+    assert held(target) == {binding(101, BLUE)}
+    LOST[what](switch.cli)
+    done(target, Forget((binding(101, BLUE),)))
+    assert (switch.state, switch.cli.nve, switch.cli.evpn) == ({}, {}, {})
+
+
+def test_what_is_lost_of_a_vni_and_cannot_be_said_again_is_told_with_the_reason(switch: NxosTestSwitch) -> None:
     target = switch.target()
     done(target, Learn((binding(101),)))
-    del switch.cli.nve[5000]
-    switch.off_by_hand(101, NXOS_PORTS[0])
+    switch.cli.nve.clear()
+    switch.refuses = "member vni"
     [result] = apply(target, Learn((binding(101),)))
-    assert (result.outcome, "is no member of nve1" in result.detail) == (Outcome.RETRY, True)
-    done(target, Forget((binding(101),)))
-    assert switch.state == {}
+    assert (result.outcome, "not all that is told with it (% Not now)" in result.detail) == (Outcome.RETRY, True)
+    switch.refuses, switch.cli.more = "", "vrf context TENANT\n  vni 5000"
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, "vrf context TENANT" in result.detail) == (Outcome.REFUSED, True)
+    assert switch.cli.nve == {}
+
+
+def test_a_trunk_that_inherits_its_list_is_in_every_vlan_also_those_that_are_not_made_yet(
+    switch: NxosTestSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as by a port-profile: its statements are not below the port."""
+    port = switch.cli.ports["Ethernet1/48"]
+    port.allowed = None
+    of = wire._of
+    monkeypatch.setattr(wire, "_of", lambda found: iter(["inherit port-profile P"]) if found is port else of(found))
+    target = switch.target()
+    assert target.observe().foreign_vids & SETTINGS.vids == SETTINGS.vids
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, "it is on Ethernet1/48" in result.detail) == (Outcome.REFUSED, True)
+    assert not switch.told
 
 
 @pytest.mark.parametrize(

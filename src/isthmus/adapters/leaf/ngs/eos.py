@@ -18,7 +18,7 @@ from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, first_words, in_mod
 from isthmus.adapters.leaf.ngs.ports import PEER
 from isthmus.adapters.leaf.ngs.ports import eos as port_name
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
-from isthmus.adapters.leaf.ngs.statements import Statement, named, statements, vid_list, vids_of
+from isthmus.adapters.leaf.ngs.statements import Statement, named, statements, vids_of
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
 from isthmus.model.tags import Vid, VidSet, Vni
 
@@ -89,8 +89,7 @@ class _Config(Judged):
             case ["switchport", "mode", *mode]:
                 port.mode = " ".join(mode)
             case ["switchport", "trunk", "allowed", "vlan", *words]:
-                added = vid_list(words[-1])
-                port.allowed = port.allowed | added if words[0] == "add" else added
+                port.allow(words)
             case ["channel-group", number, *_]:
                 port.lag = f"Port-Channel{number}"
             case ["port-channel", "lacp", "fallback", *_]:
@@ -211,6 +210,7 @@ def _held(config: _Config, shown: dict[Vid, _Vlan], configured: dict[Vid, _Vlan]
     ports = {vid: frozenset[str]().union(*(look[vid].ports for look in looks if vid in look)) for vid in there}
     own = [vid for vid in there if any(vid in look and look[vid].dynamic for look in looks)]
     config.notes += _notes(config)
+    config.lost.update(config.vnis.keys() - config.told)
     return held(config, Shown(set(there), ports, own, vnis), unready)
 
 

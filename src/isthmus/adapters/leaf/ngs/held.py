@@ -58,6 +58,11 @@ class Held:
     always: frozenset[str] = frozenset()
     """Ports that are in every VLAN there is, ours too: they join and leave none, and are in no VLAN's ports."""
 
+    lost: frozenset[Vid] = frozenset()
+    """VLANs with a VNI that BGP, or the interface of the tunnels, is not told of, as it is told with a VNI of ours."""
+    loose: frozenset[Vid] = frozenset()
+    """VLANs without VNI that ports are in only since there is such a VLAN: no statement is about it."""
+
     def exists(self, vid: Vid) -> bool:
         """The switch shows that VLAN."""
         return vid in self.vlans and vid not in self.absent
@@ -94,6 +99,7 @@ def mirror(target: TargetId, held: Held, settings: NgsSettings) -> NveMirror:
         if is_foreign(vid, vlan, settings):
             foreign.append(vid)
         elif vlan.vni is not None:
-            binding = LeafBinding(vid, vlan.vni, whole=vlan.tagged.issuperset(held.joining(settings)))
+            whole = vid not in held.lost and vlan.tagged.issuperset(held.joining(settings))
+            binding = LeafBinding(vid, vlan.vni, whole)
             entries[binding.key] = binding
     return NveMirror(target, entries, foreign_vids=VidSet.of(foreign), learns=True, marked=False)

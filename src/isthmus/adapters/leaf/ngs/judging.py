@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isthmus.adapters.leaf.ngs.held import Held, Vlan
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
-from isthmus.adapters.leaf.ngs.statements import Statement, vids_of
+from isthmus.adapters.leaf.ngs.statements import Statement, vid_list, vids_of
 from isthmus.model.tags import ALL_VIDS, MAX_VNI, NO_VIDS, Vid, VidSet, Vni
 
 HARMLESS = (
@@ -34,9 +34,17 @@ class Port:
     mode: str = "access"
     routed: bool = False
     allowed: VidSet = ALL_VIDS
+    listed: VidSet = NO_VIDS
+    """The VLANs that a list of its own names."""
     lag: str = ""
     alone: bool = False
     """A LAG whose members stand alone as long as nobody speaks LACP."""
+
+    def allow(self, words: Sequence[str]) -> None:
+        """A list of VLANs, or what is added to it."""
+        named = vid_list(words[-1])
+        self.allowed = self.allowed | named if words[0] == "add" else named
+        self.listed = self.allowed
 
     @property
     def carries(self) -> VidSet:
@@ -56,6 +64,8 @@ class Judged:
     taken: dict[Vni, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unready: list[str] = field(default_factory=list)
+    lost: set[Vid] = field(default_factory=set)
+    """VLANs with a VNI, and without a word that goes with it."""
     there: set[str] = field(default_factory=set)
     """Of what everything stands on."""
 
@@ -103,7 +113,7 @@ class Shown:
     vlans: set[Vid]
     """Those that there are."""
     ports: Mapping[Vid, Collection[str]]
-    """Who is in each, or would be if he were up."""
+    """Who is in each, or would be if he were up, or if there were such a VLAN."""
     own: Collection[Vid]
     """Those that it made for itself."""
     vnis: Mapping[Vid, Vni]
@@ -125,7 +135,7 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         if name not in members and port.lag not in members:
             for vid in port.carries & settings.vids:
                 tagged[vid].add(name)  # also where there is no such VLAN yet
-    for vid in shown.vlans:
+    for vid in shown.vlans | shown.ports.keys():
         for name in shown.ports.get(vid, ()):
             port = judged.ports.get(name, Port())
             if (vid in port.carries and name in members) or (name not in members and port.lag not in members):
@@ -138,5 +148,22 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         vid: Vlan(judged.vnis.get(vid, shown.vnis.get(vid)), frozenset(tagged[vid]), frozenset(), said.get(vid, ""))
         for vid in sorted(shown.vlans | tagged.keys() | said.keys() | judged.vnis.keys() | shown.vnis.keys())
     }
-    absent = frozenset(found.keys() - shown.vlans)
-    return Held(found, unready, judged.taken, dict(judged.barred()), tuple(dict.fromkeys(judged.notes)), absent)
+    return Held(
+        found,
+        unready,
+        judged.taken,
+        dict(judged.barred()),
+        tuple(dict.fromkeys(judged.notes)),
+        absent=frozenset(found.keys() - shown.vlans),
+        lost=frozenset(judged.lost),
+        loose=frozenset(_loose(judged, shown, found)),
+    )
+
+
+def _loose(judged: Judged, shown: Shown, found: Mapping[Vid, Vlan]) -> Iterator[Vid]:
+    strangers = (port for name, port in judged.ports.items() if name not in judged.settings.members)
+    listed = VidSet.joined(piece for port in strangers for piece in port.listed.ranges)
+    for vid in shown.vlans & set(judged.settings.vids):
+        theirs = vid in listed or vid in judged.said or vid in shown.own
+        if not theirs and found[vid].vni is None and shown.ports.get(vid):
+            yield vid

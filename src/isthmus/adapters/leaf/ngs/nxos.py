@@ -109,8 +109,7 @@ class _Config(Judged):
             case ["switchport", "mode", *mode]:
                 port.mode = " ".join(mode)
             case ["switchport", "trunk", "allowed", "vlan", *words]:
-                added = vid_list(words[-1])
-                port.allowed = port.allowed | added if words[0] == "add" else added
+                port.allow(words)
             case ["channel-group", number, *_]:
                 port.lag = f"port-channel{number}"
             case ["no", "lacp", "suspend-individual"]:
@@ -177,8 +176,10 @@ class _Config(Judged):
         for vid, vni in self.vnis.items():
             if odd := self.odd.get(vni):
                 self.said.setdefault(vid, odd)
-            elif vni not in self.members:
-                self.said.setdefault(vid, f"its VNI {int(vni)} is no member of {self.nve.removeprefix('interface ')}")
+            elif vni not in self.members & self.evpn:
+                self.lost.add(vid)
+                if why := self.taken.get(vni):  # what lacks may be another's to say
+                    self.said.setdefault(vid, why)
         for vni, odd in self.odd.items():
             self.taken.setdefault(vni, odd)
         for vni in sorted((self.members | self.evpn) - set(self.vnis.values())):
@@ -241,13 +242,14 @@ def _held(config: _Config, vlans: str, ports: str, nve: str) -> Held:
         if row["switchport"] == "Enabled":
             name = port_name(row["interface"])
             carried = vid_list(row["trunk_vlans"]) if "trunk" in row["oper_mode"] else _of_one(config, name, row)
-            for vid in there:
-                if vid in carried:
-                    seen[vid].add(name)
+            for vid in carried & VidSet.of([*there, *config.settings.vids]):
+                seen[vid].add(name)
     own = {vid for vid in there - config.vlans if vid != 1}
     can = {config.nve, "feature nv overlay"} <= config.there
     none = not nve.strip() and not config.members  # it answers nothing at all where it has none
     maps = dict(_vnis(nve)) if can and not none else {}
+    # It shows no VNI that the NVE interface does not have.
+    maps = {vid: vni for vid, vni in config.vnis.items() if vni not in config.members} | maps
     return held(config, Shown(there, seen, own, maps), "; ".join(config.lacks()))
 
 

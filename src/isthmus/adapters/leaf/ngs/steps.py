@@ -10,7 +10,7 @@ nobody gets one, or gets company, as long as the switch shows anybody else in it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -73,26 +73,34 @@ Step: TypeAlias = Make | Map | Unmap | Join | Leave | Remove
 ORDER: tuple[type[Step], ...] = (Leave, Unmap, Remove, Make, Map)
 
 
-def stages(steps: Collection[Step], settings: NgsSettings, *, at_once: bool) -> Iterator[list[Step]]:
+def stages(steps: Sequence[Step], *, at_once: bool) -> Iterator[list[Step]]:
     """What is asked for together.  What comes after stands on what the switch then shows, not on what it was asked.
 
-    Ports join one by one, or all at once.
+    One port joins each VLAN, and is looked at, before the others do; or all join at once.
     """
     for word in ORDER:
         yield [step for step in steps if isinstance(step, word)]
-    for ports in [settings.members] if at_once else [(port,) for port in settings.members]:
-        yield [step for step in steps if isinstance(step, Join) and step.port in ports]
+    joins = [step for step in steps if isinstance(step, Join)]
+    first = [] if at_once else list({step.vid: step for step in reversed(joins)}.values())
+    yield first
+    yield [step for step in joins if step not in first]
 
 
-def left_over(steps: Collection[Step], held: Held, settings: NgsSettings) -> list[Step]:
-    """What takes away again the VLANs that these steps made and that got no VNI, if nobody came to be in them.
+def left_over(steps: Collection[Step], before: Held, held: Held, settings: NgsSettings) -> list[Step]:
+    """What takes away again the VLANs that these steps made and that got no VNI, if nobody asked to be in them.
 
-    Where a port of somebody's came before the first of ours, it would hear the network: the VNI is taken off again.
+    Who is in them only since they are there had nothing of them before.  He is so at two looks, or what puts him there
+    may have come between two answers of one look.  Where a port of somebody's came before the
+    first of ours, it would hear the network: the VNI is taken off again.
     """
+    if held.unready:
+        return []
     made = [step.vid for step in steps if isinstance(step, Make)]
     mapped = [step for step in steps if isinstance(step, Map)]
     unmapped = [Unmap(step.vid, step.vni) for step in mapped if held.at(step.vid).ports.difference(settings.members)]
-    return [*unmapped, *(Remove(vid) for vid in made if held.vlans.get(vid) == NOTHING)]
+    loose = {vid for vid in before.loose & held.loose if held.at(vid).ports <= before.at(vid).ports}
+    removed = [Remove(vid) for vid in made if held.vlans.get(vid) == NOTHING or vid in loose]
+    return [*(step for step in unmapped if stands(step, held, settings)), *removed]
 
 
 def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
@@ -110,8 +118,9 @@ def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
         case Make(vid):
             return not held.exists(vid)
         case Map(vid, vni):
-            free = vlan.vni is None and not company(vlan, settings)
-            elsewhere = vni in held.taken or any(found.vni == vni for found in held.vlans.values())
+            free = vlan.vni is None or (vlan.vni == vni and vid in held.lost)
+            free = free and not company(vlan, settings)
+            elsewhere = vni in held.taken or any(f.vni == vni for other, f in held.vlans.items() if other != vid)
             return free and not elsewhere and (held.exists(vid) or not held.shows_empty)
         case Join(_, vni, port):
             return vlan.vni == vni and not company(vlan, settings) and port not in held.barred
@@ -170,7 +179,7 @@ class Draft:
         vid = binding.vid
         if vid not in self._vlans or vid in self._held.absent:
             self._do(Make(vid), self._at(vid))
-        if self._at(vid).vni is None:
+        if self._at(vid).vni is None or vid in self._held.lost:
             self._do(Map(vid, binding.vni), replace(self._at(vid), vni=binding.vni))
         for port in self._held.joining(self._settings):
             vlan = self._at(vid)
@@ -220,6 +229,8 @@ def _lack(binding: LeafBinding, held: Held, settings: NgsSettings) -> str:
     alone = f": {why}" if (why := held.unready or company(vlan, settings)) else ""
     if vlan.vni != binding.vni:
         return f"VLAN {vid} has {'no VNI' if vlan.vni is None else f'VNI {int(vlan.vni)}'}{alone}"
+    if vid in held.lost:
+        return f"VLAN {vid} has its VNI, and not all that is told with it{alone}"
     missing = [port for port in held.joining(settings) if port not in vlan.tagged]
     barred = "".join(f"; {port}: {held.barred[port]}" for port in missing if port in held.barred)
     return f"VLAN {vid} is not tagged on {', '.join(missing)}{alone}{barred}" if missing else ""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.adapters.leaf.ngs.findings import findings, warnings
-from isthmus.adapters.leaf.ngs.held import Held, mirror
+from isthmus.adapters.leaf.ngs.held import Held, company, mirror
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.steps import Draft, Step, left_over, shortfall, stages, stands
 from isthmus.adapters.leaf.ngs.switch import Switch
@@ -95,12 +95,18 @@ class NgsTarget:
                 results[change.id] = Result.failed(change, fault)
         said: list[str] = []
         told: list[Step] = []
-        for stage in stages(draft.steps, self._settings, at_once=self._switch.kind.commits):
+        for stage in stages(draft.steps, at_once=self._switch.kind.commits):
             if now := [step for step in stage if stands(step, held, self._settings)]:
                 said += self._switch.do(now)
                 told += now
                 held = self._read()
-        if undone := [step for step in left_over(told, held, self._settings) if stands(step, held, self._settings)]:
+        before = held
+        if left_over(told, before, held, self._settings):
+            held = self._read()
+        if undone := left_over(told, before, held, self._settings):
+            said += (
+                f"VLAN {step.vid}: {who}" for step in undone if (who := company(held.at(step.vid), self._settings))
+            )
             said += self._switch.do(undone)
             held = self._read()
         said += self._switch.save()
