@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
-from isthmus.app.check_leaves import _leaf
+from isthmus.app.check_leaves import _leaf, _route_targets
 from isthmus.app.finding import Level
 from isthmus.app.settings import load
 from isthmus.app.wiring import _leaf_settings, wire
@@ -173,3 +173,40 @@ def test_check_warns_of_a_leaf_that_learns_beside_nves_that_cannot_tell_it(
         deployment = wiring.config.deployment["rack"]
         levels = {found.level for found in _leaf(wiring, "rack", deployment, "leaf1", inventory)}
         assert levels == ({Level.WARNING, Level.GOOD} if warned else {Level.GOOD})
+
+
+def rack(number: int, device_type: str, asn: int) -> str:
+    port = {"netmiko_cisco_nxos": "Ethernet1/4", "netmiko_cumulus_nvue": "swp1"}.get(device_type, "Ethernet4")
+    text = TABLE + LEAF + HOST
+    for old, new in (
+        ("deployment.rack", f"deployment.rack{number}"),
+        ('"rack1"', f'"rack{number}"'),
+        ("leaf1", f"leaf{number}"),
+        ("esx1", f"esx{number}"),
+        ("netmiko_sonic", device_type),
+        ('ngs_vtep_name = "vtep"\n', ""),
+        ('"Ethernet4", "PortChannel1"', f'"{port}"'),
+        ("65000", str(asn)),
+        ('"192.0.2.1"', f'"192.0.2.{number}"'),
+        ("192.0.2.101", f"192.0.2.{100 + number}"),
+    ):
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("device_type", "number", "warned"),
+    [
+        ("netmiko_arista_eos", 65001, True),
+        ("netmiko_cisco_nxos", 65001, True),
+        ("netmiko_arista_eos", 65000, False),
+        ("netmiko_cumulus_nvue", 65001, False),
+    ],
+)
+def test_leaves_whose_route_targets_do_not_meet_are_warned_of(
+    tmp_path: Path, device_type: str, number: int, warned: bool
+) -> None:
+    two = rack(1, "netmiko_arista_eos", 65000) + rack(2, device_type, number)
+    found = list(_route_targets(read(tmp_path, BEFORE + two).config, "rack1"))
+    assert [finding.level for finding in found] == [Level.WARNING] * warned
+    assert all(f"65000 on leaf1; {number} on leaf2" in finding.what for finding in found)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from isthmus.app.cabling import REMEDY
-from isthmus.app.config import DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig
+from isthmus.app.config import Config, DeploymentConfig, HwvtepLeafConfig, NgsLeafConfig
 from isthmus.app.finding import Finding, Level
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring
@@ -16,6 +18,9 @@ _WHEN_SILENT = {
     "hwvtep": "start its OVSDB, or correct 'target'",
     "ngs": "see that ssh gets there with this user, key or password and host key, or correct 'ip'",
 }
+
+_TARGETS_BY_AS = ("netmiko_arista_eos", "netmiko_cisco_nxos")
+"""Device types to which `route-target auto` means their own AS number and the VNI."""
 
 
 def below_leaves(
@@ -39,6 +44,7 @@ def below_leaves(
         yield Finding(Level.ERROR, f"deployment.{name}.host", str(torn), remedy)
     yield from _hosts(wiring, name, deployment, inventory, switches)
     yield from _cabling(wiring, name)
+    yield from _route_targets(wiring.config, name)
     for leaf in deployment.leaf:
         yield from _leaf(wiring, name, deployment, leaf, inventory)
 
@@ -116,6 +122,21 @@ def _leaf(
     if not found:
         ports = ", ".join(deployment.ports_of(leaf))
         yield Finding(Level.GOOD, place, f"answers; it sends from {settings.vtep}, and has {ports}")
+
+
+def _route_targets(config: Config, name: str) -> Iterator[Finding]:
+    """Leaves that make the route target of a network of their own AS number meet only those of the same number."""
+    numbers: defaultdict[str, list[str]] = defaultdict(list)
+    for deployment in config.deployment.values():
+        for leaf, found in deployment.leaf.items():
+            if not isinstance(found, NgsLeafConfig) or found.device_type not in _TARGETS_BY_AS:
+                continue
+            if number := found.options.get("ngs_bgp_asn"):
+                numbers[number].append(leaf)
+    if len(numbers) > 1 and not config.deployment[name].leaf.keys().isdisjoint(chain(*numbers.values())):
+        said = "; ".join(f"{number} on {', '.join(leaves)}" for number, leaves in sorted(numbers.items()))
+        what = f"leaves have different ngs_bgp_asn ({said}): each takes the routes of its own number's targets alone"
+        yield Finding(Level.WARNING, f"deployment.{name}.leaf", what, "have one AS number, or rewrite targets in BGP")
 
 
 def _told_where_all_is(wiring: Wiring) -> list[str]:

@@ -207,6 +207,23 @@ def test_many_ports_take_no_more_looks_than_two(switch: TestSwitch) -> None:
     assert len(looks) == 5, "before, made, mapped, one joined, all joined"
 
 
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("eos", "interface Vxlan1\n   vxlan vrf TENANT vni 5000"), ("nxos", "vrf context TENANT\n  vni 5000")],
+)
+def test_a_vni_that_somebody_takes_once_the_vlan_is_made_is_not_mapped(kind: str, more: str) -> None:
+    with TYPES[kind]() as switch:
+
+        def takes(command: str) -> None:
+            if command.startswith("name "):
+                switch.cli.more = more  # type: ignore[attr-defined]
+
+        switch.before = takes
+        [result] = apply(switch.target(), Learn((binding(101),)))
+        assert result.outcome is Outcome.RETRY
+        assert (switch.state, switch.cli.maps) == ({}, {})
+
+
 @dataclass(frozen=True, slots=True)
 class Hand:
     """What a stranger does with VLAN 101, and whether it is as he left it."""

@@ -217,6 +217,12 @@ def test_a_switch_without_room_for_suppressed_arp_carries_a_network_and_one_that
     assert switch.state == {}
 
 
+def test_an_as_number_that_is_not_the_configured_one_is_told(switch: NxosTestSwitch) -> None:
+    for number, told in (("65000", False), ("65001", True)):
+        warnings = switch.target(switch.settings(ngs_bgp_asn=number)).observe().warnings
+        assert any("router bgp 65000" in warning for warning in warnings) is told
+
+
 def test_a_vni_that_there_is_none_of_is_refused_before_anything_is_said(switch: NxosTestSwitch) -> None:
     [result] = apply(switch.target(), Learn((binding(101, Vni(4095)),)))
     assert (result.outcome, "none below 4096" in result.detail) == (Outcome.REFUSED, True)
@@ -435,6 +441,14 @@ def test_who_is_shown_in_a_vlan_and_not_configured_so_makes_it_somebodys() -> No
     vlan = read(told).at(Vid(102))
     assert "Ethernet1/4 is in it, and is not configured" in vlan.said
     assert vlan.tagged == {"Ethernet1/5"}
+
+
+def test_a_vlan_that_is_shown_and_not_configured_is_the_switchs_own() -> None:
+    told = answers(busy())
+    vlans = json.loads(told[2])
+    vlans["TABLE_vlanbrief"]["ROW_vlanbrief"].append({"vlanshowbr-vlanid-utf": "150"})
+    seen = read([*told[:2], json.dumps(vlans), *told[3:]])
+    assert "made it for itself" in seen.at(Vid(150)).said
 
 
 @pytest.mark.parametrize("vids", ["100-3968", "4094"])

@@ -157,8 +157,8 @@ def _numbers(said: str) -> Iterator[int]:
 def understood(config: str, shown: str, configured: str, vxlan: str, settings: NgsSettings) -> Held:
     """What its four answers say.  Raises Retry if they say nothing."""
     try:
-        looks = (_ports_of(answer, settings) for answer in (shown, configured))
-        return _held(_judged(config, settings), *looks, vxlan)
+        now, ever = (_ports_of(answer, settings) for answer in (shown, configured))
+        return _held(_judged(config, settings), now, ever, vxlan)
     except (KeyError, TypeError, AttributeError, ValueError) as wrong:  # it lacks what was asked for, or is no number
         raise nonsense(f"{type(wrong).__name__}: {wrong}") from wrong
 

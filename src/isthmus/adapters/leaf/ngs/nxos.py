@@ -164,6 +164,8 @@ class _Config(Judged):
         match (*said.above, said.line):
             case [_]:
                 self.there.add("router bgp")
+                if (number := self.settings.options.get("ngs_bgp_asn")) and said.line != f"router bgp {number}":
+                    self.notes.append(f"its AS number is not the one of ngs_bgp_asn, {number}: {said}")
             case [_, "shutdown"]:
                 self.unready.append("BGP is shut down")
             case [_, *_, "address-family l2vpn evpn"]:

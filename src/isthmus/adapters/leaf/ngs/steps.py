@@ -80,7 +80,7 @@ def stages(steps: Sequence[Step], *, at_once: bool) -> Iterator[list[Step]]:
     """
     for word in ORDER:
         yield [step for step in steps if isinstance(step, word)]
-    joins = [step for step in steps if isinstance(step, Join)]
+    joins: list[Step] = [step for step in steps if isinstance(step, Join)]
     first = [] if at_once else list({step.vid: step for step in reversed(joins)}.values())
     yield first
     yield [step for step in joins if step not in first]
