@@ -309,6 +309,23 @@ def test_a_vlan_that_we_made_and_a_statement_then_gave_to_somebody_stays(switch:
     assert switch.state == {101: (None, {"Ethernet48": "tagged"})}
 
 
+def test_who_comes_to_a_vlan_in_the_last_look_before_it_is_removed_again_keeps_it(switch: EosTestSwitch) -> None:
+    """His statement came after the configuration was shown, and his port before the VLANs were."""
+    looks = 0
+
+    def comes(command: str) -> None:
+        nonlocal looks
+        looks += command == "show vlan | json"
+        if looks == 4 and command == "show vlan | json":
+            port = switch.cli.ports["Ethernet48"]
+            port.mode, port.access = "access", 101
+
+    switch.before, switch.refuses = comes, "vxlan vlan 101"
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert (result.outcome, looks) == (Outcome.RETRY, 4)
+    assert switch.state == {101: (None, {"Ethernet48": "untagged"})}
+
+
 def test_what_bgp_was_told_of_a_vlan_without_vni_is_told_to_the_operator(switch: EosTestSwitch) -> None:
     switch.cli.told[101] = ["rd auto", "redistribute learned"]
     assert any("BGP has an instance of VLAN 101" in found.what for found in switch.target().findings())

@@ -1,6 +1,6 @@
 """From changes to what networking-generic-switch is asked to do, in an order of which every beginning is harmless.
 
-    learn:   VLAN, its VNI, then its ports, one by one    a VLAN without ports is in nobody's way
+    learn:   VLAN, its VNI, one port, then the others     a VLAN without ports is in nobody's way
     forget:  its ports, its VNI, then the VLAN            one that has other ports stays, and stays worn
 
 Law: a VNI is taken off a VLAN only if a change names it, and no port leaves or joins a VLAN that is not ours.  The VNI
@@ -90,8 +90,8 @@ def left_over(steps: Collection[Step], before: Held, held: Held, settings: NgsSe
     """What takes away again the VLANs that these steps made and that got no VNI, if nobody asked to be in them.
 
     Who is in them only since they are there had nothing of them before.  He is so at two looks, or what puts him there
-    may have come between two answers of one look.  Where a port of somebody's came before the
-    first of ours, it would hear the network: the VNI is taken off again.
+    may have come between two answers of one look.  Where a port of somebody's came before the first of ours, it would
+    hear the network: the VNI is taken off again.
     """
     if held.unready:
         return []
