@@ -57,6 +57,15 @@ def fresh() -> Tree:
     return tree
 
 
+PAIR = (
+    "set interface peerlink type peerlink",
+    "set interface peerlink bond member swp4-5",
+    "set mlag mac-address 44:38:39:BE:EF:AA",
+    "set interface peerlink.4094 base-interface peerlink",
+)
+"""What makes it one of a pair.  The link between the two is bridged by itself: no word says so."""
+
+
 @dataclass(slots=True)
 class NvueSwitch:
     """`changed` is called after each revision that was applied."""
@@ -113,8 +122,9 @@ class NvueSwitch:
         for line in lines:
             said, code = self._run(f"nv {line}", user)
             assert not code, said
-        said, code = self._run("nv config apply --assume-yes", user)
-        assert not code, said
+        if lines:
+            said, code = self._run("nv config apply --assume-yes", user)
+            assert not code, said
 
     def roll_back(self) -> None:
         """Nobody confirmed what was tried."""
@@ -147,19 +157,20 @@ class NvueSwitch:
             case ["diff", "-o", "commands"]:
                 return "\n".join(self.staged(user))
             case ["revision", "-o", "json"]:
-                return json.dumps({revision: {"state": state} for revision, state in self.states.items()})
+                shown: Tree = {revision: {"state": state} for revision, state in self.states.items()}
+                return json.dumps(shown | {"empty": {}, "startup": {"message": "as it starts"}})
             case ["detach"]:
                 if user in self.candidates:
                     self.dropped.append(self.staged(user))
-                    del self.candidates[user]
+                    self.states[self.candidates.pop(user).revision] = "detached"
                 return ""
             case ["apply", ("--assume-yes" | "--assume-no") as answer]:
                 return self._apply(user, agrees=answer == "--assume-yes")
             case ["apply", "--confirm", _, "--assume-yes"]:
-                before = deepcopy(self.applied)
+                before, tried = deepcopy(self.applied), self.candidates.get(user)
                 self._apply(user, agrees=True)
-                self.before_trial = before
-                self.states[str(max(map(int, self.states)))] = "confirm"
+                assert tried is not None
+                self.before_trial, self.states[tried.revision] = before, "confirm"
                 return "confirm"
             case ["save"]:
                 self.startup = deepcopy(self.applied)
@@ -184,6 +195,7 @@ class NvueSwitch:
             raise Complaint(f"Invalid config [rev_id: {revision}]\n  {wrong}")
         del self.candidates[user]
         self.applied = tree
+        self.states |= {earlier: "previous" for earlier, state in self.states.items() if state.startswith("applied")}
         saves = at(tree, "system", "config", "auto-save", "enable") == "on"
         if saves:
             self.startup = deepcopy(tree)
@@ -322,7 +334,10 @@ def _domain_vlans(tree: Tree) -> Iterator[tuple[str, str, Tree]]:
 
 def _bridged(tree: Tree) -> Iterator[tuple[str, str, Tree]]:
     for port, how in tree.get("interface", {}).items():
-        for domain, bridged in (at(how, "bridge", "domain") or {}).items():
+        domains = at(how, "bridge", "domain") or {}
+        if not domains and (port == "peerlink" or how.get("type") == "peerlink"):
+            domains = {BRIDGE: {}}  # by itself
+        for domain, bridged in domains.items():
             yield port, domain, bridged
 
 

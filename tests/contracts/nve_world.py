@@ -15,7 +15,7 @@ from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, Nve
 from isthmus.model.tags import Vid, Vni
 from lab.wire.clock import VirtualClock
 from lab.wire.leaf import WireLeaf
-from lab.wire.nvue import NvueSwitch
+from lab.wire.nvue import PAIR, NvueSwitch
 from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
 from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
@@ -395,6 +395,8 @@ class NvueWorld(EvpnEntries):
     switch: NvueTestSwitch
     target: Target
     other: Target
+    set_up: tuple[str, ...] = ()
+    """What was said to it before."""
 
     def bind_by_hand(self, vid: Vid, vni: Vni) -> None:
         """At its command line."""
@@ -409,6 +411,7 @@ class NvueWorld(EvpnEntries):
     def start(self) -> None:
         """Another switch in its place."""
         self.switch.nvue = NvueSwitch()
+        self.switch.nvue.by_hand(*self.set_up)
         self.switch.up = True
 
 
@@ -417,6 +420,14 @@ def nvue() -> Iterator[LeafWorld]:
     """Real library, switch in memory."""
     with nvue_switch() as made:
         yield NvueWorld(made, made.target(), made.target())
+
+
+@contextmanager
+def nvue_pair() -> Iterator[LeafWorld]:
+    """The same, as one of a pair."""
+    with nvue_switch() as made:
+        made.nvue.by_hand(*PAIR)
+        yield NvueWorld(made, made.target(), made.target(), PAIR)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tests.contracts.nve_world import (
     eos,
     eos_mlag,
     nvue,
+    nvue_pair,
     nxos,
     real_evpn,
     real_pair,
@@ -26,7 +27,15 @@ from tests.contracts.nve_world import (
 )
 
 WORLDS = {"wire-leaf": wire_leaf, "wire-pair": wire_pair, "real-vtep": real_vtep, "real-pair": real_pair}
-LEARNING = {"sonic": sonic, "eos": eos, "eos-pair": eos_mlag, "nxos": nxos, "nvue": nvue, "real-evpn": real_evpn}
+LEARNING = {
+    "sonic": sonic,
+    "eos": eos,
+    "eos-pair": eos_mlag,
+    "nxos": nxos,
+    "nvue": nvue,
+    "nvue-pair": nvue_pair,
+    "real-evpn": real_evpn,
+}
 """They are told of no members."""
 LIVE = {"real-vtep": pytest.mark.live, "real-pair": pytest.mark.live, "real-evpn": pytest.mark.live_long}
 RED, BLUE, THEIRS = Vni(5000), Vni(6000), Vni(7000)

@@ -16,7 +16,7 @@ from isthmus.model.change import Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Retry
 from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.tags import Vid, VidSet, Vni
-from lab.wire.nvue import NvueSwitch, at
+from lab.wire.nvue import PAIR, NvueSwitch, at
 from tests.adapters.leaf.ngs.nvue_switch import NVUE_PORTS, NvueTestSwitch, nvue, nvue_settings
 
 RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
@@ -295,14 +295,19 @@ def test_the_words_are_what_is_said(switch: NvueTestSwitch) -> None:
     assert [word for word in switch.told if not word.startswith("nv config")] == words
 
 
-def test_the_link_between_a_pair_carries_every_vlan_and_is_told_of_none(switch: NvueTestSwitch) -> None:
-    switch.nvue.by_hand(
-        "set interface peerlink type peerlink",
-        "set interface peerlink bond member swp4-5",
-        "set interface peerlink bridge domain br_default untagged none",
-        "set mlag mac-address 44:38:39:BE:EF:AA",
-        "set interface peerlink.4094 base-interface peerlink",
-    )
+@pytest.mark.parametrize(
+    "bridged",
+    [
+        (),
+        ("set interface peerlink bridge domain br_default",),
+        ("unset interface peerlink type",),
+        ("set interface peerlink bridge domain br_default untagged none",),
+    ],
+)
+def test_the_link_between_a_pair_carries_every_vlan_and_is_told_of_none(
+    switch: NvueTestSwitch, bridged: tuple[str, ...]
+) -> None:
+    switch.nvue.by_hand(*PAIR, *bridged)
     target = switch.target()
     done(target, Learn((binding(101),)))
     assert ours(switch.nvue) == {101: (RED, {**ON_OURS, "peerlink": "tagged"})}
@@ -311,6 +316,32 @@ def test_the_link_between_a_pair_carries_every_vlan_and_is_told_of_none(switch: 
     done(target, Forget((binding(101),)))
     assert ours(switch.nvue) == {}
     assert not [word for word in switch.told if "peerlink" in word]
+
+
+def test_a_vlan_that_got_no_vni_goes_again_though_the_link_between_a_pair_carried_it(switch: NvueTestSwitch) -> None:
+    switch.nvue.by_hand(*PAIR)
+    target, switch.refuses = switch.target(), "nv set bridge domain br_default vlan 101 vni"
+    [result] = apply(target, Learn((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    assert ours(switch.nvue) == {}
+
+
+def test_a_link_between_a_pair_that_lists_vlans_is_a_port_like_anybodys(switch: NvueTestSwitch) -> None:
+    switch.nvue.by_hand(*PAIR, "set interface peerlink bridge domain br_default vlan 4,101")
+    target = switch.target()
+    assert 101 in target.observe().foreign_vids
+    done(target, Learn((binding(102),)))
+    assert ours(switch.nvue)[102] == (RED, ON_OURS)
+
+
+def test_a_port_that_is_bridged_and_of_which_no_word_says_so_lets_nothing_be_told(switch: NvueTestSwitch) -> None:
+    """It would be in every VLAN that is made, and keep each from its VNI."""
+    at(switch.nvue.carried, "interface")["swp5"] = {"bridge": {"domain": {"br_default": {}}}}
+    target = switch.target()
+    for _ in range(2):
+        [result] = apply(target, Learn((binding(101),)))
+        assert "swp5 is in br_default, and its configuration does not say" in result.detail
+    assert (switch.told, ours(switch.nvue)) == ([], {})
 
 
 def test_ports_of_ours_without_a_list_carry_every_vlan_and_keep_on_doing_so(switch: NvueTestSwitch) -> None:
@@ -438,6 +469,41 @@ def test_while_something_is_being_applied_nothing_is_known(switch: NvueTestSwitc
     switch.nvue.states["7"] = "reloading"
     with pytest.raises(Retry, match="revision 7 is in state 'reloading'"):
         switch.target().observe()
+
+
+@pytest.mark.parametrize("state", ["apply", "ays_yes", "checking", "readying", "verifying", "ignore_fail"])
+def test_a_revision_that_is_under_way_is_waited_for(switch: NvueTestSwitch, state: str) -> None:
+    switch.nvue.states["7"] = state
+    with pytest.raises(Retry, match=f"revision 7 is in state '{state}'"):
+        switch.target().observe()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "detached",
+        "previous",
+        "dry_run_complete",
+        "ays",
+        "ays_fail",
+        "confirm_fail",
+        "invalid",
+        "saved",
+        "of a later one",
+    ],
+)
+def test_a_revision_that_is_at_rest_is_in_nobodys_way(switch: NvueTestSwitch, state: str) -> None:
+    """For ever, else: a revision keeps its last state."""
+    switch.nvue.states["2"] = state
+    done(switch.target(), Learn((binding(101),)))
+
+
+def test_what_was_detached_here_is_in_nobodys_way(switch: NvueTestSwitch) -> None:
+    target = switch.target()
+    switch.nvue.refuses = frozenset((103,))
+    assert apply(target, Learn((binding(103, BLUE),)))[0].outcome is Outcome.RETRY
+    assert "detached" in switch.nvue.states.values()
+    done(target, Learn((binding(104, BLUE),)))
 
 
 def test_nothing_is_committed_while_somebody_elses_is_just_being_applied(switch: NvueTestSwitch) -> None:

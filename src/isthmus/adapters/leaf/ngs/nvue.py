@@ -27,9 +27,11 @@ READS = ("nv config show -o json", "ip -j -d link show", "bridge -j vlan show", 
 PATIENCE = 180.0
 """Seconds for one command.  To apply something takes five to sixty."""
 
-_SETTLED = frozenset(("pending", "applied", "applied_and_saved", "saved", "inactive", "invalid", "checked"))
-_FAILED = re.compile(r".*(fail|failed|error|_no)")
 _TRIAL = "confirm"
+_UNDER_WAY = re.compile(r"apply|applying|ays_yes|(check|ready|reload|verify|(auto_)?sav)ing|confirm_yes|ignore_fail")
+"""States of a revision that is just being applied.  It is at rest in any other, known here or not."""
+_APPLIES_NOTHING = re.compile(r"pending|detached|dry_run_complete|inactive|invalid|checked|ays(_no|_fail)?")
+"""States of one that is not applied, and was not: one that is thrown away, say, or a question that nobody answered."""
 _MEANWHILE = "somebody else applied, or tries, something meanwhile"
 _APPLIED = re.compile(r"^applied(_and_saved)? \[rev_id: \S+\]$", re.MULTILINE)
 _SAVED = re.compile(r"^saved \[rev_id: \S+\]$", re.MULTILINE)
@@ -125,17 +127,17 @@ def _save(say: Say, words: Words) -> list[str]:
 
 
 def _revisions(say: Say) -> dict[str, str]:
-    """The state of each revision that is not merely staged.  Raises Retry while one is just being applied."""
+    """The state of each revision that is, was or may soon be applied.  Raises Retry while one is just being applied."""
     answer = say(REVISIONS)
     document = parsed(answer)
     try:
-        states = {str(revision): str(found["state"]) for revision, found in document.items()}
-    except (AttributeError, KeyError, TypeError) as wrong:
+        states = {str(revision): str(found["state"]) for revision, found in document.items() if "state" in found}
+    except (AttributeError, TypeError) as wrong:
         raise nonsense(answer) from wrong
     for revision, state in states.items():
-        if state != _TRIAL and state not in _SETTLED and not _FAILED.fullmatch(state):
+        if _UNDER_WAY.fullmatch(state):
             raise Retry(f"revision {revision} is in state {state!r}: it is waited for until that is over")
-    return {revision: state for revision, state in states.items() if state != "pending"}
+    return {revision: state for revision, state in states.items() if not _APPLIES_NOTHING.fullmatch(state)}
 
 
 def _trial(say: Say) -> list[str]:

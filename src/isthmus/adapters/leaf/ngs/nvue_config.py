@@ -111,6 +111,8 @@ class Kernel:
     """There is the bridge, and it is VLAN-aware."""
     bonds: Mapping[str, str]
     """The bond that a port is in."""
+    bridged: frozenset[str]
+    """The ports of the bridge, beside the tunnel."""
     carried: Mapping[Vid, Mapping[str, bool]]
     """The ports in each VLAN of the bridge, and whether with a tag."""
     maps: Mapping[Vid, Vni]
@@ -152,6 +154,7 @@ def _kernel(links: Any, vlans: Any, tunnels: Any) -> Kernel:
         frozenset(by_name),
         own.get("info_kind") == "bridge" and own.get("info_data", {}).get("vlan_filtering") == 1,
         {n: link["master"] for n, link in by_name.items() if kinds[n].get("info_slave_kind") == "bond"},
+        frozenset(n for n, k in kinds.items() if by_name[n].get("master") == BRIDGE and k.get("info_kind") != "vxlan"),
         carried,
         maps,
         {Vid(kinds[n]["info_data"]["id"]): n for n in by_name if kinds[n].get("info_kind") == "vlan"},
@@ -302,7 +305,7 @@ def held(config: Iterable[Statement], now: Kernel, settings: NgsSettings, in_the
     reading = Reading(settings)
     for statement in config:
         reading.take(statement)
-    everywhere = _everywhere(reading)
+    everywhere = _everywhere(reading, now)
     unready = [*in_the_way, *reading.unready, *_unready(reading, now, everywhere)]
     said = dict(reading.said)
     for vid, name in now.upper.items():
@@ -351,10 +354,15 @@ def _named(vni: Vni | None) -> str:
     return "no VNI" if vni is None else f"VNI {int(vni)}"
 
 
-def _everywhere(reading: Reading) -> frozenset[str]:
-    """Ports of ours, and those to the other switch of a pair, that carry every VLAN of the bridge, with no list."""
-    every = {p for p, domain in reading.bridged.items() if domain == BRIDGE and p not in reading.limited}
-    return frozenset(every & (reading.peerlinks | set(reading.settings.members)))
+def _everywhere(reading: Reading, now: Kernel) -> frozenset[str]:
+    """Ports of ours, and those to the other switch of a pair, that carry every VLAN of the bridge, with no list.
+
+    NVUE bridges the link between a pair by itself: its configuration seldom says so.
+    """
+    every = {p for p, domain in reading.bridged.items() if domain == BRIDGE} & (
+        reading.peerlinks | set(reading.settings.members)
+    )
+    return frozenset((every | (reading.peerlinks & now.bridged)) - reading.limited)
 
 
 def _unready(reading: Reading, now: Kernel, everywhere: frozenset[str]) -> Iterator[str]:
@@ -367,6 +375,9 @@ def _unready(reading: Reading, now: Kernel, everywhere: frozenset[str]) -> Itera
     for port in sorted(p for p, domain in reading.bridged.items() if domain == BRIDGE and p not in reading.limited):
         if port not in everywhere:
             yield f"{port} carries every VLAN of {BRIDGE} and is not ours: list its VLANs, or put it in ngs_trunk_ports"
+    for port in sorted(now.bridged - reading.bridged.keys() - everywhere):
+        if all(port in now.carried.get(vid, ()) for vid in reading.exists):
+            yield f"{port} is in {BRIDGE}, and its configuration does not say with which VLANs: list them"
     for port in reading.settings.members:
         if reading.lists[port] and not reading.lists[port] - reading.settings.vids:
             yield f"{port} lists no VLAN outside vids, and to NVUE an empty list means every VLAN: add one to it"
