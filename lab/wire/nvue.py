@@ -21,13 +21,28 @@ Path: TypeAlias = tuple[str, ...]
 
 BRIDGE = "br_default"
 _VXLAN = "vxlan48"
-_SETTINGS = frozenset(("access", "untagged", "type", "enable", "state", "base-interface", "mode", "vlan-vni-offset"))
+_SETTINGS = frozenset(
+    (
+        "access",
+        "encap",
+        "description",
+        "untagged",
+        "type",
+        "enable",
+        "state",
+        "base-interface",
+        "mode",
+        "vlan-vni-offset",
+    )
+)
 """Words that have a value; the others have things of a name below them."""
 _COLLECTIONS = frozenset(("vlan", "vni", "member", "interface", "domain"))
 _ROOTS = frozenset(
     ("acl", "bridge", "evpn", "interface", "mlag", "nve", "platform", "qos", "router", "service", "system", "vrf")
 )
-_FRAMED = re.compile(r"(.*); echo rc=\$\?")
+_FRAMED = re.compile(r"(.*?)( \| cat)?(; echo rc=\$\{PIPESTATUS\[0\]\})?")
+_PAGE = 23
+"""Lines that a terminal is shown before it must press a key."""
 
 
 class Complaint(Exception):
@@ -83,6 +98,8 @@ class NvueSwitch:
     """Lines of each candidate that was detached."""
     refuses: frozenset[int] = frozenset()
     """VIDs that no revision may name."""
+    declines: str = ""
+    """What it says of whatever is to be applied."""
     warns: str = ""
     """What it asks about before it applies anything."""
     slow_kernel: bool = False
@@ -92,10 +109,13 @@ class NvueSwitch:
 
     def run(self, line: str, user: str = "isthmus") -> str:
         """Give a command.  Returns what it prints."""
-        if framed := _FRAMED.fullmatch(line):
-            said, code = self._run(framed[1], user)
-            return f"{said}\nrc={code}".lstrip("\n")
-        return self._run(line, user)[0]
+        framed = _FRAMED.fullmatch(line)
+        assert framed is not None
+        said, code = self._run(framed[1], user)
+        lines = said.splitlines()
+        if line.startswith("nv ") and not framed[2] and len(lines) > _PAGE:
+            return "\n".join([*lines[:_PAGE], ":"])
+        return f"{said}\nrc={code}".lstrip("\n") if framed[3] else said
 
     def _run(self, line: str, user: str) -> tuple[str, int]:
         words = line.split()
@@ -209,6 +229,8 @@ class NvueSwitch:
         self.changed()
 
     def _wrong(self, tree: Tree) -> Iterator[str]:
+        if self.declines:
+            yield self.declines
         seen: set[str] = set()
         for _, vid, vlan in _domain_vlans(tree):
             if int(vid) in self.refuses:
@@ -295,7 +317,8 @@ class NvueSwitch:
             link = {"ifname": bond, "link_type": "ether", "linkinfo": {"info_kind": "bond"}}
             yield link | ({"master": bridged[bond]} if bond in bridged else {})
         for domain, how in (at(self.carried, "bridge", "domain") or {}).items():
-            data = {"vlan_filtering": int(how.get("type", "vlan-aware") == "vlan-aware")}
+            aware = how.get("type", "vlan-aware") == "vlan-aware"
+            data = {"vlan_filtering": int(aware), "vlan_protocol": how.get("encap", "802.1Q")}
             yield {"ifname": domain, "link_type": "ether", "linkinfo": {"info_kind": "bridge", "info_data": data}}
         if self.maps:
             info = {"info_kind": "vxlan", "info_data": {"external": True, "vnifilter": True}}

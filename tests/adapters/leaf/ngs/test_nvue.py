@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
+from isthmus.adapters.leaf.ngs.nvue_config import Kernel, held, kernel, names, statements
 from isthmus.model.change import Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Retry
 from isthmus.model.nve import LeafBinding, NveEntry
@@ -95,6 +96,7 @@ def test_nobody_becomes_root_since_what_is_staged_is_staged_by_login(switch: Nvu
     "line",
     [
         "interface vlan150 ip address 192.0.2.1/24",
+        "interface vlan150 description gateway",
         "interface tenant type svi\nset interface tenant vlan 150",
         "interface swp5.150 ip address 192.0.2.1/24",
         "interface swp3 bridge domain br_default vlan 150",
@@ -133,6 +135,10 @@ def test_a_vlan_of_our_range_that_a_statement_is_about_is_somebody_elses(switch:
         "bridge domain br_default dhcp-snoop vlan 150 trust swp5",
         "bridge domain br_default vlan-vni-offset 150",
         "interface swp5 link mtu 150",
+        "interface swp3 description vlan150",
+        "interface swp3 description core-sw1.150",
+        "system hostname leaf1.150",
+        "system config apply ignore /etc/ptp4l.conf",
         "system global reserved vlan internal range 4064-4094",
     ],
 )
@@ -144,23 +150,24 @@ def test_a_statement_that_means_nothing_for_who_hears_whom_is_in_nobodys_way(swi
     assert ours(switch.nvue)[150] == (RED, ON_OURS)
 
 
+@pytest.mark.parametrize("vni", [5000, 10_005_000])
 @pytest.mark.parametrize(
     "line",
     [
-        "vrf RED evpn vni 5000",
-        "evpn vni 5000 route-target import 65000:77",
-        "evpn vni 6000 route-target import 65000:5000",
-        "vrf RED router bgp route-import from-evpn route-target 65000:5000",
-        "bridge domain other vlan 7 vni 5000",
-        "bridge domain br_default vlan 300 vni 5000",
+        "vrf RED evpn vni {vni}",
+        "evpn vni {vni} route-target import 65000:77",
+        "evpn vni 6000 route-target import 65000:{vni}",
+        "vrf RED router bgp route-import from-evpn route-target 65000:{vni}",
+        "bridge domain other vlan 7 vni {vni}",
+        "bridge domain br_default vlan 300 vni {vni}",
     ],
 )
-def test_a_vni_that_another_statement_is_about_is_not_ours_to_use(switch: NvueTestSwitch, line: str) -> None:
-    switch.nvue.by_hand(f"set {line}")
+def test_a_vni_that_another_statement_is_about_is_not_ours_to_use(switch: NvueTestSwitch, line: str, vni: int) -> None:
+    switch.nvue.by_hand(f"set {line.format(vni=vni)}")
     target, before = switch.target(), deepcopy(switch.nvue.applied)
-    [result] = apply(target, Learn((binding(150),)))
+    [result] = apply(target, Learn((binding(150, Vni(vni)),)))
     assert result.outcome is Outcome.REFUSED
-    assert "VNI 5000" in result.detail
+    assert f"VNI {vni}" in result.detail
     assert switch.nvue.applied == before
 
 
@@ -175,6 +182,9 @@ def test_a_vni_that_another_statement_is_about_is_not_ours_to_use(switch: NvueTe
         ("unset interface swp1 bridge domain br_default vlan 4\nset interface swp1 bridge domain br_default vlan 12",
          "swp1 lists no VLAN outside vids"),
         ("set system config apply ignore /etc/network/interfaces", "it is told not to write /etc/network/interfaces"),
+        ("set system config apply ignore /etc/frr/*", "it is told not to write /etc/frr/"),
+        ("set system config apply ignore /etc/*", "it is told not to write /etc/"),
+        ("set bridge domain br_default encap 802.1ad", "br_default is of 802.1ad"),
     ],
 )  # fmt: skip
 def test_a_switch_that_is_not_set_up_for_it_is_told_nothing(switch: NvueTestSwitch, line: str, why: str) -> None:
@@ -378,6 +388,25 @@ def test_a_port_that_only_the_kernel_has_in_a_vlan_was_put_there_by_somebody(swi
     assert switch.told == []
 
 
+def test_a_file_that_is_not_written_and_has_no_vlans_in_it_is_told_of(switch: NvueTestSwitch) -> None:
+    switch.nvue.by_hand("set system config apply ignore /etc/ptp4l.conf")
+    [warning] = switch.target().observe().warnings
+    assert "it is told not to write /etc/ptp4l.conf" in warning
+
+
+def test_what_is_long_is_read_whole(switch: NvueTestSwitch) -> None:
+    """A terminal is shown it page by page."""
+    target = switch.target()
+    for n in range(30):
+        switch.nvue.states[f"{n + 100}"] = "previous"
+        switch.nvue.run(f"nv set interface swp1 bridge domain br_default vlan {11 + 2 * n}")
+        switch.nvue.run(f"nv set bridge domain br_default vlan {11 + 2 * n} vni {5000 + n}")
+    assert len(switch.nvue.staged("isthmus")) > 23
+    assert entries(target) == set()
+    assert switch.nvue.candidates == {}
+    done(target, *(Learn((binding(11 + 2 * n, Vni(5000 + n)),)) for n in range(30)))
+
+
 def test_frames_of_our_ports_that_are_copied_elsewhere_are_told(switch: NvueTestSwitch) -> None:
     switch.nvue.by_hand(
         "set system port-mirror session 1 span source-port swp1-3",
@@ -539,6 +568,88 @@ def test_vlans_that_the_switch_refuses_do_not_stop_the_others_and_are_named(swit
     assert all("this VLAN cannot be configured" in result.detail for result in refused)
     assert {e.vid for e in entries(target) if isinstance(e, LeafBinding)} == set(range(100, 116)) - {103, 110}
     assert switch.nvue.candidates == {}
+
+
+def test_what_it_refuses_whatever_vlan_is_about_is_asked_thrice_and_no_more(switch: NvueTestSwitch) -> None:
+    switch.nvue.declines = "router bgp: no autonomous-system"
+    results = apply(switch.target(), *(Learn((binding(100 + n, Vni(5000 + n)),)) for n in range(64)))
+    assert switch.told.count(APPLY) == 3
+    assert {result.outcome for result in results} == {Outcome.RETRY}
+    assert all("no autonomous-system" in result.detail for result in results)
+
+
+def test_one_that_refuses_many_is_asked_a_few_times_a_round_and_takes_the_others_in_the_end(
+    switch: NvueTestSwitch,
+) -> None:
+    switch.nvue.refuses = frozenset(range(104, 116))
+    target = switch.target()
+    for _ in range(40):
+        switch.told.clear()
+        results = apply(target, *(Learn((binding(100 + n, Vni(5000 + n)),)) for n in range(32)))
+        assert switch.told.count(APPLY) <= 18 + 2, "to make, to map and to join"
+        refused = [result for result in results if result.outcome is not Outcome.DONE]
+        if len(refused) == 12:
+            break
+    assert [result.change.id for result in refused] == list(range(4, 16))
+    assert switch.nvue.candidates == {}
+
+
+@pytest.mark.parametrize("answer", ["", "applied", "confirm [rev_id: 2]", "ays_fail [rev_id: 2]"])
+def test_a_commit_is_made_if_the_switch_says_so_with_its_revision(switch: NvueTestSwitch, answer: str) -> None:
+    target = switch.target()
+    switch.answers = {APPLY: answer}
+    [result] = apply(target, Learn((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    assert switch.told == ["nv set bridge domain br_default vlan 101", APPLY, DETACH, SAVE]
+    switch.answers = {}
+    done(target, Learn((binding(101),)))
+
+
+@pytest.mark.parametrize("answer", ["", "saved", "Error: no space left"])
+def test_what_is_not_said_to_be_saved_is_saved_again(switch: NvueTestSwitch, answer: str) -> None:
+    target = switch.target()
+    switch.answers = {SAVE: answer}
+    done(target, Learn((binding(101),)))
+    assert any("does not save what it was told" in warning for warning in target.observe().warnings)
+    switch.answers, target._switch._clock = {}, lambda: 1e9
+    assert target.observe().warnings == ()
+    assert switch.nvue.startup == switch.nvue.applied
+
+
+def test_a_vni_that_somebody_put_in_the_place_of_ours_is_not_taken_off(switch: NvueTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+
+    def comes(command: str) -> None:
+        if command.startswith("nv unset bridge domain br_default vlan 101 vni"):
+            switch.before = lambda command: None
+            old, new = (f"bridge domain br_default vlan 101 vni {int(vni)}" for vni in (RED, THEIRS))
+            switch.nvue.by_hand(f"unset {old}", f"set {new}")
+
+    switch.before = comes
+    apply(target, Forget((binding(101),)))
+    assert ours(switch.nvue) == {101: (THEIRS, {})}
+
+
+def test_a_port_that_carries_without_a_tag_what_it_lists_is_no_member(switch: NvueTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    at(switch.nvue.carried, "interface", "swp1", *BRIDGED)["untagged"] = "101"
+    assert entries(target) == {binding(101, whole=False)}
+
+
+def test_what_somebody_stages_among_our_words_is_not_dropped_with_them(switch: NvueTestSwitch) -> None:
+    target = switch.target()
+
+    def comes(command: str) -> None:
+        if command.startswith("nv set"):
+            switch.before = lambda command: None
+            switch.nvue.run(FOREIGN)
+
+    switch.before, switch.refuses = comes, "nv set bridge"
+    [result] = apply(target, Learn((binding(102, BLUE),)))
+    assert FOREIGN in result.detail
+    assert FOREIGN in switch.nvue.staged("isthmus")
 
 
 # Others between any two words
@@ -723,8 +834,6 @@ def test_an_answer_that_is_cut_in_the_midst_of_a_change_is_mended_by_the_next(
 
 def test_what_documentation_shows_is_understood() -> None:
     """Ranges, both spellings of on, and a document that is one object."""
-    from isthmus.adapters.leaf.ngs.nvue_config import Kernel, held, kernel, names, statements
-
     assert list(names("swp1-3,5")) == ["swp1", "swp2", "swp3", "swp5"]
     assert list(names("swp1s0-1,bond2")) == ["swp1s0", "swp1s1", "bond2"]
     document = {
@@ -747,6 +856,16 @@ def test_what_documentation_shows_is_understood() -> None:
     assert found.vlans[Vid(11)].tagged == set(NVUE_PORTS)
     assert found.vlans[Vid(30)].vni == 1030
     assert (found.vlans[Vid(20)].ports, found.vlans[Vid(20)].said) == (frozenset(), "")
+
+
+@pytest.mark.parametrize(
+    ("vlans", "tunnels"),
+    [([{"ifname": "swp1"}], []), ([], [{"ifname": "vxlan48"}]), ([{"ifname": "swp1", "vlans": None}], [])],
+)
+def test_a_port_of_which_no_vlans_are_told_is_no_port_without_vlans(vlans: object, tunnels: object) -> None:
+    links = [{"ifname": name, "master": "br_default"} for name in ("swp1", "vxlan48")]
+    with pytest.raises(Retry):
+        kernel(json.dumps(links), json.dumps(vlans), json.dumps(tunnels))
 
 
 @pytest.mark.parametrize("option", [{"ngs_bum_replication_mode": "multicast"}, {"ngs_evpn_vni_config": "true"}])

@@ -6,8 +6,10 @@ under the same login, or are on trial, or are just being applied, nothing is sai
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from isthmus.adapters.leaf.ngs.held import Held
@@ -17,13 +19,14 @@ from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
 from isthmus.model.faults import Retry
 
-STAGED = "nv config diff -o commands; echo rc=$?"
-"""It says nothing where nothing is staged, and so does a session that broke: the status says which it is."""
-REVISIONS = "nv config revision -o json"
-APPLY = "nv config apply --assume-no; echo rc=$?"
+WHOLE = " | cat; echo rc=${PIPESTATUS[0]}"
+"""To a terminal NVUE shows what is long page by page.  What says nothing, and was not cut, says its status."""
+STAGED = "nv config diff -o commands" + WHOLE
+REVISIONS = "nv config revision -o json | cat"
+APPLY = "nv config apply --assume-no" + WHOLE
 """The library's is --assume-yes.  What NVUE asks about is what it would overwrite, such as files changed by hand."""
-DETACH = "nv config detach; echo rc=$?"
-READS = ("nv config show -o json", "ip -j -d link show", "bridge -j vlan show", "bridge -j vlan tunnelshow")
+DETACH = "nv config detach" + WHOLE
+READS = ("nv config show -o json | cat", "ip -j -d link show", "bridge -j vlan show", "bridge -j vlan tunnelshow")
 PATIENCE = 180.0
 """Seconds for one command.  To apply something takes five to sixty."""
 
@@ -35,6 +38,7 @@ _APPLIES_NOTHING = re.compile(r"pending|detached|dry_run_complete|inactive|inval
 _MEANWHILE = "somebody else applied, or tries, something meanwhile"
 _APPLIED = re.compile(r"^applied(_and_saved)? \[rev_id: \S+\]$", re.MULTILINE)
 _SAVED = re.compile(r"^saved \[rev_id: \S+\]$", re.MULTILINE)
+_REVISION = re.compile(r"\[rev_id: \S+\]")
 _CREATED = re.compile(r"(created \[rev_id: \S+\])?")
 _REFUSED = re.compile(r"^invalid|invalid config|config invalid", re.IGNORECASE | re.MULTILINE)
 
@@ -69,45 +73,98 @@ def _words(device: Any, step: Step) -> list[str]:
 def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
     if in_the_way := [*_trial(say), *_not_ours(_cleared(say, settings), settings)]:
         return in_the_way
-    return _committed(say, [words for words in steps if words], settings)
+    spoken = [words for words in steps if words]
+    vlans = {_vlan(words) for words in spoken}
+    commits = _Commits(say, 2 * len(vlans).bit_length() + 6)  # enough to find two that it refuses
+    try:
+        return commits.make(spoken)
+    except _InTheWay as why:
+        return [str(why)]
 
 
-def _committed(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
-    """Commit them all at once; if the switch refuses that, each half of them, until it is known which it refuses."""
-    if not steps:
-        return []
-    before = _revisions(say)
-    complaints = [f"{word}: {_line(answer)}" for words in steps for word in words if (answer := _staged(say, word))]
-    if not complaints:
-        staged = _diff(say)
-        if not staged:  # it is so already; what would be staged next would stand on what is applied now
-            _detach(say)
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What the switch does not take, and may take in part."""
+
+    complaints: list[str]
+    reasons: frozenset[str]
+    """In its own words, without what differs from one revision to the next."""
+
+
+class _InTheWay(Exception):
+    """What keeps anything from being committed for now."""
+
+
+@dataclass(slots=True)
+class _Commits:
+    """The commits of one stage."""
+
+    say: Say
+    left: int
+
+    def make(self, steps: Sequence[Words]) -> list[str]:
+        """Commit them all at once; if the switch refuses that, by halves.  Returns what it complained of."""
+        if not steps:
             return []
-        said = [word for words in steps for word in words]
+        refusal = self._commit(steps)
+        return [] if refusal is None else self._by_halves(_begun_anywhere(steps), refusal)
+
+    def _by_halves(self, steps: Sequence[Words], refusal: _Refusal) -> list[str]:
+        """Commit what can be, of steps that were refused as a whole, until it is known which are refused."""
+        vlans = list(dict.fromkeys(map(_vlan, steps)))
+        if len(vlans) < 2:
+            return refusal.complaints
+        first = set(vlans[: len(vlans) // 2])
+        halves = [[w for w in steps if _vlan(w) in first], [w for w in steps if _vlan(w) not in first]]
+        heard: list[str] = []
+        try:
+            refusals = [self._commit(half) for half in halves]
+            if all(found is not None and found.reasons == refusal.reasons for found in refusals):
+                return refusal.complaints  # it is no VLAN that it refuses
+            for half, found in zip(halves, refusals, strict=True):
+                heard += [] if found is None else self._by_halves(half, found)
+        except _InTheWay as why:
+            raise _InTheWay("; ".join([*heard, str(why)])) from why
+        return heard
+
+    def _commit(self, steps: Sequence[Words]) -> _Refusal | None:
+        """Commit them all at once.  Raises Retry, and ends the session, if it does not say what became of it."""
+        if not self.left:
+            raise _InTheWay("it refuses too many of these to find which at one time: the others are tried again")
+        self.left -= 1
+        say, said = self.say, [word for words in steps for word in words]
+        before = _revisions(say)
+        answers = [(word, answer) for word in said if (answer := _staged(say, word))]
+        staged = _diff(say)
         if strange := [line for line in staged if not _within(line, said)]:
             if _revisions(say) == before:
-                return [_remedy(strange)]
+                raise _InTheWay(_remedy(strange))
             _detach(say)  # it is what somebody applied meanwhile, which ours would take away again
-            return [_MEANWHILE]
+            raise _InTheWay(_MEANWHILE)
+        if answers:
+            _detach(say)
+            return _Refusal([f"{word}: {_line(answer)}" for word, answer in answers], frozenset(a for _, a in answers))
+        if not staged:  # it is so already; what would be staged next would stand on what is applied now
+            _detach(say)
+            return None
         if _revisions(say) != before:
             _detach(say)
-            return [_MEANWHILE]
+            raise _InTheWay(_MEANWHILE)
         answer = say(APPLY)
         if _APPLIED.search(answer) and _status(answer) == 0:
-            return []
+            return None
         if _status(answer) is None:
             raise Retry(f"it does not say that it applied what it was told; it says {answer.strip()[:200]!r}")
-        complaints = [_line(answer)]
+        _detach(say)
         if not _REFUSED.search(answer):
-            _detach(say)
-            return complaints
-    _detach(say)
-    vlans = list(dict.fromkeys(_vlan(words) for words in steps))
-    if len(vlans) < 2:
-        return complaints
-    first = set(vlans[: len(vlans) // 2])
-    halves = [[w for w in steps if _vlan(w) in first], [w for w in steps if _vlan(w) not in first]]
-    return [complaint for half in halves for complaint in _committed(say, half, settings)]
+            raise _InTheWay(_line(answer))
+        return _Refusal([_line(answer)], frozenset([_REVISION.sub("", answer)]))
+
+
+def _begun_anywhere(steps: Sequence[Words]) -> list[Words]:
+    """In turn, from any, so that those that are refused do not keep the same others back in every round."""
+    at = random.randrange(len(steps))
+    return [*steps[at:], *steps[:at]]
 
 
 def _staged(say: Say, word: str) -> str:
@@ -119,7 +176,7 @@ def _staged(say: Say, word: str) -> str:
 def _save(say: Say, words: Words) -> list[str]:
     if trial := _trial(say):
         return [f"not saved: {why}" for why in trial]
-    answer = "\n".join(say(f"{word}; echo rc=$?") for word in words)
+    answer = "\n".join(say(word + WHOLE) for word in words)
     return [] if _SAVED.search(answer) and _status(answer) == 0 else [_line(answer) or "it does not say that it saved"]
 
 

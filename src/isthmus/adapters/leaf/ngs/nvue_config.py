@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from isthmus.adapters.leaf.ngs.held import Held, Vlan
 from isthmus.adapters.leaf.ngs.kind import nonsense
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
-from isthmus.model.tags import NO_VIDS, Vid, VidSet, Vni
+from isthmus.model.tags import MAX_VNI, NO_VIDS, Vid, VidSet, Vni
 
 BRIDGE = "br_default"
 """The one that networking-generic-switch maps VLANs on."""
@@ -30,9 +30,11 @@ Statement: TypeAlias = tuple[str, ...]
 _ON = ("on", "enabled")
 _OF_BRIDGE = ("bridge", "domain", BRIDGE)
 _SAYS_VLANS = frozenset(("access", "untagged", "pvid", "native", "vid", "vids"))
+_CARRYING = ("/etc/network/interfaces", "/etc/frr/")
+"""What NVUE writes VLANs and VNIs to."""
 _HARMLESS = (("stp", "vlan"), ("dhcp-snoop", "vlan"), ("dhcp-snoop6", "vlan"))
 """Words of a bridge that mean nothing for who hears whom, whatever VLANs they are about."""
-_ROUTE_TARGET = re.compile(r".+:0*([1-9]\d{0,6})")
+_ROUTE_TARGET = re.compile(r".+:(\d+)")
 """One that EVPN would find by itself for the VNI at its end."""
 _STANDS_ON = re.compile(r"(?:vlan|[a-z]\S*\.|\S+_vlan)(\d+)(?:_l3|-v\d+)?")
 """``vlan101``, ``swp1.101``, ``bridge2_vlan101``; what routes a layer 3 VNI there, or is a second address of it."""
@@ -58,6 +60,10 @@ def vids(said: str) -> VidSet | None:
         return VidSet.of(said)
     except ValueError:
         return None
+
+
+def _vni(said: str) -> Vni | None:
+    return Vni(int(said)) if said.isdecimal() and 1 <= int(said) <= MAX_VNI else None
 
 
 def statements(answer: str) -> list[Statement]:
@@ -108,7 +114,7 @@ class Kernel:
     there: frozenset[str]
     """Its interfaces."""
     filtering: bool
-    """There is the bridge, and it is VLAN-aware."""
+    """There is the bridge, and it is VLAN-aware, of 802.1Q."""
     bonds: Mapping[str, str]
     """The bond that a port is in."""
     bridged: frozenset[str]
@@ -138,7 +144,7 @@ def _kernel(links: Any, vlans: Any, tunnels: Any) -> Kernel:
         port = entry["ifname"]
         if port == BRIDGE or by_name[port].get("master") != BRIDGE:
             continue  # itself, for what stands on it; or of another bridge
-        for vlan in entry.get("vlans", ()):
+        for vlan in entry["vlans"]:
             bare = "Egress Untagged" in vlan.get("flags", ())
             for vid in map(Vid, range(vlan["vlan"], vlan.get("vlanEnd", vlan["vlan"]) + 1)):
                 if kinds[port].get("info_kind") != "vxlan":
@@ -147,12 +153,14 @@ def _kernel(links: Any, vlans: Any, tunnels: Any) -> Kernel:
                     maps[vid] = Vni(data["id"])
     for entry in tunnels:
         if by_name[entry["ifname"]].get("master") == BRIDGE:
-            for tunnel in entry.get("tunnels", ()):
+            for tunnel in entry["tunnels"]:
                 many = range(tunnel.get("vlanEnd", tunnel["vlan"]) - tunnel["vlan"] + 1)
                 maps |= {Vid(tunnel["vlan"] + n): Vni(tunnel["tunid"] + n) for n in many}
     return Kernel(
         frozenset(by_name),
-        own.get("info_kind") == "bridge" and own.get("info_data", {}).get("vlan_filtering") == 1,
+        own.get("info_kind") == "bridge"
+        and own["info_data"].get("vlan_filtering") == 1
+        and own["info_data"].get("vlan_protocol", "802.1Q") == "802.1Q",
         {n: link["master"] for n, link in by_name.items() if kinds[n].get("info_slave_kind") == "bond"},
         frozenset(n for n, k in kinds.items() if by_name[n].get("master") == BRIDGE and k.get("info_kind") != "vxlan"),
         carried,
@@ -213,8 +221,16 @@ class Reading:
                 self.reserved = vids(said) or RESERVED
             case ("system", "global", "reserved", "vlan", "l3-vni-vlan", ("begin" | "end") as edge, vid) if vids(vid):
                 self.routed[edge] = int(vid)
-            case ("system", "config", "apply", "ignore", *rest):
-                self.unready.append(f"it is told not to write {' '.join(rest)}: {' '.join(statement)}")
+            case ("system", "config", "apply", "ignore", path, *_):
+                told = self.unready if _carries_vlans(path) else self.notes
+                told.append(f"it is told not to write {path}: {' '.join(statement)}")
+            case ("bridge", "domain", domain, "encap", kind):
+                if domain == BRIDGE and kind.lower() != "802.1q":
+                    self.unready.append(f"bridge {BRIDGE} is of {kind}, not 802.1Q")
+            case (*about, "description", _) if "snippet" not in about:
+                self._stranger(tuple(about))  # free text means nothing
+            case ("system", "hostname" | "message", *_):
+                pass
             case _:
                 self._stranger(statement)
         match statement:
@@ -232,17 +248,17 @@ class Reading:
                 if ports := [port for word in rest for port in names(word) if port in self.settings.members]:
                     self.notes.append(f"frames of {', '.join(ports)} are copied: {' '.join(statement)}")
 
-    def _is_own(self, said: str, rest: Sequence[str]) -> bool:
+    def _is_own(self, vlan: str, rest: Sequence[str]) -> bool:
         """A VLAN of the bridge, and its VNI, in the words that it is given here."""
-        listed = vids(said)
+        listed = vids(vlan)
         if listed is None:
             return False
         match rest:
             case [] | ["vni"]:
                 pass
-            case ["vni", vni, *flooding] if vni.isdigit() and flooding[:1] in ([], ["flooding"]) and len(listed) == 1:
-                [vid] = listed
-                if self.maps.setdefault(vid, Vni(int(vni))) != int(vni):
+            case ["vni", said, *flooding] if flooding[:1] in ([], ["flooding"]) and len(listed) == 1:
+                [vid], vni = listed, _vni(said)
+                if vni is None or self.maps.setdefault(vid, vni) != vni:
                     return False
             case _:
                 return False
@@ -274,10 +290,10 @@ class Reading:
         for vid in mentioned(statement) & self.settings.vids:
             self.said.setdefault(vid, line)
         for at, word in enumerate(words[1:], 1):
-            if words[at - 1] == "vni" and re.fullmatch(r"[1-9]\d{0,6}", word):
-                self.taken.setdefault(Vni(int(word)), line)
-            elif "route-target" in words[:at] and (found := _ROUTE_TARGET.fullmatch(word)):
-                self.taken.setdefault(Vni(int(found[1])), line)
+            found = _ROUTE_TARGET.fullmatch(word) if "route-target" in words[:at] else None
+            number = found[1] if found else word if words[at - 1] == "vni" else ""
+            if vni := _vni(number):
+                self.taken.setdefault(vni, line)
 
 
 def mentioned(statement: Statement) -> VidSet:
@@ -332,6 +348,12 @@ def _reserved(reading: Reading) -> VidSet:
     return reading.reserved | routed
 
 
+def _carries_vlans(path: str) -> bool:
+    """It is one of the files that VLANs and VNIs are written to, or all of a folder that has one."""
+    stem = path.rstrip("*")
+    return any(stem.startswith(file) or file.startswith(stem) for file in _CARRYING)
+
+
 def _listed(reading: Reading) -> set[Vid]:
     return {vid for listed in reading.lists.values() for vid in listed}
 
@@ -367,7 +389,7 @@ def _everywhere(reading: Reading, now: Kernel) -> frozenset[str]:
 
 def _unready(reading: Reading, now: Kernel, everywhere: frozenset[str]) -> Iterator[str]:
     if not now.filtering:
-        yield f"there is no VLAN-aware bridge {BRIDGE}"
+        yield f"there is no VLAN-aware bridge {BRIDGE} of 802.1Q"
     if "vxlan" not in reading.on:
         yield "VXLAN is not enabled (nv set nve vxlan)"
     if "evpn" not in reading.on:
