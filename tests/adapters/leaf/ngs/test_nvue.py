@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -650,6 +651,37 @@ def test_what_somebody_stages_among_our_words_is_not_dropped_with_them(switch: N
     [result] = apply(target, Learn((binding(102, BLUE),)))
     assert FOREIGN in result.detail
     assert FOREIGN in switch.nvue.staged("isthmus")
+
+
+@pytest.mark.parametrize("form", ["flooding enable on", "flooding", "flooding multicast-group 239.1.1.1"])
+def test_how_a_vni_of_ours_floods_may_be_shown_in_other_words(
+    switch: NvueTestSwitch, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Else its VLAN would be made and removed again in every round."""
+    shown = NvueSwitch.staged
+
+    def staged(of: NvueSwitch, user: str) -> tuple[str, ...]:
+        return tuple(re.sub("flooding .*", form, line) for line in shown(of, user))
+
+    monkeypatch.setattr(NvueSwitch, "staged", staged)
+    done(switch.target(), Learn((binding(101),)))
+    assert ours(switch.nvue) == {101: (RED, ON_OURS)}
+
+
+@pytest.mark.parametrize("line", ["bridge domain br_default vlan 101 vni 99999", "interface swp2 link mtu 9000"])
+def test_what_is_staged_beside_our_words_is_not_committed_with_them(
+    switch: NvueTestSwitch, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    shown = NvueSwitch.staged
+
+    def staged(of: NvueSwitch, user: str) -> tuple[str, ...]:
+        found = shown(of, user)
+        return (*found, f"nv set {line}") if any("vni" in one for one in found) else found
+
+    monkeypatch.setattr(NvueSwitch, "staged", staged)
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert result.outcome is Outcome.RETRY
+    assert switch.nvue.maps == {}
 
 
 # Others between any two words

@@ -39,6 +39,7 @@ _MEANWHILE = "somebody else applied, or tries, something meanwhile"
 _APPLIED = re.compile(r"^applied(_and_saved)? \[rev_id: \S+\]$", re.MULTILINE)
 _SAVED = re.compile(r"^saved \[rev_id: \S+\]$", re.MULTILINE)
 _REVISION = re.compile(r"\[rev_id: \S+\]")
+_AS_FAR_AS_THE_VNI = len(("set", "port", "vid", "vni", "number"))
 _CREATED = re.compile(r"(created \[rev_id: \S+\])?")
 _REFUSED = re.compile(r"^invalid|invalid config|config invalid", re.IGNORECASE | re.MULTILINE)
 
@@ -276,7 +277,8 @@ def _within(line: str, said: Iterable[str]) -> bool:
 def _covers(given: Statement, shown: Statement) -> bool:
     if given[0] == "unset":  # all below it goes; of a VLAN that had one VNI it may show that it has none now
         return shown[: min(len(given), 4)] == given[:4]
-    return given[: len(shown)] == shown
+    both = min(len(shown), _AS_FAR_AS_THE_VNI)  # what is said of how it floods has another form in each release
+    return given[:both] == shown[:both]
 
 
 def _vlan(words: Words) -> str:

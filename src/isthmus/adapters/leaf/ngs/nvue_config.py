@@ -186,7 +186,8 @@ class Reading:
     access: set[str] = field(default_factory=set)
     bonds: dict[str, str] = field(default_factory=dict)
     """The bond that a port is in."""
-    peerlinks: set[str] = field(default_factory=set)
+    peerlinks: set[str] = field(default_factory=lambda: {"peerlink"})
+    """By its type, or by the name that it has in most places."""
     said: dict[Vid, str] = field(default_factory=dict)
     taken: dict[Vni, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -236,7 +237,7 @@ class Reading:
         match statement:
             case ("interface", bond, "bond", "member", port):
                 self.bonds[port] = bond
-            case ("interface", port, "type", "peerlink") | ("interface", "peerlink" as port, *_):
+            case ("interface", port, "type", "peerlink"):
                 self.peerlinks.add(port)
             case ("mlag", *_):
                 self.paired = True
