@@ -178,7 +178,7 @@ class NvueSwitch:
                 return "\n".join(self.staged(user))
             case ["revision", "-o", "json"]:
                 shown: Tree = {revision: {"state": state} for revision, state in self.states.items()}
-                return json.dumps(shown | {"empty": {}, "startup": {"message": "as it starts"}})
+                return json.dumps(shown | {"empty": {}, "startup": {"message": "as it starts"}}, indent=2)
             case ["detach"]:
                 if user in self.candidates:
                     self.dropped.append(self.staged(user))

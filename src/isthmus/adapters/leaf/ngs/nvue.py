@@ -158,7 +158,7 @@ class _Commits:
             raise Retry(f"it does not say that it applied what it was told; it says {answer.strip()[:200]!r}")
         _detach(say)
         if not _REFUSED.search(answer):
-            raise _InTheWay(_line(answer))
+            raise _InTheWay(_line(answer) or "it does not say that it applied what it was told")
         return _Refusal([_line(answer)], frozenset([_REVISION.sub("", answer)]))
 
 
