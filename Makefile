@@ -4,7 +4,7 @@ PY    := .venv/bin/python
 APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server
 CLOUD := mariadb-server rabbitmq-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox
 
-.PHONY: help venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-vds live bench lab-up lab-down lab-status clean
+.PHONY: help venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help
 
 help: ## what the targets do
@@ -49,6 +49,9 @@ demo: venv apt simulator ## see it work: three ESXi hosts, a VXLAN overlay, vMot
 
 demo-vds: apt-cloud simulator openstack ## the same with leaf switches: a whole Neutron, KVM, DHCP, routers (root)
 	@.venv-openstack/bin/python -m lab.openstack demo
+
+demo-ovsvapp: apt-cloud simulator openstack ## the same with an Open vSwitch appliance on each ESXi host (root)
+	@.venv-openstack/bin/python -m lab.openstack demo-ovsvapp
 
 lab-up: venv apt simulator ## leave the demo's world running, to play with (root)
 	@$(PY) -m lab.netns up

@@ -40,10 +40,7 @@ class World:
     # --- what there is
 
     def appliance(self, host: str) -> Appliance:
-        index = self.layout.hosts.index(host)
-        vm = self.layout.appliance_vm(host)
-        ovs = OpenVswitch(f"{self.state.prefix}{vm}", self.state.directory / f"va{index + 1}")
-        return Appliance(host, vm, self.layout.vtep(host), ovs)
+        return appliance_of(self.state, self.layout, host)
 
     @property
     def appliances(self) -> list[Appliance]:
@@ -102,7 +99,7 @@ def bring_up(name: str, layout: Layout | None = None, keep: bool = False) -> Wor
     state = WorldState(name)
     state.claim(keep)
     try:
-        return _bring_up(state, layout or Layout())
+        return furnish(state, layout or Layout())
     except BaseException as error:
         error.add_note(f"the end of hostd.log:\n{state.tail('hostd.log')}")
         state.take_down()
@@ -128,11 +125,18 @@ def attach(name: str) -> World:
     return World(state, Layout.parse(state.read("layout")), Login(**state.read("login")))
 
 
+def appliance_of(state: WorldState, layout: Layout, host: str) -> Appliance:
+    vm = layout.appliance_vm(host)
+    ovs = OpenVswitch(f"{state.prefix}{vm}", state.directory / f"va{layout.hosts.index(host) + 1}")
+    return Appliance(host, vm, layout.vtep(host), ovs)
+
+
 def underlay_of(state: WorldState) -> str:
     return f"{state.prefix}underlay"
 
 
-def _bring_up(state: WorldState, layout: Layout) -> World:
+def furnish(state: WorldState, layout: Layout) -> World:
+    """Make the world in a state that is claimed; what was made is on record there if it cannot be finished."""
     state.write("layout", layout.plain())
     login = start_simulator(state, layout.topology(), layout.migration_ms)
     _network(state, layout)

@@ -9,7 +9,7 @@ import sys
 
 from lab.netns.state import AlreadyThere, BadName, clear_away, die_by_exception
 from lab.openstack import preflight
-from lab.openstack.demo import demo
+from lab.openstack.demo import demo, demo_ovsvapp
 from lab.vcenter import BuildFailed, NotBuilt
 
 OF_A_DEMO = re.compile(r"o\d+")
@@ -19,7 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.openstack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     showing = commands.add_parser("demo", help="bring a site up, show that isthmus works in it, take it down")
-    showing.add_argument("name", nargs="?", help="default: one of its own, so that several may run side by side")
+    overlaid = commands.add_parser("demo-ovsvapp", help="the same with appliances on the ESXi hosts instead of leaves")
+    for each in (showing, overlaid):
+        each.add_argument("name", nargs="?", help="default: one of its own, so that several may run side by side")
     asked = parser.parse_args(arguments)
     die_by_exception()
     if advice := preflight.missing():
@@ -27,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     clear_away(OF_A_DEMO)
     try:
-        return demo(asked.name or f"o{os.getpid()}")
+        shown = demo if asked.command == "demo" else demo_ovsvapp
+        return shown(asked.name or f"o{os.getpid()}")
     except KeyboardInterrupt:
         return 130
     except (AlreadyThere, BadName, BuildFailed, NotBuilt) as problem:

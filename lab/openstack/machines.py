@@ -9,7 +9,7 @@ br-int and br-tun are the Open vSwitch agent's, which made them; nothing of isth
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,8 @@ class Machine:
     name: str
     vtep: str | None = None
     domain: str | None = None
+    join: Callable[[WorldState, str, str], None] = join_spine
+    """How its uplink is cabled to the network between the hosts."""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -64,7 +66,7 @@ class Machine:
         """Open vSwitch with the uplink, the VTEP's address if it has one, and the way to the message bus."""
         if self.vtep is not None:
             namespace.add(self.namespace, speaks_ipv6=False)
-            join_spine(self.state, self.namespace, self.name)
+            self.join(self.state, self.namespace, self.name)
         self.ovs.start(self.state.processes)
         self.ovs.vsctl(*in_order([
             ["add-br", "br-phy"], ["set", "bridge", "br-phy", "datapath_type=netdev"], ["add-port", "br-phy", UPLINK],

@@ -35,6 +35,8 @@ class Neutron:
     vlans: Mapping[str, tuple[int, int]]
     apis: Sequence[int]
     nova: str
+    chain: str = CHAIN
+    """[ml2] mechanism_drivers."""
     moves_between_switches: bool = False
     """[ml2_isthmus] live_migration_between_switches."""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -136,7 +138,7 @@ class Neutron:
             "ml2": {
                 "type_drivers": "vxlan,vlan,flat",
                 "project_network_types": "vxlan",
-                "mechanism_drivers": CHAIN,
+                "mechanism_drivers": self.chain,
                 "extension_drivers": "port_security",
                 "path_mtu": 1600,
             },

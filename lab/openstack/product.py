@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.netns.appliance import TRUNK, Appliance
 from lab.netns.leaf import Leaf
 from lab.netns.state import WorldState
 from lab.netns.vcenter import Login
@@ -23,6 +24,8 @@ from lab.openstack.racks import MTU, NIC, Rack
 CLI = "isthmus.app.cli"
 AGENT_TYPE = "isthmus fabric"
 """What its hosts are among Neutron's agents."""
+APPLIANCE_TYPE = "isthmus OVSvApp agent"
+"""What ESXi hosts with appliances are."""
 
 
 @dataclass(slots=True)
@@ -34,8 +37,8 @@ class Isthmus:
     """What is run: the product's command line, or something around it."""
     _running: subprocess.Popen[bytes] | None = None
 
-    def configure(self, login: Login, bus: str, racks: Sequence[Rack], leaves: Mapping[str, Leaf]) -> None:
-        """Write its files."""
+    def configure(self, login: Login, bus: str, deployments: str) -> None:
+        """Write its files.  `deployments`: their tables."""
         url = self.state.directory / "bus.url"
         url.write_text(bus)
         url.chmod(0o600)
@@ -45,7 +48,7 @@ class Isthmus:
             '[intent.neutron]\nurl_file = "bus.url"\ntimeout = 5\n[status]\nsocket = "sock"\nstate = "state"\n'
             "[loop]\nresync = 10\nbackoff_first = 0.5\nbackoff_longest = 4\n"
         )
-        self._file.write_text(text + "".join(_deployment(rack, leaves[rack.leaf]) for rack in racks))
+        self._file.write_text(text + deployments)
 
     def prepare(self) -> str:
         """Have the racks' distributed switches made; what it said."""
@@ -100,6 +103,25 @@ def vnis_at(leaf: Leaf) -> set[int]:
     """The VNIs of the logical switches that isthmus has at a leaf."""
     names = [name for name in leaf.ctl("list-ls").split() if name.startswith("isthmus-")]
     return {int(name.rpartition("-")[2]) for name in names}
+
+
+def below_leaves(racks: Sequence[Rack], leaves: Mapping[str, Leaf]) -> str:
+    """A deployment for each rack."""
+    return "".join(_deployment(rack, leaves[rack.leaf]) for rack in racks)
+
+
+def with_appliances(rack: Rack, appliances: Sequence[Appliance]) -> str:
+    """One deployment, on hosts with an appliance each."""
+    head = (
+        f'[deployment.{rack.name}]\ndesign = "ovsvapp"\ndvs = "{rack.name}"\nmtu = {MTU}\n'
+        f'vids = "{rack.vids[0]}-{rack.vids[1]}"\n[deployment.{rack.name}.compute."{rack.compute}"]\n'
+        f'[deployment.{rack.name}.appliance]\ntrunk = "{TRUNK}"\ndatapath_type = "netdev"\n'
+    )
+    return head + "".join(
+        f'[deployment.{rack.name}.host."{found.host}"]\nvtep = "{found.vtep.ip}"\novsdb = "{found.ovs.db}"\n'
+        f'rundir = "{found.ovs.rundir}"\n'
+        for found in appliances
+    )
 
 
 def _deployment(rack: Rack, leaf: Leaf) -> str:

@@ -25,8 +25,10 @@ class Scene:
     left: list[Left] = field(default_factory=list)
     """Racks that the last VM of a network has left."""
 
-    def network(self, name: str, cidr: str = SUBNET) -> str:
-        made = self.networks[name] = self.site.network(name, cidr)
+    def network(self, name: str, cidr: str = SUBNET, *, secured: bool = True) -> str:
+        """`secured`: its ports are, as Neutron makes them."""
+        more = {} if secured else {"port_security_enabled": False}
+        made = self.networks[name] = self.site.rest.network(name, cidr, **more)
         return made
 
     def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False) -> Vm:

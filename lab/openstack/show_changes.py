@@ -30,12 +30,12 @@ def control_run(scene: Scene) -> Iterator[Shown]:
     until(lambda: scene.site.isthmus.is_settled, 30)
     with scene.site.isthmus.standing_still():
         for destination in (ESX2, ESX1):
-            stun, results = _vmotion(scene, destination)
+            stun, results = vmotion_of_red_a(scene, destination)
             scene.control += [result.lost_beyond([stun]) for result in results]
             yield Shown(
                 f"control run, vMotion to {destination}",
                 all(result.received for result in results),
-                _told_lost(stun, results),
+                told_lost(stun, results),
             )
 
 
@@ -44,12 +44,12 @@ def vmotion(scene: Scene) -> Iterator[Shown]:
     until(lambda: scene.site.isthmus.is_settled, 30)
     before = scene.told()
     for destination in (ESX2, ESX1):
-        stun, results = _vmotion(scene, destination)
+        stun, results = vmotion_of_red_a(scene, destination)
         beyond = [result.lost_beyond([stun]) for result in results]
         yield Shown(
             f"vMotion to {destination}",
             max(beyond) <= LAG_MS / 10 + SLACK and all(result.received for result in results),
-            f"{_told_lost(stun, results)}; control run up to {max(scene.control, default=0)}: "
+            f"{told_lost(stun, results)}; control run up to {max(scene.control, default=0)}: "
             f"the leaf itself may take {LAG_MS} ms to look",
         )
     until(lambda: scene.site.isthmus.is_settled, 30)
@@ -69,7 +69,7 @@ def killed(scene: Scene) -> Iterator[Shown]:
     bound = until(lambda: site.rest.is_active(port), 60)
     results = [ping.stop() for ping in running]
     yield Shown(
-        "without isthmus traffic flows", all(result.all_answered for result in results), _and(map(str, results))
+        "without isthmus traffic flows", all(result.all_answered for result in results), joined(map(str, results))
     )
     yield Shown(
         "a port made meanwhile is bound by itself afterwards",
@@ -144,7 +144,7 @@ def live_move(scene: Scene) -> Iterator[Shown]:
         f"{site.group_of(binding)!r}, VID {move.vid(move.target)} {took(ready)}; VID {vid} stays in {move.source.name}",
     )
     move.announce()
-    moved, results = _under_ping(
+    moved, results = under_ping(
         scene, lambda: move.follow("leaf3", ESX3, binding), "live-a", ("live-d", "live-k"), after=2
     )
     told, done = moved.after(moved.told), moved.after(moved.done)
@@ -156,7 +156,7 @@ def live_move(scene: Scene) -> Iterator[Shown]:
         and moved.done is not None
         and max(lost, default=0.0) <= moved.done + LAG_MS / 1000
         and all(result.received for result in results),
-        f"{_told_lost(moved.stun, results)}; leaf3 was told {took(told)}, did so {took(done)}, and then none was lost",
+        f"{told_lost(moved.stun, results)}; leaf3 was told {took(told)}, did so {took(done)}, and then none was lost",
     )
     move.arrived()
     active = scene.active("live-a")
@@ -216,11 +216,11 @@ def _about_to_move(scene: Scene) -> LiveMove:
     return LiveMove(scene.site, vm, network, scene.site.rack_of(ESX1), scene.site.rack_of(ESX3))
 
 
-def _vmotion(scene: Scene, destination: str) -> tuple[Stunned, list[PingResult]]:
-    return _under_ping(scene, lambda: scene.site.migrate("red-a", destination), "red-a", ("red-b", "red-k"))
+def vmotion_of_red_a(scene: Scene, destination: str) -> tuple[Stunned, list[PingResult]]:
+    return under_ping(scene, lambda: scene.site.migrate("red-a", destination), "red-a", ("red-b", "red-k"))
 
 
-def _under_ping(
+def under_ping(
     scene: Scene, move: Callable[[], T], name: str, peers: Sequence[str], after: float = 0.7
 ) -> tuple[T, list[PingResult]]:
     """A VM moves while its peers ping it every 10 ms, and for some seconds after."""
@@ -231,13 +231,13 @@ def _under_ping(
     return moved, [ping.stop() for ping in running]
 
 
-def _told_lost(stun: Stunned, results: list[PingResult]) -> str:
+def told_lost(stun: Stunned, results: list[PingResult]) -> str:
     beyond = [result.lost_beyond([stun]) for result in results]
     return (
-        f"stunned for {stun.seconds * 1000:.0f} ms; lost {_and(result.lost for result in results)} pings, "
-        f"{_and(beyond)} beyond the stun"
+        f"stunned for {stun.seconds * 1000:.0f} ms; lost {joined(result.lost for result in results)} pings, "
+        f"{joined(beyond)} beyond the stun"
     )
 
 
-def _and(values: Iterable[object]) -> str:
+def joined(values: Iterable[object]) -> str:
     return " and ".join(map(str, values))

@@ -100,7 +100,8 @@ def across_leaves(scene: Scene) -> Iterator[Shown]:
 
 def isolation(scene: Scene) -> Iterator[Shown]:
     """Tenant blue with the same addresses, and who of tenant red hears it."""
-    scene.network("blue")
+    if "blue" not in scene.networks:
+        scene.network("blue")
     x, y = scene.vm("blue-x", "blue", ESX1), scene.vm("blue-y", "blue", ESX3)
     talked = scene.active("blue-x", "blue-y") is not None and scene.talks("blue-x", "blue-y") is not None
     strangers = [scene.guest(name) for name in ("red-a", "red-b", "red-c")]

@@ -30,7 +30,7 @@ from lab.openstack.database import Database
 from lab.openstack.machines import DHCP_AGENT, KINDS, L3_AGENT, OVS_AGENT, Machine
 from lab.openstack.neutron import Neutron
 from lab.openstack.nova import Nova
-from lab.openstack.product import AGENT_TYPE, CLI, Isthmus, vnis_at
+from lab.openstack.product import AGENT_TYPE, CLI, Isthmus, below_leaves, vnis_at
 from lab.openstack.racks import MIGRATION_MS, RACKS, Rack
 from lab.openstack.rest import Rest
 
@@ -253,14 +253,14 @@ def _bring_up(state: WorldState, plan: Plan) -> Site:
     nova.start()
     neutron = Neutron(state.directory / "neutron", state.processes, database.url, broker.url, vlans, apis, nova.url)
     with ThreadPoolExecutor() as at_once:
-        server = at_once.submit(_serve, state, database, broker, neutron)
+        server = at_once.submit(serve, state, database, broker, neutron)
         login = start_simulator(state, racks.topology(plan.racks), MIGRATION_MS)
         leaves = racks.bring_up(state, plan.racks, forwarding=plan.forwarding)
         machines = {name: Machine(state, name, vtep) for name, vtep in VTEPS.items()}
         machines |= {name: Machine(state, name, domain=rack.name) for rack in plan.racks for name in rack.attached}
         server.result()
     isthmus = Isthmus(state, plan.isthmus)
-    isthmus.configure(login, broker.url, plan.racks, leaves)
+    isthmus.configure(login, broker.url, below_leaves(plan.racks, leaves))
     prepared = isthmus.prepare()
     isthmus.start()
     made = Site(state, login, leaves, database, neutron, nova, machines, isthmus, prepared, plan.racks)
@@ -273,7 +273,7 @@ def _bring_up(state: WorldState, plan: Plan) -> Site:
     return made
 
 
-def _serve(state: WorldState, database: Database, broker: Broker, neutron: Neutron) -> None:
+def serve(state: WorldState, database: Database, broker: Broker, neutron: Neutron) -> None:
     """Database, message bus and Neutron's processes, which need not answer yet."""
     database.start(state.processes)
     neutron.configure()

@@ -1,0 +1,91 @@
+"""The same site with an appliance on each ESXi host instead of leaves: a cluster, a tenant switch without uplinks.
+
+    VM === [tenant switch of its host] === trunk0 [appliance] phy0 === [underlay] === KVM host, network node
+
+Law: as in `site`: whatever is made is on record in the site's directory first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from lab.netns import namespace
+from lab.netns.fabric import cable
+from lab.netns.layout import TENANT, Layout
+from lab.netns.leaf import UPLINK
+from lab.netns.state import WorldState
+from lab.netns.world import appliance_of, furnish, underlay_of
+from lab.openstack.broker import Broker, free_port
+from lab.openstack.database import Database
+from lab.openstack.machines import Machine
+from lab.openstack.neutron import Neutron
+from lab.openstack.nova import Nova
+from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE, Isthmus, with_appliances
+from lab.openstack.racks import Rack
+from lab.openstack.site import VTEPS, Site, serve
+
+LAYOUT = Layout()
+CLUSTER = Rack(TENANT, "", "", "compute-1", (101, 149), LAYOUT.hosts)
+"""A rack without a leaf: Nova's host, and the ESXi hosts that it stands for."""
+CHAIN = "isthmus_ovsvapp,openvswitch,l2population"
+
+
+@contextmanager
+def overlaid_site(name: str) -> Iterator[Site]:
+    """A site for the duration of a block."""
+    state = WorldState(name)
+    state.claim(keep=False)
+    try:
+        made = _bring_up(state)
+    except BaseException as error:
+        error.add_note(f"the end of hostd.log:\n{state.tail('hostd.log')}")
+        state.take_down()
+        raise
+    try:
+        yield made
+    finally:
+        made.close()
+        state.take_down()
+
+
+def flows_at(state: WorldState, host: str) -> list[str]:
+    """All flows of a host's appliance."""
+    appliance = appliance_of(state, LAYOUT, host)
+    return [line for bridge in appliance.own_bridges for line in appliance.ovs.dump_flows(bridge)]
+
+
+def _bring_up(state: WorldState) -> Site:
+    broker = Broker(state.directory / "broker", free_port())
+    broker.start(state.processes)
+    database = Database(state.directory / "database")
+    apis, nova = (free_port(), free_port()), Nova(free_port())
+    nova.start()
+    neutron = Neutron(
+        state.directory / "neutron", state.processes, database.url, broker.url, {}, apis, nova.url, chain=CHAIN
+    )
+    with ThreadPoolExecutor() as at_once:
+        server = at_once.submit(serve, state, database, broker, neutron)
+        world = furnish(state, LAYOUT)
+        machines = {name: Machine(state, name, vtep, join=_join_underlay) for name, vtep in VTEPS.items()}
+        server.result()
+    isthmus = Isthmus(state)
+    isthmus.configure(world.login, broker.url, with_appliances(CLUSTER, world.appliances))
+    prepared = isthmus.prepare()
+    isthmus.start()
+    made = Site(state, world.login, {}, database, neutron, nova, machines, isthmus, prepared, (CLUSTER,))
+    for machine in machines.values():
+        machine.boot(broker)
+    neutron.await_answer()
+    made.await_agents({(CLUSTER.compute, AGENT_TYPE), *((host, APPLIANCE_TYPE) for host in CLUSTER.hosts)})
+    # Not before: what they ask neutron-rpc-server while it is not there they wait for a minute.
+    made.start_agents(*VTEPS)
+    world.close()
+    return made
+
+
+def _join_underlay(state: WorldState, where: str, name: str) -> None:
+    """A cable from the uplink in a namespace to the network between the hosts."""
+    cable(where, UPLINK, underlay_of(state), name)
+    namespace.ip(underlay_of(state), [f"link set {name} master underlay"])
