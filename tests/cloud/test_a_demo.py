@@ -1,4 +1,4 @@
-"""`make demo-vds` from the outside: what it prints, how it ends, what it says when a piece is missing.
+"""`make demo-vds` and `make demo-ovsvapp` from the outside: what they print, how they end, and if a piece is missing.
 
 Its name lets it run before the other tests have their site up: two sites are too many for a small machine.
 """
@@ -24,14 +24,15 @@ TREE = Path(__file__).parents[2]
 @pytest.mark.openstack
 @pytest.mark.live_long
 @pytest.mark.timeout(620)
-def test_the_demo_shows_everything_and_leaves_nothing() -> None:
+@pytest.mark.parametrize(("command", "label"), [("demo", "demo-vds"), ("demo-ovsvapp", "demo-ovsvapp")])
+def test_the_demo_shows_everything_and_leaves_nothing(command: str, label: str) -> None:
     if advice := preflight.missing():
         pytest.skip("; ".join(advice))
     state, before = WorldState(f"o{os.getpid()}"), set(namespace.existing())
-    command = [sys.executable, "-m", "lab.openstack", "demo", state.name]
-    done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False, timeout=600)
+    called = [sys.executable, "-m", "lab.openstack", command, state.name]
+    done = subprocess.run(called, cwd=TREE, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.fullmatch(r"demo-vds: (3[0-9]|[4-9]\d) checks passed, 0 failed", done.stdout.splitlines()[-1])
+    assert re.fullmatch(label + r": (3[0-9]|[4-9]\d) checks passed, 0 failed", done.stdout.splitlines()[-1])
     assert not state.exists
     assert set(namespace.existing()) <= before
     assert state.name not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
