@@ -1,7 +1,6 @@
 """The command line of an Arista EOS switch in memory, as far as isthmus and its library ask, from its documentation.
 
-Law: a word means what the mode makes it mean, and one that the mode does not know is looked for in those above it.
-What it shows of a VLAN is who hears it, whatever put him there.
+Law: what it shows of a VLAN is who hears it, whatever put him there.
 """
 
 from __future__ import annotations
@@ -11,123 +10,36 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from isthmus.model.tags import VidSet
+from lab.wire.modal import Complaint, ModalSwitch, SwitchPort
 
-ALL = frozenset(range(1, 4095))
-INVALID = "% Invalid input"
-
-
-class Complaint(Exception):
-    """What the switch says instead of doing it."""
+MODES = frozenset({"access", "trunk", "dot1q-tunnel"})
 
 
 @dataclass(slots=True)
-class EosPort:
-    """A port that is switched: a trunk that carries nothing yet, or else one for the access VLAN."""
+class EosSwitch(ModalSwitch):
+    """The modes and shows of EOS."""
 
-    mode: str = "trunk"
-    access: int = 1
-    native: int = 1
-    allowed: frozenset[int] | None = frozenset()
-    """None: nothing is said of it, and it carries all."""
-    up: bool = True
-    routed: bool = False
-    lag: int | None = None
-    fallback: bool = False
-    """A LAG whose members stand alone where nobody speaks LACP, as is the case here."""
-    more: list[str] = field(default_factory=list)
-    """Statements that nothing is made of here."""
+    SAVE = "write memory", "Copy completed successfully."
+    INVALID = "% Invalid input"
+    LAG = "Port-Channel"
 
-    def carries(self, vid: int) -> str:
-        """How, or empty."""
-        if self.routed:
-            return ""
-        if self.mode != "trunk":
-            return "untagged" if vid == self.access else ""
-        inside = self.allowed is None or vid in self.allowed
-        return ("untagged" if vid == self.native else "tagged") if inside else ""
-
-
-@dataclass(slots=True)
-class EosSwitch:
-    """`changed` is called after each command that was taken in a mode of configuration."""
-
-    ports: dict[str, EosPort]
     asn: int = 65000
-    vlans: dict[int, list[str]] = field(default_factory=dict)
-    """What is said of each VLAN.  That there is VLAN 1 goes without saying."""
     dynamic: set[int] = field(default_factory=set)
-    """Those that it made for itself."""
-    svis: set[int] = field(default_factory=set)
-    maps: dict[int, int] = field(default_factory=dict)
-    """VNIs by VID."""
+    """VLANs that it made for itself."""
     told: dict[int, list[str]] = field(default_factory=dict)
     """What BGP was told of a VLAN."""
-    more: str = ""
-    """Statements that nothing is made of here."""
     vxlan: tuple[str, ...] | None = ("vxlan source-interface Loopback1", "vxlan udp-port 4789")
     """What stands below Vxlan1; None: there is no such interface."""
     bgp: tuple[str, ...] = ("address-family evpn", "   neighbor SPINES activate")
     peer: EosSwitch | None = field(default=None, repr=False, compare=False)
     """The other switch of an MLAG pair: its ports that are not in the pair's LAGs are shown with a VLAN too."""
-    saved: bool = True
-    modes: list[str] = field(default_factory=list)
-    """Where it is, from the outermost in; empty: nothing can be configured here."""
-    changed: Callable[[], None] = lambda: None
 
-    @property
-    def prompt(self) -> str:
-        """With the mode in it."""
-        inner = self.modes[-1].replace(" ", "-") if self.modes else ""
-        return "leaf1#" if not inner else "leaf1(config)#" if inner == "config" else f"leaf1(config-{inner})#"
+    def shown_as(self, mode: str) -> str:
+        """With the name of what is configured."""
+        return mode.replace(" ", "-")
 
-    def members(self, vid: int) -> dict[str, str]:
-        """How each port carries a VLAN, if there is one, up or down."""
-        if vid not in self.vlans and vid != 1:
-            return {}
-        alone = {name: port for name, port in self.ports.items() if self._stands(port)}
-        return {name: how for name, port in alone.items() if (how := port.carries(vid))}
-
-    def _stands(self, port: EosPort) -> bool:
-        lag = self.ports.get(f"Port-Channel{port.lag}")
-        return port.lag is None or (lag is not None and lag.fallback)
-
-    def run(self, line: str) -> str:
-        """Give a command.  Returns what it prints."""
-        try:
-            return self._show(line) if line.startswith("show ") else self._told(line)
-        except Complaint as said:
-            return str(said)
-
-    def _told(self, line: str) -> str:
-        match self.modes, line:
-            case _, "write memory":
-                self.saved = True
-                return "Copy completed successfully."
-            case _, "configure terminal":
-                self.modes = ["config"]
-            case [_, *_], "end":
-                self.modes = []
-            case [_, *_], "exit":
-                self.modes.pop()
-            case _:
-                self._configure(line)
-                self.saved = False
-                self.changed()
-        return ""
-
-    def _configure(self, line: str) -> None:
-        modes = list(self.modes)
-        while modes:
-            inner = self._in_mode(modes[-1], line)
-            if inner is not None:
-                self.modes = [*modes, inner] if inner else modes
-                return
-            modes.pop()
-        raise Complaint(INVALID)
-
-    def _in_mode(self, mode: str, line: str) -> str | None:
-        """The mode that a word of this one leads to, or "" to stay; None: it is no word of this one."""
+    def in_mode(self, mode: str, line: str) -> str | None:
+        """The modes that lead to a binding."""
         kind, _, name = mode.partition(" ")
         match kind:
             case "config":
@@ -204,30 +116,15 @@ class EosSwitch:
                 return ""
         return None
 
-    def _of_port(self, port: EosPort, line: str) -> str | None:
-        match line.split():
-            case ["switchport", "trunk", "allowed", "vlan", "add", vids]:
-                port.allowed = (ALL if port.allowed is None else port.allowed) | {*VidSet.of(vids)}
-            case ["switchport", "trunk", "allowed", "vlan", "remove", vids]:
-                port.allowed = (ALL if port.allowed is None else port.allowed) - {*VidSet.of(vids)}
-            case ["switchport", "trunk", "native", "vlan", vid]:
-                port.native = int(vid)
-            case ["switchport", "access", "vlan", vid]:
-                port.access = int(vid)
-                self.vlans.setdefault(int(vid), [])
-            case ["switchport", "mode", ("access" | "trunk" | "dot1q-tunnel") as mode]:
-                port.mode = mode
-            case ["no", "switchport"]:
-                port.routed = True
-            case ["channel-group", number, "mode", _]:
-                port.lag = int(number)
-            case ["shutdown"]:
-                port.up = False
-            case _:
-                return None
+    def _of_port(self, port: SwitchPort, line: str) -> str | None:
+        if not port.told(line, MODES):
+            return None
+        if line.startswith("switchport access vlan "):
+            self.vlans.setdefault(port.access, [])
         return ""
 
-    def _show(self, line: str) -> str:
+    def show(self, line: str) -> str:
+        """What isthmus and its library ask for."""
         match line:
             case "show running-config":
                 return "\n".join(self._config())
@@ -240,13 +137,13 @@ class EosSwitch:
             case "show interfaces Vxlan1 | json":
                 maps = {str(vid): {"vni": vni, "source": ""} for vid, vni in sorted(self.maps.items())}
                 return json.dumps({"interfaces": {"Vxlan1": {"name": "Vxlan1", "vlanToVniMap": maps}}}, indent=4)
-        raise Complaint(INVALID)
+        raise Complaint(self.INVALID)
 
-    def _vlans(self, counts: Callable[[EosPort], bool]) -> str:
+    def _vlans(self, counts: Callable[[SwitchPort], bool]) -> str:
         found = {str(vid): self._vlan(vid, counts) for vid in sorted({1} | self.vlans.keys() | self.dynamic)}
         return json.dumps({"sourceDetail": "", "vlans": found}, indent=4)
 
-    def _vlan(self, vid: int, counts: Callable[[EosPort], bool]) -> dict[str, object]:
+    def _vlan(self, vid: int, counts: Callable[[SwitchPort], bool]) -> dict[str, object]:
         names = [name for name in self.members(vid) if counts(self.ports[name])]
         if self.peer is not None:
             theirs = (name for name in self.peer.members(vid) if counts(self.peer.ports[name]))
@@ -275,19 +172,11 @@ class EosSwitch:
         yield from (*(f"   {line}" for line in self.bgp), "!", "end")
 
 
-def _of(port: EosPort) -> Iterator[str]:
+def _of(port: SwitchPort) -> Iterator[str]:
+    words = port.words()
     if port.routed:
         yield "no switchport"
-    if port.access != 1:
-        yield f"switchport access vlan {port.access}"
-    if port.native != 1:
-        yield f"switchport trunk native vlan {port.native}"
-    if port.allowed is not None:
-        yield f"switchport trunk allowed vlan {VidSet.of(port.allowed)}"
-    if port.mode != "access":
-        yield f"switchport mode {port.mode}"
-    if port.lag is not None:
-        yield f"channel-group {port.lag} mode active"
-    if port.fallback:
+    yield from (words[about] for about in ("access", "native", "allowed", "mode", "lag") if about in words)
+    if port.alone:
         yield "port-channel lacp fallback individual"
     yield from port.more

@@ -1,64 +1,36 @@
 """The command line of a Cisco NX-OS switch in memory, as far as isthmus and its library ask, from its documentation.
 
-Law: a word means what the mode makes it mean, and one that the mode does not know is looked for in those above it.
-What it shows of a VLAN is who hears it, whatever put him there.
+Law: what it shows of a VLAN is who hears it, whatever put him there.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isthmus.model.tags import VidSet
+from lab.wire.modal import Complaint, ModalSwitch, SwitchPort
 
-ALL = frozenset(range(1, 4095))
-INVALID = "                   ^\n% Invalid command at '^' marker."
+MODES = frozenset({"access", "trunk", "fex-fabric"})
 FEATURES = ("feature bgp", "feature vn-segment-vlan-based", "feature nv overlay", "nv overlay evpn")
 NVE = ("no shutdown", "host-reachability protocol bgp", "source-interface loopback1")
 BGP = ("router bgp 65000", "  neighbor 192.0.2.250", "    address-family l2vpn evpn")
 
 
-class Complaint(Exception):
-    """What the switch says instead of doing it."""
-
-
 @dataclass(slots=True)
-class NxosPort:
-    """A port that is switched: a trunk that carries nothing yet, or else one for the access VLAN."""
+class NxosSwitch(ModalSwitch):
+    """The modes and shows of NX-OS.  `maps` is the vn-segment of each VLAN."""
 
-    mode: str = "trunk"
-    access: int = 1
-    native: int = 1
-    allowed: frozenset[int] | None = frozenset()
-    """None: nothing is said of it, and it carries all."""
-    up: bool = True
-    routed: bool = False
-    lag: int | None = None
-    alone: bool = False
-    """A LAG whose members stand alone where nobody speaks LACP, as is the case here."""
+    SAVE = (
+        "copy running-config startup-config",
+        "[########################################] 100%\nCopy complete.",
+    )
+    CONFIGURE = "Enter configuration commands, one per line. End with CNTL/Z."
+    INVALID = "                   ^\n% Invalid command at '^' marker."
+    LAG = "port-channel"
 
-    def carries(self, vid: int) -> str:
-        """How, or empty."""
-        if self.routed:
-            return ""
-        if self.mode != "trunk":
-            return "untagged" if vid == self.access else ""
-        inside = self.allowed is None or vid in self.allowed
-        return ("untagged" if vid == self.native else "tagged") if inside else ""
-
-
-@dataclass(slots=True)
-class NxosSwitch:
-    """`changed` is called after each command that was taken in a mode of configuration."""
-
-    ports: dict[str, NxosPort]
-    vlans: dict[int, list[str]] = field(default_factory=dict)
-    """What is said of each VLAN.  That there is VLAN 1 goes without saying."""
-    svis: set[int] = field(default_factory=set)
-    maps: dict[int, int] = field(default_factory=dict)
-    """The vn-segment of each VLAN."""
     nve: dict[int, list[str]] = field(default_factory=dict)
     """What is said of each VNI that the NVE interface has."""
     evpn: dict[int, list[str]] = field(default_factory=dict)
@@ -66,67 +38,13 @@ class NxosSwitch:
     of_nve: tuple[str, ...] | None = NVE
     """What stands below nve1; None: there is no such interface."""
     bgp: tuple[str, ...] = BGP
-    more: str = ""
-    """Statements that nothing is made of here."""
-    saved: bool = True
-    modes: list[str] = field(default_factory=list)
-    """Where it is, from the outermost in; empty: nothing can be configured here."""
-    changed: Callable[[], None] = lambda: None
 
-    @property
-    def prompt(self) -> str:
-        """With the mode in it."""
-        inner = self.modes[-1].split()[0] if self.modes else ""
-        return "leaf1#" if not inner else "leaf1(config)#" if inner == "config" else f"leaf1(config-{inner})#"
+    def shown_as(self, mode: str) -> str:
+        """Without the name of what is configured."""
+        return mode.split()[0]
 
-    def members(self, vid: int) -> dict[str, str]:
-        """How each port carries a VLAN, if there is one, up or down."""
-        if vid not in self.vlans and vid != 1:
-            return {}
-        alone = {name: port for name, port in self.ports.items() if self._stands(port)}
-        return {name: how for name, port in alone.items() if (how := port.carries(vid))}
-
-    def _stands(self, port: NxosPort) -> bool:
-        lag = self.ports.get(f"port-channel{port.lag}")
-        return port.lag is None or (lag is not None and lag.alone)
-
-    def run(self, line: str) -> str:
-        """Give a command.  Returns what it prints."""
-        try:
-            return self._show(line) if line.startswith("show ") else self._told(line)
-        except Complaint as said:
-            return str(said)
-
-    def _told(self, line: str) -> str:
-        match self.modes, line:
-            case _, "copy running-config startup-config":
-                self.saved = True
-                return "[########################################] 100%\nCopy complete."
-            case _, "configure terminal":
-                self.modes = ["config"]
-                return "Enter configuration commands, one per line. End with CNTL/Z."
-            case [_, *_], "end":
-                self.modes = []
-            case [_, *_], "exit":
-                self.modes.pop()
-            case _:
-                self._configure(line)
-                self.saved = False
-                self.changed()
-        return ""
-
-    def _configure(self, line: str) -> None:
-        modes = list(self.modes)
-        while modes:
-            inner = self._in_mode(modes[-1], line)
-            if inner is not None:
-                self.modes = [*modes, inner] if inner else modes
-                return
-            modes.pop()
-        raise Complaint(INVALID)
-
-    def _in_mode(self, mode: str, line: str) -> str | None:
-        """The mode that a word of this one leads to, or "" to stay; None: it is no word of this one."""
+    def in_mode(self, mode: str, line: str) -> str | None:
+        """The modes that lead to a binding."""
         kind, _, name = mode.partition(" ")
         match kind:
             case "config":
@@ -188,29 +106,11 @@ class NxosSwitch:
                 return None
         return ""
 
-    def _of_port(self, port: NxosPort, line: str) -> str | None:
-        match line.split():
-            case ["switchport", "trunk", "allowed", "vlan", "add", vids]:
-                port.allowed = (ALL if port.allowed is None else port.allowed) | {*VidSet.of(vids)}
-            case ["switchport", "trunk", "allowed", "vlan", "remove", vids]:
-                port.allowed = (ALL if port.allowed is None else port.allowed) - {*VidSet.of(vids)}
-            case ["switchport", "trunk", "native", "vlan", vid]:
-                port.native = int(vid)
-            case ["switchport", "access", "vlan", vid]:
-                port.access = int(vid)
-            case ["switchport", "mode", ("access" | "trunk" | "fex-fabric") as mode]:
-                port.mode = mode
-            case ["no", "switchport"]:
-                port.routed = True
-            case ["channel-group", number, *_]:
-                port.lag = int(number)
-            case ["shutdown"]:
-                port.up = False
-            case _:
-                return None
-        return ""
+    def _of_port(self, port: SwitchPort, line: str) -> str | None:
+        return "" if port.told(line, MODES) else None
 
-    def _show(self, line: str) -> str:
+    def show(self, line: str) -> str:
+        """What isthmus and its library ask for."""
         match line:
             case "show running-config":
                 return "\n".join(self._config())
@@ -225,7 +125,7 @@ class NxosSwitch:
                 vids = {vni: vid for vid, vni in self.maps.items()}
                 rows = [_vni(vni, vids.get(vni)) for vni in sorted(self.nve)] if self.of_nve is not None else []
                 return json.dumps(_table("nve_vni", rows)) if rows else ""
-        raise Complaint(INVALID)
+        raise Complaint(self.INVALID)
 
     def _vlan(self, vid: int) -> dict[str, str]:
         """Only ports that are up are shown with a VLAN."""
@@ -287,7 +187,7 @@ def _table(name: str, rows: Sequence[Mapping[str, str]]) -> object:
     return {f"TABLE_{name}": {f"ROW_{name}": rows[0] if len(rows) == 1 else rows}}
 
 
-def _switchport(name: str, port: NxosPort) -> dict[str, str]:
+def _switchport(name: str, port: SwitchPort) -> dict[str, str]:
     if port.routed:
         return {"interface": name, "switchport": "Disabled"}
     mode = port.mode if port.up else "down"
@@ -301,17 +201,10 @@ def _vni(vni: int, vid: int | None) -> dict[str, str]:
     return {"if-name": "nve1", "vni": str(vni), "mcast": "UnicastBGP", "vni-state": state, "mode": "CP", "type": kind}
 
 
-def _of(port: NxosPort) -> Iterator[str]:
+def _of(port: SwitchPort) -> Iterator[str]:
+    words = port.words()
     yield "no switchport" if port.routed else "switchport"
-    if port.mode != "access":
-        yield f"switchport mode {port.mode}"
-    if port.access != 1:
-        yield f"switchport access vlan {port.access}"
-    if port.native != 1:
-        yield f"switchport trunk native vlan {port.native}"
-    if port.allowed is not None:
-        yield f"switchport trunk allowed vlan {VidSet.of(port.allowed)}"
-    if port.lag is not None:
-        yield f"channel-group {port.lag} mode active"
+    yield from (words[about] for about in ("mode", "access", "native", "allowed", "lag") if about in words)
     if port.alone:
         yield "no lacp suspend-individual"
+    yield from port.more

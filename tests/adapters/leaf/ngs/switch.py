@@ -17,8 +17,9 @@ from isthmus.adapters.leaf.ngs.nxos import READS as NXOS_READS
 from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.model.names import LeafId
 from isthmus.model.tags import VidSet
-from lab.wire.eos import EosPort, EosSwitch
-from lab.wire.nxos import NxosPort, NxosSwitch
+from lab.wire.eos import EosSwitch
+from lab.wire.modal import SwitchPort
+from lab.wire.nxos import NxosSwitch
 from lab.wire.sonic import SonicSwitch
 
 ADDRESS = "192.0.2.101"
@@ -179,7 +180,7 @@ class TestSwitch:
 
 def eos_switch() -> EosSwitch:
     """Its ports are trunks that carry nothing yet."""
-    return EosSwitch({port: EosPort() for port in (*PORTS, "Ethernet48")})
+    return EosSwitch({port: SwitchPort() for port in (*PORTS, "Ethernet48")})
 
 
 @dataclass(slots=True)
@@ -215,7 +216,7 @@ class EosTestSwitch(TestSwitch):
 
     def with_ports(self, count: int) -> tuple[str, ...]:
         names = tuple(f"Ethernet{100 + number}" for number in range(count))
-        self.cli.ports.update({name: EosPort() for name in names})
+        self.cli.ports.update({name: SwitchPort() for name in names})
         return names
 
     def by_hand(self, vid: int, vni: int | None = None, **ports: str) -> None:
@@ -234,7 +235,7 @@ class EosTestSwitch(TestSwitch):
 
 def nxos_switch() -> NxosSwitch:
     """Its ports are trunks that carry nothing yet."""
-    return NxosSwitch({port: NxosPort() for port in (*NXOS_PORTS, "Ethernet1/48")})
+    return NxosSwitch({port: SwitchPort() for port in (*NXOS_PORTS, "Ethernet1/48")})
 
 
 NXOS_PORTS = ("Ethernet1/4", "Ethernet1/8")
@@ -270,7 +271,7 @@ class NxosTestSwitch(TestSwitch):
 
     def with_ports(self, count: int) -> tuple[str, ...]:
         names = tuple(f"Ethernet1/{100 + number}" for number in range(count))
-        self.cli.ports.update({name: NxosPort() for name in names})
+        self.cli.ports.update({name: SwitchPort() for name in names})
         return names
 
     def by_hand(self, vid: int, vni: int | None = None, /, **ports: str) -> None:
@@ -323,7 +324,7 @@ def eos_of_pair() -> tuple[EosSwitch, EosSwitch]:
     first, second = eos_switch(), eos_switch()
     first.peer, second.peer = second, first
     for cli in (first, second):
-        cli.ports[PEER_LINK] = EosPort(allowed=None)
+        cli.ports[PEER_LINK] = SwitchPort(allowed=None)
     return first, second
 
 

@@ -14,7 +14,8 @@ from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.tags import Vid, VidSet
-from lab.wire.eos import EosPort, EosSwitch
+from lab.wire.eos import EosSwitch
+from lab.wire.modal import SwitchPort
 from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch
 from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, apply, binding, done, held
 
@@ -175,24 +176,24 @@ def test_a_port_that_can_join_nothing_is_not_asked_to_and_the_reason_is_shown(sw
     assert switch.state == {101: (RED, {PORTS[1]: "tagged"})}
 
 
-def lag(switch: EosTestSwitch, number: int, **members: EosPort) -> None:
-    switch.cli.ports[f"Port-Channel{number}"] = EosPort(fallback=True)
+def lag(switch: EosTestSwitch, number: int, **members: SwitchPort) -> None:
+    switch.cli.ports[f"Port-Channel{number}"] = SwitchPort(alone=True)
     for name, port in members.items():
         port.lag = number
         switch.cli.ports[name] = port
 
 
 def test_the_members_of_a_lag_that_falls_back_stand_alone_and_are_in_a_vlan(switch: EosTestSwitch) -> None:
-    lag(switch, 20, Ethernet20=EosPort(allowed=frozenset({101})))
+    lag(switch, 20, Ethernet20=SwitchPort(allowed=frozenset({101})))
     target = switch.target()
     [result] = apply(target, Learn((binding(101),)))
     assert (result.outcome, "Ethernet20" in result.detail) == (Outcome.REFUSED, True)
-    switch.cli.ports["Port-Channel20"].fallback = False
+    switch.cli.ports["Port-Channel20"].alone = False
     done(target, Learn((binding(101),)))
 
 
 def test_the_members_of_our_own_lag_are_no_strangers(switch: EosTestSwitch) -> None:
-    lag(switch, 20, Ethernet20=EosPort(allowed=frozenset({101})))
+    lag(switch, 20, Ethernet20=SwitchPort(allowed=frozenset({101})))
     target = switch.target(switch.settings(("Po20",)))
     done(target, Learn((binding(101),)))
     assert switch.cli.ports["Port-Channel20"].allowed == frozenset({101})
@@ -204,9 +205,9 @@ def test_who_is_shown_in_a_vlan_and_not_configured_so_makes_it_somebodys(
     """Such as by 802.1X, or by what nobody here has heard of."""
     target = switch.target()
     done(target, Learn((binding(101),)))
-    carries = EosPort.carries
+    carries = SwitchPort.carries
     monkeypatch.setattr(
-        EosPort,
+        SwitchPort,
         "carries",
         lambda port, vid: "untagged" if vid == 150 and port is switch.cli.ports[PORTS[0]] else carries(port, vid),
     )
@@ -285,9 +286,9 @@ def test_a_vlan_that_shows_a_stranger_only_once_it_is_there_is_removed_again_and
 ) -> None:
     """Such as by a mode of trunk that nobody here has heard of."""
     switch.cli.ports["Ethernet48"].mode = "trunk phone"
-    carries = EosPort.carries
+    carries = SwitchPort.carries
     monkeypatch.setattr(
-        EosPort, "carries", lambda port, vid: "tagged" if port.mode == "trunk phone" else carries(port, vid)
+        SwitchPort, "carries", lambda port, vid: "tagged" if port.mode == "trunk phone" else carries(port, vid)
     )
     target = switch.target()
     for vid in (101, 102):

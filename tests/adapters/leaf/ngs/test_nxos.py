@@ -17,7 +17,8 @@ from isthmus.model.change import Forget, Learn, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire import nxos as wire
-from lab.wire.nxos import BGP, FEATURES, NVE, NxosPort, NxosSwitch
+from lab.wire.modal import SwitchPort
+from lab.wire.nxos import BGP, FEATURES, NVE, NxosSwitch
 from tests.adapters.leaf.ngs.switch import NXOS_PORTS, NxosTestSwitch, nxos, nxos_switch
 from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, apply, binding, done, held
 
@@ -170,8 +171,8 @@ def test_a_port_that_can_join_nothing_is_not_asked_to_and_the_reason_is_shown(sw
 
 
 def test_the_members_of_a_lag_that_are_not_suspended_stand_alone_and_are_in_a_vlan(switch: NxosTestSwitch) -> None:
-    switch.cli.ports["port-channel20"] = NxosPort(alone=True)
-    switch.cli.ports["Ethernet1/20"] = NxosPort(lag=20, allowed=frozenset({101}))
+    switch.cli.ports["port-channel20"] = SwitchPort(alone=True)
+    switch.cli.ports["Ethernet1/20"] = SwitchPort(lag=20, allowed=frozenset({101}))
     target = switch.target()
     [result] = apply(target, Learn((binding(101),)))
     assert (result.outcome, "Ethernet1/20" in result.detail) == (Outcome.REFUSED, True)
