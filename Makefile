@@ -34,7 +34,7 @@ types: venv
 contracts: venv
 	@echo "== contracts"; PYTHONPATH=.:src .venv/bin/lint-imports --no-cache
 fast: venv
-	@echo "== fast tests"; $(PY) -m pytest -q -m "not sim and not live and not slow and not openstack"
+	@echo "== fast tests"; $(PY) -m pytest -q -n auto -m "not sim and not live and not slow and not openstack"
 
 check: lint types contracts fast ## lint, types, import contracts, fast tests: a minute, no root
 

@@ -37,17 +37,18 @@ LEARNING = {
     "real-evpn": real_evpn,
 }
 """They are told of no members."""
-LIVE = {"real-vtep": pytest.mark.live, "real-pair": pytest.mark.live, "real-evpn": pytest.mark.live_long}
+LONG = pytest.mark.live, pytest.mark.live_long
+LIVE = dict.fromkeys(("real-vtep", "real-pair"), (pytest.mark.live,)) | {"real-evpn": LONG}
 RED, BLUE, THEIRS = Vni(5000), Vni(6000), Vni(7000)
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[LIVE[name]] if name in LIVE else []) for name in WORLDS])
+@pytest.fixture(params=[pytest.param(name, marks=LIVE.get(name, ())) for name in WORLDS])
 def world(request: pytest.FixtureRequest) -> Iterator[LeafWorld]:
     with WORLDS[request.param]() as made:
         yield made
 
 
-@pytest.fixture(params=[pytest.param(n, marks=[LIVE[n]] if n in LIVE else []) for n in WORLDS | LEARNING])
+@pytest.fixture(params=[pytest.param(n, marks=LIVE.get(n, ())) for n in WORLDS | LEARNING])
 def any_world(request: pytest.FixtureRequest) -> Iterator[LeafWorld]:
     with (WORLDS | LEARNING)[request.param]() as made:
         yield made

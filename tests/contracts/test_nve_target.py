@@ -43,10 +43,11 @@ WORLDS = {
     "nxos": nxos,
     "real-evpn": real_evpn,
 }
-LIVE = dict.fromkeys(("real-ovs", "real-vtep", "real-pair"), pytest.mark.live) | {"real-evpn": pytest.mark.live_long}
+LONG = pytest.mark.live, pytest.mark.live_long
+LIVE = dict.fromkeys(("real-ovs", "real-vtep", "real-pair"), (pytest.mark.live,)) | {"real-evpn": LONG}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[LIVE[name]] if name in LIVE else []) for name in WORLDS])
+@pytest.fixture(params=[pytest.param(name, marks=LIVE.get(name, ())) for name in WORLDS])
 def world(request: pytest.FixtureRequest) -> Iterator[NveWorld]:
     with WORLDS[request.param]() as made:
         yield made
