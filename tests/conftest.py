@@ -1,4 +1,4 @@
-"""Says the sums over all trials of `tests/faults` at the end of a run, however many processes shared the tests."""
+"""For all tests: none fails because the machine is slow; the sums over all trials are said at the end of a run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.faults.meter import TOTAL, Meter
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

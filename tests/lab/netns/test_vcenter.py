@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from pyVmomi import vim
 
 from lab.netns.admin import Admin, macs_of
 from lab.netns.announcements import Announced, Announcements, Watch
@@ -86,6 +87,8 @@ def test_power_place_and_mtu_are_read(admin: Admin, reader: Reader) -> None:
 def test_a_migration_is_announced_before_the_host_changes(admin: Admin, login: Login, reader: Reader) -> None:
     vm = admin.create_vm("three", "esx1.lab", ["by-hand"])
     admin.power_on("three")
+    slowly = vim.option.OptionValue(key="isthmus.lab.migrate-ms", value="2000")
+    admin.wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[slowly])))
     hosts = {name: id for id, name in reader.inventory().hosts.items()}
     events = Announcements(login)
     assert events.read() == []
