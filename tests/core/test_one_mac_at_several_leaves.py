@@ -99,3 +99,26 @@ def test_one_mac_twice_below_one_leaf_is_where_it_is_also_for_the_others() -> No
     lab.boot("clone", "esx2", "red", mac=lab.nic("a").mac)
     lab.settle()
     assert [remote(lab, leaf).get(lab.nic("a").mac) for leaf in LEAVES] == [None, *[lab.nve("leaf1").vtep] * 2]
+
+
+@BELOW_LEAVES
+def test_the_virtual_mac_of_a_router_below_a_leaf_and_one_on_a_kvm_host_is_at_both(design: Design) -> None:
+    lab = world(design).vms("a@esx1", "b@esx3", "c@esx4")
+    kvm = lab.intent.add_peer("red", "192.0.2.77", Mac("fa:16:3e:00:00:77"))
+    lab.intent.peers = [replace(kvm, pairs=(VIRTUAL,))]
+    pair(lab, VIRTUAL, "a")
+    assert not any(VIRTUAL in remote(lab, leaf) for leaf in LEAVES), "either of them may have it now"
+    assert not warnings(lab), "a pair that several ports have is normal use"
+    lab.intent.peers = [replace(kvm, pairs=(lab.nic("b").mac,))]
+    lab.settle()
+    assert lab.nic("b").mac not in remote(lab, "leaf3")
+    assert any("a member at VTEP 192.0.2.77 by an allowed pair" in text for text in warnings(lab))
+
+
+@BELOW_LEAVES
+def test_a_virtual_mac_that_only_a_member_outside_vsphere_has_is_found_there(design: Design) -> None:
+    lab = world(design).vms("a@esx1")
+    kvm = lab.intent.add_peer("red", "192.0.2.77", Mac("fa:16:3e:00:00:77"))
+    lab.intent.peers = [replace(kvm, pairs=(VIRTUAL,))]
+    lab.settle()
+    assert remote(lab, "leaf1")[VIRTUAL] == "192.0.2.77"

@@ -121,8 +121,7 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
     def setup_parent(self) -> None:
         driver_type.register_ml2_drivers_vxlan_opts()
         driver_type.register_ml2_drivers_vlan_opts()
-        ranges = [f"{name}:{vids}" if vids else name for name, vids in self._ranges.items()]
-        cfg.CONF.set_override("network_vlan_ranges", ranges, group="ml2_type_vlan")
+        _set_ranges(self._ranges)
         cfg.CONF.set_override("type_drivers", ["vxlan", "vlan", "flat"], group="ml2")
         cfg.CONF.set_override("project_network_types", ["vxlan"], group="ml2")
         cfg.CONF.set_override("vni_ranges", ["70001:70999"], group="ml2_type_vxlan")
@@ -222,6 +221,14 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
     def domains(self, *names: str) -> None:
         """The operator names these mapping domains, and no others; Neutron was started anew since."""
         cfg.CONF.set_override("domains", list(names), options.GROUP)
+
+    def starts_anew(self, ranges: Mapping[str, str]) -> None:
+        """Neutron does, and the operator names these mapping domains with their ranges, and no others."""
+        self.domains(*ranges)
+        _set_ranges(ranges)
+        vlans = self.plugin.type_manager.drivers["vlan"].obj
+        vlans.__init__()
+        vlans.initialize()
 
     def agent_is_dead(self, host: str) -> None:
         """`isthmus run` has not reported the host for a long time."""
@@ -432,6 +439,11 @@ def _served(topic: str, name: str, endpoint: object) -> Any:
     server = rpc.get_server(oslo_messaging.Target(topic=topic, server=name), [endpoint])
     server.start()
     return server
+
+
+def _set_ranges(ranges: Mapping[str, str]) -> None:
+    named = [f"{name}:{vids}" if vids else name for name, vids in ranges.items()]
+    cfg.CONF.set_override("network_vlan_ranges", named, group="ml2_type_vlan")
 
 
 @contextmanager

@@ -48,6 +48,25 @@ def test_a_full_domain_fails_its_own_ports_only_and_a_freed_vlan_lets_them_in() 
         assert neutron.levels(second) == [FABRIC, ("isthmus_vds", "vlan", "small")]
 
 
+def test_a_domain_that_neutron_forgot_and_is_named_again_gives_no_network_the_vlan_of_another() -> None:
+    """S35: it starts with no range for the domain, and forgets which of its VLANs are taken."""
+    ranges = {"rack1": "101:104", "rack2": "201:299"}
+    with cloud(ranges=ranges) as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        networks = [neutron.network_named(name) for name in ("red", "blue", "green")]
+        for network in networks[:2]:
+            neutron.port_on(network, "compute-1")
+        before = [neutron.vlans(network)["rack1"] for network in networks[:2]]
+        neutron.starts_anew({"rack2": "201:299"})
+        assert neutron.allocated("rack1") == set()
+        neutron.starts_anew(ranges)
+        neutron.port_on(networks[2], "compute-1")
+        given = [neutron.vlans(network)["rack1"] for network in networks]
+        assert given[:2] == before
+        assert len(set(given)) == 3
+        assert neutron.allocated("rack1") == set(given)
+
+
 def test_a_vlan_that_is_in_no_range_any_more_is_freed_for_nobody() -> None:
     """It was held when the operator made the range smaller: whoever he gave it to must not meet a network in it."""
     with cloud(ranges={"rack1": "101:101", "rack2": "201:299"}) as neutron:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from isthmus.app.hands import Policy
 from isthmus.core.design import DESIGNS, Design
+from isthmus.model.names import vtep
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, VidSet
 
 
@@ -40,16 +40,6 @@ def _design(value: object) -> Design:
     if not isinstance(value, str) or value not in DESIGNS:
         raise ValueError(f"there is no design {value!r}; there are: {', '.join(DESIGNS)}")
     return DESIGNS[value]
-
-
-def _vtep(value: str) -> str:
-    try:
-        address = ipaddress.IPv4Address(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IPv4 address such as 192.0.2.1") from None
-    if address.is_multicast or address.is_unspecified or address.is_loopback:
-        raise ValueError(f"{value} cannot be the address of a VTEP")
-    return str(address)
 
 
 def _url(value: str) -> str:
@@ -105,7 +95,7 @@ Seconds = Annotated[float, Field(gt=0, le=86400)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_several)]
 """One, or a list of them."""
-Vtep = Annotated[str, AfterValidator(_vtep)]
+Vtep = Annotated[str, AfterValidator(vtep)]
 
 
 class Section(BaseModel):

@@ -54,6 +54,9 @@ class NeutronSide:
         attached = {host: domain for domain, found in kept.items() for host in found.attached}
         vteps = {d: _vteps(found) for d, found in kept.items() if not found.observe_only}
         self._desk = Desk(self._bus, self.intent, frozenset(static), attached, clock, self._standing, vteps, self._keep)
+        self._of_others = frozenset(
+            v for d, (_, found) in self._deployments.items() if d not in vteps for v in _vteps(found)
+        )
         self._state = None if config.status.state is None else config.status.state / "neutron-told.json"
         self.word: Callable[[str], Word | None] = lambda shard: None
         """An operator's word on a shard."""
@@ -63,7 +66,7 @@ class NeutronSide:
         ours = (d for d, (_, found) in self._deployments.items() if not found.observe_only and found.port_groups)
         if self._state is not None:
             with suppress(OSError, ValueError):  # without it, what went meanwhile is not taken back
-                self._desk.recall(json.loads(self._state.read_text()))
+                self._desk.recall(json.loads(self._state.read_text()), self._of_others)
         self._desk.open(frozenset(ours), wake)
 
     def _keep(self, rows: list[Any]) -> None:

@@ -157,7 +157,7 @@ class Whereabouts:
                 yield _Member((peer.vtep,), (), ())
             else:
                 addresses = tuple((address, peer.mac) for address in peer.addresses)
-                yield _Member((peer.vtep,), (peer.mac,), addresses)
+                yield _Member((peer.vtep,), (peer.mac, *peer.pairs), addresses)
 
     def _vteps(self, hosts: tuple[HostId, ...]) -> tuple[str, ...]:
         """The VTEPs of these hosts, as far as they have any: looked up once per round."""

@@ -58,13 +58,15 @@ class Port:
 class Peer:
     """A member of a network behind a VTEP that isthmus does not run: a KVM host, a network node, a gateway.
 
-    Without a MAC it only says that the VTEP has the network and must get its broadcasts.
+    Without a MAC it only says that the VTEP has the network and must get its broadcasts.  `pairs` are MACs that it may
+    speak with besides its own (Neutron allowed-address-pairs, VRRP).
     """
 
     network: NetworkId
     vtep: str
     mac: Mac | None = None
     addresses: tuple[str, ...] = ()
+    pairs: tuple[Mac, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import NamedTuple, NewType
 
 NetworkId = NewType("NetworkId", str)
@@ -39,6 +39,25 @@ def mac(text: str) -> Mac:
     if len(octets) != 6 or not all(len(o) == 2 and set(o) <= set("0123456789abcdef") for o in octets):
         raise ValueError(f"{text!r} is not a MAC address such as 00:50:56:00:00:01")
     return Mac(":".join(octets))
+
+
+def unicast_mac(text: str) -> Mac:
+    """`text` as the Mac of a network adapter.  Raises ValueError for one of many, or of none."""
+    address = mac(text)
+    if int(address[:2], 16) & 1:
+        raise ValueError(f"{text} is a multicast address, not one of a network adapter")
+    return address
+
+
+def vtep(text: str) -> str:
+    """The IPv4 address of a VTEP.  Raises ValueError for anything else."""
+    try:
+        address = IPv4Address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 address such as 192.0.2.1, as that of a VTEP must be") from None
+    if address.is_multicast or address.is_unspecified or address.is_loopback:
+        raise ValueError(f"{text} cannot be the address of a VTEP")
+    return str(address)
 
 
 def prefix(text: str) -> str:

@@ -52,7 +52,7 @@ class Site:
 
     def facts(self) -> Facts:
         return Facts(
-            {RED: NeutronNetwork(RED, "red", 1450, int(VNI))},
+            {RED: NeutronNetwork(RED, "red", 1450, int(VNI), "vxlan")},
             self.segments,
             self.ports,
             (),

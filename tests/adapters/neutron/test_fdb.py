@@ -65,10 +65,10 @@ class World:
     def _keep(self, rows: list[Any]) -> None:
         self.kept = json.loads(json.dumps(rows))
 
-    def restarts(self) -> None:
-        """isthmus does."""
+    def restarts(self, *others: str) -> None:
+        """isthmus does.  Another process keeps the leaves `others` now."""
         self.announcer = Announcer(self._cast, self._keep)
-        self.announcer.recall(self.kept, (LEAF1, LEAF2))
+        self.announcer.recall(self.kept, others)
 
     def _cast(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
         assert host == "kvm"
@@ -78,7 +78,7 @@ class World:
 
     def facts(self, *networks: NetworkId, status: str = "ACTIVE") -> Facts:
         ports = tuple(port_in(network, status) for network in networks)
-        known = {n: NeutronNetwork(n, n, 1450, vni) for n, vni in ((RED, 70001), (BLUE, 70002))}
+        known = {n: NeutronNetwork(n, n, 1450, vni, "vxlan") for n, vni in ((RED, 70001), (BLUE, 70002))}
         return Facts(
             known, (), ports, (Tunnelling("kvm", "192.0.2.9", self.started),), frozenset(), held=(), fabric=True
         )
@@ -225,6 +225,36 @@ def test_after_any_history_an_agent_that_hears_knows_what_is_so_and_nothing_else
         assert world.kvm.unicast == {(network, mac): vtep for (mac, network), vtep in here.items()}
         flood = {network: vteps for network, vteps in world.kvm.flood.items() if vteps}
         assert flood == {n: {v for (_, o), v in here.items() if o == n} for n in {n for _, n in here}}
+
+
+def test_a_leaf_that_another_took_the_place_of_is_heard_of_no_more() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    world.now += 10
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    world.restarts()
+    world.announce([at(A, "192.0.2.3"), at(B, LEAF2)])
+    assert world.kvm.unicast == {(RED, A): "192.0.2.3", (RED, B): LEAF2}
+    assert world.kvm.flood == {RED: {"192.0.2.3", LEAF2}}
+
+
+def test_who_is_behind_a_leaf_that_another_process_keeps_now_is_not_taken_back() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    world.now += 10
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    world.restarts(LEAF2)
+    world.announce([at(A, LEAF1)])
+    assert world.kvm.flood == {RED: {LEAF1, LEAF2}}
+
+
+def test_an_agent_whose_port_is_on_a_vlan_of_the_provider_is_told_nothing() -> None:
+    world = World()
+    facts = world.facts(RED)
+    [port] = facts.ports
+    here = replace(port, bindings=(replace(port.bindings[0], segments=("vlan 300",)),))
+    world.announcer.announce(replace(facts, ports=(here,)), [at(A, LEAF1)], 0.0)
+    assert world.said == 0
 
 
 def test_an_agent_that_is_gone_is_forgotten() -> None:

@@ -22,7 +22,7 @@ PLACES = Places(
 
 
 def network(name: str, vni: int, *segments: dict[str, Any]) -> dict[str, Any]:
-    return {"id": name, "name": name, "mtu": 1450, "vni": vni, "segments": list(segments)}
+    return {"id": name, "name": name, "mtu": 1450, "vni": vni, "overlay": "vxlan", "segments": list(segments)}
 
 
 def segment(vid: int, **more: Any) -> dict[str, Any]:
@@ -62,8 +62,9 @@ def meant(
     *ports: dict[str, Any],
     domains: tuple[str, ...] = ("rack1",),
     places: Places = PLACES,
+    kvm_vtep: str = "192.0.2.9",
 ) -> Intent:
-    agents = [{"host": "kvm", "vtep": "192.0.2.9", "started_at": "1"}]
+    agents = [{"host": "kvm", "vtep": kvm_vtep, "started_at": "1"}]
     answer = {
         "networks": networks,
         "ports": list(ports),
@@ -126,6 +127,37 @@ def test_members_outside_vsphere_are_behind_their_own_vtep_or_their_leafs() -> N
         Peer(red, "192.0.2.9", Mac("fa:16:3e:00:00:0a"), ("10.0.0.5",)),
         Peer(red, "192.0.2.1", Mac("fa:16:3e:00:00:0b"), ("10.0.0.5",)),
     )
+
+
+def test_a_kvm_hosts_port_on_a_provider_vlan_of_the_network_is_behind_no_vtep() -> None:
+    """The network has a VLAN of the provider's, too, and the port is there: nobody finds it in the overlay."""
+    intent = meant(
+        [network("red", 70001, segment(300, physical_network="provider", dynamic=False))],
+        port("kvm", "red", binding("kvm", "s300")),
+    )
+    assert intent.peers == ()
+
+
+def test_a_member_outside_vsphere_may_have_macs_that_others_share() -> None:
+    pairs = [["00:00:5e:00:01:01", "10.0.0.100"], ["fa:16:3e:00:00:0a", "10.0.0.101"]]
+    intent = meant(
+        [network("red", 70001)], port("kvm", "red", binding("kvm", "vxlan"), mac="fa:16:3e:00:00:0a", pairs=pairs)
+    )
+    assert [peer.pairs for peer in intent.peers] == [(Mac("00:00:5e:00:01:01"),)]
+
+
+@pytest.mark.parametrize("address", ["nonsense", "2001:db8::9", "0.0.0.0", "127.0.0.1"])
+def test_an_agent_whose_tunnel_address_is_no_vteps_is_named_and_no_leaf_is_told_of_it(address: str) -> None:
+    intent = meant([network("red", 70001, segment(101))], port("kvm", "red", binding("kvm", "vxlan")), kvm_vtep=address)
+    assert intent.peers == ()
+    assert [doubt.about for doubt in intent.doubts] == ["neutron agent on host kvm"]
+    assert address in intent.doubts[0].reason
+
+
+def test_a_port_with_the_mac_of_many_is_left_out_and_named() -> None:
+    intent = meant([network("red", 70001)], port("p", "red", binding("kvm", "vxlan"), mac="33:33:00:00:00:01"))
+    assert (intent.ports, intent.peers) == ({}, ())
+    assert [doubt.about for doubt in intent.doubts] == ["port p"]
 
 
 def test_a_machine_is_where_each_of_its_ports_was_bound_at_its_own_vtep_or_below_its_leaf() -> None:

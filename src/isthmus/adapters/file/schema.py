@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from isthmus.model.names import mac
+from isthmus.model.names import unicast_mac, vtep
 from isthmus.model.tags import MAX_VNI
 
 LONGEST_ID = 255
@@ -28,23 +28,6 @@ def _address(text: str) -> str:
         raise ValueError(f"{text!r} is not an IP address") from None
 
 
-def _vtep(text: str) -> str:
-    try:
-        address = ipaddress.IPv4Address(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not an IPv4 address, as that of a VTEP must be") from None
-    if address.is_multicast or address.is_unspecified or address.is_loopback:
-        raise ValueError(f"{text} cannot be the address of a VTEP")
-    return str(address)
-
-
-def _unicast(text: str) -> str:
-    address = mac(text)
-    if int(address[:2], 16) & 1:
-        raise ValueError(f"{text} is a multicast address, not one of a network adapter")
-    return address
-
-
 def _instance(text: str) -> str:
     try:
         return str(uuid.UUID(text))
@@ -60,8 +43,8 @@ def _number(value: object) -> object:
 
 Identity = Annotated[str, Field(min_length=1, max_length=LONGEST_ID), AfterValidator(_identity)]
 Address = Annotated[str, AfterValidator(_address)]
-Vtep = Annotated[str, AfterValidator(_vtep)]
-MacText = Annotated[str, AfterValidator(_unicast)]
+Vtep = Annotated[str, AfterValidator(vtep)]
+MacText = Annotated[str, AfterValidator(unicast_mac)]
 Instance = Annotated[str, AfterValidator(_instance)]
 Number = BeforeValidator(_number)
 

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -146,9 +146,9 @@ class Desk:
         """A domain is looked at, and nothing is done there."""
         self._board.clusters[domain] = clusters
 
-    def recall(self, rows: Iterable[Any]) -> None:
-        """What stock agents were told in an earlier life of this process."""
-        self._announcer.recall(rows, frozenset().union(*self._vteps.values()))
+    def recall(self, rows: Iterable[Any], others: Collection[str]) -> None:
+        """What stock agents were told in an earlier life of this process.  `others`: VTEPs that others keep now."""
+        self._announcer.recall(rows, others)
 
     @property
     def seen(self) -> Mapping[str, Handover]:

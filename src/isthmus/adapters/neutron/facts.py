@@ -87,11 +87,13 @@ class NeutronNetwork:
     name: str
     mtu: int
     vni: int
+    overlay: str
+    """The VXLAN segment that has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tunnelling:
-    """A Neutron agent with a VTEP of its own, by its host."""
+    """A Neutron agent with a VTEP of its own, by its host.  The address is as the agent gave it: it may be nonsense."""
 
     host: str
     vtep: str
@@ -117,16 +119,18 @@ class Facts:
     kept: frozenset[str] = frozenset()
     """The hosts that a living `isthmus run` keeps."""
 
+    def tunnelled(self, port: NeutronPort, binding: Binding) -> bool:
+        """The port is in its network's overlay itself there: bound to the VXLAN segment, and to nothing below."""
+        network = self.networks.get(port.network)
+        return network is not None and binding.segments == (network.overlay,)
+
 
 def facts_of(answer: Mapping[str, Any]) -> Facts:
     """Of an answer to `read`.  Raises Retry for one that is not of the drivers' making."""
     try:
         ports = tuple(_port(row) for row in answer["ports"])
         return Facts(
-            {
-                NetworkId(row["id"]): NeutronNetwork(NetworkId(row["id"]), row["name"], row["mtu"], row["vni"])
-                for row in answer["networks"]
-            },
+            {NetworkId(row["id"]): _network(row) for row in answer["networks"]},
             tuple(_segments(answer["networks"])),
             ports,
             tuple(Tunnelling(row["host"], row["vtep"], row["started_at"]) for row in answer["agents"]),
@@ -141,6 +145,10 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
             f"Neutron's isthmus drivers answered something else than expected ({type(wrong).__name__}: {wrong}): "
             "are they of the same release as this isthmus?"
         ) from wrong
+
+
+def _network(row: Mapping[str, Any]) -> NeutronNetwork:
+    return NeutronNetwork(NetworkId(row["id"]), row["name"], row["mtu"], row["vni"], row["overlay"])
 
 
 def _segments(networks: Iterable[Mapping[str, Any]]) -> Iterable[Segment]:

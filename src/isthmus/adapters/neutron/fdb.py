@@ -54,11 +54,11 @@ class Announcer:
     _changed: bool = False
     _told: dict[tuple[str, NetworkId], _Told] = field(default_factory=dict)
 
-    def recall(self, rows: Iterable[Any], vteps: Collection[str]) -> None:
-        """What was told in an earlier life, of those VTEPs that are ours to speak of still.  Nonsense is nothing."""
+    def recall(self, rows: Iterable[Any], others: Collection[str]) -> None:
+        """What was told in an earlier life, but of VTEPs that are others' to speak of now.  Nonsense is nothing."""
         try:
             for host, network, started_at, entries in rows:
-                known = frozenset((str(vtep), str(mac), str(ip)) for vtep, mac, ip in entries if vtep in vteps)
+                known = frozenset((str(vtep), str(mac), str(ip)) for vtep, mac, ip in entries if vtep not in others)
                 self._told[str(host), NetworkId(network)] = _Told(str(started_at), known)
         except (TypeError, ValueError):
             self._told.clear()
@@ -137,7 +137,7 @@ def _listeners(facts: Facts, started: Mapping[str, str]) -> set[tuple[str, Netwo
         for port in facts.ports
         if port.status == "ACTIVE"
         for binding in port.bindings
-        if binding.active and len(binding.segments) == 1 and binding.host in started
+        if binding.active and facts.tunnelled(port, binding) and binding.host in started
     }
 
 

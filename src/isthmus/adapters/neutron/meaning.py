@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from isthmus.adapters.neutron.facts import Facts, NeutronPort, Segment
 from isthmus.model.intent import AllowedPair, Doubt, Intent, Network, Peer, Port
-from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac, prefix
+from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac, prefix, unicast_mac, vtep
 from isthmus.model.scope import Scope
 from isthmus.model.tags import Vid, VidSet, Vni
 
@@ -128,13 +128,18 @@ def intent_of(
             networks[row.id] = Network(row.id, vni, row.name, mtu, vids, True, only_assigned=True, wanted_in=home)
     ports: dict[PortId, Port] = {}
     peers: list[Peer] = []
-    vteps = {agent.host: agent.vtep for agent in facts.tunnelling}
+    vteps: dict[str, str] = {}
+    for agent in facts.tunnelling:
+        try:
+            vteps[agent.host] = vtep(agent.vtep)
+        except ValueError as wrong:
+            doubts.append(Doubt(f"neutron agent on host {agent.host}", f"its ports are behind no VTEP: {wrong}"))
     for neutron_port in facts.ports:
         try:
-            address = mac(neutron_port.mac)
+            address = unicast_mac(neutron_port.mac)
             if neutron_port.is_vm:
                 ports[PortId(neutron_port.id)] = _port(neutron_port, address)
-            peers.extend(_peers(neutron_port, address, vteps, places))
+            peers.extend(_peers(neutron_port, address, facts, vteps, places))
         except ValueError as wrong:
             doubts.append(Doubt(f"port {neutron_port.id}", str(wrong)))
     unsure = frozenset(places.scopes[domain] for domain in _unknown(facts, places))
@@ -159,15 +164,15 @@ def _port(row: NeutronPort, address: Mac) -> Port:
     )
 
 
-def _peers(row: NeutronPort, address: Mac, vteps: Mapping[str, str], places: Places) -> Iterator[Peer]:
+def _peers(row: NeutronPort, address: Mac, facts: Facts, vteps: Mapping[str, str], places: Places) -> Iterator[Peer]:
     """The port as a member that no vCenter knows: behind a VTEP of its own, or below a leaf of ours."""
+    pairs = tuple(sorted({mac(pair) for pair, _ in row.pairs} - {address}))
     for binding in row.bindings:
         if not binding.active or binding.failed or binding.ours or not binding.segments:
             continue
-        tunnelled = len(binding.segments) == 1
-        vtep = vteps.get(binding.host) if tunnelled else places.attached.get(binding.host)
-        if vtep is not None:
-            yield Peer(row.network, vtep, address, row.addresses)
+        behind = vteps if facts.tunnelled(row, binding) else places.attached
+        if (at := behind.get(binding.host)) is not None:
+            yield Peer(row.network, at, address, row.addresses, pairs)
 
 
 def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:

@@ -190,11 +190,11 @@ def _networks(context: Any) -> Iterator[Row]:
     ).order_by(table.network_id, table.segment_index)
     levels = context.session.query(models.PortBindingLevel.segment_id).distinct()
     used = {row.segment_id for row in levels}  # also those of distributed ports, which have no binding of their own
-    vnis: dict[str, int] = {}
+    overlays: dict[str, tuple[str, int]] = {}
     vlans: dict[str, list[Row]] = {}
     for row in rows:
         if row.network_type == constants.TYPE_VXLAN and row.segmentation_id is not None:
-            vnis.setdefault(row.network_id, row.segmentation_id)
+            overlays.setdefault(row.network_id, (row.id, row.segmentation_id))
         elif row.network_type == constants.TYPE_VLAN and row.segmentation_id is not None:
             vlans.setdefault(row.network_id, []).append(
                 {
@@ -208,12 +208,14 @@ def _networks(context: Any) -> Iterator[Row]:
             )
     named = context.session.query(models_v2.Network.id, models_v2.Network.name, models_v2.Network.mtu)
     for row in named:
-        if row.id in vnis:
+        if row.id in overlays:
+            overlay, vni = overlays[row.id]
             yield {
                 "id": row.id,
                 "name": row.name or "",
                 "mtu": row.mtu,
-                "vni": vnis[row.id],
+                "vni": vni,
+                "overlay": overlay,
                 "segments": vlans.get(row.id, []),
             }
 

@@ -57,6 +57,7 @@ def reserve(context: Any, network_id: str, domain: str, present: Collection[dict
         if is_there and _is_kept(context, segment[api.ID]):
             return segment
     wanted = {api.NETWORK_TYPE: constants.TYPE_VLAN, api.PHYSICAL_NETWORK: domain}
+    _count_as_taken(context, domain)
     for attempt in range(TRIES):
         try:
             segment = directory.get_plugin().type_manager.allocate_dynamic_segment(context, network_id, dict(wanted))
@@ -66,6 +67,24 @@ def reserve(context: Any, network_id: str, domain: str, present: Collection[dict
             return dict(segment)
         LOG.debug("segment %s of %s was released just now (attempt %d)", segment[api.ID], network_id, attempt + 1)
     raise NoNetworkAvailable
+
+
+@db_api.retry_if_session_inactive()
+def _count_as_taken(context: Any, domain: str) -> None:
+    """The VLANs that segments have.
+
+    A Neutron that starts while no range names the domain forgets them, and one that starts when it is named again
+    counts them as free: they would be given to a second network.
+    """
+    segment, vlan = segment_models.NetworkSegment, vlanallocation.VlanAllocation
+    with db_api.CONTEXT_WRITER.using(context):
+        of_domain = context.session.query(segment.segmentation_id).filter_by(
+            network_type=constants.TYPE_VLAN, physical_network=domain
+        )
+        free = context.session.query(vlan).filter_by(physical_network=domain, allocated=False)
+        for row in free.filter(vlan.vlan_id.in_(of_domain)).with_for_update():
+            row.allocated = True
+            LOG.warning("VLAN %d of %s was counted as free, and a network has it", row.vlan_id, domain)
 
 
 def _is_kept(context: Any, segment_id: str) -> bool:
