@@ -133,3 +133,31 @@ def test_what_comes_before_a_guarded_change_is_held_with_it_and_not_counted_besi
     removals = sum(isinstance(change.action, RemovePortGroup) for change in plan.changes)
     assert held_back(plan, Limits(removals, 0.0), 0) == (plan, ())
     assert held_back(plan, Limits(removals - 1, 0.0), 0) == (Plan(), plan.changes)
+
+
+@DESIGNS
+def test_what_was_handed_back_is_forgotten_by_no_leaf_before_an_operator_agrees(design: Design) -> None:
+    """Released, and its networks deleted before it is resumed: the VIDs of its port groups are nobody's of ours now."""
+    lab = world(design)
+    before = bindings(lab)
+    for group in lab.groups_of_ours():
+        group.handed_back, group.mark = group.mark, None
+    empty(lab)
+    assert kept_by_the_guard(lab, NONE)["Forget"] == 8
+    assert bindings(lab) == before
+
+
+def test_a_vni_that_a_network_had_before_a_leaf_was_away_is_forgotten_without_a_word() -> None:
+    lab = world(VDS_STATIC, networks=1)
+    stale = LeafBinding(Vid(150), Vni(lab.intent.networks["n0"].vni))  # type: ignore[index]
+    lab.nve("leaf1").entries = {stale.key: stale}
+    before = bindings(lab)["leaf1"]
+    lab.nve("leaf1").faults.down = True
+    lab.intent.renumber("n0")
+    kept_by_the_guard(lab, NONE)
+    [group, *_] = lab.groups_of_ours()
+    assert group.mark is not None
+    assert {vni for _, vni in before} <= {*map(int, group.mark.was)}, "it may be there still"
+    lab.nve("leaf1").faults.down = False
+    assert not kept_by_the_guard(lab, NONE)
+    assert not before & bindings(lab)["leaf1"]

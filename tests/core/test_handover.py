@@ -12,7 +12,7 @@ from isthmus.core.handover import handover
 from isthmus.model.change import Plan, Reconciled
 from isthmus.model.handover import Handover, Member
 from isthmus.model.names import NetworkId
-from isthmus.model.nve import LeafFlood
+from isthmus.model.nve import LeafBinding, LeafFlood
 from isthmus.model.observed import Access, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
 from isthmus.model.tags import Vid, Vni
@@ -51,6 +51,15 @@ def test_a_port_group_stands_with_its_vid_and_the_leaf_that_maps_it(rack: Lab) -
     (nic,) = rack.vm("a").nics.values()
     (host,) = {host.vtep for host in rack.vcenter.hosts.values()}
     assert found.members == {Member(RED, nic.mac, str(host), ())}
+
+
+def test_a_mapping_that_a_port_lacks_is_promised_to_nobody(rack: Lab) -> None:
+    (leaf,) = rack.nves.values()
+    leaf.entries = {k: replace(e, whole=False) if isinstance(e, LeafBinding) else e for k, e in leaf.entries.items()}
+    found = seen(rack)
+    (group,) = found.groups.values()
+    assert group.mapped_at == frozenset()
+    assert not found.is_free(int(group.vid or 0))
 
 
 def nves(rack: Lab) -> list[str]:

@@ -121,6 +121,7 @@ def test_members_outside_vsphere_are_behind_their_own_vtep_or_their_leafs() -> N
         port("ours", "red", binding("compute-1", "vxlan", "s101", ours=True)),
         port("migrating", "red", binding("kvm", "vxlan", active=False)),
         port("elsewhere", "red", binding("who", "vxlan")),
+        port("failed", "red", binding("kvm", "vxlan", failed=True)),
     )
     red = NetworkId("red")
     assert intent.peers == (
