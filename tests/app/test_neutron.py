@@ -179,7 +179,7 @@ def test_of_what_is_only_observed_neutron_is_promised_nothing_and_asks_nothing(
     side.open(lambda hosts: None)
     side.looked(looked(ONE, TWO))
     side.released(looked(ONE, TWO))
-    assert (opened, side._desk.seen, side._desk._board.handed_back) == ([frozenset()], {}, set())
+    assert (opened, side._desk.seen, side._desk.unlooked) == ([frozenset()], {}, {})
 
 
 def test_how_a_deployment_stands_is_told_with_its_hosts(side: NeutronSide) -> None:

@@ -201,6 +201,29 @@ def test_neutron_restored_from_an_old_backup_takes_no_vlan_from_a_vm_that_runs(
         assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
 
 
+def test_while_a_rack_cannot_be_looked_at_no_port_is_bound_there_and_the_reason_is_the_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its switch has another name, so that nobody knows what became of its port groups."""
+    with site(tmp_path, monkeypatch, per_leaf()) as made:
+        made.has_hosts(*HOSTS)
+        red, blue = made.neutron.network_named("red"), made.neutron.network_named("blue")
+        first = made.neutron.port_on(red, "compute-1")
+        until(lambda: made.is_active(first))
+        switch = made.admin.switch("rack1")
+        made.admin.wait(switch.Rename_Task("rack1, renamed"))
+        until(lambda: "'rack1'" in made.explained(first))
+        known, new = made.neutron.port_on(red, "compute-1"), made.neutron.port_on(blue, "compute-1")
+        elsewhere = made.neutron.port_on(blue, "compute-2")
+        until(lambda: made.is_active(elsewhere))
+        for port in (known, new):
+            assert is_failed(made, port)
+            assert "mapping domain 'rack1' cannot be looked at: " in made.explained(port)
+            assert "'rack1'" in made.explained(port)
+        made.admin.wait(switch.Rename_Task("rack1"))
+        until(lambda: made.is_active(known) and made.is_active(new), 60)
+
+
 def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ class Daemon:
         if wiring.neutron is not None:
             self.loop.looked = wiring.neutron.looked
             self.loop.released = wiring.neutron.released
+            self.loop.refused = wiring.neutron.refused
             wiring.neutron.word = self.loop.standing.of
         self._done = threading.Event()
 
@@ -144,7 +145,7 @@ class Daemon:
 
     def _explain(self, asked: Request) -> Answer:
         wanted = str(asked.get("port", ""))
-        rows = report.explained(seen_by(self.loop), wanted, self.loop.openings.seconds)
+        rows = report.explained(seen_by(self.loop), wanted, self.loop.openings.seconds, self._wiring.unlooked)
         return {"rows": rows or self._wiring.explained(wanted)}
 
     def _apply(self, asked: Request) -> Answer:

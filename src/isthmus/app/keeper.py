@@ -129,6 +129,8 @@ class Round:
     last: Pass | None
     results: tuple[Result, ...] = ()
     reason: str = ""
+    refused: bool = False
+    """It cannot be before an operator has decided something."""
 
     @property
     def settled(self) -> bool:
@@ -200,7 +202,7 @@ class Keeper:
                 last = self._look_and_think(since, agreed=agreed, asked=asked, think=think)
             except (Retry, Refused) as fault:
                 self._backoff.failed(self.name, self._clock())
-                return Round(None, tuple(results), str(fault))
+                return Round(None, tuple(results), str(fault), isinstance(fault, Refused))
             self._backoff.succeeded(self.name)
             seen(last)
             asked = NOTHING  # what this pass did may make others ask for the same again

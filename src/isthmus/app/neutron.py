@@ -108,6 +108,12 @@ class NeutronSide:
         if whole and not deployment.observe_only:
             self._desk.hands_back(domain, _clusters(domain, deployment, last))
 
+    def refused(self, shard: str, reason: str) -> None:
+        """A shard is not looked at before an operator has decided something."""
+        for domain, (name, deployment) in self._deployments.items():
+            if writer_of(name, deployment) == shard and deployment.port_groups and not deployment.observe_only:
+                self._desk.cannot_look(domain, reason)
+
     def missed(self, name: str) -> list[Remark]:
         """The ports that wait on hosts of a deployment which is not looked at, by Neutron's last answer."""
         facts = self.intent.facts
@@ -121,9 +127,15 @@ class NeutronSide:
         facts = self.intent.facts
         if facts is None:
             return []
-        standings = {domain: self._standing(domain) for domain in self._deployments}
+        standings = {d: f"is {found}" for d in self._deployments if (found := self._standing(d)) != KEPT}
+        standings |= self._desk.unlooked
         told = facts, self._places, self.intent.why
         return neutron_ports.explained(wanted, *told, self._deployments, self._desk.seen, standings)
+
+    def unlooked(self, wanted: str) -> list[dict[str, Any]]:
+        """The same of a port on a host whose deployment is not looked at now."""
+        names = {self._deployments[domain][0] for domain in self._desk.unlooked}
+        return [row for row in self.explained(wanted) if row["shard"] in names]
 
     def _standing(self, domain: str) -> str:
         """How a deployment stands that this process keeps, or would."""

@@ -35,7 +35,7 @@ def explained(
 ) -> list[Row]:
     """The ports that `wanted` may mean (an id, a MAC, a device), on each host of ours that they have a binding on.
 
-    `deployments`, what was `seen` and how they stand, by mapping domain.
+    `deployments`, what was `seen`, and how those stand that are not simply kept, by mapping domain.
     """
     return [
         _row(port, binding, home, facts, reasons, deployments, seen, standings)
@@ -67,13 +67,13 @@ def _row(
     leaf = attached.leaf if attached is not None else None
     segments = {segment.id: segment for segment in facts.segments}
     vlan = segments.get(binding.segments[-1]) if binding.segments else None
-    standing = standings.get(domain, KEPT)
-    side, why = "intent", f"no VM of it is looked at here: {name} is {standing}"
+    standing = standings.get(domain)
+    side, why = "intent", f"no VM of it is looked at here: {name} {standing or f'is {KEPT}'}"
     if binding.failed or binding.unbound:
         why = _not_bound(port, binding, domain, facts, reasons)
     elif leaf is not None:
         side, why = _at_the_leaf(port, leaf, vlan, deployment, seen.get(domain))
-        why += f" ({name} is {standing})" if why and standing != KEPT else ""
+        why += f" ({name} {standing})" if why and standing else ""
     return {
         "port": port.id,
         "vm": "",

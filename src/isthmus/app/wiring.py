@@ -134,6 +134,10 @@ class Wiring:
         """What the source of the intent knows of a port that no shard does."""
         return [] if self.neutron is None else self.neutron.explained(wanted)
 
+    def unlooked(self, wanted: str) -> list[dict[str, Any]]:
+        """The same of a port on a host that no shard looks at now."""
+        return [] if self.neutron is None else self.neutron.unlooked(wanted)
+
     def close(self) -> None:
         """Let go of everything; what was written stays."""
         for ovs in self._ovs.values():

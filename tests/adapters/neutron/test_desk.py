@@ -343,6 +343,18 @@ def test_a_domain_that_was_never_looked_at_is_handed_back_all_the_same(made: Off
     assert "handed back" in made.desk.port_group("rack1", "compute-1", RED, 101, PATIENCE)["reason"]
 
 
+def test_of_a_domain_that_cannot_be_looked_at_nothing_is_promised_and_the_reason_is_said(standing: Office) -> None:
+    """Its switch is gone, say: the port group that was seen last may be gone with it."""
+    assert standing.gives()
+    standing.desk.cannot_look("rack1", "there is no distributed switch 'rack1'")
+    assert not standing.gives()
+    assert standing.source.reasons[RED, "compute-1"] == (
+        "mapping domain 'rack1' cannot be looked at: there is no distributed switch 'rack1'"
+    )
+    standing.looks(standing.source.reads())
+    assert standing.gives()
+
+
 # --- threads ------------------------------------------------------------------------------------------------------
 
 TO_KVM = Binding("kvm", active=True, failed=False, segments=("vxlan",), ours=False)
@@ -383,11 +395,16 @@ def test_while_neutron_fails_at_errands_kvm_hosts_hear_who_came_and_who_went(bus
     until(lambda: busy.bus.casts["remove_fdb_entries"] > 0)
 
 
-def test_of_a_domain_that_is_handed_back_kvm_hosts_keep_what_they_know_and_neutron_is_asked_nothing(
-    busy: Office,
+@pytest.mark.parametrize(
+    "leave",
+    [lambda desk: desk.hands_back("rack1", {"compute-1": RACK1}), lambda desk: desk.cannot_look("rack1", "no switch")],
+    ids=["handed back", "cannot be looked at"],
+)
+def test_of_a_domain_that_is_not_looked_at_kvm_hosts_keep_what_they_know_and_neutron_is_asked_nothing(
+    busy: Office, leave: Callable[[Desk], None]
 ) -> None:
     look(busy, BEHIND_LEAF1)
-    busy.desk.hands_back("rack1", {"compute-1": RACK1})
+    leave(busy.desk)
     busy.desk.open(frozenset(), busy.woken.append)
     until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
     time.sleep(3 * SOON)

@@ -61,8 +61,8 @@ class _Board:
     changed: threading.Condition = field(default_factory=threading.Condition)
     seen: dict[str, Handover] = field(default_factory=dict)
     clusters: dict[str, Mapping[str, Cluster]] = field(default_factory=dict)
-    handed_back: set[str] = field(default_factory=set)
-    """Domains that are not looked at any more: what was seen there last goes on, and nothing is added to it."""
+    unlooked: dict[str, str] = field(default_factory=dict)
+    """Domains that are not looked at any more, and why: what was seen there goes on, and nothing is added to it."""
     appliances: dict[str, Appliance] = field(default_factory=dict)
     """Those that answer, by host."""
     looks: int = 0
@@ -111,7 +111,7 @@ class Desk:
                 handover = replace(handover, at=before.at, wired=before.wired, members=before.members)
             self._board.seen[domain] = handover
             self._board.clusters[domain] = clusters
-            self._board.handed_back.discard(domain)
+            self._board.unlooked.pop(domain, None)
             self._looked()
 
     def saw_ports(self, domain: str, handover: Handover) -> None:
@@ -138,8 +138,14 @@ class Desk:
     def hands_back(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
         """A domain is no longer ours to promise anything of, until the next look.  Its hosts go on being reported."""
         with self._board.changed:
-            self._board.handed_back.add(domain)
+            self._board.unlooked[domain] = "was handed back ('isthmus release'), until 'isthmus resume'"
             self._board.clusters[domain] = clusters
+            self._board.changed.notify_all()
+
+    def cannot_look(self, domain: str, reason: str) -> None:
+        """An operator must decide before a domain is looked at again: what was seen there may be gone."""
+        with self._board.changed:
+            self._board.unlooked[domain] = f"cannot be looked at: {reason}"
             self._board.changed.notify_all()
 
     def observes(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
@@ -154,6 +160,11 @@ class Desk:
     def seen(self) -> Mapping[str, Handover]:
         """What was last seen, by domain."""
         return dict(self._board.seen)
+
+    @property
+    def unlooked(self) -> Mapping[str, str]:
+        """The domains that are not looked at any more, and why."""
+        return dict(self._board.unlooked)
 
     def open(self, domains: frozenset[str], wake: Wake) -> None:
         """Begin to answer, to report hosts and to run errands, on threads of its own."""
@@ -200,7 +211,7 @@ class Desk:
     def _answer(
         self, domain: str, host: str, network: NetworkId, vid: int | None, seconds: float, wait: float
     ) -> dict[str, str]:
-        if domain in self._board.handed_back:
+        if domain in self._board.unlooked:
             return {"reason": self._why(domain, network, wait)}
         cluster = self._clusters().get(host)
         if cluster is None or cluster.domain != domain:
@@ -212,7 +223,7 @@ class Desk:
         with self._board.changed:
             while (found := self._standing(cluster, network, vid)) is None:
                 left = end - time.monotonic()
-                if left <= 0 or domain in self._board.handed_back or self._stopping.is_set():
+                if left <= 0 or domain in self._board.unlooked or self._stopping.is_set():
                     return {"reason": self._why(domain, network, wait)}
                 self._board.changed.wait(left)
         return found
@@ -221,7 +232,7 @@ class Desk:
         return {host: cluster for some in list(self._board.clusters.values()) for host, cluster in some.items()}
 
     def _standing(self, cluster: Cluster, network: NetworkId, vid: int | None) -> dict[str, str] | None:
-        if cluster.domain in self._board.handed_back:
+        if cluster.domain in self._board.unlooked:
             return None
         seen = self._board.seen.get(cluster.domain)
         group = seen.groups.get((network, cluster.dvs)) if seen is not None else None
@@ -238,8 +249,8 @@ class Desk:
         return replace(seen, groups=groups)
 
     def _why(self, domain: str, network: NetworkId, seconds: float) -> str:
-        if domain in self._board.handed_back:
-            return f"mapping domain '{domain}' was handed back ('isthmus release'), until 'isthmus resume'"
+        if why := self._board.unlooked.get(domain):
+            return f"mapping domain '{domain}' {why}"
         seen = self._board.seen.get(domain)
         if seen is None:
             return f"isthmus could not look at mapping domain '{domain}' yet: see 'isthmus show conditions'"
@@ -308,7 +319,7 @@ class Desk:
     def _run_errands(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         now = self._clock()
         self._delivery.settle(now)
-        ours = seen.keys() - self._board.handed_back
+        ours = seen.keys() - self._board.unlooked.keys()
         staying = {domain: self._staying(domain, seen[domain]) for domain in ours}
         found = errands(facts, staying, self._clusters(), self._attached, self._static, self._memory, now)
         retiring = self._source.tenure.retiring
