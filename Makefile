@@ -36,9 +36,9 @@ contracts: venv
 fast: venv
 	@echo "== fast tests"; $(PY) -m pytest -q -n auto -m "not sim and not live and not slow and not openstack"
 
-check: lint types contracts fast ## lint, types, import contracts, fast tests: a minute, no root
+check: lint types contracts fast ## lint, types, import contracts, fast tests: some three minutes, no root
 
-test: check apt simulator openstack ## everything a change must pass (25 minutes; root)
+test: check apt simulator openstack ## everything a change must pass (40 minutes on 2 cores; root)
 	@tools/tier test
 
 live: venv apt-cloud simulator openstack ## every scenario on the simulator and real Open vSwitch (an hour; root)
