@@ -218,6 +218,12 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         }
         self.plugin.create_or_update_agent(self.context, state, datetime.now(UTC).replace(tzinfo=None))
 
+    def agent_was_heard_of_last(self, host: str, kind: str) -> None:
+        """No other agent has reported since that one."""
+        with db_api.CONTEXT_WRITER.using(self.context):
+            rows = self.context.session.query(Agent).filter_by(host=host, agent_type=kind)
+            rows.update({"heartbeat_timestamp": datetime(2100, 1, 1)})
+
     def domains(self, *names: str) -> None:
         """The operator names these mapping domains, and no others; Neutron was started anew since."""
         cfg.CONF.set_override("domains", list(names), options.GROUP)

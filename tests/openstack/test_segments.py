@@ -335,6 +335,8 @@ def test_a_renamed_network_keeps_its_vlans(neutron: Cloud) -> None:
 def test_all_that_isthmus_reads_is_in_one_answer(neutron: Cloud) -> None:
     red, blue = neutron.network_named("red"), neutron.network_named("blue")
     neutron.agent("kvm-9", "Open vSwitch agent", "neutron-openvswitch-agent", {"tunneling_ip": "192.0.2.9"})
+    neutron.agent("kvm-9", "another agent", "that was there before", {"tunneling_ip": "192.0.2.8"})
+    neutron.agent_was_heard_of_last("kvm-9", "Open vSwitch agent")
     port = neutron.port_on(red, "compute-1", mac_address="00:50:56:00:00:01")
     answer = neutron.ask("read")
     assert {red, blue} <= {row["id"] for row in answer["networks"]}
@@ -343,5 +345,5 @@ def test_all_that_isthmus_reads_is_in_one_answer(neutron: Cloud) -> None:
     assert (row["mac"], row["network"], row["status"]) == ("00:50:56:00:00:01", red, "BUILD")
     assert row["device"] == neutron.port(port)["device_id"]
     assert in_rack1(neutron, red) in row["bindings"][0]["segments"]
-    assert [agent["vtep"] for agent in answer["agents"]] == ["192.0.2.9"]
+    assert [agent["vtep"] for agent in answer["agents"]] == ["192.0.2.8", "192.0.2.9"], "the last is who is there now"
     assert answer["domains"] == {"fabric": ["301-399"], "rack1": ["101-199"], "rack2": ["201-299"]}

@@ -301,9 +301,13 @@ def _by_port(context: Any, table: Any, columns: Sequence[str]) -> dict[str, list
 
 
 def _tunnelling(context: Any) -> Iterator[Row]:
-    """Neutron agents with a VTEP of their own: hosts that reach the overlay without a leaf."""
+    """Neutron agents with a VTEP of their own: hosts that reach the overlay without a leaf.
+
+    A host that has two rows (another kind of agent was there before) is behind the VTEP of who was heard of last.
+    """
     table = agent_models.Agent
-    for row in context.session.query(table.host, table.agent_type, table.configurations, table.started_at):
+    rows = context.session.query(table.host, table.agent_type, table.configurations, table.started_at)
+    for row in rows.order_by(table.heartbeat_timestamp):
         told = json.loads(row.configurations) if row.configurations else {}
         if row.agent_type not in (AGENT_TYPE, APPLIANCE_TYPE) and isinstance(told, dict) and told.get("tunneling_ip"):
             yield {"host": row.host, "vtep": told["tunneling_ip"], "started_at": str(row.started_at)}
