@@ -35,7 +35,10 @@ class VirtualClock:
         """Let time pass.  What falls due sees the clock at its own time, and may itself schedule more."""
         until = self._now + seconds
         while self._due and self._due[0][0] <= until:
-            when, _, happen = heappop(self._due)
-            self._now = max(self._now, when)
-            happen()
+            self._happen()
         self._now = max(self._now, until)
+
+    def _happen(self) -> None:
+        when, _, happen = heappop(self._due)
+        self._now = max(self._now, when)
+        happen()

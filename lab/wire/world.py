@@ -62,10 +62,11 @@ class Lab:
         *,
         distributed: bool = False,
         switch_per_cluster: bool = False,
+        clock: VirtualClock | None = None,
     ) -> None:
         self.design = design
         self.pool = pool or VidPool(VidSet.of("100-199"))
-        self.clock = VirtualClock()
+        self.clock = clock or VirtualClock()
         self.vcenter = VCenter(self.clock)
         self.intent = WireIntent(self.clock)
         self.inventory = WireInventory(self.vcenter)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from isthmus.app.applying import carry_out
+from isthmus.app.applying import Waiting, carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.keeper import Habits, objects_of
-from isthmus.app.loop import Timing
+from isthmus.app.loop import Agreement, Timing
 from isthmus.app.observing import Sight
 from isthmus.app.standing import Word
-from isthmus.model.change import Change, Learn, Outcome, Plan, Reconciled, Result
+from isthmus.model.change import BuildNve, Change, Learn, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.names import DvsId, HostId
@@ -362,6 +362,11 @@ def test_a_wake_concerns_only_shards_of_its_hosts() -> None:
     assert (one.looks - looks[0], two.looks - looks[1]) == (0, 1)
 
 
+def unwatched() -> Sight:
+    """Where nobody looks."""
+    return Sight(Clock(), Backoff(1.0, 60.0))
+
+
 def chain(*steps: tuple[str, tuple[int, ...]]) -> Plan:
     """Changes 0, 1, ... each on a target and after others."""
     return Plan(
@@ -378,7 +383,7 @@ def test_a_change_waits_for_those_it_comes_after_and_for_no_others() -> None:
     for name, nve in targets.items():
         nve.on_apply = lambda name=name, nve=nve: order.append((name, nve.batches[-1]))  # type: ignore[misc]
     plan = chain(("a", ()), ("b", (0,)), ("a", (1,)), ("c", ()))
-    results = carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
+    results = carry_out(plan, {nve.id: nve for nve in targets.values()}, unwatched())
     assert [result.outcome for result in results] == [Outcome.DONE] * 4
     assert [step for step in order if step[0] != "c"] == [("a", [0]), ("b", [1]), ("a", [2])]
 
@@ -388,7 +393,7 @@ def test_a_fault_stops_only_what_comes_after_it(outcome: Outcome) -> None:
     targets = {name: Nve(name) for name in "ab"}
     targets["a"].outcome = outcome
     plan = chain(("a", ()), ("b", (0,)), ("b", ()), ("b", (1,)))
-    results = carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
+    results = carry_out(plan, {nve.id: nve for nve in targets.values()}, unwatched())
     assert [result.outcome for result in results] == [outcome, Outcome.SKIPPED, Outcome.DONE, Outcome.SKIPPED]
     assert "ovs:a" in results[1].detail
 
@@ -397,10 +402,10 @@ def test_a_target_that_hangs_is_left_to_itself_and_holds_up_no_other() -> None:
     targets, release, told = {name: Nve(name) for name in "abc"}, threading.Event(), threading.Event()
     targets["a"].on_apply = lambda: (release.wait(30), None)[1]
     sight = Sight(Clock(), Backoff(1.0, 60.0))
-    sight.late = told.set
+    sight.late = lambda target, since: told.set()
     plan = chain(("a", ()), ("b", (0,)), ("b", ()), ("c", (2,)))
     by_id = {nve.id: nve for nve in targets.values()}
-    results = carry_out(plan, by_id, sight.written, patience=0.2, hangs=sight.hangs)
+    results = carry_out(plan, by_id, sight, waiting=Waiting(lambda busy: 0.2))
     assert [result.outcome for result in results] == [
         Outcome.UNREACHABLE,
         Outcome.SKIPPED,
@@ -424,14 +429,14 @@ def test_every_order_that_a_plan_forbids_is_never_seen() -> None:
         for nve in targets.values():
             nve.on_apply = lambda nve=nve, made=made: made.extend(nve.batches[-1])  # type: ignore[misc]
         plan = chain(("a", ()), ("b", dependencies[0]), ("a", dependencies[1]))
-        carry_out(plan, {nve.id: nve for nve in targets.values()}, lambda _: None)
+        carry_out(plan, {nve.id: nve for nve in targets.values()}, unwatched())
         assert sorted(made) == [0, 1, 2]
         assert all(made.index(before) < made.index(change.id) for change in plan.changes for before in change.after)
 
 
 def test_nothing_more_begins_once_stopping() -> None:
     nve = Nve("a")
-    results = carry_out(chain(("a", ()), ("a", (0,))), {nve.id: nve}, lambda _: None, lambda: bool(nve.batches))
+    results = carry_out(chain(("a", ()), ("a", (0,))), {nve.id: nve}, unwatched(), lambda: bool(nve.batches))
     assert [result.outcome for result in results] == [Outcome.DONE, Outcome.SKIPPED]
 
 
@@ -461,7 +466,7 @@ def test_a_target_that_answers_for_other_changes_is_a_bug() -> None:
             return [Result(changes[0], Outcome.DONE)] * (len(changes) + 1)
 
     with pytest.raises(AssertionError):
-        carry_out(chain(("a", ())), {TargetId("ovs", "a"): Liar("a")}, lambda _: None)
+        carry_out(chain(("a", ())), {TargetId("ovs", "a"): Liar("a")}, unwatched())
 
 
 class Hanging:
@@ -470,7 +475,8 @@ class Hanging:
     def __init__(self, small: Small) -> None:
         self.going, self.calls = threading.Event(), 0
         self.over = threading.Event()
-        small.sight.late = small.intent_source.late = self.over.set
+        small.sight.late = lambda target, since: self.over.set()
+        small.intent_source.late = self.over.set
 
     def around(self, call: Callable[[], Any]) -> Callable[[], Any]:
         def hanging() -> Any:
@@ -516,7 +522,7 @@ def test_what_a_hanging_target_answers_at_last_is_seen_without_being_woken_by_an
     loop = small.loop(small.keeper("shard", vcenter))
     loop.step()
     hanging = Hanging(small)
-    small.sight.late = lambda: (loop.wake(), hanging.over.set())[0]
+    small.sight.late = lambda target, since: (loop.heard(target, since), hanging.over.set())[0]
     vcenter.observe = hanging.around(vcenter.observe)  # type: ignore[method-assign]
     loop.wake()
     loop.step()
@@ -554,7 +560,40 @@ def test_a_source_that_hangs_leaves_its_last_answer_in_force_and_forbids_deletes
 def test_a_loop_is_woken_by_what_comes_late() -> None:
     small = Small()
     loop = small.loop(small.keeper("shard", Nve("esx1")))
-    assert small.sight.late == small.intent_source.late == small.inventory_source.late == loop.wake
+    assert small.intent_source.late == small.inventory_source.late == loop.wake
+    loop.step()
+    small.sight.late(TargetId("ovs", "another's"), 0)
+    assert loop.seats["shard"].due > small.clock.now
+    small.sight.late(TargetId("ovs", "esx1"), 0)
+    assert loop.seats["shard"].due <= small.clock.now
+
+
+def test_an_operators_word_holds_for_who_has_not_answered_for_a_minute_and_for_nothing_that_comes_up_meanwhile() -> (
+    None
+):
+    small = Small()
+    seat = small.loop(small.keeper("shard", Nve("esx1"))).seats["shard"]
+    shown = frozenset({(TargetId("dvs", "dvs"), BuildNve())})
+    said = seat.agreement = Agreement(5.0, shown)
+    seat.used(said, answered_since=4.0)
+    assert seat.word(65.0) == Agreement(5.0, frozenset(), 65.0)
+    assert seat.word(65.1) is None
+    later = seat.agreement = Agreement(6.0, shown)
+    seat.used(said, answered_since=7.0)
+    assert seat.word(1000.0) == later, "another word, which no round was made on yet"
+    seat.used(later, answered_since=6.0)
+    assert seat.word(6.0) is None
+
+
+def test_what_comes_late_makes_no_older_word_do_for_what_is_news() -> None:
+    small, nve = Small(), Nve("esx1")
+    loop = small.loop(small.keeper("shard", nve))
+    loop.step()
+    nve.vnis.clear()
+    loop.wake()
+    small.sight.late(nve.id, 0)
+    loop.step()
+    assert nve.vnis == {5001}
 
 
 def test_a_target_that_refuses_to_be_seen_keeps_its_shard_from_writing_anything_and_no_other() -> None:

@@ -19,7 +19,9 @@ def no_answer(seconds: float) -> str:
 class Asking(Generic[T]):
     """One read under way.  `ended` takes its answer or its fault in, before anyone who waits goes on."""
 
-    def __init__(self, read: Callable[[], T], ended: Callable[[Asking[T]], None], late: Callable[[], None]) -> None:
+    def __init__(
+        self, read: Callable[[], T], ended: Callable[[Asking[T]], None], late: Callable[[Asking[T]], None]
+    ) -> None:
         self._read = read
         self._ended = ended
         self._late = late
@@ -50,4 +52,4 @@ class Asking(Generic[T]):
             self._over.set()
             late = self._given_up
         if late:
-            self._late()
+            self._late(self)

@@ -181,6 +181,7 @@ def _left(rounds: Rounds, standing: Standing) -> list[str]:
 
 def _applied_by_daemon(args: Namespace, answer: Answer) -> int:
     conditions = [(shard["shard"], found) for shard in answer["shards"] for found in shard["conditions"]]
+    unanswered = answer.get("unanswered", [])
     if args.json:
         say_json(answer)
     else:
@@ -188,4 +189,7 @@ def _applied_by_daemon(args: Namespace, answer: Answer) -> int:
             say(f"{name}: {count} changes made by the daemon")
         for name, found in conditions:
             complain(f"{name}: {found['kind']}: {found['about']}: {found['reason']}")
-    return ERROR if any(found["kind"] not in ("warning", "unmet") for _, found in conditions) else NOTHING
+        for name in unanswered:
+            complain(f"{name}: has not answered yet; the daemon goes on with it: see 'isthmus show conditions'")
+    failed = any(found["kind"] not in ("warning", "unmet") for _, found in conditions)
+    return ERROR if failed or unanswered else NOTHING

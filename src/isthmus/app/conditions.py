@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from isthmus.app import describing
 from isthmus.app.keeper import Remark, Round
 from isthmus.model.change import Change
-from isthmus.model.observed import NveMirror, TargetId, Unknown
+from isthmus.model.observed import NveMirror, SwitchMirror, TargetId, Unknown
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,14 +23,33 @@ class Condition:
     kind: str
     about: str
     reason: str
+    target: TargetId | None = field(default=None, compare=False)
+    """The far side where it was seen, if it is one's."""
 
 
 def conditions_of(
-    done: Round, named: Callable[[TargetId], str] = str, remarks: Iterable[Remark] = ()
+    done: Round,
+    named: Callable[[TargetId], str] = str,
+    remarks: Iterable[Remark] = (),
+    before: Iterable[Condition] = (),
 ) -> tuple[Condition, ...]:
-    """The conditions that a round leaves, and what is remarked beside the rounds."""
+    """The conditions that a round leaves, and what is remarked beside the rounds.
+
+    While a far side is being asked or told, what was seen of it `before` holds, and so does what was said of a switch:
+    what is to go from there waits for all.
+    """
     beside = (Condition("warning", remark.about, remark.reason) for remark in remarks)
-    return tuple(sorted({*_conditions(done, named), *beside}))
+    found = {*_conditions(done, named), *beside}
+    return tuple(sorted({*found, *_still(done, before, {(condition.kind, condition.about) for condition in found})}))
+
+
+def _still(done: Round, before: Iterable[Condition], found: Collection[tuple[str, str]]) -> Iterator[Condition]:
+    targets = done.last.observed.targets if done.last is not None else {}
+    passing = {target for target, mirror in targets.items() if isinstance(mirror, Unknown) and mirror.passing}
+    hold = passing | {target for target, mirror in targets.items() if passing and isinstance(mirror, SwitchMirror)}
+    for condition in before:
+        if condition.target in hold and condition.kind != "unknown" and (condition.kind, condition.about) not in found:
+            yield condition
 
 
 def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condition]:
@@ -40,10 +59,11 @@ def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condi
     last = done.last
     for target, mirror in last.observed.targets.items():
         if isinstance(mirror, Unknown):
-            yield Condition("unknown", named(target), mirror.reason)
+            if not mirror.passing:
+                yield Condition("unknown", named(target), mirror.reason, target)
         elif isinstance(mirror, NveMirror):
             for warning in mirror.warnings:
-                yield Condition("warning", named(target), warning)
+                yield Condition("warning", named(target), warning, target)
     intent = last.world.intent
     if not intent.fresh and last.world.shard.scope not in intent.unsure:  # what it is unsure of is a doubt
         # The age grows with every look: it is shown beside the sources, not here, where it would look like news.
@@ -55,16 +75,18 @@ def _conditions(done: Round, named: Callable[[TargetId], str]) -> Iterator[Condi
     for warning in last.thought.warnings:
         yield Condition("warning", "shard", warning)
     for change in last.held:
-        yield Condition("held", f"{named(change.target)}: {describing.action(change.action)}", _held(change))
+        yield Condition("held", _what(change, named), _held(change), change.target)
     for left in last.left:
         if not left.silent:
-            yield Condition(
-                "by hand", f"{named(left.change.target)}: {describing.action(left.change.action)}", left.reason
-            )
+            yield Condition("by hand", _what(left.change, named), left.reason, left.change.target)
     for item in last.deferred:
         if item.reason:
-            what = f"{named(item.change.target)}: {describing.action(item.change.action)}"
-            yield Condition("refused" if item.refused else "failed", what, item.reason)
+            kind = "refused" if item.refused else "failed"
+            yield Condition(kind, _what(item.change, named), item.reason, item.change.target)
+
+
+def _what(change: Change, named: Callable[[TargetId], str]) -> str:
+    return f"{named(change.target)}: {describing.action(change.action)}"
 
 
 def _held(change: Change) -> str:

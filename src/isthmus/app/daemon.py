@@ -18,7 +18,7 @@ from isthmus.app import report
 from isthmus.app.cabling import keep_looking
 from isthmus.app.control import Answer, Request, Server
 from isthmus.app.keeper import Keeper
-from isthmus.app.loop import Loop, Timing
+from isthmus.app.loop import AGREED, Loop, Timing
 from isthmus.app.notify import Systemd
 from isthmus.app.standing import Standing, Word, say_word, write_whole
 from isthmus.app.status import seen_by, status
@@ -149,20 +149,8 @@ class Daemon:
         return {"rows": rows or self._wiring.explained(wanted)}
 
     def _apply(self, asked: Request) -> Answer:
-        """Keep every shard once more, with an operator's agreement if given, and wait for it."""
-        before = {name: seat.changes for name, seat in self.loop.seats.items()}
-        rounds = {name: seat.rounds + (seat.running_since is not None) for name, seat in self.loop.seats.items()}
-        if asked.get("agree"):
-            self.loop.agree()
-        else:
-            self.loop.wake()
-        end = time.monotonic() + float(asked.get("seconds", 60))
-        while any(seat.rounds <= rounds[name] for name, seat in self.loop.seats.items()):
-            if time.monotonic() > end or self.loop.stopping:
-                raise Refused("the daemon did not finish in time; see 'isthmus show conditions'")
-            time.sleep(0.05)
-        made = {name: seat.changes - before[name] for name, seat in self.loop.seats.items()}
-        return {"made": made, **self.status()}
+        made, unanswered = kept_once_more(self.loop, bool(asked.get("agree")), float(asked.get("seconds", AGREED)))
+        return {"made": made, "unanswered": unanswered, **self.status()}
 
     def _say(self, asked: Request, word: Word | None) -> Answer:
         charges = [seat.keeper.charge for seat in self.loop.seats.values()]
@@ -172,3 +160,29 @@ class Daemon:
         self.loop.wake()
         log.warning("%s: %s by an operator", said["shard"], said["state"])
         return said
+
+
+def kept_once_more(loop: Loop, agree: bool, seconds: float) -> tuple[dict[str, int], list[str]]:
+    """Keep every shard once more, on an operator's word if he agrees, and wait for it: the changes made in each shard.
+
+    No round waits for a slow leaf: it is waited for here, for so many seconds, and named if it has not answered then.
+    """
+    seats = loop.seats
+    before = {name: seat.changes for name, seat in seats.items()}
+    rounds = {name: seat.rounds + (seat.running_since is not None) for name, seat in seats.items()}
+    asked_at = loop.now
+    if agree:
+        loop.agree()
+    else:
+        loop.wake()
+    end = time.monotonic() + seconds
+    while (unkept := [name for name, seat in seats.items() if seat.rounds <= rounds[name]]) or (
+        late := [seat.keeper for seat in seats.values() if seat.answered_since < asked_at]
+    ):
+        if time.monotonic() > end or loop.stopping:
+            break
+        time.sleep(0.05)
+    if unkept:
+        raise Refused("the daemon did not finish in time; see 'isthmus show conditions'")
+    made = {name: seat.changes - before[name] for name, seat in seats.items()}
+    return made, sorted({name for keeper in late for name in keeper.unanswered() or [keeper.name]})

@@ -5,7 +5,7 @@ Law: a change waits for its own failures, and for those of the far side as a who
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from isthmus.core.plan_nves import about
@@ -24,6 +24,7 @@ from isthmus.model.change import (
     Result,
     SetDvPort,
 )
+from isthmus.model.observed import TargetId
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    target: TargetId
     action: Action
     reason: str
     at: float
@@ -71,7 +73,7 @@ class Failures:
         for result in made:
             if result.outcome is Outcome.UNREACHABLE and result.change.target not in took:
                 failed[result.change.target] = result
-            elif result.outcome is not Outcome.SKIPPED:
+            elif result.outcome not in (Outcome.SKIPPED, Outcome.UNDER_WAY):
                 failed[_key(result.change)] = result
         for target in took:
             self._known.pop(target, None)
@@ -79,17 +81,20 @@ class Failures:
             self._known[key] = self._failed(result, self._known.get(key), now)
 
     def _failed(self, result: Result, before: _Failure | None, now: float) -> _Failure:
-        action, count = result.change.action, before.count if before is not None else 0
+        target, action = result.change.target, result.change.action
+        count = before.count if before is not None else 0
         if result.outcome is not Outcome.DONE:
-            return _Failure(action, result.detail, now, count + 1, result.outcome)
+            return _Failure(target, action, result.detail, now, count + 1, result.outcome)
         again = before is not None and before.outcome is Outcome.DONE and _form(before.action) == _form(action)
-        return _Failure(action, "it was made, and did not last", now, count + again, Outcome.DONE)
+        return _Failure(target, action, "it was made, and did not last", now, count + again, Outcome.DONE)
 
-    def forget_all_but(self, wanted: Iterable[Change]) -> None:
-        """What nobody wants any more has not failed."""
+    def forget_all_but(self, wanted: Iterable[Change], unseen: Collection[TargetId] = ()) -> None:
+        """What nobody wants any more has not failed.  What is wanted of a far side that is `unseen`, nobody knows."""
         if self._known:
             keys = {key for change in wanted for key in (_key(change), change.target)}
-            self._known = {key: failure for key, failure in self._known.items() if key in keys}
+            self._known = {
+                key: failure for key, failure in self._known.items() if key in keys or failure.target in unseen
+            }
 
     def waiting(self, change: Change, now: float, *, urgent: bool) -> Deferred | None:
         """The change with its last failure, if it is too early to try again."""

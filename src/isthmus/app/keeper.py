@@ -8,15 +8,17 @@ observe targets -> read sources -> reconcile -> hold back -> apply ---+
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Protocol
 
-from isthmus.app.applying import carry_out
+from isthmus.app.applying import Ending, Waiting, carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
-from isthmus.app.observing import Clock, Sight
+from isthmus.app.observing import BRIEFLY, WRITE_PATIENCE, Clock, Sight
 from isthmus.app.reading import Answer, Source, in_force
 from isthmus.app.text import plain
 from isthmus.core.design import Design
@@ -43,8 +45,6 @@ from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
 """Held by whose turn it is: thinking is pure Python, so that two at once would only both be late."""
-WRITE_PATIENCE = 10.0
-"""Seconds that one of several NVEs is waited for: a switch that is told by ssh goes on after that, if it is slow."""
 NOTHING: Asked = frozenset()
 
 
@@ -98,6 +98,9 @@ class Habits:
 
     passes: int = 6
     patience: float = WRITE_PATIENCE
+    """Seconds that one of several NVEs is waited for, while nothing else ends."""
+    waits_for_leaves: bool = False
+    """However long they take to be read and written: for a command, which looks once."""
     limits: Limits = field(default_factory=Limits)
     move_deadline: float = 600.0
     refused_again_after: float = 60.0
@@ -144,6 +147,13 @@ class Round:
         )
 
     @property
+    def answered_since(self) -> float:
+        """What was asked for before this moment is answered, or failed; -inf while something is still under way."""
+        if any(result.outcome is Outcome.UNDER_WAY for result in self.results):
+            return -inf
+        return inf if self.last is None else min(self.last.now, self.last.observed.since)
+
+    @property
     def asked(self) -> Asked:
         """What an operator is asked about now."""
         held = self.last.held if self.last is not None else ()
@@ -165,6 +175,10 @@ class Keeper:
         self._failures = Failures(
             habits.backoff_first, habits.backoff_longest, refused_again_after=habits.refused_again_after
         )
+        self._late: deque[Ending] = deque()
+        """What became of changes that nobody waited for."""
+        self._served: dict[TargetId, int] = {}
+        """What was seen of each target last."""
         self._again_at: float | None = None
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
@@ -197,6 +211,7 @@ class Keeper:
         if agreed:
             self._hands.agree()
         for _ in range(self._habits.passes):
+            results.extend(self._belated(told))
             try:
                 think = hand_back if release else self._think
                 last = self._look_and_think(since, agreed=agreed, asked=asked, think=think)
@@ -208,9 +223,8 @@ class Keeper:
             asked = NOTHING  # what this pass did may make others ask for the same again
             if not write or not last.plan or stopping():
                 break
-            made = carry_out(
-                last.plan, self._by_id(), self._sight.written, stopping, self._patience(last), self._sight.hangs
-            )
+            waiting = Waiting(lambda busy, last=last: self._patience(last, busy), self._apart(), self._late.append)  # type: ignore[misc]
+            made = carry_out(last.plan, self._by_id(), self._sight, stopping, waiting)
             for result in made:
                 told(result)
             self._remember(made)
@@ -237,13 +251,43 @@ class Keeper:
         """A target as people know it: ``ovs esx1.example`` rather than by its id."""
         return self._names.get(target, str(target))
 
+    def looks_at(self, target: TargetId) -> bool:
+        """Whether the target is one of the shard's."""
+        return any(own.id == target for own in self._targets)
+
     def words(self, change: Change) -> Sequence[str]:
         """A change as the far side's operator would type it, where it can say so."""
         target = self._by_id().get(change.target)
         return target.words(change) if isinstance(target, Worded) else ()
 
-    def _patience(self, last: Pass) -> float | None:
-        """With several NVEs in one shard, one that hangs must not hold up the others."""
+    def unanswered(self) -> list[str]:
+        """The far sides that are being read or written now, and that nobody waits for."""
+        return sorted(self.named(target) for target in self._sight.unanswered(self._apart()))
+
+    def _belated(self, told: Callable[[Result], None]) -> Sequence[Result]:
+        """What has become by now of changes that nobody waited for."""
+        endings = [self._late.popleft() for _ in range(len(self._late))]
+        results = [result for ending in endings if not isinstance(ending, BaseException) for result in ending]
+        for result in results:
+            told(result)
+        self._remember(results)
+        for ending in endings:
+            if isinstance(ending, BaseException):
+                raise ending
+        return results
+
+    def _apart(self) -> frozenset[TargetId]:
+        """Leaves: none is kept waiting for another, nor what else the shard writes."""
+        if self._habits.waits_for_leaves:
+            return frozenset()
+        return frozenset(target.id for target in self._targets if target.id.kind == "leaf")
+
+    def _patience(self, last: Pass, busy: Collection[TargetId]) -> float | None:
+        """Leaves are waited for a moment if that may be of use; one NVE of several must not hold up the others."""
+        if self._habits.waits_for_leaves and any(target.kind == "leaf" for target in busy):
+            return None
+        if self._apart() >= set(busy):
+            return 0.0 if all(map(self._sight.writes_slowly, busy)) else BRIEFLY
         return self._habits.patience if len(last.world.shard.nves) > 1 else None
 
     def _by_id(self) -> dict[TargetId, Target]:
@@ -253,7 +297,9 @@ class Keeper:
         self, since: int, *, agreed: bool, asked: Asked, think: Think, everything: bool = False
     ) -> Pass:
         self._targets = self.charge.targets()
-        observed = self._sight.observe(self._targets, since, everything=everything)
+        observed = self._sight.observe(
+            self._targets, since, everything=everything, apart=self._apart(), served=self._served
+        )
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, agreed=agreed, asked=asked, think=think)
@@ -296,7 +342,8 @@ class Keeper:
     def _deferring(self, last: Pass) -> Pass:
         """The pass without what failed of late, and what comes after it."""
         now = self._clock()
-        self._failures.forget_all_but([*last.plan.changes, *(item.change for item in last.deferred)])
+        unseen = {target for target, mirror in last.observed.targets.items() if isinstance(mirror, Unknown)}
+        self._failures.forget_all_but([*last.plan.changes, *(item.change for item in last.deferred)], unseen)
         waiting = {
             change.id: item
             for change in last.plan.changes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeAlias
 
 from isthmus.app.conditions import conditions_of
@@ -31,7 +32,7 @@ def standing_of(settings: Settings) -> Standing:
 
 
 def keepers_of(wiring: Wiring) -> list[Keeper]:
-    habits = habits_of(wiring.config)
+    habits = replace(habits_of(wiring.config), waits_for_leaves=True)
     return [Keeper(charge, wiring.sight, wiring.clock, habits) for charge in wiring.charges]
 
 

@@ -10,11 +10,12 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 
 from isthmus.app import describing
 from isthmus.app.conditions import Condition, conditions_of
-from isthmus.app.keeper import Keeper, Pass, Round
+from isthmus.app.keeper import NOTHING, Keeper, Pass, Round
 from isthmus.app.observing import Clock, Sight
 from isthmus.app.openings import Openings
 from isthmus.app.standing import Standing, Word
@@ -23,9 +24,12 @@ from isthmus.core.flows import forget_made
 from isthmus.core.guard import Asked
 from isthmus.model.change import Action, Outcome, Result
 from isthmus.model.names import HostId
+from isthmus.model.observed import TargetId
 
 log = logging.getLogger("isthmus")
-NEVER = float("inf")
+NEVER = inf
+AGREED = 60.0
+"""Seconds for which an operator's word holds at most, while leaves are not waited for that have not answered since."""
 PASSING = ("fault", "waiting")
 """Kinds of condition that hold for one round only."""
 
@@ -45,6 +49,15 @@ class Timing:
     """Shards kept at the same time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An operator's word: when he gave it, what he had been asked about then, and until when it holds."""
+
+    at: float
+    asked: Asked
+    until: float = NEVER
+
+
 @dataclass(slots=True)
 class Seat:
     """One shard's place in the loop."""
@@ -53,14 +66,14 @@ class Seat:
     due: float
     woken: int | None = None
     """The tick of the wake that made it due; None: it is due by itself, to try something again."""
-    agreed: bool = False
-    asked: Asked = frozenset()
-    """What the operator had been asked about when he agreed."""
+    agreement: Agreement | None = None
     running_since: float | None = None
     woken_at: float = 0.0
     bugs: int = 0
     fault: str = ""
     rounds: int = 0
+    answered_since: float = -inf
+    """Whatever was to be seen or done here when it was asked for at that moment has been, or has failed."""
     changes: int = 0
     settled_at: float | None = None
     last: Round | None = None
@@ -70,7 +83,19 @@ class Seat:
 
     def wake(self, now: float, tick: int) -> None:
         """It is due, with observations from `tick` on; how long it has been due counts from the first wake."""
-        self.due, self.woken = min(self.due, now), tick
+        self.due, self.woken = min(self.due, now), tick if self.woken is None else max(tick, self.woken)
+
+    def word(self, now: float) -> Agreement | None:
+        """The operator's word, if it still holds."""
+        if self.agreement is not None and now > self.agreement.until:
+            self.agreement = None
+        return self.agreement
+
+    def used(self, word: Agreement | None, answered_since: float) -> None:
+        """A round was made on it: another will be for what has not answered yet, and is asked about nothing more."""
+        if self.agreement is word and word is not None:
+            waits = answered_since < word.at
+            self.agreement = replace(word, asked=NOTHING, until=word.at + AGREED) if waits else None
 
     def concerned_by(self, hosts: frozenset[HostId]) -> bool:
         """Whether a change on these hosts may matter here.  A shard that writes port groups has all hosts."""
@@ -107,7 +132,7 @@ class Loop:
         """Told of a shard that cannot be looked at before an operator has decided something, and why."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
-        sight.late = self.wake
+        sight.late = self.heard
         for seat in self.seats.values():
             seat.keeper.charge.intent.late = seat.keeper.charge.inventory.late = self.wake
 
@@ -122,6 +147,14 @@ class Loop:
                     seat.wake(self._clock(), tick)
             self._changed.notify_all()
 
+    def heard(self, target: TargetId, since: int) -> None:
+        """A far side answered that was not waited for.  Whatever was seen at or after the tick `since` will do."""
+        with self._changed:
+            for seat in self.seats.values():
+                if seat.keeper.looks_at(target):
+                    seat.wake(self._clock(), since)
+            self._changed.notify_all()
+
     def look_at_everything(self) -> None:
         """As the timer does it."""
         self._sight.look_at_everything()
@@ -130,12 +163,12 @@ class Loop:
     def agree(self, shard: str | None = None) -> None:
         """An operator's word to the guard, for the next round of one shard or all."""
         self._sight.look_at_everything()
-        tick = self._sight.tick()
+        now, tick = self._clock(), self._sight.tick()
         with self._changed:
             for name, seat in self.seats.items():
                 if shard in (None, name):
-                    seat.agreed, seat.asked = True, seat.last.asked if seat.last else frozenset()
-                    seat.wake(self._clock(), tick)
+                    seat.agreement = Agreement(now, seat.last.asked if seat.last else NOTHING)
+                    seat.wake(now, tick)
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -143,6 +176,11 @@ class Loop:
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
+
+    @property
+    def now(self) -> float:
+        """Seconds on the clock that its looks are dated by."""
+        return self._clock()
 
     @property
     def stopping(self) -> bool:
@@ -219,18 +257,18 @@ class Loop:
         if seat.handed_back:
             seat.last = None
             self._note(seat, (Condition("unmet", of.about, of.reason) for of in seat.keeper.charge.missed()))
-            self._put_back(seat, NEVER)
+            self._put_back(seat, NEVER, self._clock())
             return
         with self._changed:
-            agreed, asked, seat.agreed = seat.agreed, seat.asked, False
+            agreement = seat.word(self._clock())
         made_at: dict[Action, float] = {}
         silent = seat.keeper.charge.observe_only or word is Word.PAUSED
         try:
             done = seat.keeper.keep(
                 since,
                 write=not silent,
-                agreed=agreed,
-                asked=asked,
+                agreed=agreement is not None,
+                asked=agreement.asked if agreement is not None else NOTHING,
                 release=word is Word.RELEASED,
                 # A word that comes meanwhile is heeded at once: what is under way ends, and nothing more begins.
                 stopping=lambda: self.stopping or self.standing.of(name) is not word,
@@ -243,19 +281,22 @@ class Loop:
             seat.fault = f"{type(bug).__name__}: {bug}"
             self._note(seat, (Condition("fault", "shard", seat.fault),))
             wait = min(self._timing.longest, self._timing.again * 2 ** min(seat.bugs - 1, 10))
+            answered_since = self._clock()
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
             self.openings.note(done, seat.woken_at, made_at)
             if done.refused:
                 self.refused(name, done.reason)
-            found = conditions_of(done, seat.keeper.named, seat.keeper.charge.remarks())
+            found = conditions_of(done, seat.keeper.named, seat.keeper.charge.remarks(), seat.conditions)
             # A round that could not even be thought through says nothing against what was known before.
             before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]
             self._note(seat, (*found, *before, *self._strays()))
-            wait = self._wait(seat, done)
+            wait, answered_since = self._wait(seat, done), min(done.answered_since, self._clock())
             if word is Word.RELEASED and done.settled:
                 seat.handed_back, seat.last, wait = True, None, NEVER
-        self._put_back(seat, wait)
+        with self._changed:
+            seat.used(agreement, answered_since)
+        self._put_back(seat, wait, answered_since)
 
     def _strays(self) -> Iterator[Condition]:
         """Words on shards that are not here: what they were meant for may run."""
@@ -276,9 +317,10 @@ class Loop:
         # A moment that passed during this round is no reason to begin the next at once, and then again.
         return min(soon, retry_at - now if retry_at > now else self._timing.again)
 
-    def _put_back(self, seat: Seat, wait: float) -> None:
+    def _put_back(self, seat: Seat, wait: float, answered_since: float) -> None:
         with self._changed:
             seat.rounds += 1
+            seat.answered_since = max(seat.answered_since, answered_since)
             seat.running_since = None
             seat.due = min(seat.due, self._clock() + wait)  # it may have been woken meanwhile
             self._changed.notify_all()

@@ -3,13 +3,17 @@
 Ticks order things without a clock.  A mirror serves a round if its reading began at or after the tick the round
 was woken by, and nothing of ours was written to the target since.  A target that tells what changed is asked for
 that alone, until the timer or an operator wants a look at everything.
+
+A far side that stands apart keeps nobody waiting for longer than a moment, and not even that if it is known to be slow:
+it is Unknown for now, and who went on without it is woken when its answer comes.  That answer serves the next look of
+each who needs it, however many news there are, and further looks for as long as it takes to get a newer one.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
@@ -21,6 +25,12 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.observed import Mirror, Observed, TargetId, Unknown
 
 Clock = Callable[[], float]
+BRIEFLY = 1.0
+"""Seconds that a far side which stands apart is waited for, unless it is known to take longer."""
+WRITE_PATIENCE = 10.0
+"""Seconds after which a write that was left to itself is taken for one that hangs, if none took longer before."""
+LONGEST = 120.0
+"""Seconds for which a far side may be spoken for by an old answer, or be left out without a word, at the most."""
 
 
 @dataclass(slots=True)
@@ -32,7 +42,12 @@ class _Seen:
     begun: int = -1
     all_begun: int = -1
     """When the last reading of everything began; -1 if the last reading of any kind failed."""
+    wanted: int = -1
+    """The latest tick from which on somebody needed it."""
     stale: bool = True
+    """Something was written there since the last reading began."""
+    outlived: bool = False
+    """Something was written there since the reading of this mirror began."""
     seen_at: float | None = None
     began_at: float = 0.0
     """When the reading of this mirror began."""
@@ -42,18 +57,44 @@ class _Seen:
     took: float = 0.0
     asked_at: float = 0.0
     """When the last reading began."""
+    bug: BaseException | None = None
+    """What a reading ended with that nobody waited for any more, and nobody foresaw."""
     reading: Asking[Mirror] | None = None
     """The one read under way."""
-    hanging: threading.Event | None = None
-    """Set when the write that somebody stopped waiting for is over."""
+    left_at: float | None = None
+    """Since when a write is under way that nobody waits for."""
+    wrote: float = 0.0
+    """How long the last such write took; 0 if the last write was waited for."""
+    missing_since: float | None = None
+    """Since when looks go without it."""
+
+    def quiet_until(self) -> float | None:
+        """Until when it may be that it only takes its time; None: nobody misses it, or it is known what is wrong."""
+        if self.missing_since is None:
+            return None
+        if self.left_at is not None:
+            usual = self.left_at + min(LONGEST, max(WRITE_PATIENCE, 2 * self.wrote))
+        elif self.reading is not None and not self.reason:
+            usual = self.asked_at + self.usually()
+        else:
+            return None
+        return min(usual, self.missing_since + LONGEST)
+
+    def usually(self) -> float:
+        """Seconds within which it answers when it is asked, to judge by the last time."""
+        return min(LONGEST, max(PATIENCE, 2 * self.took))
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was seen of one target, and when its reading began (seconds; inf: it is not known)."""
+    """What was seen of one target, and when its reading began (seconds; inf: it is not known; -inf: nor waited for).
+
+    `begun`: the tick at which that was; -1: it is not known.
+    """
 
     mirror: Mirror | Unknown[Mirror]
     began_at: float = inf
+    begun: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +112,8 @@ class Sight:
     """The observations of this process."""
 
     def __init__(self, clock: Clock, backoff: Backoff, patience: float = PATIENCE) -> None:
-        self.late: Callable[[], None] = lambda: None
-        """Told when a read ends that somebody stopped waiting for."""
+        self.late: Callable[[TargetId, int], None] = lambda target, since: None
+        """Told when a read or write ends that somebody stopped waiting for, with the tick that was asked for."""
         self._patience = patience
         self._clock = clock
         self._backoff = backoff
@@ -89,15 +130,30 @@ class Sight:
         """The next observation of each target is of all it holds, whatever it tells to have changed."""
         self._all_from = self.tick()
 
-    def observe(self, targets: Iterable[Target], since: int, *, everything: bool = False) -> Observed:
+    def observe(
+        self,
+        targets: Iterable[Target],
+        since: int,
+        *,
+        everything: bool = False,
+        apart: Collection[TargetId] = (),
+        served: dict[TargetId, int] | None = None,
+    ) -> Observed:
         """All these targets, in parallel, each read at or after the tick `since`, or with `everything` read whole then.
 
-        A target that does not answer in time is Unknown for now.  Raises Refused if one refuses to be looked at: who
-        may not see a part of a shard must not write the others.
+        A target that does not answer in time is Unknown for now.  `apart` are those that no other is kept waiting for;
+        `served` is what who looks has seen of each, and is kept up to date here.
+        Raises Refused if one refuses to be looked at: who may not see a part of a shard must not write the others.
         """
-        chosen = list(targets)
-        looks = in_parallel([lambda target=target: self._look(target, since, everything) for target in chosen])  # type: ignore[misc]
+        chosen, known = list(targets), {} if served is None else served
+
+        def look(target: Target) -> _Look:
+            unseen_after = known.get(target.id, -1) if target.id in apart else None
+            return self._look(target, since, everything, unseen_after)
+
+        looks = in_parallel([lambda target=target: look(target) for target in chosen])  # type: ignore[misc]
         self._refuse(chosen)
+        known.update({target.id: look.begun for target, look in zip(chosen, looks, strict=True) if look.begun >= 0})
         mirrors = {target.id: look.mirror for target, look in zip(chosen, looks, strict=True)}
         return Observed(mirrors, min((look.began_at for look in looks), default=inf))
 
@@ -110,23 +166,37 @@ class Sight:
         """Something was, or may have been, written there: the next observation reads again."""
         entry = self._entry(target)
         with entry.lock:
-            entry.stale = True
-            came_back, entry.hanging = entry.hanging is not None, None
-        if came_back:
-            self.late()
+            entry.stale = entry.outlived = True
+            left_at, entry.left_at = entry.left_at, None
+            entry.wrote = 0.0 if left_at is None else self._clock() - left_at
+        if left_at is not None:
+            self.late(target, entry.wanted)
 
-    def hangs(self, target: TargetId, over: threading.Event) -> None:
-        """Nobody waits any longer for a write there: until it is `over` the target is Unknown."""
+    def left_alone(self, target: TargetId, waited: float) -> None:
+        """Nobody waits any longer for a write there, after so many seconds: until it ends the target is Unknown."""
         entry = self._entry(target)
         with entry.lock:
-            entry.hanging = None if over.is_set() else over
+            entry.left_at = self._clock() - waited
+
+    def unanswered(self, targets: Iterable[TargetId]) -> list[TargetId]:
+        """Those that are being read or written."""
+        entries = ((target, self._entry(target)) for target in targets)
+        return [target for target, entry in entries if entry.reading is not None or entry.left_at is not None]
+
+    def writes_slowly(self, target: TargetId) -> bool:
+        """Whether it was of no use to wait a moment for the last write there."""
+        return self._entry(target).wrote > BRIEFLY
 
     def retry_at(self, targets: Iterable[TargetId]) -> float | None:
-        """When the first of these targets that cannot be read may be tried again.
+        """When the first of these targets that cannot be read may be tried again, or is to be shown as silent.
 
         One that is being read right now tells of its end itself.
         """
-        return self._backoff.until(target for target in targets if self._entry(target).reading is None)
+        entries = {target: self._entry(target) for target in targets}
+        quiet = (until for entry in entries.values() if (until := entry.quiet_until()) is not None)
+        failed = self._backoff.until(target for target, entry in entries.items() if entry.reading is None)
+        now = self._clock()
+        return min([*(until for until in quiet if until > now), *([] if failed is None else [failed])], default=None)
 
     def health(self) -> tuple[TargetHealth, ...]:
         """All targets seen so far."""
@@ -142,38 +212,74 @@ class Sight:
         with self._lock:
             return self._seen.setdefault(target, _Seen())
 
-    def _look(self, target: Target, since: int, everything: bool) -> _Look:
-        entry = self._entry(target.id)
+    def _look(self, target: Target, since: int, everything: bool, unseen_after: int | None) -> _Look:
+        """`unseen_after`: it stands apart, and what was read at a later tick has not been looked at yet."""
+        entry, apart = self._entry(target.id), unseen_after is not None
         while True:
             with entry.lock:
-                if entry.hanging is not None:
-                    return _Look(Unknown("what was written there last has not been answered yet", entry.mirror))
+                bug, entry.bug = entry.bug, None
+                if bug is not None:
+                    raise bug
+                entry.wanted = max(entry.wanted, since)
+                if entry.left_at is not None:
+                    return self._missed(entry)
                 begun = entry.all_begun if everything else entry.begun
-                fresh = not entry.stale and begun >= since and not entry.reason
-                if entry.mirror is not None and fresh and entry.reading is None:
-                    return _Look(entry.mirror, entry.began_at)
+                if entry.mirror is not None and begun >= since and not (entry.outlived or entry.reason):
+                    return _served(entry, entry.mirror)
                 mine = entry.reading is None
                 if entry.reading is None:
                     if self._backoff.waiting(target.id, self._clock()):
                         return _Look(Unknown(entry.reason, entry.mirror))
                     entry.reading = self._asking(target, entry, everything)
-                reading, began_at, known = entry.reading, entry.asked_at, entry.mirror is not None
-                # One that answers whole, if slowly, is waited for.
-                patience = max(self._patience, 2 * entry.took) if known else None
+                reading = entry.reading
+                patience = self._moment(entry) if apart else self._long(entry)
             if not reading.wait(patience):
-                return _Look(self._given_up(entry, reading))
+                return self._gone_on(entry, reading, unseen_after)
             if reading.fault is not None:
                 if not _expected(reading.fault):
                     raise reading.fault
                 return _Look(Unknown(entry.reason, entry.mirror))
-            if mine and reading.answer is not None:
-                return _Look(reading.answer, began_at)
+            if mine:
+                with entry.lock:
+                    if entry.mirror is not None:
+                        return _served(entry, entry.mirror)
 
-    def _given_up(self, entry: _Seen, reading: Asking[Mirror]) -> Unknown[Mirror]:
+    def _gone_on(self, entry: _Seen, reading: Asking[Mirror], unseen_after: int | None) -> _Look:
+        """Without what is being read.  What was read before may still do."""
         with entry.lock:
-            if entry.reading is reading and not entry.reason:
-                entry.reason = no_answer(self._patience)
-            return Unknown(entry.reason or no_answer(self._patience), entry.mirror)
+            if unseen_after is None:
+                if entry.reading is reading and not entry.reason:
+                    entry.reason = no_answer(self._patience)
+                return _Look(Unknown(entry.reason or no_answer(self._patience), entry.mirror))
+            if entry.mirror is not None and not (entry.outlived or entry.reason):
+                age = self._clock() - entry.began_at
+                if entry.begun > unseen_after or age <= min(LONGEST, 2 * entry.took):
+                    return _served(entry, entry.mirror)
+            return self._missed(entry)
+
+    def _missed(self, entry: _Seen) -> _Look:
+        """It is being asked or told.  It is silent once that takes longer than it ever should."""
+        now = self._clock()
+        if entry.missing_since is None:
+            entry.missing_since = now
+        until = entry.quiet_until()
+        if until is not None and now < until:
+            return _Look(Unknown("it is being asked or told, and takes its time", entry.mirror, passing=True), -inf)
+        if entry.left_at is not None:
+            return _Look(Unknown("what was written there last has not been answered yet", entry.mirror), -inf)
+        if not entry.reason and now >= entry.asked_at + entry.usually():
+            entry.reason = no_answer(entry.usually())
+        return _Look(Unknown(entry.reason or f"nothing newer than {LONGEST:g} s is known of it", entry.mirror), -inf)
+
+    def _moment(self, entry: _Seen) -> float:
+        """How long one that stands apart is waited for."""
+        if entry.reason or entry.took > BRIEFLY:
+            return 0.0
+        return self._patience if entry.mirror is None else min(BRIEFLY, self._patience)
+
+    def _long(self, entry: _Seen) -> float | None:
+        """How long any other is waited for.  One that answers whole, if slowly, is."""
+        return None if entry.mirror is None else max(self._patience, 2 * entry.took)
 
     def _asking(self, target: Target, entry: _Seen, everything: bool) -> Asking[Mirror]:
         begun, began = self.tick(), self._clock()
@@ -189,7 +295,8 @@ class Sight:
                 entry.reading = None
                 if reading.answer is not None:
                     entry.mirror, entry.begun, entry.seen_at, entry.took = reading.answer, begun, now, now - began
-                    entry.began_at, entry.reason, entry.refused = began, "", False
+                    entry.began_at, entry.outlived = began, entry.stale
+                    entry.reason, entry.refused = "", False
                     entry.all_begun = begun if of_all else entry.all_begun
                     self._backoff.succeeded(target.id)
                 elif reading.fault is not None and _expected(reading.fault):
@@ -200,10 +307,21 @@ class Sight:
                 else:
                     entry.stale = True
 
-        return Asking(read, ended, self._came_late)
+        def late(reading: Asking[Mirror]) -> None:
+            if reading.fault is not None and not _expected(reading.fault):
+                with entry.lock:
+                    entry.bug = reading.fault
+                    entry.reason = f"{type(reading.fault).__name__}: {reading.fault}"
+                    self._backoff.failed(target.id, self._clock())
+            self.late(target.id, entry.wanted)
 
-    def _came_late(self) -> None:
-        self.late()
+        return Asking(read, ended, late)
+
+
+def _served(entry: _Seen, mirror: Mirror) -> _Look:
+    """Its mirror and how old that is, taken together."""
+    entry.missing_since = None
+    return _Look(mirror, entry.began_at, entry.begun)
 
 
 def _expected(fault: BaseException) -> bool:

@@ -110,7 +110,7 @@ class Source(Generic[T]):
                     self._ended = number
                     self._backoff.failed(self.name, now)
 
-        return Asking(lambda: self._read(), ended, lambda: self.late())
+        return Asking(lambda: self._read(), ended, lambda reading: self.late())
 
     @property
     def age(self) -> float | None:

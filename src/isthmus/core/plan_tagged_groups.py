@@ -115,7 +115,7 @@ def live_groups(view: View, allocation: Allocation) -> list[Live]:
 def compare_nve(view: View, where: Whereabouts, place: str, live: list[Live], draft: Draft) -> NveDiff:
     """Compare the NVE of a host or leaf with what it should hold, given the VIDs that are live in the scope."""
     target = view.shard.nves[place]
-    if target not in view.known:
+    if target not in view.known | view.passing:
         draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
     live = [item for item in live if _given(view, target, item, draft)]
     here = [*live, *_nics_behind(view, where, place, live)] if view.design.nve.on_each_host else live
@@ -274,7 +274,8 @@ def _remove_groups(view: View, groups: list[_Tagged], diffs: list[NveDiff], draf
             continue
         subject = NetworkSubject(group.network.vni)
         if not group.in_use and not all(diff.ready for diff in diffs):
-            draft.cannot(group.place, "it is not wanted, but an NVE that may still map its VID cannot be asked")
+            if not all(diff.ready or diff.target in view.passing for diff in diffs):
+                draft.cannot(group.place, "it is not wanted, but an NVE that may still map its VID cannot be asked")
             continue
         after = tuple(diff.forgotten[subject] for diff in diffs if subject in diff.forgotten)
         match group.place:

@@ -68,6 +68,8 @@ class View:
     """How many networks have a name."""
     trunks: tuple[PortGroupState, ...] = ()
     """The trunk port groups of the shard's switches, uplinks left out: an appliance's NIC is in one of them."""
+    passing: frozenset[TargetId] = frozenset()
+    """Those of the unknown that are only being asked or told: no news."""
 
     @property
     def shard(self) -> Shard:
@@ -160,6 +162,7 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         presumed,
         names,
         tuple(_trunks(switches[dvs] for dvs in world.shard.switches if dvs in switches)),
+        frozenset(target for target, seen in observed.targets.items() if isinstance(seen, Unknown) and seen.passing),
     )
 
 

@@ -211,6 +211,7 @@ class Outcome(Enum):
     UNREACHABLE = "unreachable"  # the same, and nor could anything else there
     REFUSED = "refused"  # cannot be done until the input changes
     SKIPPED = "skipped"  # something it had to come after was not done
+    UNDER_WAY = "under way"  # it was begun, and what becomes of it is told later
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,16 +165,20 @@ M_co = TypeVar("M_co", bound=Mirror, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Generic[M_co]):
-    """A target that could not be read whole.  `last` is its last good mirror in this process, if any."""
+    """A target that could not be read whole.  `last` is its last good mirror in this process, if any.
+
+    `passing`: nothing is wrong; it is being read or written, and who needs others does not wait for it.
+    """
 
     reason: str
     last: M_co | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The mirrors of one round, by target.  `since`: when the oldest of their readings began, in seconds on the loop's
-    clock: what came later may not be in them."""
+    clock: what came later may not be in them.  -inf while some are being read or written, and nobody waits for them."""
 
     targets: Mapping[TargetId, Mirror | Unknown[Mirror]] = field(default_factory=dict)
     since: float = inf

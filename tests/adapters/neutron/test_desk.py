@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -481,3 +482,13 @@ def test_of_a_switch_whose_ports_wear_vids_the_newest_look_at_them_counts(made: 
     made.desk.saw_ports("cloud", replace(seen, at=2.7, wired=early))
     found = made.desk._board.seen["cloud"]
     assert (found.wired, found.at, found.groups) == (late, 3.0, seen.groups)
+
+
+def test_a_look_without_an_old_answer_of_a_slow_leaf_is_heeded_like_any(standing: Office) -> None:
+    """It frees nothing, but ports in other racks are bound by it."""
+    standing.looks(standing.source.reads(TAKEN_UP))
+    assert standing.gives()
+    seen = Site().seen
+    assert seen is not None
+    standing.desk.saw("rack1", replace(seen, groups={}, whole=False, at=-math.inf), {"compute-1": RACK1})
+    assert not standing.gives()

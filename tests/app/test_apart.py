@@ -1,0 +1,219 @@
+"""Far sides that stand apart: nobody waits for them, what they answer is heeded, and its age is never forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import inf
+
+import pytest
+
+from isthmus.app import asking, observing, parallel
+from isthmus.app.backoff import Backoff
+from isthmus.app.observing import Sight
+from isthmus.model.faults import Retry
+from isthmus.model.observed import Mirror, NveMirror, Observed, TargetId, Unknown
+from lab.wire.turns import Turns
+
+LEAF, SWITCH = TargetId("leaf", "leaf1"), TargetId("dvs", "dvs")
+
+
+@dataclass
+class FarSide:
+    """Something that takes its time to be read; each reading has a number."""
+
+    id: TargetId
+    clock: Turns
+    takes: float
+    read: int = 0
+    broken: bool = False
+    meanwhile: Callable[[], None] = lambda: None
+    """What happens while it is read."""
+
+    def observe(self) -> NveMirror:
+        self.read += 1
+        seen = NveMirror(self.id, {}, warnings=(f"reading {self.read}",))
+        self.clock.advance(self.takes / 2)
+        self.meanwhile()
+        self.clock.advance(self.takes / 2)
+        if self.broken:
+            raise Retry("down")
+        return seen
+
+    def apply(self, changes: object) -> list[object]:
+        return []
+
+
+@dataclass
+class Site:
+    """One shard's looks at a leaf, and a switch that is waited for."""
+
+    clock: Turns = field(default_factory=Turns)
+    served: dict[TargetId, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sight = Sight(lambda: self.clock.now, Backoff(1, 60))
+        self.leaf = FarSide(LEAF, self.clock, 5.0)
+        self.switch = FarSide(SWITCH, self.clock, 0.1)
+
+    def look(self, since: int | None = None) -> Observed:
+        """What is seen when there is news, or of what was seen from a tick on."""
+        found: list[Observed] = []
+        tick = self.sight.tick() if since is None else since
+        targets = [self.leaf, self.switch]
+        self.clock.begin(
+            lambda: found.append(self.sight.observe(targets, tick, apart=[LEAF], served=self.served))  # type: ignore[arg-type]
+        )
+        while not found:
+            self.clock.advance(0.05)
+        return found[0]
+
+    def leaf_now(self) -> str:
+        """What a look at the leaf shows."""
+        return shown(self.look().targets[LEAF])
+
+    def until(self, moment: float) -> None:
+        """Let time pass."""
+        self.clock.advance(moment - self.clock.now)
+
+
+def shown(seen: Mirror | Unknown[Mirror]) -> str:
+    if isinstance(seen, Unknown):
+        return "passing" if seen.passing else seen.reason
+    assert isinstance(seen, NveMirror)
+    return seen.warnings[0]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    with made.clock.instead_of_threads([asking, observing, parallel]):
+        yield made
+
+
+def test_a_look_is_as_old_as_the_answer_that_was_taken_though_a_newer_one_comes_before_it_ends(site: Site) -> None:
+    """Else a VLAN would be given back by what a leaf held before it was retired."""
+    site.switch.takes = 8.0
+    site.look()
+    began = site.clock.now
+    assert began == pytest.approx(8.0, abs=0.1)
+    second = site.look()
+    assert shown(second.targets[LEAF]) == "reading 1"
+    assert site.leaf.read == 2, "and the second had ended by then"
+    assert site.clock.now == pytest.approx(16.0, abs=0.1)
+    assert second.since == pytest.approx(0.0, abs=0.1)
+
+
+def test_a_leaf_is_waited_for_a_moment_at_most_and_not_at_all_once_it_is_known_to_be_slow(site: Site) -> None:
+    site.leaf.takes = 0.5
+    assert site.leaf_now() == "reading 1"
+    site.leaf.takes = 5.0
+    before = site.clock.now
+    assert site.leaf_now() == "passing"
+    assert site.clock.now - before == pytest.approx(1.0, abs=0.1)
+    site.clock.advance(30.0)
+    before = site.clock.now
+    assert site.leaf_now() == "reading 2", "it was not looked at yet"
+    assert site.clock.now - before == pytest.approx(0.1, abs=0.06)
+
+
+def test_what_a_leaf_answers_serves_one_look_however_long_it_took_and_others_for_as_long_again(site: Site) -> None:
+    site.leaf.takes = 40.0
+    site.look()
+    shown_at = {}
+    while site.clock.now < 160:
+        site.until(site.clock.now + 1.0)
+        shown_at[site.clock.now] = site.leaf_now()
+    assert {s for at, s in shown_at.items() if at < 40} == {"no answer within 3 s"}
+    later = [s for at, s in shown_at.items() if at > 44]
+    assert later.count("passing") <= 3, "from when it could have answered again to when it did"
+    assert set(later) - {"passing"} == {"reading 1", "reading 2", "reading 3"}
+    site.leaf.takes = 200.0
+    seen = []
+    for _ in range(5):
+        site.clock.advance(250)
+        seen.append((site.leaf_now(), site.leaf_now()))
+    assert len({once for once, _ in seen if once.startswith("reading")}) >= 4
+    assert not [twice for _, twice in seen if twice.startswith("reading")]
+
+
+def test_what_was_written_to_a_leaf_since_its_reading_began_makes_that_no_look(site: Site) -> None:
+    site.look()
+    site.until(5.5)
+    assert site.leaf_now() == "reading 1"
+    site.sight.written(LEAF)
+    assert site.leaf_now() == "passing"
+    site.leaf.meanwhile = lambda: site.sight.written(LEAF)
+    site.look()
+    site.clock.advance(30)
+    assert site.leaf_now() == "passing", "written while it was read"
+
+
+def test_what_failed_to_be_read_is_said_and_never_passes_for_an_answer(site: Site) -> None:
+    site.look()
+    site.until(5.5)
+    assert site.leaf_now() == "reading 1"
+    site.leaf.broken = True
+    site.until(11.0)
+    last = site.look().targets[LEAF]
+    assert isinstance(last, Unknown)
+    assert (last.reason, last.passing) == ("down", False)
+    assert last.last is not None
+    assert site.look().since >= 11.0, "it answers nothing, so that nobody waits for its answer"
+
+
+def test_a_leaf_that_failed_is_not_taken_at_an_older_word_while_it_is_asked_again(site: Site) -> None:
+    site.look()
+    site.until(5.5)
+    site.leaf.takes, site.leaf.broken = 0.2, True
+    assert site.leaf_now() == "reading 1"
+    site.until(6.9)
+    site.leaf.takes = 10.0
+    assert site.leaf_now() == "down"
+    site.until(8.0)
+    assert site.leaf_now() == "down"
+
+
+def test_a_leaf_that_is_silent_is_shown_as_that_in_time_though_nothing_else_happens(site: Site) -> None:
+    site.leaf.takes = 0.2
+    site.look()
+    site.leaf.takes = inf
+    asked_at = site.clock.now
+    seen = site.look()
+    assert shown(seen.targets[LEAF]) == "passing"
+    assert seen.since == -inf
+    moment = site.sight.retry_at([LEAF, SWITCH])
+    assert moment == pytest.approx(asked_at + 3.0)
+    site.until(moment)
+    assert site.leaf_now() == "no answer within 3 s"
+    assert site.sight.retry_at([LEAF, SWITCH]) is None
+
+
+def test_a_leaf_whose_answers_are_never_of_use_is_shown_too(site: Site) -> None:
+    site.look()
+    site.until(5.5)
+    assert site.leaf_now() == "reading 1"
+    site.leaf.meanwhile = lambda: site.sight.written(LEAF)
+    site.sight.written(LEAF)
+    seen = {}
+    while site.clock.now < 140:
+        site.clock.advance(1.0)
+        seen[site.clock.now] = site.leaf_now()
+    assert {s for at, s in seen.items() if at < 120} == {"passing"}
+    assert {s for at, s in seen.items() if at > 130} == {"nothing newer than 120 s is known of it"}
+
+
+def test_a_write_that_nobody_waits_for_makes_a_leaf_unknown_until_it_ends_and_it_is_read_after_that(site: Site) -> None:
+    site.leaf.takes = 0.2
+    heard = []
+    site.sight.late = lambda target, since: heard.append(target)
+    site.look()
+    site.sight.left_alone(LEAF, 1.0)
+    assert site.leaf_now() == "passing"
+    site.clock.advance(10)
+    assert site.leaf_now() == "what was written there last has not been answered yet"
+    assert not heard
+    site.sight.written(LEAF)
+    assert heard == [LEAF]
+    assert site.leaf_now() == "reading 2"
+    assert site.sight.writes_slowly(LEAF)
