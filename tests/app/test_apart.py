@@ -11,8 +11,11 @@ import pytest
 from isthmus.app import asking, observing, parallel
 from isthmus.app.backoff import Backoff
 from isthmus.app.observing import Sight
+from isthmus.model.change import Change, Learn
 from isthmus.model.faults import Retry
+from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.observed import Mirror, NveMirror, Observed, TargetId, Unknown
+from isthmus.model.tags import Vid, Vni
 from lab.wire.turns import Turns
 
 LEAF, SWITCH = TargetId("leaf", "leaf1"), TargetId("dvs", "dvs")
@@ -26,7 +29,7 @@ class FarSide:
     clock: Turns
     takes: float
     read: int = 0
-    broken: bool = False
+    broken: Exception | None = None
     meanwhile: Callable[[], None] = lambda: None
     """What happens while it is read."""
 
@@ -37,7 +40,7 @@ class FarSide:
         self.meanwhile()
         self.clock.advance(self.takes / 2)
         if self.broken:
-            raise Retry("down")
+            raise self.broken
         return seen
 
     def apply(self, changes: object) -> list[object]:
@@ -149,11 +152,44 @@ def test_what_was_written_to_a_leaf_since_its_reading_began_makes_that_no_look(s
     assert site.leaf_now() == "passing", "written while it was read"
 
 
+def test_what_a_leaf_is_told_may_be_there_until_it_was_read_and_no_write_disturbed_that(site: Site) -> None:
+    """A VID that it may map is no other network's."""
+    first, second = (LeafBinding(Vid(number), Vni(number)) for number in (1, 2))
+
+    def coming() -> tuple[NveEntry, ...]:
+        seen = site.look().targets[LEAF]
+        assert isinstance(seen, Unknown)
+        return seen.coming
+
+    def tell(entry: NveEntry) -> None:
+        site.sight.writing(LEAF, [Change(0, LEAF, Learn((entry,)), "", frozenset())])
+
+    site.leaf.takes = 0.2
+    tell(first)
+    assert site.leaf_now() == "reading 1", "while it was written"
+    site.sight.left_alone(LEAF, 1.0)
+    assert coming() == (first,)
+    site.sight.written(LEAF)
+    site.leaf.takes = 5.0
+    site.leaf.meanwhile = lambda: (tell(second), site.sight.written(LEAF))[1]
+    assert coming() == (first,)
+    site.clock.advance(5.0)
+    assert coming() == (first, second), "it was read, but told the second meanwhile"
+    site.leaf.meanwhile = lambda: None
+    site.clock.advance(5.0)
+    assert site.leaf_now() == "reading 3"
+    site.clock.advance(40.0)
+    site.leaf.broken = Retry("down")
+    site.look()
+    site.clock.advance(6.0)
+    assert coming() == ()
+
+
 def test_what_failed_to_be_read_is_said_and_never_passes_for_an_answer(site: Site) -> None:
     site.look()
     site.until(5.5)
     assert site.leaf_now() == "reading 1"
-    site.leaf.broken = True
+    site.leaf.broken = Retry("down")
     site.until(11.0)
     last = site.look().targets[LEAF]
     assert isinstance(last, Unknown)
@@ -162,16 +198,39 @@ def test_what_failed_to_be_read_is_said_and_never_passes_for_an_answer(site: Sit
     assert site.look().since >= 11.0, "it answers nothing, so that nobody waits for its answer"
 
 
+def test_a_bug_in_a_reading_that_nobody_waited_for_rises_once_and_is_not_asked_for_again_at_once(site: Site) -> None:
+    site.leaf.broken = KeyError("what no switch says")
+    site.look()
+    site.until(5.2)
+    with pytest.raises(KeyError):
+        site.look()
+    assert site.sight.retry_at([LEAF]) == pytest.approx(6.0)
+    assert site.leaf_now() == "KeyError: 'what no switch says'"
+    assert site.leaf.read == 1
+
+
 def test_a_leaf_that_failed_is_not_taken_at_an_older_word_while_it_is_asked_again(site: Site) -> None:
     site.look()
     site.until(5.5)
-    site.leaf.takes, site.leaf.broken = 0.2, True
+    site.leaf.takes, site.leaf.broken = 0.2, Retry("down")
     assert site.leaf_now() == "reading 1"
     site.until(6.9)
     site.leaf.takes = 10.0
     assert site.leaf_now() == "down"
     site.until(8.0)
     assert site.leaf_now() == "down"
+
+
+def test_a_leaf_that_failed_is_not_waited_for_though_it_was_quick_before(site: Site) -> None:
+    site.leaf.takes = 0.2
+    site.look()
+    site.leaf.broken = Retry("down")
+    assert site.leaf_now() == "down"
+    site.until(3.0)
+    site.leaf.takes = 10.0
+    assert site.leaf_now() == "down"
+    assert site.leaf.read == 3
+    assert site.clock.now < 3.3
 
 
 def test_a_leaf_that_is_silent_is_shown_as_that_in_time_though_nothing_else_happens(site: Site) -> None:
@@ -186,6 +245,29 @@ def test_a_leaf_that_is_silent_is_shown_as_that_in_time_though_nothing_else_happ
     assert moment == pytest.approx(asked_at + 3.0)
     site.until(moment)
     assert site.leaf_now() == "no answer within 3 s"
+    assert site.sight.retry_at([LEAF, SWITCH]) is None
+
+
+@pytest.mark.parametrize("writing", [False, True], ids=["read", "written"])
+def test_the_moment_from_which_a_leaf_is_silent_is_due_until_it_was_shown_and_then_no_more(
+    site: Site, writing: bool
+) -> None:
+    """A round that is longer than that must not lose it, nor a leaf that hangs have the shard kept over and over."""
+    site.leaf.takes = 0.2
+    site.look()
+    if writing:
+        site.sight.left_alone(LEAF, 1.0)
+    else:
+        site.leaf.takes = inf
+    assert site.leaf_now() == "passing"
+    moment = site.sight.retry_at([LEAF, SWITCH])
+    assert moment is not None
+    site.until(moment + 7.0)
+    assert site.sight.retry_at([LEAF, SWITCH]) == moment
+    assert site.leaf_now() not in ("passing", "reading 1")
+    assert site.sight.retry_at([LEAF, SWITCH]) is None
+    site.clock.advance(500)
+    site.look()
     assert site.sight.retry_at([LEAF, SWITCH]) is None
 
 

@@ -122,3 +122,18 @@ def test_what_nobody_wants_any_more_has_not_failed() -> None:
     failures.forget_all_but([])
     assert failures.waiting(write("1"), 0.5, urgent=False) is None
     assert failures.waiting(write("2"), 0.5, urgent=False) is None
+
+
+def test_what_is_wanted_of_a_far_side_that_cannot_be_seen_nobody_knows_and_nothing_of_it_is_forgotten() -> None:
+    failures = Failures()
+    failures.note([Result(write("1"), Outcome.RETRY, "busy")], 0.0)
+    failures.forget_all_but([], {SWITCH})
+    assert waits(failures, write("1"), 0.5) == 0.5
+
+
+def test_what_is_under_way_has_not_failed() -> None:
+    failures = Failures()
+    failures.note([Result(write("1"), Outcome.UNDER_WAY)], 0.0)
+    assert waits(failures, write("1"), 0.0) is None
+    failures.note([Result(write("1"), Outcome.RETRY, "busy")], 5.0)
+    assert waits(failures, write("1"), 5.0) == 1

@@ -17,6 +17,7 @@ from isthmus.app.cli import main
 from isthmus.app.conditions import Condition, conditions_of
 from isthmus.app.looking import keepers_of
 from isthmus.app.settings import load
+from isthmus.core.guard import Agreed
 from isthmus.model.change import Change
 from isthmus.model.names import Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
@@ -63,7 +64,7 @@ class Site:
     def keep(self, *, agreed: bool = False) -> None:
         for _ in range(3):
             for keeper in self.keepers:
-                done = keeper.keep(self.wiring.sight.tick(), agreed=agreed)
+                done = keeper.keep(self.wiring.sight.tick(), said=Agreed() if agreed else None)
                 assert done.last is not None, done.reason
 
     def settle(self) -> None:

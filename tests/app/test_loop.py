@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 
-from isthmus.app.applying import Waiting, carry_out
+from isthmus.app.applying import Ending, Waiting, carry_out
 from isthmus.app.backoff import Backoff
-from isthmus.app.keeper import Habits, objects_of
+from isthmus.app.keeper import Habits, Round, objects_of
 from isthmus.app.loop import Agreement, Timing
 from isthmus.app.observing import Sight
 from isthmus.app.standing import Word
+from isthmus.core.guard import Agreed, Consent
 from isthmus.model.change import BuildNve, Change, Learn, Outcome, Plan, Reconciled, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
-from isthmus.model.names import DvsId, HostId
+from isthmus.model.names import DvsId, HostId, NetworkId
 from isthmus.model.observed import NveMirror, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
+from isthmus.model.tags import Vni
 from tests.app.far_sides import Clock, Nve, Small, entry, learn_all, wanting
 from tests.core.town import DVS, Town
 
@@ -422,6 +424,59 @@ def test_a_target_that_hangs_is_left_to_itself_and_holds_up_no_other() -> None:
     assert len(after.entries) == 1
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_only_who_stands_apart_goes_on_alone_with_what_needs_nobody_else(apart: bool) -> None:
+    nve, other, release, told = Nve("a"), Nve("b"), threading.Event(), threading.Event()
+    nve.on_apply = lambda: (release.wait(30), None)[1]
+    sight = Sight(Clock(), Backoff(1.0, 60.0))
+    sight.late = lambda target, since: told.set()
+    plan = chain(("a", ()), ("a", (0,)), ("b", (1,)), ("a", (2,)), ("a", (1,)))
+    late: list[Ending] = []
+    waiting = Waiting(lambda busy: 0.2, {nve.id} if apart else (), late.append)
+    results = carry_out(plan, {nve.id: nve, other.id: other}, sight, waiting=waiting)
+    skipped, under_way = Outcome.SKIPPED, Outcome.UNDER_WAY
+    assert [result.outcome for result in results] == (
+        [under_way, under_way, skipped, skipped, under_way] if apart else [Outcome.UNREACHABLE] + 4 * [skipped]
+    )
+    seen = sight.observe([nve], sight.tick()).targets[nve.id]
+    assert isinstance(seen, Unknown)
+    assert len(seen.coming) == (3 if apart else 1), "what it goes on with may come there, too"
+    release.set()
+    assert told.wait(5)
+    assert nve.batches == ([[0], [1], [4]] if apart else [[0]])
+    assert not other.batches
+    (made,) = late
+    assert not isinstance(made, BaseException)
+    assert [result.change.id for result in made] == ([0, 1, 4] if apart else [0])
+
+
+def test_nothing_is_begun_at_a_target_that_was_left_to_itself() -> None:
+    nve, other, release, told = Nve("a"), Nve("b"), threading.Event(), threading.Event()
+    nve.on_apply = lambda: (release.wait(30), None)[1]
+    sight = Sight(Clock(), Backoff(1.0, 60.0))
+    sight.late = lambda target, since: told.set()
+    plan, waiting = chain(("a", ()), ("b", ()), ("a", (1,))), Waiting(lambda busy: 0.2)
+    results = carry_out(plan, {nve.id: nve, other.id: other}, sight, waiting=waiting)
+    assert [result.outcome for result in results] == [Outcome.UNREACHABLE, Outcome.DONE, Outcome.SKIPPED]
+    release.set()
+    assert told.wait(5)
+    assert nve.batches == [[0]]
+
+
+def test_what_ends_just_when_it_would_be_left_to_itself_was_waited_for() -> None:
+    nve, ending = Nve("a"), threading.Event()
+
+    class Thoughtful(Sight):
+        def written(self, target: TargetId) -> None:
+            ending.set()
+            threading.Event().wait(0.4)
+            super().written(target)
+
+    waiting = Waiting(lambda busy: 0.1 if ending.wait(5) else None)
+    (result,) = carry_out(chain(("a", ())), {nve.id: nve}, Thoughtful(Clock(), Backoff(1.0, 60.0)), waiting=waiting)
+    assert result.outcome is Outcome.DONE
+
+
 def test_every_order_that_a_plan_forbids_is_never_seen() -> None:
     for dependencies in itertools.product([(), (0,)], [(), (0,), (1,), (0, 1)]):
         made: list[int] = []
@@ -574,15 +629,22 @@ def test_an_operators_word_holds_for_who_has_not_answered_for_a_minute_and_for_n
     small = Small()
     seat = small.loop(small.keeper("shard", Nve("esx1"))).seats["shard"]
     shown = frozenset({(TargetId("dvs", "dvs"), BuildNve())})
-    said = seat.agreement = Agreement(5.0, shown)
-    seat.used(said, answered_since=4.0)
-    assert seat.word(65.0) == Agreement(5.0, frozenset(), 65.0)
+    consent, later_consent = Consent({NetworkId("red"): Vni(5001)}), Consent({})
+    said = seat.agreement = Agreement(5.0, Agreed(shown))
+    seat.used(said, 4.0, consent)
+    word = seat.word(65.0)
+    assert word == Agreement(5.0, consent, 65.0)
+    seat.used(word, 4.0, later_consent)
+    assert seat.word(65.0) == word, "it is what was wanted when it was given that counts"
     assert seat.word(65.1) is None
-    later = seat.agreement = Agreement(6.0, shown)
-    seat.used(said, answered_since=7.0)
+    later = seat.agreement = Agreement(6.0, Agreed(shown))
+    seat.used(said, 7.0, consent)
     assert seat.word(1000.0) == later, "another word, which no round was made on yet"
-    seat.used(later, answered_since=6.0)
+    seat.used(later, 6.0, consent)
     assert seat.word(6.0) is None
+    unseen = seat.agreement = Agreement(7.0, Agreed(shown))
+    seat.used(unseen, 4.0, Round(None).consent)
+    assert seat.word(7.0) is None, "nobody knows what was wanted then"
 
 
 def test_what_comes_late_makes_no_older_word_do_for_what_is_news() -> None:

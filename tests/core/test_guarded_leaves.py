@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 
 from isthmus.core.design import OVSVAPP_CLUSTER, OVSVAPP_VSS, VDS_LEAF, VDS_STATIC, Design
-from isthmus.core.guard import Limits, held_back
-from isthmus.model.change import Forget, Plan, RemovePortGroup
+from isthmus.core.guard import Consent, Limits, held_back
+from isthmus.model.change import Action, AlterPortGroup, Change, Forget, Plan, PortGroupSpec, RemovePortGroup
+from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.nve import LeafBinding
-from isthmus.model.observed import Access
+from isthmus.model.observed import Access, OwnerMark, TargetId
 from isthmus.model.tags import Vid, Vni
 from lab.wire.leaf import WireLeaf
 from lab.wire.world import Lab, two_racks
@@ -161,3 +162,20 @@ def test_a_vni_that_a_network_had_before_a_leaf_was_away_is_forgotten_without_a_
     lab.nve("leaf1").faults.down = False
     assert not kept_by_the_guard(lab, NONE)
     assert not before & bindings(lab)["leaf1"]
+
+
+def test_what_is_left_of_an_operators_word_lets_only_those_networks_go_that_nobody_wanted_when_he_gave_it() -> None:
+    gone, wanted = (OwnerMark("isthmus", NetworkId(name), Vni(vni)) for name, vni in (("gone", 7), ("wanted", 8)))
+    dvs = DvsId("dvs")
+    actions: list[Action] = [
+        Forget((LeafBinding(Vid(1), Vni(7)),)),
+        Forget((LeafBinding(Vid(2), Vni(8)),)),
+        RemovePortGroup(dvs, "1", gone),
+        RemovePortGroup(dvs, "2", wanted),
+        AlterPortGroup(dvs, "3", "1", PortGroupSpec("gone", gone, Vid(3))),
+    ]
+    plan = Plan(tuple(Change(n, TargetId("any", "any"), action, "", guarded=True) for n, action in enumerate(actions)))
+    made, held = held_back(plan, NONE, MANY, Consent({NetworkId("wanted"): Vni(8)}))
+    assert [change.id for change in made.changes] == [0, 2]
+    assert [change.id for change in held] == [1, 3, 4]
+    assert held_back(plan, Limits(3), MANY, Consent({NetworkId("wanted"): Vni(8)}))[0] == plan, "it counts the others"

@@ -163,7 +163,7 @@ class Town:
 
     def maps(self, host: HostId = ESX1) -> set[tuple[int, int]]:
         """What a host's NVE maps: (VID, VNI)."""
-        return {(int(vid), int(vni)) for vid, vni in mapped(self.flows[host])}
+        return {(int(vid), int(vni)) for vid, vni in mapped(self.flows[host].values())}
 
 
 def gates(thought: Reconciled) -> list[tuple[str, str]]:

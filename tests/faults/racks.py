@@ -187,11 +187,13 @@ class Racks:
     def _strangers(self) -> Iterator[str]:
         for switch in self.lab.vcenter.switches.values():
             worn = {
-                g.vlan.vid: g.mark.vni for g in switch.port_groups.values() if g.mark and isinstance(g.vlan, Access)
+                g.vlan.vid: {g.mark.vni, *g.mark.was}
+                for g in switch.port_groups.values()
+                if g.mark and isinstance(g.vlan, Access)
             }
             for leaf in self.leaves.values():
                 for entry in leaf.holds if switch.hosts & set(leaf.inner.hosts) else ():
-                    if isinstance(entry, LeafBinding) and worn.get(entry.vid, entry.vni) != entry.vni:
+                    if isinstance(entry, LeafBinding) and entry.vni not in worn.get(entry.vid, {entry.vni}):
                         yield f"{self.clock.now:.1f}: {leaf.id} has VID {entry.vid} for {entry.vni}"
 
     def restart(self) -> None:

@@ -19,6 +19,7 @@ from isthmus.app.settings import load
 from isthmus.app.standing import WORDS, Standing, Word, say_word
 from isthmus.app.status import own_version
 from isthmus.app.wiring import wire
+from isthmus.core.guard import Agreed
 from isthmus.model.change import Outcome, Result
 
 NOTHING, ERROR, DIFFERENCES = 0, 1, 2
@@ -70,6 +71,7 @@ def apply(args: Namespace) -> int:
         standing = standing_of(settings)
         keepers = keepers_of(wiring)
         rounds: Rounds = {}
+        said = Agreed() if args.agree else None
 
         def told(keeper: Keeper) -> Callable[[Result], None]:
             def tell(result: Result) -> None:
@@ -85,9 +87,7 @@ def apply(args: Namespace) -> int:
                 word = standing.of(keeper.name)
                 write = not keeper.charge.observe_only and word is not Word.PAUSED
                 with patience(f"working on {keeper.name}"):
-                    done = keeper.keep(
-                        tick, write=write, agreed=args.agree, release=word is Word.RELEASED, told=told(keeper)
-                    )
+                    done = keeper.keep(tick, write=write, said=said, release=word is Word.RELEASED, told=told(keeper))
                 rounds[keeper.name] = (keeper, done)
             if _done(made) == before:
                 break

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from isthmus.app import describing
 from isthmus.app.keeper import Remark, Round
-from isthmus.model.change import Change
+from isthmus.model.change import Change, Outcome
 from isthmus.model.observed import NveMirror, SwitchMirror, TargetId, Unknown
 
 
@@ -46,6 +46,7 @@ def conditions_of(
 def _still(done: Round, before: Iterable[Condition], found: Collection[tuple[str, str]]) -> Iterator[Condition]:
     targets = done.last.observed.targets if done.last is not None else {}
     passing = {target for target, mirror in targets.items() if isinstance(mirror, Unknown) and mirror.passing}
+    passing |= {result.change.target for result in done.results if result.outcome is Outcome.UNDER_WAY}
     hold = passing | {target for target, mirror in targets.items() if passing and isinstance(mirror, SwitchMirror)}
     for condition in before:
         if condition.target in hold and condition.kind != "unknown" and (condition.kind, condition.about) not in found:

@@ -18,11 +18,12 @@ from isthmus.app.applying import Ending, Waiting, carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
-from isthmus.app.observing import BRIEFLY, WRITE_PATIENCE, Clock, Sight
+from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Answer, Source, in_force
+from isthmus.app.seen import BRIEFLY, WRITE_PATIENCE
 from isthmus.app.text import plain
 from isthmus.core.design import Design
-from isthmus.core.guard import Asked, Limits, held_back, not_asked
+from isthmus.core.guard import Agreed, Asked, Consent, Limits, Said, held_back, not_asked
 from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
 from isthmus.model.boundary import Target, Worded
@@ -154,6 +155,13 @@ class Round:
         return inf if self.last is None else min(self.last.now, self.last.observed.since)
 
     @property
+    def consent(self) -> Consent | None:
+        """What the word on which it was made still covers afterwards."""
+        if self.last is None:
+            return None
+        return Consent({network.id: network.vni for network in self.last.world.intent.networks.values()})
+
+    @property
     def asked(self) -> Asked:
         """What an operator is asked about now."""
         held = self.last.held if self.last is not None else ()
@@ -193,8 +201,7 @@ class Keeper:
         since: int,
         *,
         write: bool = True,
-        agreed: bool = False,
-        asked: Asked = NOTHING,
+        said: Said = None,
         release: bool = False,
         stopping: Callable[[], bool] = lambda: False,
         told: Callable[[Result], None] = lambda result: None,
@@ -202,25 +209,26 @@ class Keeper:
     ) -> Round:
         """One round.  `write` False looks and thinks only; `told` hears of each result, `seen` of each look.
 
-        `agreed` lifts the guard, and undoes what was left as another hand made it.  `asked` is what the operator had
-        been asked about when he agreed: that is made too, if it is still wanted now, and nothing else of its kind.
+        `said` lifts the guard; in the round for which it is Agreed, what was left as another hand made it is undone,
+        and what the operator had been asked about is made, if it is still wanted now, and nothing else of its kind.
         `release` hands the shard back instead of keeping it.
         """
         results: list[Result] = []
         last: Pass | None = None
-        if agreed:
+        if isinstance(said, Agreed):
             self._hands.agree()
         for _ in range(self._habits.passes):
             results.extend(self._belated(told))
             try:
                 think = hand_back if release else self._think
-                last = self._look_and_think(since, agreed=agreed, asked=asked, think=think)
+                last = self._look_and_think(since, said, think)
             except (Retry, Refused) as fault:
                 self._backoff.failed(self.name, self._clock())
                 return Round(None, tuple(results), str(fault), isinstance(fault, Refused))
             self._backoff.succeeded(self.name)
             seen(last)
-            asked = NOTHING  # what this pass did may make others ask for the same again
+            if isinstance(said, Agreed):
+                said = Agreed()  # what this pass did may make others ask for the same again
             if not write or not last.plan or stopping():
                 break
             waiting = Waiting(lambda busy, last=last: self._patience(last, busy), self._apart(), self._late.append)  # type: ignore[misc]
@@ -293,18 +301,16 @@ class Keeper:
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
 
-    def _look_and_think(
-        self, since: int, *, agreed: bool, asked: Asked, think: Think, everything: bool = False
-    ) -> Pass:
+    def _look_and_think(self, since: int, said: Said, think: Think, *, everything: bool = False) -> Pass:
         self._targets = self.charge.targets()
         observed = self._sight.observe(
             self._targets, since, everything=everything, apart=self._apart(), served=self._served
         )
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
-            found = self._think_of(observed, intent, inventory, agreed=agreed, asked=asked, think=think)
+            found = self._think_of(observed, intent, inventory, said, think)
         if not everything and any(_opens_on_trust(change, observed) for change in found.plan.changes):
-            return self._look_and_think(since, agreed=agreed, asked=asked, think=think, everything=True)
+            return self._look_and_think(since, said, think, everything=True)
         return found
 
     def _think_of(
@@ -312,9 +318,7 @@ class Keeper:
         observed: Observed,
         intent: Answer[Intent],
         inventory: Answer[Inventory],
-        *,
-        agreed: bool,
-        asked: Asked,
+        said: Said,
         think: Think,
     ) -> Pass:
         placed = self.charge.place(inventory.value)
@@ -330,13 +334,13 @@ class Keeper:
         thought = think(self.charge.design, world, observed, placed.pool, now)
         plan: Plan = thought.plan
         held: tuple[Change, ...] = ()
-        left = () if agreed else self._hands.left(plan.changes, now)
+        left = () if isinstance(said, Agreed) else self._hands.left(plan.changes, now)
         self._left_until = min((until for item in left if (until := item.until) is not None), default=None)
-        if agreed:
-            plan, held = not_asked(plan, asked)
+        if isinstance(said, Agreed):
+            plan, held = not_asked(plan, said.asked)
         else:
             plan = plan.without(item.change.id for item in left)
-            plan, held = held_back(plan, self._habits.limits, objects_of(world, observed))
+            plan, held = held_back(plan, self._habits.limits, objects_of(world, observed), said)
         return self._deferring(Pass(world, observed, placed.pool, now, thought, plan, held, left=left))
 
     def _deferring(self, last: Pass) -> Pass:

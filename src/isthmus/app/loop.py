@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 from isthmus.app import describing
@@ -21,7 +21,7 @@ from isthmus.app.openings import Openings
 from isthmus.app.standing import Standing, Word
 from isthmus.app.text import plain
 from isthmus.core.flows import forget_made
-from isthmus.core.guard import Asked
+from isthmus.core.guard import Agreed, Consent
 from isthmus.model.change import Action, Outcome, Result
 from isthmus.model.names import HostId
 from isthmus.model.observed import TargetId
@@ -51,10 +51,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """An operator's word: when he gave it, what he had been asked about then, and until when it holds."""
+    """An operator's word: when he gave it, what he says by it now, and until when it holds."""
 
     at: float
-    asked: Asked
+    said: Agreed | Consent
     until: float = NEVER
 
 
@@ -91,11 +91,14 @@ class Seat:
             self.agreement = None
         return self.agreement
 
-    def used(self, word: Agreement | None, answered_since: float) -> None:
-        """A round was made on it: another will be for what has not answered yet, and is asked about nothing more."""
-        if self.agreement is word and word is not None:
-            waits = answered_since < word.at
-            self.agreement = replace(word, asked=NOTHING, until=word.at + AGREED) if waits else None
+    def used(self, word: Agreement | None, answered_since: float, consent: Consent | None) -> None:
+        """A round was made on it: the others, until all has answered, have his consent only."""
+        if self.agreement is not word or word is None:
+            return
+        if answered_since >= word.at or consent is None:
+            self.agreement = None
+        elif isinstance(word.said, Agreed):
+            self.agreement = Agreement(word.at, consent, word.at + AGREED)
 
     def concerned_by(self, hosts: frozenset[HostId]) -> bool:
         """Whether a change on these hosts may matter here.  A shard that writes port groups has all hosts."""
@@ -167,7 +170,7 @@ class Loop:
         with self._changed:
             for name, seat in self.seats.items():
                 if shard in (None, name):
-                    seat.agreement = Agreement(now, seat.last.asked if seat.last else NOTHING)
+                    seat.agreement = Agreement(now, Agreed(seat.last.asked if seat.last else NOTHING))
                     seat.wake(now, tick)
             self._changed.notify_all()
 
@@ -267,8 +270,7 @@ class Loop:
             done = seat.keeper.keep(
                 since,
                 write=not silent,
-                agreed=agreement is not None,
-                asked=agreement.asked if agreement is not None else NOTHING,
+                said=agreement.said if agreement is not None else None,
                 release=word is Word.RELEASED,
                 # A word that comes meanwhile is heeded at once: what is under way ends, and nothing more begins.
                 stopping=lambda: self.stopping or self.standing.of(name) is not word,
@@ -281,7 +283,7 @@ class Loop:
             seat.fault = f"{type(bug).__name__}: {bug}"
             self._note(seat, (Condition("fault", "shard", seat.fault),))
             wait = min(self._timing.longest, self._timing.again * 2 ** min(seat.bugs - 1, 10))
-            answered_since = self._clock()
+            consent, answered_since = None, self._clock()
         else:
             seat.bugs, seat.fault, seat.last = 0, "", done
             self.openings.note(done, seat.woken_at, made_at)
@@ -292,10 +294,11 @@ class Loop:
             before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]
             self._note(seat, (*found, *before, *self._strays()))
             wait, answered_since = self._wait(seat, done), min(done.answered_since, self._clock())
+            consent = done.consent
             if word is Word.RELEASED and done.settled:
                 seat.handed_back, seat.last, wait = True, None, NEVER
         with self._changed:
-            seat.used(agreement, answered_since)
+            seat.used(agreement, answered_since, consent)
         self._put_back(seat, wait, answered_since)
 
     def _strays(self) -> Iterator[Condition]:

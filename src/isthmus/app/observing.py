@@ -13,88 +13,20 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from math import inf
 
 from isthmus.app.asking import PATIENCE, Asking, no_answer
 from isthmus.app.backoff import Backoff
 from isthmus.app.parallel import in_parallel
+from isthmus.app.seen import BRIEFLY, LONGEST, Look, Seen
 from isthmus.model.boundary import Target, Telling
+from isthmus.model.change import Change
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.observed import Mirror, Observed, TargetId, Unknown
+from isthmus.model.observed import Mirror, Observed, TargetId
 
 Clock = Callable[[], float]
-BRIEFLY = 1.0
-"""Seconds that a far side which stands apart is waited for, unless it is known to take longer."""
-WRITE_PATIENCE = 10.0
-"""Seconds after which a write that was left to itself is taken for one that hangs, if none took longer before."""
-LONGEST = 120.0
-"""Seconds for which a far side may be spoken for by an old answer, or be left out without a word, at the most."""
-
-
-@dataclass(slots=True)
-class _Seen:
-    """One target: its last good mirror, when that was, and what went wrong since."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    mirror: Mirror | None = None
-    begun: int = -1
-    all_begun: int = -1
-    """When the last reading of everything began; -1 if the last reading of any kind failed."""
-    wanted: int = -1
-    """The latest tick from which on somebody needed it."""
-    stale: bool = True
-    """Something was written there since the last reading began."""
-    outlived: bool = False
-    """Something was written there since the reading of this mirror began."""
-    seen_at: float | None = None
-    began_at: float = 0.0
-    """When the reading of this mirror began."""
-    reason: str = ""
-    refused: bool = False
-    """It was not that it could not answer now: an operator must decide."""
-    took: float = 0.0
-    asked_at: float = 0.0
-    """When the last reading began."""
-    bug: BaseException | None = None
-    """What a reading ended with that nobody waited for any more, and nobody foresaw."""
-    reading: Asking[Mirror] | None = None
-    """The one read under way."""
-    left_at: float | None = None
-    """Since when a write is under way that nobody waits for."""
-    wrote: float = 0.0
-    """How long the last such write took; 0 if the last write was waited for."""
-    missing_since: float | None = None
-    """Since when looks go without it."""
-
-    def quiet_until(self) -> float | None:
-        """Until when it may be that it only takes its time; None: nobody misses it, or it is known what is wrong."""
-        if self.missing_since is None:
-            return None
-        if self.left_at is not None:
-            usual = self.left_at + min(LONGEST, max(WRITE_PATIENCE, 2 * self.wrote))
-        elif self.reading is not None and not self.reason:
-            usual = self.asked_at + self.usually()
-        else:
-            return None
-        return min(usual, self.missing_since + LONGEST)
-
-    def usually(self) -> float:
-        """Seconds within which it answers when it is asked, to judge by the last time."""
-        return min(LONGEST, max(PATIENCE, 2 * self.took))
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What was seen of one target, and when its reading began (seconds; inf: it is not known; -inf: nor waited for).
-
-    `begun`: the tick at which that was; -1: it is not known.
-    """
-
-    mirror: Mirror | Unknown[Mirror]
-    began_at: float = inf
-    begun: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +51,7 @@ class Sight:
         self._backoff = backoff
         self._ticks = itertools.count()
         self._lock = threading.Lock()
-        self._seen: dict[TargetId, _Seen] = {}
+        self._seen: dict[TargetId, Seen] = {}
         self._all_from = 0
 
     def tick(self) -> int:
@@ -147,7 +79,7 @@ class Sight:
         """
         chosen, known = list(targets), {} if served is None else served
 
-        def look(target: Target) -> _Look:
+        def look(target: Target) -> Look:
             unseen_after = known.get(target.id, -1) if target.id in apart else None
             return self._look(target, since, everything, unseen_after)
 
@@ -162,30 +94,34 @@ class Sight:
         if reasons := [entry.reason for entry in entries if entry.refused]:
             raise Refused("\n".join(dict.fromkeys(reasons)))
 
+    def writing(self, target: TargetId, changes: Sequence[Change]) -> None:
+        """These are about to be written there, or will be after what is being written."""
+        entry = self._entry(target)
+        with entry.lock:
+            entry.writes.begin(changes)
+
     def written(self, target: TargetId) -> None:
         """Something was, or may have been, written there: the next observation reads again."""
         entry = self._entry(target)
         with entry.lock:
-            entry.stale = entry.outlived = True
-            left_at, entry.left_at = entry.left_at, None
-            entry.wrote = 0.0 if left_at is None else self._clock() - left_at
-        if left_at is not None:
+            late = entry.written(self._clock())
+        if late:
             self.late(target, entry.wanted)
 
     def left_alone(self, target: TargetId, waited: float) -> None:
         """Nobody waits any longer for a write there, after so many seconds: until it ends the target is Unknown."""
         entry = self._entry(target)
         with entry.lock:
-            entry.left_at = self._clock() - waited
+            entry.writes.left_at = self._clock() - waited
 
     def unanswered(self, targets: Iterable[TargetId]) -> list[TargetId]:
         """Those that are being read or written."""
         entries = ((target, self._entry(target)) for target in targets)
-        return [target for target, entry in entries if entry.reading is not None or entry.left_at is not None]
+        return [target for target, entry in entries if entry.reading is not None or entry.writes.left_at is not None]
 
     def writes_slowly(self, target: TargetId) -> bool:
-        """Whether it was of no use to wait a moment for the last write there."""
-        return self._entry(target).wrote > BRIEFLY
+        """Whether the last write there that nobody waited for was not worth it."""
+        return self._entry(target).writes.took > BRIEFLY
 
     def retry_at(self, targets: Iterable[TargetId]) -> float | None:
         """When the first of these targets that cannot be read may be tried again, or is to be shown as silent.
@@ -193,10 +129,9 @@ class Sight:
         One that is being read right now tells of its end itself.
         """
         entries = {target: self._entry(target) for target in targets}
-        quiet = (until for entry in entries.values() if (until := entry.quiet_until()) is not None)
+        quiet = (entry.quiet_until for entry in entries.values() if entry.quiet_until is not None)
         failed = self._backoff.until(target for target, entry in entries.items() if entry.reading is None)
-        now = self._clock()
-        return min([*(until for until in quiet if until > now), *([] if failed is None else [failed])], default=None)
+        return min([*quiet, *([] if failed is None else [failed])], default=None)
 
     def health(self) -> tuple[TargetHealth, ...]:
         """All targets seen so far."""
@@ -208,11 +143,11 @@ class Sight:
             for target, entry in entries
         )
 
-    def _entry(self, target: TargetId) -> _Seen:
+    def _entry(self, target: TargetId) -> Seen:
         with self._lock:
-            return self._seen.setdefault(target, _Seen())
+            return self._seen.setdefault(target, Seen())
 
-    def _look(self, target: Target, since: int, everything: bool, unseen_after: int | None) -> _Look:
+    def _look(self, target: Target, since: int, everything: bool, unseen_after: int | None) -> Look:
         """`unseen_after`: it stands apart, and what was read at a later tick has not been looked at yet."""
         entry, apart = self._entry(target.id), unseen_after is not None
         while True:
@@ -221,15 +156,15 @@ class Sight:
                 if bug is not None:
                     raise bug
                 entry.wanted = max(entry.wanted, since)
-                if entry.left_at is not None:
-                    return self._missed(entry)
+                if entry.writes.left_at is not None:
+                    return entry.missed(self._clock())
                 begun = entry.all_begun if everything else entry.begun
-                if entry.mirror is not None and begun >= since and not (entry.outlived or entry.reason):
-                    return _served(entry, entry.mirror)
+                if entry.good is not None and begun >= since:
+                    return entry.served(entry.good)
                 mine = entry.reading is None
                 if entry.reading is None:
                     if self._backoff.waiting(target.id, self._clock()):
-                        return _Look(Unknown(entry.reason, entry.mirror))
+                        return Look(entry.unknown(entry.reason))
                     entry.reading = self._asking(target, entry, everything)
                 reading = entry.reading
                 patience = self._moment(entry) if apart else self._long(entry)
@@ -238,52 +173,37 @@ class Sight:
             if reading.fault is not None:
                 if not _expected(reading.fault):
                     raise reading.fault
-                return _Look(Unknown(entry.reason, entry.mirror))
+                return Look(entry.unknown(entry.reason))
             if mine:
                 with entry.lock:
                     if entry.mirror is not None:
-                        return _served(entry, entry.mirror)
+                        return entry.served(entry.mirror)
 
-    def _gone_on(self, entry: _Seen, reading: Asking[Mirror], unseen_after: int | None) -> _Look:
+    def _gone_on(self, entry: Seen, reading: Asking[Mirror], unseen_after: int | None) -> Look:
         """Without what is being read.  What was read before may still do."""
         with entry.lock:
             if unseen_after is None:
                 if entry.reading is reading and not entry.reason:
                     entry.reason = no_answer(self._patience)
-                return _Look(Unknown(entry.reason or no_answer(self._patience), entry.mirror))
-            if entry.mirror is not None and not (entry.outlived or entry.reason):
+                return Look(entry.unknown(entry.reason or no_answer(self._patience)))
+            if entry.good is not None:
                 age = self._clock() - entry.began_at
                 if entry.begun > unseen_after or age <= min(LONGEST, 2 * entry.took):
-                    return _served(entry, entry.mirror)
-            return self._missed(entry)
+                    return entry.served(entry.good)
+            return entry.missed(self._clock())
 
-    def _missed(self, entry: _Seen) -> _Look:
-        """It is being asked or told.  It is silent once that takes longer than it ever should."""
-        now = self._clock()
-        if entry.missing_since is None:
-            entry.missing_since = now
-        until = entry.quiet_until()
-        if until is not None and now < until:
-            return _Look(Unknown("it is being asked or told, and takes its time", entry.mirror, passing=True), -inf)
-        if entry.left_at is not None:
-            return _Look(Unknown("what was written there last has not been answered yet", entry.mirror), -inf)
-        if not entry.reason and now >= entry.asked_at + entry.usually():
-            entry.reason = no_answer(entry.usually())
-        return _Look(Unknown(entry.reason or f"nothing newer than {LONGEST:g} s is known of it", entry.mirror), -inf)
-
-    def _moment(self, entry: _Seen) -> float:
+    def _moment(self, entry: Seen) -> float:
         """How long one that stands apart is waited for."""
         if entry.reason or entry.took > BRIEFLY:
             return 0.0
         return self._patience if entry.mirror is None else min(BRIEFLY, self._patience)
 
-    def _long(self, entry: _Seen) -> float | None:
+    def _long(self, entry: Seen) -> float | None:
         """How long any other is waited for.  One that answers whole, if slowly, is."""
         return None if entry.mirror is None else max(self._patience, 2 * entry.took)
 
-    def _asking(self, target: Target, entry: _Seen, everything: bool) -> Asking[Mirror]:
-        begun, began = self.tick(), self._clock()
-        entry.asked_at = began
+    def _asking(self, target: Target, entry: Seen, everything: bool) -> Asking[Mirror]:
+        begun, entry.asked_at = self.tick(), self._clock()
         entry.stale = False  # a write during the reading makes it stale again
         read, of_all = target.observe, True
         if isinstance(target, Telling) and entry.all_begun >= self._all_from and not everything and target.tells:
@@ -294,15 +214,10 @@ class Sight:
             with entry.lock:
                 entry.reading = None
                 if reading.answer is not None:
-                    entry.mirror, entry.begun, entry.seen_at, entry.took = reading.answer, begun, now, now - began
-                    entry.began_at, entry.outlived = began, entry.stale
-                    entry.reason, entry.refused = "", False
-                    entry.all_begun = begun if of_all else entry.all_begun
+                    entry.answered(reading.answer, begun, now, of_all=of_all)
                     self._backoff.succeeded(target.id)
-                elif reading.fault is not None and _expected(reading.fault):
-                    entry.reason = str(reading.fault) or type(reading.fault).__name__
-                    entry.refused = isinstance(reading.fault, Refused)
-                    entry.all_begun = -1
+                elif isinstance(reading.fault, (Retry, Refused)):
+                    entry.failed(reading.fault)
                     self._backoff.failed(target.id, now)
                 else:
                     entry.stale = True
@@ -316,12 +231,6 @@ class Sight:
             self.late(target.id, entry.wanted)
 
         return Asking(read, ended, late)
-
-
-def _served(entry: _Seen, mirror: Mirror) -> _Look:
-    """Its mirror and how old that is, taken together."""
-    entry.missing_since = None
-    return _Look(mirror, entry.began_at, entry.begun)
 
 
 def _expected(fault: BaseException) -> bool:

@@ -20,7 +20,7 @@ A network may have several VIDs on one host (a port that moved in keeps its own)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address
 
@@ -47,7 +47,7 @@ from isthmus.model.flow import (
     Tunnel,
 )
 from isthmus.model.names import Mac
-from isthmus.model.nve import NveEntry, NveKey
+from isthmus.model.nve import NveEntry
 from isthmus.model.tags import Vid, Vni
 
 CLASSIFY = 0
@@ -78,10 +78,10 @@ def flows(segments: Iterable[Segment]) -> Iterator[Flow]:
             yield from _tun_flows(segment)
 
 
-def mapped(entries: Mapping[NveKey, NveEntry]) -> set[tuple[Vid, Vni]]:
+def mapped(entries: Iterable[NveEntry]) -> set[tuple[Vid, Vni]]:
     """Which VIDs an appliance maps to which VNIs, read back from the flows it holds."""
     found: set[tuple[Vid, Vni]] = set()
-    for flow in entries.values():
+    for flow in entries:
         if not isinstance(flow, Flow) or (vni := flow.vni) is None:
             continue
         if (vid := flow.match.vid) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from isthmus.core.flows import mapped
 from isthmus.model.flow import Flow, FlowPort, Match
 from isthmus.model.inventory import Nic
@@ -13,8 +15,13 @@ from isthmus.model.tags import Vid
 
 def bindings_of(mirror: NveMirror) -> frozenset[tuple[Vid, Subject]]:
     """Each VID the NVE maps, with the subject it maps it to."""
-    found: set[tuple[Vid, Subject]] = {(vid, NetworkSubject(vni)) for vid, vni in mapped(mirror.entries)}
-    for entry in (*mirror.entries.values(), *mirror.rivals):
+    return bindings_in((*mirror.entries.values(), *mirror.rivals))
+
+
+def bindings_in(entries: Collection[NveEntry]) -> frozenset[tuple[Vid, Subject]]:
+    """Each VID that these map, with its subject."""
+    found: set[tuple[Vid, Subject]] = {(vid, NetworkSubject(vni)) for vid, vni in mapped(entries)}
+    for entry in entries:
         if isinstance(entry, LeafBinding):
             found.add((entry.vid, NetworkSubject(entry.vni)))
         elif isinstance(entry, Plug):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from isthmus.core.attach import Attachments, attach
 from isthmus.core.design import Design
-from isthmus.core.readback import bindings_of, serves
+from isthmus.core.readback import bindings_in, bindings_of, serves
 from isthmus.core.segments import Whereabouts
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
@@ -16,6 +16,7 @@ from isthmus.model.nve import LeafBinding
 from isthmus.model.observed import (
     Access,
     DvPortState,
+    Mirror,
     NoVlan,
     NveMirror,
     Observed,
@@ -56,7 +57,7 @@ class View:
     known: frozenset[TargetId]
     unknown: Mapping[TargetId, str]
     maps: Mapping[TargetId, frozenset[tuple[Vid, Subject]]] = field(default_factory=dict)
-    """What each NVE maps, as far as it was ever read."""
+    """What each NVE maps, as far as it was ever read, or may map by now because it was told to since."""
     marks: Mapping[tuple[DvsId, str], OwnerMark] = field(default_factory=dict)
     """Of our port groups; where these are tagged, of those that were handed back and work on, too."""
     attachments: Attachments = field(default_factory=lambda: Attachments({}, {}, {}))
@@ -143,7 +144,7 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
     names = Counter(network.name for network in world.intent.networks.values())
     vnis = _known_vnis(world, marks.values())
     nves = {target: mirror if mirror.marked else _ours_of(mirror, vnis) for target, mirror in nves.items()}
-    maps = {target: bindings_of(mirror) for target, mirror in nves.items()}
+    maps = {target: bindings_of(mirror) | _coming(observed.targets[target]) for target, mirror in nves.items()}
     presumed = _presumed(design, world, switches, nves)
     attachments = attach(world.intent, world.inventory, marks, presumed)
     return View(
@@ -164,6 +165,11 @@ def look(design: Design, world: World, observed: Observed, pool: VidPool) -> Vie
         tuple(_trunks(switches[dvs] for dvs in world.shard.switches if dvs in switches)),
         frozenset(target for target, seen in observed.targets.items() if isinstance(seen, Unknown) and seen.passing),
     )
+
+
+def _coming(seen: Mirror | Unknown[Mirror]) -> frozenset[tuple[Vid, Subject]]:
+    """What an NVE that cannot be seen now may map besides: it was told to, and nobody knows whether it has done so."""
+    return bindings_in(seen.coming) if isinstance(seen, Unknown) else frozenset()
 
 
 def _taken_up(

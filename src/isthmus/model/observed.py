@@ -168,11 +168,13 @@ class Unknown(Generic[M_co]):
     """A target that could not be read whole.  `last` is its last good mirror in this process, if any.
 
     `passing`: nothing is wrong; it is being read or written, and who needs others does not wait for it.
+    `coming`: what an NVE was told to learn since `last`, and may hold by now or soon.
     """
 
     reason: str
     last: M_co | None = None
     passing: bool = False
+    coming: tuple[NveEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
