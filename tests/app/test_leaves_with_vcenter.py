@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from isthmus.core.guard import Agreed
 from isthmus.model.change import Change
 from isthmus.model.names import Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
-from isthmus.model.observed import SwitchMirror
+from isthmus.model.observed import SwitchMirror, Unknown
 from isthmus.model.tags import Vid, Vni
 from lab.netns.admin import Admin
 from lab.netns.dvs import Access, Policy
@@ -193,6 +194,24 @@ def test_per_leaf_a_network_has_a_vid_of_each_leaf_and_each_reaches_the_others_m
     [network] = report.networks(made.seen())
     assert network["vids"] == {"leaf1": red["red (rack1)"], "leaf2": red["red (rack2)"]}
     assert {row["host"]: row["nve"] for row in report.hosts(made.seen())} == {"esx1.lab": "ready", "esx2.lab": "ready"}
+
+
+def test_a_leaf_that_takes_its_time_is_shown_as_it_was_seen_last(site: Make) -> None:
+    made = site(PER_LEAF)
+    made.want(red=RED)
+    made.settle()
+
+    def state(*, passing: bool) -> str:
+        seen = {}
+        for name, (design, last) in made.seen().items():
+            asked = {
+                t: Unknown("asked", m, passing) if t.kind == "leaf" else m for t, m in last.observed.targets.items()
+            }
+            seen[name] = design, replace(last, observed=replace(last.observed, targets=asked))
+        [found] = {row["state"] for row in report.leaves(seen, made.wiring.config)}
+        return str(found)
+
+    assert (state(passing=True), state(passing=False)) == ("ready", "unknown: asked")
 
 
 def test_a_port_group_retagged_by_hand_is_put_right_and_a_deleted_network_goes_from_everywhere(

@@ -57,6 +57,8 @@ def _hosts(name: str, design: Design, last: Pass) -> Iterator[Row]:
 
 def _nve(mirror: object) -> str:
     match mirror:
+        case Unknown(passing=True, last=NveMirror() as last):
+            return _nve(last)
         case Unknown(reason=reason):
             return f"unknown: {reason}"
         case NveMirror(ready=True):
