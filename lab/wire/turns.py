@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from math import inf
 from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -247,6 +248,13 @@ class Condition:
     def wait(self, timeout: float | None = None) -> None:
         """Wait to be told, or for so long."""
         self._turns.wait_among(self._waiting, timeout)
+
+    def wait_for(self, so: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Until it is so, or for as many seconds; whether it is."""
+        end = inf if timeout is None else self._turns.now + timeout
+        while not so() and self._turns.now < end:
+            self.wait(None if timeout is None else end - self._turns.now)
+        return so()
 
     def notify_all(self) -> None:
         """Tell all who wait."""

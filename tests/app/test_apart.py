@@ -299,3 +299,26 @@ def test_a_write_that_nobody_waits_for_makes_a_leaf_unknown_until_it_ends_and_it
     assert heard == [LEAF]
     assert site.leaf_now() == "reading 2"
     assert site.sight.writes_slowly(LEAF)
+
+
+def test_a_leaf_that_hung_once_and_was_quick_since_is_shown_soon_when_it_hangs_again(site: Site) -> None:
+    site.leaf.takes = 0.2
+    site.look()
+    site.sight.left_alone(LEAF, 1.0)
+    site.clock.advance(300)
+    site.sight.written(LEAF)
+    site.look()
+    site.sight.writing(LEAF, [])
+    site.sight.written(LEAF)
+    site.look()
+    assert not site.sight.writes_slowly(LEAF)
+    site.sight.left_alone(LEAF, 1.0)
+    site.clock.advance(10)
+    assert site.leaf_now() == "what was written there last has not been answered yet"
+
+
+def test_a_far_side_that_does_not_stand_apart_is_shown_at_once_when_a_write_hangs(site: Site) -> None:
+    """An appliance was waited for already, as long as one is."""
+    site.look()
+    site.sight.left_alone(SWITCH, 10.0)
+    assert shown(site.look().targets[SWITCH]) == "what was written there last has not been answered yet"

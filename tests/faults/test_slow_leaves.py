@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -771,3 +772,62 @@ def test_a_slow_member_of_a_pair_delays_its_fellow_and_no_other_leaf() -> None:
         site.clock.advance(5)
         assert second.entries == first.entries
         assert vnis(site.leaves["leaf2"]) == {5000, 5001}
+
+
+def test_a_bug_in_what_nobody_waits_for_is_not_met_ever_again_at_once() -> None:
+    with racks(leaves=LEAVES[:4], listening=False) as site:
+        tries: list[float] = []
+
+        leaf = site.leaves["leaf2"]
+
+        class Broken:
+            id, observe = leaf.id, leaf.inner.observe
+
+            def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+                tries.append(site.clock.now)
+                site.clock.advance(2.0)
+                raise KeyError("a bug")
+
+        leaf.target = Broken()
+        site.lab.intent.add_network("blue")
+        site.clock.advance(300)
+        leaf.target = None
+        site.clock.advance(100)
+        assert 2 <= len(tries) <= 20
+        assert max(late - early for early, late in pairwise(tries)) >= 40
+
+
+def test_who_stops_waits_for_a_write_that_no_round_waits_for() -> None:
+    with racks(leaves=LEAVES[:4], listening=False) as site:
+        Ailment(read=0.2, write=4.0).befall(site.leaves["leaf2"])
+        site.lab.intent.add_network("blue")
+        site.clock.advance(2.5)
+        (seat,) = site.loop.seats.values()
+        assert seat.running_since is None
+        assert seat.keeper.unanswered()
+        ended: list[tuple[bool, float]] = []
+        began = site.clock.now
+        for seconds in (1.0, 10.0):
+            site.clock.begin(lambda seconds=seconds: ended.append((site.loop.finish(seconds), site.clock.now)))
+        site.clock.advance(12)
+        (within_1, at_1), (within_10, at_10) = ended
+        assert (within_1, within_10) == (False, True)
+        assert at_1 - began == pytest.approx(1.0, abs=0.1)
+        assert 1.0 < at_10 - began < 5.0
+
+
+def test_what_failed_at_a_switch_and_was_made_is_shown_no_more_though_a_leaf_takes_its_time() -> None:
+    with racks(leaves=LEAVES[:4], listening=False) as site:
+        Ailment(read=100, write=0.3).befall(site.leaves["leaf2"])
+        site.loop.look_at_everything()
+        site.clock.advance(400)
+        for plain in site.lab.loops.values():
+            for target in plain.targets.values():
+                if isinstance(target, SwitchTarget):
+                    target.faults.fail("CreatePortGroup", times=1)
+        site.lab.intent.add_network("blue")
+        site.clock.advance(1)
+        assert any(condition.kind == "failed" for condition in site.conditions())
+        site.clock.advance(10)
+        assert "blue" in {group.name for group in site.lab.groups_of_ours()}
+        assert not any(condition.kind == "failed" for condition in site.conditions())

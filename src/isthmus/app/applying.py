@@ -83,6 +83,8 @@ class _Writing:
             self._ended = self._further is None
         if not self._ended:
             fault = fault or self._go_on(made, stopping)
+            if fault is not None:
+                made += self._broken_off(made, fault)
             if made:
                 late(made)
             if fault is not None:
@@ -105,6 +107,12 @@ class _Writing:
             if fault is not None:
                 return fault
         return None
+
+    def _broken_off(self, made: list[Result], fault: BaseException) -> list[Result]:
+        """What a bug kept from being made: it is not tried again at once."""
+        known = {result.change.id for result in made}
+        lost = [change for change in (*self.changes, *(self._further or ())) if change.id not in known]
+        return [Result(change, Outcome.RETRY, f"{type(fault).__name__}: {fault}") for change in lost]
 
     def _made(self, changes: list[Change]) -> tuple[list[Result], BaseException | None]:
         try:

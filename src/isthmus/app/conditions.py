@@ -40,7 +40,9 @@ def conditions_of(
     """
     beside = (Condition("warning", remark.about, remark.reason) for remark in remarks)
     found = {*_conditions(done, named), *beside}
-    return tuple(sorted({*found, *_still(done, before, {(condition.kind, condition.about) for condition in found})}))
+    made = {_what(result.change, named) for result in done.results if result.outcome is Outcome.DONE}
+    held_to = (condition for condition in before if condition.about not in made)
+    return tuple(sorted({*found, *_still(done, held_to, {(condition.kind, condition.about) for condition in found})}))
 
 
 def _still(done: Round, before: Iterable[Condition], found: Collection[tuple[str, str]]) -> Iterator[Condition]:

@@ -209,9 +209,9 @@ class Loop:
             threading.Thread(target=self._keep, args=taken, name=f"shard {taken[0].keeper.name}", daemon=True).start()
 
     def finish(self, seconds: float) -> bool:
-        """Wait for rounds under way to end.  False if some did not within `seconds`."""
+        """Wait for rounds and writes under way to end.  False if some did not within `seconds`."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._running(), timeout=seconds)
+            return self._changed.wait_for(lambda: not self._running() and self._sight.writes_end, timeout=seconds)
 
     def longest_round(self) -> float:
         """For how long the oldest round under way has been running."""

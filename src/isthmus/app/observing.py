@@ -20,7 +20,7 @@ from math import inf
 from isthmus.app.asking import PATIENCE, Asking, no_answer
 from isthmus.app.backoff import Backoff
 from isthmus.app.parallel import in_parallel
-from isthmus.app.seen import BRIEFLY, LONGEST, Look, Seen
+from isthmus.app.seen import BRIEFLY, LONGEST, NOT_ANSWERED, Look, Seen
 from isthmus.model.boundary import Target, Telling
 from isthmus.model.change import Change
 from isthmus.model.faults import Refused, Retry
@@ -98,7 +98,7 @@ class Sight:
         """These are about to be written there, or will be after what is being written."""
         entry = self._entry(target)
         with entry.lock:
-            entry.writes.begin(changes)
+            entry.writes.begin(changes, self._clock())
 
     def written(self, target: TargetId) -> None:
         """Something was, or may have been, written there: the next observation reads again."""
@@ -112,15 +112,21 @@ class Sight:
         """Nobody waits any longer for a write there, after so many seconds: until it ends the target is Unknown."""
         entry = self._entry(target)
         with entry.lock:
-            entry.writes.left_at = self._clock() - waited
+            entry.writes.leave(self._clock() - waited)
 
     def unanswered(self, targets: Iterable[TargetId]) -> list[TargetId]:
         """Those that are being read or written."""
         entries = ((target, self._entry(target)) for target in targets)
         return [target for target, entry in entries if entry.reading is not None or entry.writes.left_at is not None]
 
+    @property
+    def writes_end(self) -> bool:
+        """Nothing is being written anywhere."""
+        with self._lock:
+            return not any(entry.writes.under_way for entry in self._seen.values())
+
     def writes_slowly(self, target: TargetId) -> bool:
-        """Whether the last write there that nobody waited for was not worth it."""
+        """Whether it was not worth waiting for the last write there."""
         return self._entry(target).writes.took > BRIEFLY
 
     def retry_at(self, targets: Iterable[TargetId]) -> float | None:
@@ -157,7 +163,7 @@ class Sight:
                     raise bug
                 entry.wanted = max(entry.wanted, since)
                 if entry.writes.left_at is not None:
-                    return entry.missed(self._clock())
+                    return entry.missed(self._clock()) if apart else Look(entry.unknown(NOT_ANSWERED))
                 begun = entry.all_begun if everything else entry.begun
                 if entry.good is not None and begun >= since:
                     return entry.served(entry.good)

@@ -26,6 +26,8 @@ LONGEST = 120.0
 PATIENT = 600.0
 """Seconds for which one that is known to be as slow may be left out without a word, at the most."""
 
+NOT_ANSWERED = "what was written there last has not been answered yet"
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -45,23 +47,34 @@ class Writes:
 
     coming: tuple[NveEntry, ...] = ()
     """What it was told to learn since the last reading began that no write disturbed."""
-    under_way: bool = False
+    began_at: float | None = None
+    """Since when one is under way."""
     left_at: float | None = None
     """Since when one is under way that nobody waits for."""
     took: float = 0.0
-    """How long the last such took."""
+    """How long the last one took."""
 
-    def begin(self, changes: Iterable[Change]) -> None:
+    def begin(self, changes: Iterable[Change], now: float) -> None:
         """These are written, or will be after what is being written."""
         learns = (change.action for change in changes if isinstance(change.action, Learn))
         self.coming = (*self.coming, *(entry for learn in learns for entry in learn.entries))
-        self.under_way = True
+        self.began_at = now if self.began_at is None else self.began_at
+
+    @property
+    def under_way(self) -> bool:
+        """Something is being written."""
+        return self.began_at is not None
+
+    def leave(self, since: float) -> None:
+        """What has been written since then is waited for no longer."""
+        self.left_at = since
+        self.began_at = since if self.began_at is None else self.began_at
 
     def end(self, now: float) -> bool:
         """All of it was written, or will not be.  Whether nobody waited for that."""
-        left_at, self.left_at, self.under_way = self.left_at, None, False
-        if left_at is not None:
-            self.took = now - left_at
+        began_at, self.began_at = self.began_at, None
+        left_at, self.left_at = self.left_at, None
+        self.took = 0.0 if began_at is None else now - began_at
         return left_at is not None
 
     def usually(self) -> float:
@@ -151,7 +164,7 @@ class Seen:
             return Look(self.unknown("it is being asked or told, and takes its time", passing=True), -inf)
         self.quiet_until = None
         if self.writes.left_at is not None:
-            return Look(self.unknown("what was written there last has not been answered yet"), -inf)
+            return Look(self.unknown(NOT_ANSWERED), -inf)
         if not self.reason and now >= self.asked_at + self.usually():
             self.reason = no_answer(round(self.usually()))
         return Look(self.unknown(self.reason or f"nothing newer than {LONGEST:g} s is known of it"), -inf)
