@@ -317,8 +317,17 @@ def test_a_leaf_that_hung_once_and_was_quick_since_is_shown_soon_when_it_hangs_a
     assert site.leaf_now() == "what was written there last has not been answered yet"
 
 
-def test_a_far_side_that_does_not_stand_apart_is_shown_at_once_when_a_write_hangs(site: Site) -> None:
-    """An appliance was waited for already, as long as one is."""
+def test_a_far_side_that_does_not_stand_apart_is_shown_at_once_when_a_write_hangs_and_makes_no_look_old(
+    site: Site,
+) -> None:
+    """An appliance was waited for already, as long as one is; what was seen of others is of now."""
+    site.leaf.takes = 0.2
     site.look()
     site.sight.left_alone(SWITCH, 10.0)
-    assert shown(site.look().targets[SWITCH]) == "what was written there last has not been answered yet"
+    site.clock.advance(300)
+    site.sight.written(SWITCH)
+    before = site.look().since
+    site.sight.left_alone(SWITCH, 10.0)
+    seen = site.look()
+    assert shown(seen.targets[SWITCH]) == "what was written there last has not been answered yet"
+    assert seen.since >= before
