@@ -135,7 +135,7 @@ class Sight:
         One that is being read right now tells of its end itself.
         """
         entries = {target: self._entry(target) for target in targets}
-        quiet = (entry.quiet_until for entry in entries.values() if entry.quiet_until is not None)
+        quiet = (until for entry in entries.values() if (until := entry.quiet_until) is not None)
         failed = self._backoff.until(target for target, entry in entries.items() if entry.reading is None)
         return min([*quiet, *([] if failed is None else [failed])], default=None)
 
