@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -474,6 +475,26 @@ def test_a_configuration_that_is_cut_shows_no_secret(line: str) -> None:
         understood(config[: config.index("HIDDEN") + 6], *told[1:], SETTINGS)
     assert line.split()[0] in str(cut.value)
     assert "HIDDEN" not in str(cut.value)
+
+
+@pytest.mark.parametrize(
+    "statement", ["ip ospf message-digest-key 1 md5 7 HIDDEN vlan 150", "x password HIDDEN vlan 150"]
+)
+def test_a_statement_that_makes_a_vlan_somebodys_shows_no_secret(switch: EosTestSwitch, statement: str) -> None:
+    switch.cli.more = f"interface Vlan300\n   {statement}"
+    found = switch.target().findings()
+    assert any("interface Vlan300" in one.what for one in found)
+    assert "HIDDEN" not in str(found)
+
+
+def test_no_guest_logs_what_a_switch_answers(switch: EosTestSwitch, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as a whole configuration with its secrets, where isthmus is to log all it can."""
+    logging.getLogger("netmiko").setLevel(logging.NOTSET)
+    with caplog.at_level(logging.DEBUG):
+        switch.target().observe()
+        for guest in ("netmiko", "paramiko.transport", "networking_generic_switch"):
+            logging.getLogger(guest).debug("read_channel: username admin secret HIDDEN")
+    assert "HIDDEN" not in caplog.text
 
 
 def test_a_map_that_is_configured_and_not_shown_or_the_other_way_round_is_somebodys(switch: EosTestSwitch) -> None:

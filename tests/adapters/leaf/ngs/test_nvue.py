@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
+from isthmus.adapters.leaf.ngs.nvue import READS
 from isthmus.adapters.leaf.ngs.nvue_config import Kernel, held, kernel, names, statements
 from isthmus.model.change import Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Retry
@@ -444,7 +445,7 @@ def test_what_somebody_has_staged_under_our_login_is_neither_applied_nor_dropped
     [result] = apply(target, Learn((binding(102, BLUE),)))
     assert result.outcome is Outcome.RETRY
     assert "nv config detach" in result.detail
-    assert FOREIGN in result.detail
+    assert FOREIGN.removesuffix("9000") in result.detail
     assert entries(target) == {binding(101)}, "it can be looked at"
     assert switch.told == []
     assert switch.nvue.staged("isthmus") == (FOREIGN,)
@@ -662,7 +663,7 @@ def test_what_somebody_stages_among_our_words_is_not_dropped_with_them(switch: N
 
     switch.before, switch.refuses = comes, "nv set bridge"
     [result] = apply(target, Learn((binding(102, BLUE),)))
-    assert FOREIGN in result.detail
+    assert FOREIGN.removesuffix("9000") in result.detail
     assert FOREIGN in switch.nvue.staged("isthmus")
 
 
@@ -922,3 +923,76 @@ def test_an_option_that_cannot_work_is_refused_where_it_is_configured(option: di
 def test_vlans_that_the_hardware_takes_for_itself_are_nobody_elses_to_use(switch: NvueTestSwitch) -> None:
     found: NgsSettings = nvue_settings(vids="3700-3800")
     assert VidSet.of("3725-3800") & switch.target(found).observe().foreign_vids == VidSet.of("3725-3800")
+
+
+STAGED = (
+    "nv set vrf default router bgp neighbor swp51 password HIDDEN",
+    "nv set interface swp5 description HIDDEN",
+)
+
+
+@pytest.mark.parametrize("staged", STAGED)
+def test_what_another_has_staged_is_told_without_its_value(switch: NvueTestSwitch, staged: str) -> None:
+    switch.nvue.run(staged, "isthmus")
+    target = switch.target()
+    warnings = target.observe().warnings
+    assert any(staged.removesuffix("HIDDEN") in warning for warning in warnings)
+    [result] = apply(target, Learn((binding(101),)))
+    assert "HIDDEN" not in str((warnings, target.findings(), result))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(STAGED), st.floats(0, 1))
+def test_what_is_staged_and_cut_anywhere_shows_no_value(staged: str, where: float) -> None:
+    with nvue() as switch:
+        switch.nvue.run(staged, "isthmus")
+        switch.cuts = ("nv config diff", where)
+        said: object = ""
+        try:
+            said = switch.target().observe().warnings
+        except Retry as fault:
+            said = fault
+        assert "HID" not in str(said)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "system config snippet frr.conf 'neighbor swp51 password HIDDEN vni 5000 vlan 150'",
+        "interface vlan150 router ospf authentication message-digest-key 1 md5-key HIDDEN",
+    ],
+)
+def test_a_statement_that_makes_a_vlan_somebodys_shows_no_secret(switch: NvueTestSwitch, line: str) -> None:
+    *above, last = line.removesuffix("'").split(" '")[0].split() if "'" in line else line.split()
+    tree = switch.nvue.applied
+    for word in above:
+        tree = tree.setdefault(word, {})
+    tree[last] = line.split("'")[1] if "'" in line else {}
+    target = switch.target()
+    found, [result] = target.findings(), apply(target, Learn((binding(150),)))
+    assert result.outcome is Outcome.REFUSED
+    assert any("somebody else's" in one.what for one in found)
+    assert "HIDDEN" not in str((found, result, target.observe().warnings))
+
+
+def test_a_vlan_that_a_port_for_all_does_not_carry_is_not_as_it_is_to_be(switch: NvueTestSwitch) -> None:
+    switch.nvue.by_hand(*PAIR)
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    config, links, vlans, tunnels = (switch.nvue.run(command) for command in READS)
+    shown = json.loads(vlans)
+    for entry in shown:
+        if entry["ifname"] == "peerlink":
+            entry["vlans"] = [vlan for vlan in entry["vlans"] if vlan["vlan"] != 101]
+    now = kernel(links, json.dumps(shown), tunnels)
+    assert held(statements(config), now, nvue_settings()).at(Vid(101)).said == "it is to be on peerlink, and is not"
+    assert held(statements(config), kernel(links, vlans, tunnels), nvue_settings()).at(Vid(101)).said == ""
+
+
+def test_a_switch_of_a_pair_takes_the_vlans_of_its_layer_3_vnis_for_itself(switch: NvueTestSwitch) -> None:
+    target = switch.target(nvue_settings(vids="11-199,4000-4010"))
+    assert 4000 not in target.observe().foreign_vids
+    switch.nvue.by_hand(*PAIR)
+    assert VidSet.of("4000-4010") & target.observe().foreign_vids == VidSet.of("4000-4010")
+    [result] = apply(target, Learn((binding(4000),)))
+    assert (result.outcome, "takes this VLAN for itself" in result.detail) == (Outcome.REFUSED, True)

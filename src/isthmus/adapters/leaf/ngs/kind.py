@@ -5,13 +5,13 @@ Law: an answer that is not understood whole is no answer; a step that meets a co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
+from isthmus.adapters.leaf.ngs.statements import SECRET, without_secret
 from isthmus.adapters.leaf.ngs.steps import Step
 from isthmus.model.faults import Retry
 
@@ -48,17 +48,14 @@ class Kind:
 
 def nonsense(said: str) -> Retry:
     """It is not what was asked for."""
-    return Retry(f"the switch does not tell what it holds; it says {said.strip()[:200]!r}")
+    return Retry(f"the switch does not tell what it holds; it says {without_secret(said.strip())[:200]!r}")
 
 
 def first_words(line: str) -> str:
     """What a line of a configuration begins with: there may be a secret in the rest."""
     words = line.split()
-    secret = next((number for number, word in enumerate(words, 1) if _SECRET.search(word)), 2)
+    secret = next((number for number, word in enumerate(words, 1) if SECRET.search(word)), 2)
     return " ".join(words[: min(secret, 2)]) + " ..." * (len(words) > min(secret, 2))
-
-
-_SECRET = re.compile("secret|password|key|community", re.IGNORECASE)
 
 
 def complaints(answers: Sequence[str], signs: tuple[str, ...]) -> list[str]:

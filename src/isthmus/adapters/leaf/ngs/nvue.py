@@ -16,6 +16,7 @@ from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, nonsense, spelt
 from isthmus.adapters.leaf.ngs.nvue_config import BRIDGE, Statement, held, kernel, names, parsed, statements, vids
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
+from isthmus.adapters.leaf.ngs.statements import without_secret
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
 from isthmus.model.faults import Retry
 
@@ -155,7 +156,7 @@ class _Commits:
         if _APPLIED.search(answer) and _status(answer) == 0:
             return None
         if _status(answer) is None:
-            raise Retry(f"it does not say that it applied what it was told; it says {answer.strip()[:200]!r}")
+            raise Retry(f"it does not say that it applied what it was told; it says {_line(answer)[:200]!r}")
         _detach(say)
         if not _REFUSED.search(answer):
             raise _InTheWay(_line(answer) or "it does not say that it applied what it was told")
@@ -219,13 +220,15 @@ def _not_ours(staged: Sequence[str], settings: NgsSettings) -> list[str]:
 
 
 def _remedy(strange: Sequence[str]) -> str:
-    return f"somebody has staged other changes under this login ({strange[0]}): apply them, or 'nv config detach'"
+    return (
+        f"somebody has staged other changes under this login ({_path(strange[0])}): apply them, or 'nv config detach'"
+    )
 
 
 def _diff(say: Say) -> list[str]:
     answer = say(STAGED)
     if _status(answer) != 0:
-        raise nonsense(answer)
+        raise nonsense("; ".join(map(_path, answer.strip().splitlines())))
     return [line.strip() for line in answer.splitlines()[:-1] if line.strip()]
 
 
@@ -244,7 +247,13 @@ def _status(answer: str) -> int | None:
 
 def _line(answer: str) -> str:
     lines = (line.strip() for line in answer.splitlines())
-    return "; ".join(line for line in lines if line and not line.startswith("rc="))[:300]
+    return without_secret("; ".join(line for line in lines if line and not line.startswith("rc=")))[:300]
+
+
+def _path(line: str) -> str:
+    """What a line of `nv` is about, without the value."""
+    words = line.split()
+    return without_secret(" ".join((*words[:-1], "...") if words[:1] == ["nv"] else words))
 
 
 # Words, one by one

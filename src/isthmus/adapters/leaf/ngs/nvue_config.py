@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from isthmus.adapters.leaf.ngs.held import Held, Vlan
 from isthmus.adapters.leaf.ngs.kind import nonsense
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
+from isthmus.adapters.leaf.ngs.statements import without_secret
 from isthmus.model.tags import MAX_VNI, NO_VIDS, Vid, VidSet, Vni
 
 BRIDGE = "br_default"
@@ -224,7 +225,7 @@ class Reading:
                 self.routed[edge] = int(vid)
             case ("system", "config", "apply", "ignore", path, *_):
                 told = self.unready if _carries_vlans(path) else self.notes
-                told.append(f"it is told not to write {path}: {' '.join(statement)}")
+                told.append(f"it is told not to write {path}: {_shown(statement)}")
             case ("bridge", "domain", domain, "encap", kind):
                 if domain == BRIDGE and kind.lower() != "802.1q":
                     self.unready.append(f"bridge {BRIDGE} is of {kind}, not 802.1Q")
@@ -242,12 +243,12 @@ class Reading:
             case ("mlag", *_):
                 self.paired = True
             case ("acl", name, *rest) if {"span", "erspan"}.intersection(rest):
-                self.copying.setdefault(name, " ".join(statement))
+                self.copying.setdefault(name, _shown(statement))
             case ("interface", port, "acl", name, *_) if port in self.settings.members:
                 self.filtered.append((port, name))
             case ("system", "port-mirror", *rest):
                 if ports := [port for word in rest for port in names(word) if port in self.settings.members]:
-                    self.notes.append(f"frames of {', '.join(ports)} are copied: {' '.join(statement)}")
+                    self.notes.append(f"frames of {', '.join(ports)} are copied: {_shown(statement)}")
 
     def _is_own(self, vlan: str, rest: Sequence[str]) -> bool:
         """A VLAN of the bridge, and its VNI, in the words that it is given here."""
@@ -287,7 +288,7 @@ class Reading:
     def _stranger(self, statement: Statement) -> None:
         """It is not one that we give: what it mentions is somebody's."""
         words = _words(statement)
-        line = " ".join(words)[:200]
+        line = _shown(words)
         for vid in mentioned(statement) & self.settings.vids:
             self.said.setdefault(vid, line)
         for at, word in enumerate(words[1:], 1):
@@ -308,6 +309,10 @@ def mentioned(statement: Statement) -> VidSet:
         if name := _STANDS_ON.fullmatch(word):
             found |= vids(name[1]) or NO_VIDS
     return found
+
+
+def _shown(statement: Statement) -> str:
+    return without_secret(" ".join(statement))[:200]
 
 
 def _words(statement: Statement) -> Statement:

@@ -11,6 +11,17 @@ from dataclasses import dataclass
 
 from isthmus.model.tags import ALL_VIDS, MAX_VID, NO_VIDS, Vid, VidRange, VidSet
 
+SECRET = re.compile(
+    r"secret|password|passwd|passphrase|key|community|token|credential|hash|psk|encrypt|md5|\bsha\d*\b", re.IGNORECASE
+)
+"""What a word is like after which one may stand."""
+
+
+def without_secret(said: str) -> str:
+    """As far as the first word that a secret may follow."""
+    found = SECRET.search(said)
+    return said if found is None else f"{said[: found.end()]} ..."
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -21,7 +32,7 @@ class Statement:
     """The lines that it stands below, from the outermost in."""
 
     def __str__(self) -> str:
-        return ": ".join((*self.above, self.line))
+        return without_secret(": ".join((*self.above, self.line)))
 
 
 def statements(answer: str) -> Iterator[Statement]:

@@ -157,8 +157,9 @@ def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:
     # It would wait two seconds at our end for threads of batches that we never begin.
     atexit.unregister(batching._wait_for_threads)
     # What goes wrong comes to us as a fault, which is told once, and not in every round.
-    logging.getLogger("networking_generic_switch").setLevel(logging.CRITICAL)
-    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    # netmiko's own would show every answer, with the secrets of a whole configuration, at level debug.
+    for guest in ("networking_generic_switch", "netmiko", "paramiko"):
+        logging.getLogger(guest).setLevel(logging.CRITICAL)
     return device_manager({**settings.device, **secrets}, settings.address)
 
 
