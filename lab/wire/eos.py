@@ -26,6 +26,8 @@ class EosSwitch(ModalSwitch):
     asn: int = 65000
     dynamic: set[int] = field(default_factory=set)
     """VLANs that it made for itself."""
+    vrfs: dict[int, int] = field(default_factory=dict)
+    """The VNIs of VRFs, by the VLANs that it makes for them, which newer releases number above 4094."""
     told: dict[int, list[str]] = field(default_factory=dict)
     """What BGP was told of a VLAN."""
     vxlan: tuple[str, ...] | None = ("vxlan source-interface Loopback1", "vxlan udp-port 4789")
@@ -136,11 +138,12 @@ class EosSwitch(ModalSwitch):
                 return json.dumps({"errors": ["Interface does not exist"]}, indent=4)
             case "show interfaces Vxlan1 | json":
                 maps = {str(vid): {"vni": vni, "source": ""} for vid, vni in sorted(self.maps.items())}
+                maps |= {str(vid): {"vni": vni, "source": "evpn"} for vid, vni in self.vrfs.items()}
                 return json.dumps({"interfaces": {"Vxlan1": {"name": "Vxlan1", "vlanToVniMap": maps}}}, indent=4)
         raise Complaint(self.INVALID)
 
     def _vlans(self, counts: Callable[[SwitchPort], bool]) -> str:
-        found = {str(vid): self._vlan(vid, counts) for vid in sorted({1} | self.vlans.keys() | self.dynamic)}
+        found = {str(vid): self._vlan(vid, counts) for vid in sorted({1, *self.vlans, *self.dynamic, *self.vrfs})}
         return json.dumps({"sourceDetail": "", "vlans": found}, indent=4)
 
     def _vlan(self, vid: int, counts: Callable[[SwitchPort], bool]) -> dict[str, object]:
@@ -150,7 +153,8 @@ class EosSwitch(ModalSwitch):
             names += [f"Peer{name}" for name in theirs if not name.startswith("Port-Channel")]
         names += ["Cpu"] * (vid in self.svis) + ["Vxlan1"] * (vid in self.maps)
         shown = {name: {"privatePromoted": False} for name in names}
-        return {"name": f"VLAN{vid:04}", "dynamic": vid in self.dynamic, "status": "active", "interfaces": shown}
+        dynamic = vid in self.dynamic or vid in self.vrfs
+        return {"name": f"VLAN{vid:04}", "dynamic": dynamic, "status": "active", "interfaces": shown}
 
     def _config(self) -> Iterator[str]:
         yield from ("! Command: show running-config", "! device: leaf1 (vEOS-lab, EOS-4.30.1F)", "!")
@@ -163,7 +167,8 @@ class EosSwitch(ModalSwitch):
             yield from (f"interface Vlan{vid}", "   ip address 192.0.2.129/28", "!")
         if self.vxlan is not None:
             maps = (f"vxlan vlan {vid} vni {vni}" for vid, vni in sorted(self.maps.items()))
-            yield from ("interface Vxlan1", *(f"   {line}" for line in (*self.vxlan, *maps)), "!")
+            vrfs = (f"vxlan vrf TENANT{vni} vni {vni}" for vni in self.vrfs.values())
+            yield from ("interface Vxlan1", *(f"   {line}" for line in (*self.vxlan, *maps, *vrfs)), "!")
         if self.more:
             yield self.more
         yield f"router bgp {self.asn}"

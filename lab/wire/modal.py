@@ -40,7 +40,7 @@ class SwitchPort:
         """How, or empty."""
         if self.routed:
             return ""
-        if self.mode != "trunk":
+        if not self.mode.startswith("trunk"):
             return "untagged" if vid == self.access else ""
         inside = self.allowed is None or vid in self.allowed
         return ("untagged" if vid == self.native else "tagged") if inside else ""

@@ -14,7 +14,8 @@ from isthmus.adapters.leaf.ngs.eos import reads, understood
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
-from isthmus.model.tags import Vid, VidSet
+from isthmus.model.names import LeafId
+from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire.eos import EosSwitch
 from lab.wire.modal import SwitchPort
 from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch
@@ -46,6 +47,7 @@ SOMEBODYS = {
     "   switchport trunk allowed vlan none": "150",
     "interface Ethernet7\n   switchport mode trunk\n   switchport trunk allowed vlan 150-160,170": "150-160,170",
     "interface Ethernet7\n   switchport mode trunk": "2-199,205",
+    "interface Ethernet7\n   switchport mode trunk phone\n   switchport trunk allowed vlan 150": "150",
     "interface Ethernet7\n   switchport phone vlan 150": "150",
     "interface Ethernet7\n   switchport vlan forwarding accept all": "2-199,205",
     "interface Ethernet7\n   switchport vlan translation 150 300": "150",
@@ -55,7 +57,8 @@ SOMEBODYS = {
     "interface Ethernet7.150\n   encapsulation dot1q vlan 150": "150",
     "interface Ethernet7.150\n   vlan id 150": "150",
     "vlan 150\n   trunk group MLAG": "150",
-    "vlan 150-152\n   private-vlan isolated vlan 160": "150-152",
+    "vlan 150-152\n   private-vlan isolated vlan 160": "150-152,160",
+    "vlan 300\n   private-vlan isolated vlan 160": "160",
     "vlan 150\n   state suspend": "150",
     "vlan internal order ascending range 150 160": "150-160",
     "vmtracker session vc\n   allowed-vlan 150-152": "150-152",
@@ -409,6 +412,34 @@ def test_a_vlan_that_it_made_for_itself_is_somebody_elses(switch: EosTestSwitch)
     assert result.outcome is Outcome.REFUSED
 
 
+@pytest.mark.parametrize("vid", [1013, 4094, 4097])
+def test_the_vlan_of_a_vrfs_vni_is_the_switchs_own_whatever_its_number(switch: EosTestSwitch, vid: int) -> None:
+    """Newer releases number them above all VIDs."""
+    switch.cli.vrfs[vid] = 50_001
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    assert held(target) == {binding(101)}
+    [result] = apply(target, Learn((binding(102, Vni(50_001)),)))
+    assert (result.outcome, switch.state) == (Outcome.REFUSED, {101: (RED, ON_OURS)})
+
+
+@pytest.mark.parametrize("words", ["switchport trunk allowed vlan", "switchport trunk allowed vlan add"])
+def test_a_list_without_vlans_is_no_answer(words: str) -> None:
+    told = answers(busy())
+    with pytest.raises(Retry):
+        understood(told[0].replace("hostname leaf1", f"interface Ethernet7\n   {words}"), *told[1:], SETTINGS)
+
+
+def test_a_port_of_ours_that_is_a_trunk_of_another_kind_joins_nothing(switch: EosTestSwitch) -> None:
+    switch.cli.ports[PORTS[0]] = SwitchPort("trunk phone", allowed=frozenset({150}))
+    switch.by_hand(150)
+    target = switch.target()
+    learnt, shown = apply(target, Learn((binding(101),)), Learn((binding(150, BLUE),)))
+    assert (learnt.outcome, "switchport mode trunk phone" in learnt.detail) == (Outcome.RETRY, True)
+    assert (shown.outcome, f"{PORTS[0]} is in it, and is not" in shown.detail) == (Outcome.REFUSED, True)
+    assert f"interface {PORTS[0]}" not in switch.told
+
+
 def test_a_port_that_is_down_is_a_member_like_any_other(switch: EosTestSwitch) -> None:
     target = switch.target()
     done(target, Learn((binding(101),)))
@@ -450,7 +481,7 @@ def test_an_answer_that_is_cut_anywhere_is_no_answer(which: int, where: float) -
         (0, "vlan 101\n", "vlan 5101\n"),
         (0, "vxlan vlan 101 vni 5000", "vxlan vlan 101-102 vni 5000"),
         (0, "allowed vlan none", "allowed vlan some"),
-        (1, '"101"', '"5101"'),
+        (1, '"101"', '"VLAN0101"'),
         (1, '"dynamic": false', '"status": false'),
         (2, '"interfaces": {', '"interface": {'),
         (3, '"vni": 5000', '"vni": 0'),

@@ -20,7 +20,7 @@ from isthmus.adapters.leaf.ngs.ports import eos as port_name
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import Statement, named, statements, vids_of
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
-from isthmus.model.tags import Vid, VidSet, Vni
+from isthmus.model.tags import MAX_VID, Vid, VidSet, Vni
 
 COMPLAINS = ("% ",)
 HEADING = ("! Command: show running-config", "! device:")
@@ -67,6 +67,7 @@ class _Config(Judged):
         elif re.fullmatch(r"vlan [\d,-]+", outer):
             if not said.line.startswith("name "):
                 self.somebodys(VidSet.of(outer.removeprefix("vlan ")), said)
+                self.unknown(said)  # the primary VLAN of a private one
         elif outer.startswith("router bgp ") or said.line.startswith("router bgp "):
             self._of_bgp(said)
         elif said.line.split()[0] == "mvrp":
@@ -190,16 +191,21 @@ def _ports_of(answer: str, settings: NgsSettings) -> dict[Vid, _Vlan]:
     vlans: Mapping[str, Any] = json.loads(answer)["vlans"]
     alike = {f"{PEER}{name}" for name in settings.members}
     found: dict[Vid, _Vlan] = {}
-    for vid, vlan in vlans.items():
+    for vid, vlan in _of_frames(vlans).items():
         names = {port_name(port) for port in vlan["interfaces"]} - alike
         ports = frozenset(name for name in names if not name.startswith("Vxlan"))
-        found[Vid(int(vid))] = _Vlan(ports, bool(vlan["dynamic"]))
+        found[vid] = _Vlan(ports, bool(vlan["dynamic"]))
     return found
 
 
 def _vnis_of(answer: str, name: str) -> dict[Vid, Vni]:
     maps: Mapping[str, Any] = json.loads(answer)["interfaces"][name]["vlanToVniMap"]
-    return {Vid(int(vid)): Vni(found["vni"]) for vid, found in maps.items()}
+    return {vid: Vni(found["vni"]) for vid, found in _of_frames(maps).items()}
+
+
+def _of_frames(told: Mapping[str, Any]) -> dict[Vid, Any]:
+    """By VID, without what no frame has: the VNI of a VRF gets a VLAN of the switch's own, which may be above them."""
+    return {Vid(int(vid)): about for vid, about in told.items() if 1 <= int(vid) <= MAX_VID}
 
 
 def _held(config: _Config, shown: dict[Vid, _Vlan], configured: dict[Vid, _Vlan], vxlan: str) -> Held:

@@ -42,14 +42,19 @@ class Port:
 
     def allow(self, words: Sequence[str]) -> None:
         """A list of VLANs, or what is added to it."""
-        named = vid_list(words[-1])
+        named = vid_list(words[-1] if words else "")
         self.allowed = self.allowed | named if words[0] == "add" else named
         self.listed = self.allowed
 
     @property
     def carries(self) -> VidSet:
         """The VLANs that it is a trunk for."""
-        return NO_VIDS if self.routed or self.mode != "trunk" else self.allowed
+        return self.may_carry if self.mode == "trunk" else NO_VIDS
+
+    @property
+    def may_carry(self) -> VidSet:
+        """The VLANs that it is a trunk of any kind for, such as one for a phone too."""
+        return self.allowed if self.mode.startswith("trunk") and not self.routed else NO_VIDS
 
 
 @dataclass(slots=True)
@@ -133,7 +138,7 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         if port.lag and not (lag and lag.alone):
             continue  # as long as it is a member it has nothing of its own
         if name not in members and port.lag not in members:
-            for vid in port.carries & settings.vids:
+            for vid in port.may_carry & settings.vids:
                 tagged[vid].add(name)  # also where there is no such VLAN yet
     for vid in shown.vlans | shown.ports.keys():
         for name in shown.ports.get(vid, ()):
