@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus.adapters.leaf.ngs import NgsSettings
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.adapters.leaf.ngs.nxos import READS, understood
 from isthmus.adapters.leaf.ngs.ports import nxos_list
@@ -19,8 +20,8 @@ from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire import nxos as wire
 from lab.wire.modal import SwitchPort
 from lab.wire.nxos import BGP, FEATURES, NVE, NxosSwitch
-from tests.adapters.leaf.ngs.switch import NXOS_PORTS, NxosTestSwitch, nxos, nxos_switch
-from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, apply, binding, done, held
+from tests.adapters.leaf.ngs.switch import NXOS_PORTS, EosTestSwitch, NxosTestSwitch, nxos, nxos_switch
+from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, apply, binding, done, held
 
 ON_OURS = dict.fromkeys(NXOS_PORTS, "tagged")
 SETTINGS = NxosTestSwitch().settings()
@@ -450,6 +451,12 @@ def test_a_vlan_that_is_shown_and_not_configured_is_the_switchs_own() -> None:
     vlans["TABLE_vlanbrief"]["ROW_vlanbrief"].append({"vlanshowbr-vlanid-utf": "150"})
     seen = read([*told[:2], json.dumps(vlans), *told[3:]])
     assert "made it for itself" in seen.at(Vid(150)).said
+
+
+@pytest.mark.parametrize("made", [SETTINGS, EosTestSwitch().settings()])
+def test_the_vlan_that_trunks_have_untagged_is_refused_at_once(made: NgsSettings) -> None:
+    with pytest.raises(ValueError, match="vids has 1: "):
+        replace(made, vids=VidSet.of("1-199"))
 
 
 @pytest.mark.parametrize("vids", ["100-3968", "4094"])

@@ -32,6 +32,8 @@ class Needs:
     wrong: Callable[[Options], Iterator[str]] = _nothing
     """What cannot work, a line for each."""
     lowest_vni: int = 1
+    lowest_vid: int = 1
+    """VLAN 1 is the native VLAN of every trunk that no statement gives another."""
     highest_vid: int = MAX_VID
     """It keeps the VLANs above for itself."""
 
@@ -71,7 +73,9 @@ def _nvue_wrong(options: Options) -> Iterator[str]:
 NEEDS: Mapping[str, Needs] = {
     "netmiko_sonic": Needs(("ngs_vtep_name", "ngs_bgp_asn"), "Ethernet4", wrong=no_multicast),
     "netmiko_cumulus_nvue": Needs((), "swp1", wrong=_nvue_wrong),
-    "netmiko_arista_eos": Needs(("ngs_bgp_asn",), "Ethernet4", ports.eos, _eos_wrong),
-    "netmiko_cisco_nxos": Needs((), "Ethernet1/4", ports.nxos, _nxos_wrong, lowest_vni=4096, highest_vid=3967),
+    "netmiko_arista_eos": Needs(("ngs_bgp_asn",), "Ethernet4", ports.eos, _eos_wrong, lowest_vid=2),
+    "netmiko_cisco_nxos": Needs(
+        (), "Ethernet1/4", ports.nxos, _nxos_wrong, lowest_vni=4096, lowest_vid=2, highest_vid=3967
+    ),
 }
 """By the names that networking-generic-switch has for them: those whose VLANs and VNIs can be read back."""

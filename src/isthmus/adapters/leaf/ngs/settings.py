@@ -97,6 +97,8 @@ class NgsSettings:
             yield f"ports is empty: name the switch ports that hosts are connected to, such as {self._needs.example}"
         if self.vids == ALL_VIDS:
             yield "vids is every VID: nothing on such a switch says whose it is, so name the range that is isthmus's"
+        if self._needs.lowest_vid > 1 and 1 in self.vids:
+            yield f"vids has 1: {self.device_type} has it untagged on every trunk that is told no other: leave it out"
         highest = self._needs.highest_vid
         if highest < MAX_VID and (kept := self.vids & VidSet.of(f"{highest + 1}-{MAX_VID}")):
             yield f"vids has {kept}: {self.device_type} keeps these for itself: leave out what is above {highest}"
