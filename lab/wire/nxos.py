@@ -52,7 +52,7 @@ class NxosSwitch(ModalSwitch):
             case "vlan":
                 return self._of_vlan(int(name), line)
             case "evpn":
-                return _of_vni(self.evpn, line, r"vni (\d+) l2", r"no vni (\d+)", "evpn-evi")
+                return _of_vni(self.evpn, line, r"vni (\d+) l2", r"no vni (\d+) l2", "evpn-evi")
             case "evpn-evi":
                 return _tell(self.evpn, int(name), line, r"rd auto|route-target (both|import|export) \S+")
             case "if-nve":
@@ -100,7 +100,9 @@ class NxosSwitch(ModalSwitch):
                 if self.maps.get(vid, int(vni)) != int(vni):
                     raise Complaint("ERROR: VLAN has another vn-segment")
                 self.maps[vid] = int(vni)
-            case ["no", "vn-segment"]:
+            case ["no", "vn-segment", vni]:
+                if self.maps.get(vid, int(vni)) != int(vni):
+                    raise Complaint("ERROR: VLAN has another vn-segment")
                 self.maps.pop(vid, None)
             case _:
                 return None

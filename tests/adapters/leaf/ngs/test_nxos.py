@@ -56,6 +56,7 @@ SOMEBODYS = {
     "interface Ethernet1/4\n  switchport private-vlan trunk allowed vlan 150": "150",
     "interface Ethernet1/7.150\n  encapsulation dot1q 150": "150",
     "vlan 150\n  private-vlan isolated": "150",
+    "vlan 300\n  private-vlan association 150,152": "150,152",
     "vlan 150\n  state suspend": "150",
     "vpc domain 1\n  dual-active exclude interface-vlan 150": "150",
     "system vlan 150 reserve": "150-199,205",
@@ -202,7 +203,20 @@ def test_all_that_stands_on_a_vni_is_told_before_it_and_taken_back_with_it(switc
     assert switch.told.index(f"member vni {BLUE}") < switch.told.index(f"vn-segment {BLUE}")
     done(target, Forget((binding(101, BLUE),)))
     assert (switch.cli.nve, switch.cli.evpn, switch.state) == ({}, {}, {})
-    assert switch.told.index(f"no member vni {BLUE}") < switch.told.index("no vn-segment")
+    assert switch.told.index(f"no member vni {BLUE}") < switch.told.index(f"no vn-segment {BLUE}")
+
+
+def test_a_vni_that_another_put_there_in_the_last_moment_is_not_taken_off(switch: NxosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101, BLUE),)))
+
+    def comes(command: str) -> None:
+        if command.startswith("no vn-segment"):
+            switch.cli.maps[101] = THEIRS
+
+    switch.before = comes
+    apply(target, Forget((binding(101, BLUE),)))
+    assert switch.cli.maps == {101: THEIRS}
 
 
 def test_a_switch_without_room_for_suppressed_arp_carries_a_network_and_one_that_has_it_said_by_hand_too(
@@ -305,6 +319,69 @@ def test_a_trunk_that_inherits_its_list_is_in_every_vlan_also_those_that_are_not
     [result] = apply(target, Learn((binding(101),)))
     assert (result.outcome, "it is on Ethernet1/48" in result.detail) == (Outcome.REFUSED, True)
     assert not switch.told
+
+
+@pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("port", [SwitchPort(allowed=None), SwitchPort("access", 101, allowed=frozenset())])
+def test_a_port_that_inherits_its_mode_counts_as_trunk_and_as_access_port_up_or_down(
+    switch: NxosTestSwitch, monkeypatch: pytest.MonkeyPatch, port: SwitchPort, *, up: bool
+) -> None:
+    port = replace(port, up=up)
+    switch.cli.ports["Ethernet1/48"] = port
+    of = wire._of
+    monkeypatch.setattr(wire, "_of", lambda found: iter(["inherit port-profile P"]) if found is port else of(found))
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert (result.outcome, "it is on Ethernet1/48" in result.detail) == (Outcome.REFUSED, True)
+    assert not switch.told
+
+
+ODD: dict[str, Callable[[dict[str, str]], object]] = {
+    "an access VLAN that is none": lambda row: row.update(oper_mode="access", access_vlan="none"),
+    "VLAN 0": lambda row: row.update(oper_mode="access", access_vlan="0"),
+    "no mode": lambda row: row.pop("oper_mode"),
+    "no list": lambda row: row.pop("trunk_vlans"),
+    "an odd list": lambda row: row.update(trunk_vlans="some"),
+}
+
+
+@pytest.mark.parametrize("how", ODD)
+def test_a_port_of_which_something_odd_is_shown_may_be_in_every_vlan_and_the_others_are_read(how: str) -> None:
+    cli = busy()
+    cli.ports["Ethernet1/48"].mode = "access" if "VLAN" in how else "trunk"
+    told = answers(cli)
+    ports = json.loads(told[3])
+    [row] = [row for row in ports["TABLE_interface"]["ROW_interface"] if row["interface"] == "Ethernet1/48"]
+    ODD[how](row)
+    seen = read([*told[:3], json.dumps(ports), told[4]])
+    assert seen.at(Vid(101)).tagged == seen.at(Vid(150)).tagged == {"Ethernet1/48"}
+    assert any("Ethernet1/48 may be in any VLAN" in note for note in seen.notes)
+
+
+@pytest.mark.parametrize("nothing", ["", "{}", "{ }\n", "{\n}"])
+def test_no_vni_is_shown_in_several_ways_where_none_is_configured(nothing: str) -> None:
+    told = answers(nxos_switch())
+    assert read([*told[:4], nothing]).vlans.keys().isdisjoint(SETTINGS.vids)
+    with pytest.raises(Retry):
+        read([*answers(busy())[:4], nothing])
+
+
+def test_a_vlan_that_there_is_none_of_is_in_nobodys_way_on_a_trunk_for_all(switch: NxosTestSwitch) -> None:
+    """Such as a pair's peer link."""
+    switch.cli.ports["port-channel1"] = SwitchPort(allowed=None)
+    target = switch.target(switch.settings(ngs_trunk_ports="port-channel1"))
+    assert target.observe().warnings == ()
+    switch.by_hand(150)
+    [warning] = target.observe().warnings
+    assert "port-channel1 carries VLANs 150 of our range, which have no VNI" in warning
+
+
+def test_a_vlan_whose_vni_lacks_what_another_says_of_it_is_shared_with_him(switch: NxosTestSwitch) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    switch.cli.evpn.clear()
+    switch.cli.more = "vrf context TENANT\n  vni 5000"
+    [warning] = [warning for warning in target.observe().warnings if "TENANT" in warning]
+    assert "VLANs 101 of our range have a VNI, and are somebody's too" in warning
 
 
 @pytest.mark.parametrize(

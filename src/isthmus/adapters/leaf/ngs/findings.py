@@ -47,7 +47,7 @@ def _open(held: Held, settings: NgsSettings) -> Iterator[LeafFinding]:
         if vlan.vni is not None:
             for port in vlan.ports.difference(settings.members):
                 strange[port].append(vid)
-        elif not is_foreign(vid, vlan, settings):
+        elif held.exists(vid) and not is_foreign(vid, vlan, settings):
             for port in vlan.ports:
                 idle[port].append(vid)
     for said, vids in shared.items():

@@ -39,6 +39,8 @@ class Port:
     lag: str = ""
     alone: bool = False
     """A LAG whose members stand alone as long as nobody speaks LACP."""
+    inherits: bool = False
+    """More is said of it elsewhere."""
 
     def allow(self, words: Sequence[str]) -> None:
         """A list of VLANs, or what is added to it."""

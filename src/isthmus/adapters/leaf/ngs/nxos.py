@@ -22,7 +22,7 @@ from isthmus.adapters.leaf.ngs.ports import nxos_list
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import Statement, statements, vid_list, vids_of
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
-from isthmus.model.tags import MAX_VID, Vid, VidSet, Vni
+from isthmus.model.tags import ALL_VIDS, MAX_VID, Vid, VidSet, Vni
 
 READS = (
     "show running-config",
@@ -114,6 +114,8 @@ class _Config(Judged):
                 port.lag = f"port-channel{number}"
             case ["no", "lacp", "suspend-individual"]:
                 port.alone = True
+            case ["inherit", "port-profile", *_]:
+                port.inherits = True
             case _:
                 self.unknown(said)
 
@@ -127,6 +129,7 @@ class _Config(Judged):
                 self.vnis[next(iter(vids))] = Vni(int(vni))
             case _:
                 self.somebodys(vids, said)
+                self.unknown(said)  # the others of a private one
 
     def _of_nve(self, said: Statement) -> None:
         match (*said.above[1:], said.line):
@@ -240,27 +243,45 @@ def _held(config: _Config, vlans: str, ports: str, nve: str) -> Held:
         there.add(vid)
         told = row.get("vlanshowplist-ifidx", "")
         seen[vid].update(nxos_list(told if isinstance(told, str) else ",".join(told)))
-    for row in _rows(ports, "TABLE_interface", "ROW_interface"):
-        if row["switchport"] == "Enabled":
-            name = port_name(row["interface"])
-            carried = vid_list(row["trunk_vlans"]) if "trunk" in row["oper_mode"] else _of_one(config, name, row)
-            for vid in carried & VidSet.of([*there, *config.settings.vids]):
-                seen[vid].add(name)
+    for name, carried in _carried(ports, config).items():
+        for vid in carried & VidSet.of([*there, *config.settings.vids]):
+            seen[vid].add(name)
     own = {vid for vid in there - config.vlans if vid != 1}
     can = {config.nve, "feature nv overlay"} <= config.there
-    none = not nve.strip() and not config.members  # it answers nothing at all where it has none
+    none = nve.split() in ([], ["{}"], ["{", "}"]) and not config.members  # what it answers where it has none
     maps = dict(_vnis(nve)) if can and not none else {}
     # It shows no VNI that the NVE interface does not have.
     maps = {vid: vni for vid, vni in config.vnis.items() if vni not in config.members} | maps
     return held(config, Shown(there, seen, own, maps), "; ".join(config.lacks()))
 
 
-def _of_one(config: _Config, name: str, row: Mapping[str, Any]) -> VidSet:
-    """What a port carries that is no trunk now: one that is down is a trunk if it is configured as one."""
-    port = config.ports.get(name, Port())
-    if port.mode == "trunk":
-        return vid_list(row["trunk_vlans"])
-    return VidSet.of([int(row["access_vlan"])])
+def _carried(answer: str, config: _Config) -> dict[str, VidSet]:
+    """What each switched port carries, or would if it were up.  Raises ValueError where no row is understood.
+
+    One whose row is not understood may be in every VLAN: it is not in the way of reading all the others.
+    """
+    rows = [row for row in _rows(answer, "TABLE_interface", "ROW_interface") if row["switchport"] == "Enabled"]
+    carried: dict[str, VidSet] = {}
+    odd: list[str] = []
+    for row in rows:
+        name = port_name(row["interface"])
+        try:
+            carried[name] = _of_one(config.ports.get(name, Port()), row)
+        except (KeyError, TypeError, AttributeError, ValueError) as wrong:
+            carried[name] = ALL_VIDS
+            odd.append(f"{name} may be in any VLAN: what is shown of it is not understood ({wrong})")
+    if odd and len(odd) == len(rows):
+        raise ValueError(odd[0])
+    config.notes += odd
+    return carried
+
+
+def _of_one(port: Port, row: Mapping[str, Any]) -> VidSet:
+    """One that is down is a trunk if it is configured as one; how it is in a profile is not looked up."""
+    trunk = "trunk" in row["oper_mode"] or port.mode == "trunk"
+    if port.inherits:
+        return vid_list(row["trunk_vlans"]) | VidSet.of([int(row["access_vlan"])])
+    return vid_list(row["trunk_vlans"]) if trunk else VidSet.of([int(row["access_vlan"])])
 
 
 def _rows(answer: str, table: str, row: str) -> list[Mapping[str, Any]]:
@@ -307,7 +328,10 @@ def _spelt(device: Any, step: Step) -> list[str]:
             return [command for command in said if command != "suppress-arp"]
         case Unmap(_, vni):
             last = device.UNPLUG_VLAN_VNI_SEGMENT
-            return words((*device.UNPLUG_EVPN_VNI, *device.UNPLUG_NVE_MEMBER, *last), vni=int(vni))
+            said = words((*device.UNPLUG_EVPN_VNI, *device.UNPLUG_NVE_MEMBER, *last), vni=int(vni))
+            # The library's are not whole: one is no command, and one takes off whatever VNI is there by then.
+            whole = {f"no vni {int(vni)}": f"no vni {int(vni)} l2", "no vn-segment": f"no vn-segment {int(vni)}"}
+            return [whole.get(command, command) for command in said]
         case Join(_, _, port):
             said = spelt(device, lambda device: device.add_subports_on_trunk({}, port, subports))
             # A port that is no trunk is not made one: it would carry all VLANs until it is told which.
