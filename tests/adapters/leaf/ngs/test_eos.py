@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus.adapters.leaf.ngs import NgsTarget
 from isthmus.adapters.leaf.ngs.eos import reads, understood
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.model.change import Change, Forget, Learn, Outcome
@@ -19,7 +20,7 @@ from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire.eos import EosSwitch
 from lab.wire.modal import SwitchPort
 from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch
-from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, apply, binding, done, held
+from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, TYPES, apply, binding, done, held
 
 ON_OURS = dict.fromkeys(PORTS, "tagged")
 SETTINGS = EosTestSwitch().settings()
@@ -288,18 +289,71 @@ def test_what_a_hand_took_from_bgp_is_seen_and_said_again(switch: EosTestSwitch)
 def test_a_vlan_that_shows_a_stranger_only_once_it_is_there_is_removed_again_and_no_vid_is_lost(
     switch: EosTestSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as by a mode of trunk that nobody here has heard of."""
-    switch.cli.ports["Ethernet48"].mode = "trunk phone"
+    """Such as by a mode that nobody here has heard of.  It is not tried again until something else is seen there."""
+    switch.cli.ports["Ethernet48"].mode = "profile"
     carries = SwitchPort.carries
     monkeypatch.setattr(
-        SwitchPort, "carries", lambda port, vid: "tagged" if port.mode == "trunk phone" else carries(port, vid)
+        SwitchPort, "carries", lambda port, vid: "tagged" if port.mode == "profile" else carries(port, vid)
     )
-    target = switch.target()
+    now = [0.0]
+    target = NgsTarget(LeafId("leaf1"), SETTINGS, lambda: now[0])
     for vid in (101, 102):
         [result] = apply(target, Learn((binding(vid),)))
         assert (result.outcome, f"VLAN {vid}: it is on Ethernet48" in result.detail) == (Outcome.RETRY, True)
     assert switch.state == {}
-    assert target.observe().foreign_vids & SETTINGS.vids == VidSet()
+    assert "write memory" not in switch.told, "nothing came of it"
+    told = list(switch.told)
+    for now[0] in (1.0, 599.0):
+        assert target.observe().foreign_vids & SETTINGS.vids == VidSet.of("101-102")
+        [result] = apply(target, Learn((binding(101),)))
+        assert (result.outcome, "in vain: it is on Ethernet48" in result.detail) == (Outcome.REFUSED, True)
+    assert any("in vain" in found.what for found in target.findings())
+    assert switch.told == told
+    switch.cli.ports["Ethernet48"].mode = "trunk"
+    switch.ctl("vlan 102")
+    assert target.observe().foreign_vids & SETTINGS.vids == VidSet.of("101"), "it is seen there, and nobody in it"
+    now[0] = 601.0
+    done(target, Learn((binding(101),)))
+    assert switch.state[101] == (RED, ON_OURS)
+
+
+@pytest.mark.parametrize("kind", ["eos", "nxos"])
+def test_a_vlan_that_the_switch_does_not_make_is_not_asked_for_again_for_a_while_and_nothing_is_saved(
+    kind: str,
+) -> None:
+    """EOS shows the VLANs of its routed ports nowhere."""
+    with TYPES[kind]() as switch:
+        switch.refuses, switch.no = "vlan 101", "% Failed to create VLANs: 101 (VLAN is internal)"
+        target = switch.target()
+        for outcome in (Outcome.RETRY, Outcome.REFUSED, Outcome.REFUSED):
+            [result] = apply(target, Learn((binding(101),)))
+            assert (result.outcome, "VLAN is internal" in result.detail) == (outcome, True)
+            assert 101 in target.observe().foreign_vids
+        assert (switch.told.count("vlan 101"), switch.cli.saved) == (1, True)
+        done(target, Learn((binding(102),)))
+        assert switch.state == {102: (RED, dict.fromkeys(switch.ports, "tagged"))}
+
+
+def test_a_switch_that_takes_nothing_at_all_keeps_no_vid_from_any_network(switch: EosTestSwitch) -> None:
+    switch.refuses, switch.no = "configure", "% Configuration is locked by another session"
+    target = switch.target()
+    for _ in range(2):
+        [result] = apply(target, Learn((binding(101),)))
+        assert (result.outcome, "locked" in result.detail) == (Outcome.RETRY, True)
+        assert 101 not in target.observe().foreign_vids
+    switch.refuses = ""
+    done(target, Learn((binding(101),)))
+
+
+def test_what_a_round_that_broke_left_is_saved_also_where_the_next_leaves_nothing(switch: EosTestSwitch) -> None:
+    target = switch.target()
+    switch.before = lambda command: setattr(switch, "up", switch.up and command != "vxlan vlan 101 vni 5000")
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, switch.cli.saved) == (Outcome.UNREACHABLE, False)
+    switch.up, switch.before = True, lambda command: None
+    switch.refuses = "vlan 102"
+    apply(target, Learn((binding(102),)))
+    assert switch.cli.saved
 
 
 @pytest.mark.parametrize("command", ["name", "show vlan | json"])

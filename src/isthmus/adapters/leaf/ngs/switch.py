@@ -86,6 +86,17 @@ class Switch:
             with self._session(device, as_root=self.kind.as_root) as say:
                 return self.kind.save(say, device.SAVE_CONFIGURATION or ())
 
+    @property
+    def kept(self) -> bool:
+        """Nothing was told to it since it was last saved."""
+        with self._lock:
+            return not self._unsaved
+
+    def is_as_kept(self) -> None:
+        """What it was told since it was last saved left nothing on it."""
+        with self._lock:
+            self._unsaved = False
+
     def words(self, steps: Sequence[Step]) -> list[str]:
         """The commands, which nobody is given."""
         return [command for words in self._spelt(steps) for command in words]

@@ -5,29 +5,34 @@ Law: a change is made when the switch shows it; a command that was accepted is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.adapters.leaf.ngs.findings import findings, warnings
 from isthmus.adapters.leaf.ngs.held import Held, company, mirror
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
-from isthmus.adapters.leaf.ngs.steps import Draft, Step, left_over, shortfall, stages, stands
+from isthmus.adapters.leaf.ngs.steps import Draft, Make, Remove, Step, left_over, shortfall, stages, stands
 from isthmus.adapters.leaf.ngs.switch import Switch
+from isthmus.adapters.leaf.ngs.vain import Vain
 from isthmus.model.boundary import Wake
 from isthmus.model.change import Change, Forget, Outcome, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import LeafId
 from isthmus.model.observed import NveMirror, TargetId
+from isthmus.model.tags import Vid
 
 
 class NgsTarget:
     """One switch.  It tells of no change by another hand: such is seen when it is next read."""
 
-    def __init__(self, leaf: LeafId, settings: NgsSettings) -> None:
+    def __init__(self, leaf: LeafId, settings: NgsSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.leaf = leaf
         self._settings = settings
-        self._switch = Switch(settings)
+        self._switch = Switch(settings, clock)
+        self._vain = Vain(clock)
         self._last: Held | None = None
 
     @property
@@ -76,15 +81,23 @@ class NgsTarget:
         """End the session.  What was written stays."""
         self._switch.close()
 
+    def _not_made(self, steps: Sequence[Step], held: Held, heard: Sequence[str]) -> dict[Vid, str]:
+        """VLANs that the switch does not want by their numbers: else it may be that it now takes nothing at all."""
+        made = {step.vid for step in steps if isinstance(step, Make)}
+        absent = {vid for vid in made if not held.exists(vid) and held.at(vid).vni is None}
+        named = {vid: line for vid in absent for line in heard if re.search(rf"\b{vid}\b", line)}
+        return {} if held.unready or self._switch.kind.commits else named
+
     def _read(self) -> Held:
         try:
-            self._last = self._switch.read()
+            self._last = self._vain.marked(self._switch.read())
         except Refused as fault:
             raise Retry(str(fault)) from fault
         return self._last
 
     def _applied(self, changes: Sequence[Change]) -> list[Result]:
-        held = self._read()
+        kept = self._switch.kept
+        first = held = self._read()
         draft = Draft(held, self._settings)
         results: dict[int, Result] = {}
         # A VLAN that is given from one VNI to another is free only after.
@@ -95,20 +108,29 @@ class NgsTarget:
                 results[change.id] = Result.failed(change, fault)
         said: list[str] = []
         told: list[Step] = []
+        vain: dict[Vid, str] = {}
         for stage in stages(draft.steps, at_once=self._switch.kind.commits):
             if now := [step for step in stage if stands(step, held, self._settings)]:
-                said += self._switch.do(now)
+                heard = self._switch.do(now)
+                said += heard
                 told += now
                 held = self._read()
+                vain |= self._not_made(now, held, heard)
         before = held
         if left_over(told, before, held, self._settings):
             held = self._read()
         if undone := left_over(told, before, held, self._settings):
-            said += (
-                f"VLAN {step.vid}: {who}" for step in undone if (who := company(held.at(step.vid), self._settings))
-            )
+            strangers = {step.vid: who for step in undone if (who := company(held.at(step.vid), self._settings))}
+            said += (f"VLAN {vid}: {who}" for vid, who in strangers.items())
+            vain |= {
+                step.vid: strangers[step.vid] for step in undone if isinstance(step, Remove) and step.vid in strangers
+            }
             said += self._switch.do(undone)
             held = self._read()
+        for vid, why in vain.items():
+            self._vain.add(vid, why, held)
+        if kept and held == first and not self._switch.kind.commits:  # what was committed may come later
+            self._switch.is_as_kept()
         said += self._switch.save()
         for change in changes:
             if change.id not in results and (lack := shortfall(change, held, self._settings, draft.steps)):
