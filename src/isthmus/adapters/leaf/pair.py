@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from isthmus.adapters.leaf.finding import LeafFinding
 from isthmus.model.boundary import Target, Wake
@@ -45,6 +45,15 @@ class Leaf(Target, Protocol):
         ...
 
 
+@runtime_checkable
+class Foreseeing(Protocol):
+    """One that may refuse what the other takes, since strangers may be in its VLANs."""
+
+    def foreseen(self, changes: Sequence[Change]) -> Sequence[Result]:
+        """The changes that it could not make as it is now.  Makes none."""
+        ...
+
+
 class LeafPair:
     """Both members behind one Target, by the names that their operator gave them."""
 
@@ -61,11 +70,13 @@ class LeafPair:
         return joined([member.observe() for _, member in self._members])
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
-        """Make each change at both.  What the first cannot do the second is not asked for, so that they stay alike."""
+        """Make each change at both.  What one of them cannot do neither is asked for, so that they stay alike."""
         results = {change.id: Result(change, Outcome.DONE) for change in changes}
-        for name, member in self._members:
+        _, *others = self._members  # what the first cannot do it says when it is asked
+        asking = [(name, member.foreseen) for name, member in others if isinstance(member, Foreseeing)]
+        for name, ask in (*asking, *((name, member.apply) for name, member in self._members)):
             asked = [result.change for result in results.values() if result.outcome is Outcome.DONE]
-            for result in member.apply(asked) if asked else ():
+            for result in ask(asked) if asked else ():
                 said = f"{name}: {result.detail}" if result.detail else ""
                 results[result.change.id] = replace(result, detail=said)
         return list(results.values())

@@ -296,6 +296,26 @@ def test_a_pair_takes_no_strangers_vlan_that_only_one_member_has(monkeypatch: py
     assert (two.cli.maps, two.cli.vlans) == ({150: THEIRS}, {150: {"Ethernet48": "tagged"}})
 
 
+def test_the_first_of_a_pair_is_told_nothing_that_the_second_refuses_or_cannot_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or the stranger would hear it over the peer link."""
+    netmiko = pytest.importorskip("netmiko")
+    boxes = {ADDRESS: TestSwitch(), "192.0.2.102": TestSwitch()}
+    monkeypatch.setattr(netmiko, "ConnectHandler", lambda ip, **given: boxes[ip].connect(**given))
+    one, two = boxes.values()
+    pair = LeafPair([("one", one.target()), ("two", two.target(replace(settings(), address="192.0.2.102")))])
+    two.by_hand(150, Ethernet48="tagged")
+    learn = [Change(n, pair.id, Learn((binding(vid, vni),)), "test") for n, vid, vni in ((1, 150, RED), (2, 151, BLUE))]
+    refused, learnt = pair.apply(learn)
+    assert (refused.outcome, refused.detail.startswith("two: VLAN 150 is somebody else's")) == (Outcome.REFUSED, True)
+    assert learnt.outcome is Outcome.DONE
+    assert (one.cli.maps, two.cli.maps) == ({151: BLUE}, {151: BLUE})
+    two.up = False
+    [gone] = pair.apply([Change(3, pair.id, Forget((binding(151, BLUE),)), "test")])
+    assert (gone.outcome, one.cli.maps) == (Outcome.UNREACHABLE, {151: BLUE})
+
+
 @pytest.mark.parametrize(
     ("refused", "left", "said"),
     [

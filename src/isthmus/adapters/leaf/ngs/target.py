@@ -59,6 +59,14 @@ class NgsTarget:
         except (Retry, Refused) as fault:
             return [Result.failed(change, fault) for change in changes]
 
+    def foreseen(self, changes: Sequence[Change]) -> Sequence[Result]:
+        """The changes that it could not make as it is now.  Tells it nothing."""
+        try:
+            _, failed = self._drafted(changes, self._read())
+        except Retry as fault:
+            return [Result.failed(change, fault) for change in changes]
+        return list(failed.values())
+
     def findings(self) -> Sequence[LeafFinding]:
         """What is not as configured.  Raises Retry if the switch is silent."""
         return list(findings(self._read(), self._settings))
@@ -95,17 +103,21 @@ class NgsTarget:
             raise Retry(str(fault)) from fault
         return self._last
 
-    def _applied(self, changes: Sequence[Change]) -> list[Result]:
-        kept = self._switch.kept
-        first = held = self._read()
-        draft = Draft(held, self._settings)
-        results: dict[int, Result] = {}
+    def _drafted(self, changes: Sequence[Change], held: Held) -> tuple[Draft, dict[int, Result]]:
+        """What is to be done, and what cannot be."""
+        draft, failed = Draft(held, self._settings), dict[int, Result]()
         # A VLAN that is given from one VNI to another is free only after.
         for change in sorted(changes, key=lambda change: not isinstance(change.action, Forget)):
             try:
                 draft.take(change)
             except (Retry, Refused) as fault:
-                results[change.id] = Result.failed(change, fault)
+                failed[change.id] = Result.failed(change, fault)
+        return draft, failed
+
+    def _applied(self, changes: Sequence[Change]) -> list[Result]:
+        kept = self._switch.kept
+        first = held = self._read()
+        draft, results = self._drafted(changes, held)
         said: list[str] = []
         told: list[Step] = []
         vain: dict[Vid, str] = {}
