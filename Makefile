@@ -36,7 +36,7 @@ contracts: venv
 fast: venv
 	@echo "== fast tests"; $(PY) -m pytest -q -n auto -m "not sim and not live and not slow and not openstack"
 
-check: lint types contracts fast ## lint, types, import contracts, fast tests: some three minutes, no root
+check: lint types contracts fast ## lint, types, import contracts, fast tests: some five minutes on 2 cores, no root
 
 test: check apt simulator openstack ## everything a change must pass (40 minutes on 2 cores; root)
 	@tools/tier test

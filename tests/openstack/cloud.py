@@ -235,6 +235,8 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         vlans = self.plugin.type_manager.drivers["vlan"].obj
         vlans.__init__()
         vlans.initialize()
+        if "isthmus_fabric" in self._mechanism_drivers:
+            self.plugin.mechanism_manager.mech_drivers["isthmus_fabric"].obj.initialize()
 
     def agent_is_dead(self, host: str) -> None:
         """`isthmus run` has not reported the host for a long time."""

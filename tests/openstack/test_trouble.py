@@ -13,6 +13,8 @@ import pytest
 from isthmus.adapters.neutron import errands
 from isthmus.app.check import check
 from isthmus.model.change import Change, Forget, Result
+from isthmus.model.faults import Refused
+from isthmus.model.observed import NveMirror
 from isthmus.model.tags import Vid, Vni
 from tests.app.leaf_site import MemoryLeaf, host_table, leaf_table, until
 from tests.openstack.site import Site, site
@@ -222,6 +224,32 @@ def test_while_a_rack_cannot_be_looked_at_no_port_is_bound_there_and_the_reason_
             assert "'rack1'" in made.explained(port)
         made.admin.wait(switch.Rename_Task("rack1"))
         until(lambda: made.is_active(known) and made.is_active(new), 60)
+
+
+def test_while_a_leaf_is_not_as_configured_ports_wait_for_it_and_are_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A switch that starts has nothing of what the configuration names: its racks are one shard with all others."""
+    with site(tmp_path, monkeypatch, STATIC, static=["fabric"], ranges={"fabric": "301:399"}) as made:
+        made.has_hosts("compute-1", "compute-2")
+        red = made.neutron.network_named("red")
+        first = made.neutron.port_on(red, "compute-1")
+        until(lambda: made.is_active(first))
+        leaf = made.leaf("leaf2")
+        read = leaf.observe
+
+        def refuse() -> NveMirror:
+            raise Refused("it has not one physical switch")
+
+        monkeypatch.setattr(leaf, "observe", refuse)
+        made.neutron.network_named("blue")
+        until(lambda: any("not one physical switch" in condition["reason"] for condition in made.conditions()))
+        port = made.neutron.port_on(red, "compute-1")
+        assert made.neutron.port(port)["binding:vif_type"] == "dvs", "its port group is there"
+        until(lambda: "not one physical switch" in made.explained(port))
+        assert not made.is_active(port)
+        monkeypatch.setattr(leaf, "observe", read)
+        until(lambda: made.is_active(port), 60)
 
 
 def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(

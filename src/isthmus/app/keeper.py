@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Protocol
@@ -18,7 +19,7 @@ from isthmus.app.applying import Ending, Waiting, carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
-from isthmus.app.observing import Clock, Sight
+from isthmus.app.observing import Clock, NotToBeSeen, Sight
 from isthmus.app.reading import Answer, Source, in_force
 from isthmus.app.seen import BRIEFLY, WRITE_PATIENCE
 from isthmus.app.text import plain
@@ -135,6 +136,8 @@ class Round:
     reason: str = ""
     refused: bool = False
     """It cannot be before an operator has decided something."""
+    leaf_refused: bool = False
+    """It is only a leaf that is not as configured."""
 
     @property
     def settled(self) -> bool:
@@ -224,7 +227,8 @@ class Keeper:
                 last = self._look_and_think(since, said, think)
             except (Retry, Refused) as fault:
                 self._backoff.failed(self.name, self._clock())
-                return Round(None, tuple(results), str(fault), isinstance(fault, Refused))
+                leaf = isinstance(fault, NotToBeSeen) and fault.kinds == {"leaf"}
+                return Round(None, tuple(results), str(fault), isinstance(fault, Refused), leaf)
             self._backoff.succeeded(self.name)
             seen(last)
             if isinstance(said, Agreed):
@@ -303,9 +307,14 @@ class Keeper:
 
     def _look_and_think(self, since: int, said: Said, think: Think, *, everything: bool = False) -> Pass:
         self._targets = self.charge.targets()
-        observed = self._sight.observe(
-            self._targets, since, everything=everything, apart=self._apart(), served=self._served
-        )
+        try:
+            observed = self._sight.observe(
+                self._targets, since, everything=everything, apart=self._apart(), served=self._served
+            )
+        except Refused:
+            with suppress(Retry, Refused):
+                self.charge.intent.read()  # what is wanted meanwhile is told all the same
+            raise
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, said, think)

@@ -52,10 +52,9 @@ class NeutronSide:
         # Who keeps a deployment reports its machines: another process does not know how they are.
         kept = {d: found for d, (_, found) in self._deployments.items() if found.port_groups}
         attached = {host: domain for domain, found in kept.items() for host in found.attached}
-        vteps = {d: _vteps(found) for d, found in kept.items() if not found.observe_only}
-        self._desk = Desk(self._bus, self.intent, frozenset(static), attached, clock, self._standing, vteps, self._keep)
-        self._of_others = frozenset(
-            v for d, (_, found) in self._deployments.items() if d not in vteps for v in _vteps(found)
+        self._vteps = {d: _vteps(found) for d, found in kept.items() if not found.observe_only}
+        self._desk = Desk(
+            self._bus, self.intent, frozenset(static), attached, clock, self._standing, self._vteps, self._keep
         )
         self._state = None if config.status.state is None else config.status.state / "neutron-told.json"
         self.word: Callable[[str], Word | None] = lambda shard: None
@@ -65,8 +64,11 @@ class NeutronSide:
         """Begin to answer Neutron and to tell it what is in place.  Whatever only observes tells it nothing."""
         ours = (d for d, (_, found) in self._deployments.items() if not found.observe_only and found.port_groups)
         if self._state is not None:
-            with suppress(OSError, ValueError):  # without it, what went meanwhile is not taken back
-                self._desk.recall(json.loads(self._state.read_text()), self._of_others)
+            with suppress(OSError, ValueError, TypeError, KeyError):  # without it, what went is not taken back
+                kept = json.loads(self._state.read_text())
+                # A leaf may have got another VTEP; of what another process keeps now that one speaks.
+                still = {vtep for vtep, domain in kept["vteps"].items() if domain in self._vteps}
+                self._desk.recall(kept["told"], still)
         self._desk.open(frozenset(ours), wake)
 
     def _keep(self, rows: list[Any]) -> None:
@@ -75,7 +77,8 @@ class NeutronSide:
             return
         try:
             few = sum(len(row[-1]) for row in rows) <= MOST_TOLD
-            write_whole(self._state, json.dumps(rows if few else []))
+            vteps = {vtep: domain for domain, found in self._vteps.items() for vtep in found}
+            write_whole(self._state, json.dumps({"vteps": vteps, "told": rows if few else []}))
         except OSError as fault:
             log.debug("%s: %s", self._state, fault)
 
@@ -95,6 +98,7 @@ class NeutronSide:
             last.world, last.observed, last.thought, last.now, _vteps(deployment)
         )
         if seen is None:
+            self._desk.looks_again(domain)
             return
         if Duty.PORT_GROUPS in last.world.shard.duties:
             self._desk.saw(domain, seen, _clusters(domain, deployment, last))
@@ -108,11 +112,11 @@ class NeutronSide:
         if whole and not deployment.observe_only:
             self._desk.hands_back(domain, _clusters(domain, deployment, last))
 
-    def refused(self, shard: str, reason: str) -> None:
-        """A shard is not looked at before an operator has decided something."""
+    def refused(self, shard: str, reason: str, leaf: bool) -> None:
+        """A shard is not looked at before an operator has decided something, on a `leaf` only perhaps."""
         for domain, (name, deployment) in self._deployments.items():
             if writer_of(name, deployment) == shard and deployment.port_groups and not deployment.observe_only:
-                self._desk.cannot_look(domain, reason)
+                self._desk.cannot_look(domain, reason, leaf=leaf)
 
     def missed(self, name: str) -> list[Remark]:
         """The ports that wait on hosts of a deployment which is not looked at, by Neutron's last answer."""

@@ -356,6 +356,19 @@ def test_of_a_domain_that_cannot_be_looked_at_nothing_is_promised_and_the_reason
     assert standing.gives()
 
 
+def test_while_only_a_leaf_is_not_as_configured_port_groups_that_stand_are_given(standing: Office) -> None:
+    """Nova's ports wait then, and do not fail."""
+    standing.desk.cannot_look("rack1", "leaf1 has no port Ethernet4", leaf=True)
+    assert standing.gives()
+    assert standing.desk.unlooked == {"rack1": "cannot be looked at: leaf1 has no port Ethernet4"}
+    standing.desk.cannot_look("rack1", "there is no distributed switch 'rack1'")
+    assert not standing.gives()
+    standing.desk.hands_back("rack1", {"compute-1": RACK1})
+    assert "handed back" in standing.desk.unlooked["rack1"]
+    standing.desk.looks_again("rack1")
+    assert (standing.gives(), standing.desk.unlooked) == (True, {})
+
+
 # --- threads ------------------------------------------------------------------------------------------------------
 
 TO_KVM = Binding("kvm", active=True, failed=False, segments=("vxlan",), ours=False)
@@ -398,8 +411,12 @@ def test_while_neutron_fails_at_errands_kvm_hosts_hear_who_came_and_who_went(bus
 
 @pytest.mark.parametrize(
     "leave",
-    [lambda desk: desk.hands_back("rack1", {"compute-1": RACK1}), lambda desk: desk.cannot_look("rack1", "no switch")],
-    ids=["handed back", "cannot be looked at"],
+    [
+        lambda desk: desk.hands_back("rack1", {"compute-1": RACK1}),
+        lambda desk: desk.cannot_look("rack1", "no switch"),
+        lambda desk: desk.cannot_look("rack1", "no port", leaf=True),
+    ],
+    ids=["handed back", "cannot be looked at", "with a leaf that cannot"],
 )
 def test_of_a_domain_that_is_not_looked_at_kvm_hosts_keep_what_they_know_and_neutron_is_asked_nothing(
     busy: Office, leave: Callable[[Desk], None]

@@ -68,7 +68,7 @@ class World:
     def restarts(self, *others: str) -> None:
         """isthmus does.  Another process keeps the leaves `others` now."""
         self.announcer = Announcer(self._cast, self._keep)
-        self.announcer.recall(self.kept, others)
+        self.announcer.recall(self.kept, {LEAF1, LEAF2} - {*others})
 
     def _cast(self, host: str, method: str, entries: Mapping[str, Any]) -> None:
         assert host == "kvm"

@@ -139,6 +139,18 @@ def test_a_kvm_hosts_port_on_a_provider_vlan_of_the_network_is_behind_no_vtep() 
     assert intent.peers == ()
 
 
+def test_a_machines_port_in_a_vlan_that_is_not_its_leafs_is_below_no_leaf() -> None:
+    """Its domain was full, say, and its stock driver bound the provider's VLAN."""
+    provider = segment(300, physical_network="provider", dynamic=False)
+    intent = meant(
+        [network("red", 70001, segment(101), provider)],
+        port("beside", "red", binding("net-1", "s300"), mac="fa:16:3e:00:00:0a"),
+        port("elsewhere", "red", binding("net-1", "vxlan", "s300"), mac="fa:16:3e:00:00:0b"),
+        port("below", "red", binding("net-1", "vxlan", "s101"), mac="fa:16:3e:00:00:0c"),
+    )
+    assert [peer.mac for peer in intent.peers] == ["fa:16:3e:00:00:0c"]
+
+
 def test_a_member_outside_vsphere_may_have_macs_that_others_share() -> None:
     pairs = [["00:00:5e:00:01:01", "10.0.0.100"], ["fa:16:3e:00:00:0a", "10.0.0.101"]]
     intent = meant(
@@ -163,7 +175,7 @@ def test_a_port_with_the_mac_of_many_is_left_out_and_named() -> None:
 
 def test_a_machine_is_where_each_of_its_ports_was_bound_at_its_own_vtep_or_below_its_leaf() -> None:
     """Two levels: there is a VLAN, so it is below the leaf, though the machine has tunnels for other networks."""
-    both = replace(PLACES, attached={**PLACES.attached, "kvm": "192.0.2.2"})
+    both = replace(PLACES, attached={**PLACES.attached, "kvm": "192.0.2.2"}, homes={**PLACES.homes, "kvm": "rack1"})
     intent = meant(
         [network("red", 70001, segment(101))],
         port("tunnelled", "red", binding("kvm", "vxlan"), mac="fa:16:3e:00:00:0a"),

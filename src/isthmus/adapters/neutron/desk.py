@@ -61,8 +61,26 @@ class _Board:
     changed: threading.Condition = field(default_factory=threading.Condition)
     seen: dict[str, Handover] = field(default_factory=dict)
     clusters: dict[str, Mapping[str, Cluster]] = field(default_factory=dict)
-    unlooked: dict[str, str] = field(default_factory=dict)
-    """Domains that are not looked at any more, and why: what was seen there goes on, and nothing is added to it."""
+    handed_back: set[str] = field(default_factory=set)
+    """Domains that are not looked at any more: what was seen there last goes on, and nothing is added to it."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Domains that cannot be looked at before an operator has decided something, and why: the same holds for them."""
+    blind: dict[str, str] = field(default_factory=dict)
+    """Domains of which a leaf cannot be, and why: port groups that were seen are there, and nothing is told to be."""
+
+    def why_unlooked(self, domain: str) -> str:
+        """Why a domain is not looked at; empty if it is."""
+        if domain in self.handed_back:
+            return "was handed back ('isthmus release'), until 'isthmus resume'"
+        why = self.refused.get(domain)
+        return "" if why is None else f"cannot be looked at: {why}"
+
+    def looks_again(self, domain: str) -> None:
+        """A domain is looked at."""
+        self.handed_back.discard(domain)
+        self.refused.pop(domain, None)
+        self.blind.pop(domain, None)
+
     appliances: dict[str, Appliance] = field(default_factory=dict)
     """Those that answer, by host."""
     looks: int = 0
@@ -111,7 +129,7 @@ class Desk:
                 handover = replace(handover, at=before.at, wired=before.wired, members=before.members)
             self._board.seen[domain] = handover
             self._board.clusters[domain] = clusters
-            self._board.unlooked.pop(domain, None)
+            self._board.looks_again(domain)
             self._looked()
 
     def saw_ports(self, domain: str, handover: Handover) -> None:
@@ -138,23 +156,34 @@ class Desk:
     def hands_back(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
         """A domain is no longer ours to promise anything of, until the next look.  Its hosts go on being reported."""
         with self._board.changed:
-            self._board.unlooked[domain] = "was handed back ('isthmus release'), until 'isthmus resume'"
+            self._board.handed_back.add(domain)
             self._board.clusters[domain] = clusters
             self._board.changed.notify_all()
 
-    def cannot_look(self, domain: str, reason: str) -> None:
-        """An operator must decide before a domain is looked at again: what was seen there may be gone."""
+    def cannot_look(self, domain: str, reason: str, *, leaf: bool = False) -> None:
+        """An operator must decide before a domain is looked at again: what was seen there may be gone.
+
+        `leaf`: it is only a leaf that is not as configured, and the port groups are there.
+        """
         with self._board.changed:
-            self._board.unlooked[domain] = f"cannot be looked at: {reason}"
+            if leaf:
+                self._board.blind[domain] = reason
+            else:
+                self._board.refused[domain] = reason
             self._board.changed.notify_all()
+
+    def looks_again(self, domain: str) -> None:
+        """A domain can be looked at, though nothing of it could be seen now."""
+        with self._board.changed:
+            self._board.looks_again(domain)
 
     def observes(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
         """A domain is looked at, and nothing is done there."""
         self._board.clusters[domain] = clusters
 
-    def recall(self, rows: Iterable[Any], others: Collection[str]) -> None:
-        """What stock agents were told in an earlier life of this process.  `others`: VTEPs that others keep now."""
-        self._announcer.recall(rows, others)
+    def recall(self, rows: Iterable[Any], ours: Collection[str]) -> None:
+        """What stock agents were told in an earlier life of this process.  `ours`: the VTEPs of domains still ours."""
+        self._announcer.recall(rows, ours)
 
     @property
     def seen(self) -> Mapping[str, Handover]:
@@ -164,7 +193,9 @@ class Desk:
     @property
     def unlooked(self) -> Mapping[str, str]:
         """The domains that are not looked at any more, and why."""
-        return dict(self._board.unlooked)
+        blind = {domain: f"cannot be looked at: {why}" for domain, why in list(self._board.blind.items())}
+        domains = (*self._board.handed_back, *self._board.refused)
+        return blind | {domain: why for domain in domains if (why := self._board.why_unlooked(domain))}
 
     def open(self, domains: frozenset[str], wake: Wake) -> None:
         """Begin to answer, to report hosts and to run errands, on threads of its own."""
@@ -211,7 +242,7 @@ class Desk:
     def _answer(
         self, domain: str, host: str, network: NetworkId, vid: int | None, seconds: float, wait: float
     ) -> dict[str, str]:
-        if domain in self._board.unlooked:
+        if self._board.why_unlooked(domain):
             return {"reason": self._why(domain, network, wait)}
         cluster = self._clusters().get(host)
         if cluster is None or cluster.domain != domain:
@@ -223,7 +254,7 @@ class Desk:
         with self._board.changed:
             while (found := self._standing(cluster, network, vid)) is None:
                 left = end - time.monotonic()
-                if left <= 0 or domain in self._board.unlooked or self._stopping.is_set():
+                if left <= 0 or self._board.why_unlooked(domain) or self._stopping.is_set():
                     return {"reason": self._why(domain, network, wait)}
                 self._board.changed.wait(left)
         return found
@@ -232,7 +263,7 @@ class Desk:
         return {host: cluster for some in list(self._board.clusters.values()) for host, cluster in some.items()}
 
     def _standing(self, cluster: Cluster, network: NetworkId, vid: int | None) -> dict[str, str] | None:
-        if cluster.domain in self._board.unlooked:
+        if self._board.why_unlooked(cluster.domain):
             return None
         seen = self._board.seen.get(cluster.domain)
         group = seen.groups.get((network, cluster.dvs)) if seen is not None else None
@@ -249,7 +280,7 @@ class Desk:
         return replace(seen, groups=groups)
 
     def _why(self, domain: str, network: NetworkId, seconds: float) -> str:
-        if why := self._board.unlooked.get(domain):
+        if why := self._board.why_unlooked(domain):
             return f"mapping domain '{domain}' {why}"
         seen = self._board.seen.get(domain)
         if seen is None:
@@ -319,7 +350,7 @@ class Desk:
     def _run_errands(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         now = self._clock()
         self._delivery.settle(now)
-        ours = seen.keys() - self._board.unlooked.keys()
+        ours = seen.keys() - self.unlooked.keys()
         staying = {domain: self._staying(domain, seen[domain]) for domain in ours}
         found = errands(facts, staying, self._clusters(), self._attached, self._static, self._memory, now)
         retiring = self._source.tenure.retiring

@@ -54,11 +54,11 @@ class Announcer:
     _changed: bool = False
     _told: dict[tuple[str, NetworkId], _Told] = field(default_factory=dict)
 
-    def recall(self, rows: Iterable[Any], others: Collection[str]) -> None:
-        """What was told in an earlier life, but of VTEPs that are others' to speak of now.  Nonsense is nothing."""
+    def recall(self, rows: Iterable[Any], ours: Collection[str]) -> None:
+        """What was told in an earlier life, of VTEPs that are ours to speak of still.  Nonsense is nothing."""
         try:
             for host, network, started_at, entries in rows:
-                known = frozenset((str(vtep), str(mac), str(ip)) for vtep, mac, ip in entries if vtep not in others)
+                known = frozenset((str(vtep), str(mac), str(ip)) for vtep, mac, ip in entries if vtep in ours)
                 self._told[str(host), NetworkId(network)] = _Told(str(started_at), known)
         except (TypeError, ValueError):
             self._told.clear()

@@ -134,12 +134,13 @@ def intent_of(
             vteps[agent.host] = vtep(agent.vtep)
         except ValueError as wrong:
             doubts.append(Doubt(f"neutron agent on host {agent.host}", f"its ports are behind no VTEP: {wrong}"))
+    domains = {segment.id: segment.domain for segment in facts.segments}
     for neutron_port in facts.ports:
         try:
             address = unicast_mac(neutron_port.mac)
             if neutron_port.is_vm:
                 ports[PortId(neutron_port.id)] = _port(neutron_port, address)
-            peers.extend(_peers(neutron_port, address, facts, vteps, places))
+            peers.extend(_peers(neutron_port, address, facts, domains, vteps, places))
         except ValueError as wrong:
             doubts.append(Doubt(f"port {neutron_port.id}", str(wrong)))
     unsure = frozenset(places.scopes[domain] for domain in _unknown(facts, places))
@@ -164,14 +165,28 @@ def _port(row: NeutronPort, address: Mac) -> Port:
     )
 
 
-def _peers(row: NeutronPort, address: Mac, facts: Facts, vteps: Mapping[str, str], places: Places) -> Iterator[Peer]:
-    """The port as a member that no vCenter knows: behind a VTEP of its own, or below a leaf of ours."""
+def _peers(
+    row: NeutronPort,
+    address: Mac,
+    facts: Facts,
+    domains: Mapping[str, str],
+    vteps: Mapping[str, str],
+    places: Places,
+) -> Iterator[Peer]:
+    """The port as a member that no vCenter knows: behind a VTEP of its own, or below a leaf of ours.
+
+    `domains`: of each VLAN segment.  One of a provider's, or of another domain, leads to no leaf of the host's.
+    """
     pairs = tuple(sorted({mac(pair) for pair, _ in row.pairs} - {address}))
     for binding in row.bindings:
         if not binding.active or binding.failed or binding.ours or not binding.segments:
             continue
-        behind = vteps if facts.tunnelled(row, binding) else places.attached
-        if (at := behind.get(binding.host)) is not None:
+        at = None
+        if facts.tunnelled(row, binding):
+            at = vteps.get(binding.host)
+        elif domains.get(binding.segments[-1]) == places.homes.get(binding.host):
+            at = places.attached.get(binding.host)
+        if at is not None:
             yield Peer(row.network, at, address, row.addresses, pairs)
 
 

@@ -29,10 +29,16 @@ class IsthmusFabricDriver(Hooks):
         preflight.refuse(preflight.FABRIC)
 
     def initialize(self) -> None:
-        """Read the options.  No thread, no connection: this process may fork."""
+        """Read the options.  No thread, no connection of ours: this process may fork."""
         self._options = options.register()
         # Neutron counts a deleted network's VLANs as free while port groups and leaves still wear them.
         registry.subscribe(_hold_on, resources.NETWORK, events.PRECOMMIT_DELETE, priority=segments.LAST)
+        # Before anybody gives out what Neutron has just counted as free.
+        for domain in preflight.domains_of():
+            try:
+                segments.count_as_taken(neutron_context.get_admin_context(), domain)
+            except Exception as fault:
+                LOG.warning("VLANs of %s were not counted again: %s", domain, fault)
 
     def start_rpc_listeners(self) -> list[Any]:
         """Answer `isthmus run`, in neutron-rpc-server."""

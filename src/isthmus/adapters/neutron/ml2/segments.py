@@ -57,7 +57,7 @@ def reserve(context: Any, network_id: str, domain: str, present: Collection[dict
         if is_there and _is_kept(context, segment[api.ID]):
             return segment
     wanted = {api.NETWORK_TYPE: constants.TYPE_VLAN, api.PHYSICAL_NETWORK: domain}
-    _count_as_taken(context, domain)
+    count_as_taken(context, domain)
     for attempt in range(TRIES):
         try:
             segment = directory.get_plugin().type_manager.allocate_dynamic_segment(context, network_id, dict(wanted))
@@ -70,7 +70,7 @@ def reserve(context: Any, network_id: str, domain: str, present: Collection[dict
 
 
 @db_api.retry_if_session_inactive()
-def _count_as_taken(context: Any, domain: str) -> None:
+def count_as_taken(context: Any, domain: str) -> None:
     """The VLANs that segments have.
 
     A Neutron that starts while no range names the domain forgets them, and one that starts when it is named again
