@@ -175,8 +175,7 @@ def test_a_vlan_that_something_foreign_wears_at_the_leaf_is_not_given_to_the_net
         assert is_failed(made, port)
         assert made.vids("red") == {}
         until(lambda: any(port in condition["about"] for condition in made.conditions()))
-        made.rounds(1)
-        assert any("VID 101" in condition["reason"] for condition in made.conditions())
+        until(lambda: any("VID 101" in condition["reason"] for condition in made.conditions()))
         until(lambda: "VID 101 is assigned to it but still worn by leaf:leaf1" in made.explained(port))
         made.leaf("leaf1").foreign.clear()
         until(lambda: made.is_active(port), 60)
