@@ -66,7 +66,11 @@ class _Board:
     refused: dict[str, str] = field(default_factory=dict)
     """Domains that cannot be looked at before an operator has decided something, and why: the same holds for them."""
     blind: dict[str, str] = field(default_factory=dict)
-    """Domains of which a leaf cannot be, and why: port groups that were seen are there, and nothing is told to be."""
+    """Domains with a leaf that cannot be, and why: their port groups are there, and nothing is told to be in place."""
+
+    appliances: dict[str, Appliance] = field(default_factory=dict)
+    """Those that answer, by host."""
+    looks: int = 0
 
     def why_unlooked(self, domain: str) -> str:
         """Why a domain is not looked at; empty if it is."""
@@ -80,10 +84,6 @@ class _Board:
         self.handed_back.discard(domain)
         self.refused.pop(domain, None)
         self.blind.pop(domain, None)
-
-    appliances: dict[str, Appliance] = field(default_factory=dict)
-    """Those that answer, by host."""
-    looks: int = 0
 
 
 class Desk:
