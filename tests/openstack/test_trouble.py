@@ -32,6 +32,14 @@ def narrow_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sit
         yield made
 
 
+@contextmanager
+def static_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """One fabric with one map of VLANs for two racks."""
+    with site(tmp_path, monkeypatch, STATIC, static=["fabric"], ranges={"fabric": "301:399"}) as made:
+        made.has_hosts("compute-1", "compute-2")
+        yield made
+
+
 def is_failed(made: Site, port: str) -> bool:
     return bool(made.neutron.port(port)["binding:vif_type"] == "binding_failed")
 
@@ -229,8 +237,7 @@ def test_while_a_leaf_is_not_as_configured_ports_wait_for_it_and_are_not_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A switch that starts has nothing of what the configuration names: its racks are one shard with all others."""
-    with site(tmp_path, monkeypatch, STATIC, static=["fabric"], ranges={"fabric": "301:399"}) as made:
-        made.has_hosts("compute-1", "compute-2")
+    with static_site(tmp_path, monkeypatch) as made:
         red = made.neutron.network_named("red")
         first = made.neutron.port_on(red, "compute-1")
         until(lambda: made.is_active(first))
@@ -394,8 +401,7 @@ STATIC = (
 def test_in_a_static_fabric_a_network_is_everywhere_as_soon_as_it_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with site(tmp_path, monkeypatch, STATIC, static=["fabric"], ranges={"fabric": "301:399"}) as made:
-        made.has_hosts("compute-1", "compute-2")
+    with static_site(tmp_path, monkeypatch) as made:
         red = made.neutron.network_named("red")
         vid, vni = made.neutron.vlans(red)["fabric"], vni_of(made, red)
         assert (vid, vni) != (vni, vid)
