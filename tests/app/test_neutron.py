@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -180,6 +181,24 @@ def test_of_what_is_only_observed_neutron_is_promised_nothing_and_asks_nothing(
     side.looked(looked(ONE, TWO))
     side.released(looked(ONE, TWO))
     assert (opened, side._desk.seen, side._desk.unlooked) == ([frozenset()], {}, {})
+
+
+def test_what_kvm_hosts_were_told_is_recalled_of_those_domains_only_that_are_kept_still(
+    side: NeutronSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leaf that got another VTEP is of a domain still kept; a deployment that another process has now is not."""
+    [domain] = side._vteps
+    kept = {"vteps": {"192.0.2.98": domain, "192.0.2.99": "another's"}, "told": []}
+    assert side._state is not None
+    side._state.parent.mkdir(parents=True, exist_ok=True)
+    side._state.write_text(json.dumps(kept))
+    recalled: list[object] = []
+    monkeypatch.setattr(side._desk, "open", lambda domains, wake: None)
+    monkeypatch.setattr(side._desk, "recall", lambda rows, ours: recalled.append(ours))
+    side.open(lambda hosts: None)
+    assert recalled == [{"192.0.2.98"}]
+    side._keep([])
+    assert set(json.loads(side._state.read_text())["vteps"]) == side._vteps[domain]
 
 
 def test_how_a_deployment_stands_is_told_with_its_hosts(side: NeutronSide) -> None:
