@@ -23,7 +23,7 @@ ENVELOPE = (
     "</soapenv:Body></soapenv:Envelope>"
 )
 SWITCH_TYPE = "VmwareDistributedVirtualSwitch"
-VM_PATHS = ("config.instanceUuid", "config.template", "name", "runtime.host", "runtime.powerState",
+VM_PATHS = ("config.instanceUuid", "config.uuid", "config.template", "name", "runtime.host", "runtime.powerState",
             "config.hardware.device")  # fmt: skip
 PATHS = {
     "VirtualMachine": VM_PATHS,

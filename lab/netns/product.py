@@ -124,6 +124,7 @@ class Isthmus:
         hosts = {
             appliance.host: {
                 "vtep": str(appliance.vtep.ip),
+                "bios_uuid": self.world.admin.vm(appliance.vm).config.uuid,
                 "ovsdb": appliance.ovs.db,
                 "rundir": str(appliance.ovs.rundir),
                 **({"reserved": reserved} if reserved and appliance.host == host else {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from isthmus.adapters.ovs.findings import OvsFinding
 from isthmus.adapters.ovs.settings import OvsSettings
@@ -20,7 +20,10 @@ class MemoryOvs(WireOvs):
     made: dict[str, MemoryOvs] = {}  # noqa: RUF012 - by VTEP, anew for each test
     silent: set[str] = set()  # noqa: RUF012
 
-    def __init__(self, host: HostId, settings: OvsSettings, *, keeps: bool = False) -> None:
+    def __init__(
+        self, host: HostId, settings: OvsSettings, *, keeps: bool = False, elsewhere: Callable[[], str] = str
+    ) -> None:
+        self.elsewhere = elsewhere
         super().__init__(host, settings.vtep, VirtualClock())
         self.settings = settings
         self.made[settings.vtep] = self

@@ -181,6 +181,14 @@ def _ovs(
     except Refused as fault:
         yield Finding(Level.ERROR, here, str(fault), "correct that setting")
         return
+    yield from _pinning(wiring, deployment, host_name, here)
+    try:
+        if astray := target.elsewhere():
+            yield Finding(Level.ERROR, f"{here}.bios_uuid", astray, "isthmus run keeps its trunk closed meanwhile")
+            return
+    except Refused as fault:
+        yield Finding(Level.ERROR, f"{here}.bios_uuid", str(fault), "until then nothing is written to it")
+        return
     try:
         ready, found = target.observe().ready, target.findings()
     except (Refused, Retry) as fault:
@@ -190,3 +198,13 @@ def _ovs(
         yield Finding(Level.ERROR if finding.is_problem else Level.WARNING, place, finding.what, finding.remedy)
     if not found:
         yield Finding(Level.GOOD, place, "answers" if ready else "answers; its bridges are not built yet")
+
+
+def _pinning(wiring: Wiring, deployment: DeploymentConfig, host_name: str, here: str) -> Iterator[Finding]:
+    """Whether the appliance stays where it is."""
+    appliance = deployment.host[host_name].bios_uuid
+    if appliance is None:
+        return
+    for what in wiring.vcenters[wiring.config.vcenter_of(deployment)].movers(appliance):
+        remedy = f"add a rule that it must run on {plain(host_name)} alone, or switch that off for this VM"
+        yield Finding(Level.WARNING, f"{here}.bios_uuid", f"the appliance's VM: {what}", remedy)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from isthmus.app.hands import Policy
 from isthmus.core.design import DESIGNS, Design
-from isthmus.model.names import vtep
+from isthmus.model.names import bios_uuid, vtep
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, VidSet
 
 
@@ -56,7 +56,7 @@ def _url(value: str) -> str:
 
 
 def _serve(value: object) -> object:
-    return (value,) if isinstance(value, str) and value != "all" else value
+    return (value,) if isinstance(value, str) and value not in ("all", "here") else value
 
 
 def _several(value: object) -> object:
@@ -96,6 +96,7 @@ Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_several)]
 """One, or a list of them."""
 Vtep = Annotated[str, AfterValidator(vtep)]
+BiosUuid = Annotated[str, AfterValidator(bios_uuid)]
 
 
 class Section(BaseModel):
@@ -172,6 +173,8 @@ class HostConfig(ApplianceConfig):
     """An ESXi host, by its name in vCenter, with an appliance of its own (`vtep`) or below a leaf."""
 
     vtep: Vtep | None = None
+    bios_uuid: BiosUuid | None = None
+    """That of the appliance VM, by which vCenter says on which host it is."""
     reserved: Vids = NO_VIDS
     leaf: Text | None = None
     ports: Texts = ()
@@ -283,7 +286,8 @@ class DeploymentConfig(Section):
     design: Annotated[Design, BeforeValidator(_design)]
     vcenter: Text | None = None
     dvs: Annotated[Texts, Field(min_length=1)]
-    serve: Annotated[Literal["all"] | tuple[Text, ...], BeforeValidator(_serve)] = "all"
+    serve: Annotated[Literal["all", "here"] | tuple[Text, ...], BeforeValidator(_serve)] = "all"
+    """``here``: settings.py puts the host in its place whose appliance this machine is."""
     port_groups: bool = True
     observe_only: bool = False
     vids: SomeVids = ALL_VIDS
@@ -306,7 +310,7 @@ class DeploymentConfig(Section):
     @property
     def served(self) -> tuple[str, ...]:
         """The names of the hosts whose tags and NVEs this process writes."""
-        return tuple(self.host) if self.serve == "all" else self.serve
+        return tuple(self.host) if self.serve == "all" else () if self.serve == "here" else self.serve
 
     def vtep_of(self, host: str) -> str | None:
         """Where frames for the VMs of a host are sent: to its appliance, or to its leaf."""

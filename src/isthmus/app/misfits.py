@@ -18,7 +18,7 @@ from isthmus.core.design import OVSVAPP, VDS_LEAF, VDS_STATIC, TagScope, unfit_s
 Misfit = tuple[KeyPath, str]
 BUILT = (OVSVAPP, VDS_STATIC, VDS_LEAF)
 OPEN_VSWITCH = "unix:/run/openvswitch/db.sock"
-OF_AN_APPLIANCE = frozenset({"vtep", *ApplianceConfig.model_fields})
+OF_AN_APPLIANCE = frozenset({"vtep", "bios_uuid", *ApplianceConfig.model_fields})
 """Keys of a host that has an appliance."""
 NO_APPLIANCE = "hosts below leaves have no appliance: take it out"
 NOT_WITH_LEAVES = {
@@ -206,6 +206,7 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
     vteps: dict[str, str] = {}
     targets: dict[str, str] = {}
     leaves: dict[str, str] = {}
+    machines: dict[str, str] = {}
     for name, deployment in config.deployment.items():
         at: KeyPath = ("deployment", name)
         if deployment.vcenter is None or deployment.vcenter in config.vcenter:
@@ -230,6 +231,9 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
             if settings.vtep and (other := vteps.setdefault(settings.vtep, f"host '{host}'")) != f"host '{host}'":
                 what = f"{settings.vtep} is the VTEP of {other} already: no two can share one"
                 yield (*at, "host", host, "vtep"), what
+            appliance = settings.bios_uuid
+            if appliance and (other := machines.setdefault(appliance, f"'{name}/{host}'")) != f"'{name}/{host}'":
+                yield (*at, "host", host, "bios_uuid"), f"is the appliance of {other} already: each host has its own"
         served = deployment.served if deployment.design.nve.on_each_host else ()
         for host in (host for host in served if host in deployment.host):
             ovsdb = config.appliance_of(deployment, host).ovsdb or OPEN_VSWITCH

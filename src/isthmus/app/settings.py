@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from isthmus.app.config import Config, NgsLeafConfig, Section
-from isthmus.app.misfits import misfits
+from isthmus.app.misfits import Misfit, misfits
+from isthmus.app.this_machine import bios_uuids
 from isthmus.app.toml import KeyPath, TomlFile, read_toml
 from isthmus.model.faults import Refused
 
@@ -58,12 +59,42 @@ def load(path: Path, environment: Environment = os.environ, *, secrets: bool = T
     config, errors = _validated(file, values)
     if config is not None:
         config = cast(Config, _rooted(config, path.absolute().parent))
+        config, homeless = _at_home(config, bios_uuids())
+        errors.extend(file.at(keys, what) for keys, what in homeless)
         errors.extend(file.at(keys, what) for keys, what in misfits(config))
         if secrets:
             errors.extend(file.at(keys, what) for keys, what in _missing_passwords(config, environment))
     if errors or config is None:
         raise Refused("\n".join(errors))
     return Settings(config, environment)
+
+
+def _at_home(config: Config, here: frozenset[str]) -> tuple[Config, list[Misfit]]:
+    """The configuration with the host named that this machine is the appliance of, where it says ``here``.
+
+    And what is said of this machine that is not so: a copy of an appliance must not take itself for it.
+    """
+    found, wrong = dict(config.deployment), list[Misfit]()
+    known = " or ".join(sorted(here))
+    for name, deployment in config.deployment.items():
+        at: KeyPath = ("deployment", name)
+        if deployment.serve == "here":
+            hosts = tuple(host for host, settings in deployment.host.items() if settings.bios_uuid in here)
+            found[name] = deployment.model_copy(update={"serve": hosts})
+            if not here:
+                wrong.append(((*at, "serve"), "this is no VM of vSphere's, or does not say which: name the host"))
+            elif not hosts:
+                what = (
+                    f"this machine's BIOS UUID is {known}: give it, as bios_uuid, to the host whose appliance this is"
+                )
+                wrong.append(((*at, "serve"), what))
+            continue
+        for host in (host for host in deployment.served if host in deployment.host and here):
+            own, ovsdb = deployment.host[host].bios_uuid, config.appliance_of(deployment, host).ovsdb
+            if own is not None and own not in here and not (ovsdb or "").startswith("ssl:"):
+                what = f"this machine's is {known}, and its Open vSwitch is named here: is it a copy of the appliance?"
+                wrong.append(((*at, "host", host, "bios_uuid"), what))
+    return config.model_copy(update={"deployment": found}), wrong
 
 
 def _validated(file: TomlFile, values: dict[str, Any]) -> tuple[Config | None, list[str]]:

@@ -28,6 +28,7 @@ from isthmus.app.placing import Placing
 from isthmus.app.reading import Source
 from isthmus.app.settings import Settings
 from isthmus.app.text import plain
+from isthmus.core.appliances import elsewhere
 from isthmus.core.guard import Limits
 from isthmus.model.boundary import IntentSource, Target, Wake
 from isthmus.model.faults import Refused, Retry
@@ -105,11 +106,19 @@ class Wiring:
         with self._lock:
             if target not in self._ovs:
                 keeps = self._wake is not None and not deployment.observe_only
-                made = _ovs(self.config, deployment, host, keeps=keeps)
+                made = _ovs(self.config, deployment, host, keeps=keeps, elsewhere=self._elsewhere(deployment, host))
                 if self._wake is not None:
                     made.watch(self._wake)
                 self._ovs[target] = made
             return self._ovs[target]
+
+    def _elsewhere(self, deployment: DeploymentConfig, host: Host) -> Callable[[], str]:
+        """How it is found out that a host's appliance is on another."""
+        appliance = deployment.host[host.name].bios_uuid
+        if appliance is None:
+            return str
+        inventory = self.inventories[self.config.vcenter_of(deployment)]
+        return lambda: elsewhere(inventory.read().value, host.id, appliance)
 
     def leaf(self, placing: Placing, leaf: str, hosts: frozenset[HostId]) -> Leaf:
         """A leaf switch, or a pair, with these hosts below it."""
@@ -282,6 +291,13 @@ def _only_hosts(config: Config, vcenter: str) -> frozenset[str] | None:
     return frozenset(host for deployment in here for host in deployment.served)
 
 
+def _machines(config: Config, vcenter: str) -> frozenset[str]:
+    """The appliances that this process serves, by BIOS UUID, as far as they have one in the configuration."""
+    here = [deployment for deployment in config.deployment.values() if config.vcenter_of(deployment) == vcenter]
+    found = (deployment.host[host].bios_uuid for deployment in here for host in deployment.served)
+    return frozenset(uuid for uuid in found if uuid is not None)
+
+
 def _vcenter(settings: Settings, name: str, clock: Clock) -> Vcenter:
     with _extra("vcenter", f"vcenter.{name}"):
         from isthmus.adapters.vcenter import Vcenter, VcenterSettings
@@ -297,10 +313,12 @@ def _vcenter(settings: Settings, name: str, clock: Clock) -> Vcenter:
         task_timeout=vcenter.task_timeout,
         move_deadline=settings.config.loop.move_deadline,
     )
-    return Vcenter(how, clock, _only_hosts(settings.config, name))
+    return Vcenter(how, clock, _only_hosts(settings.config, name), _machines(settings.config, name))
 
 
-def _ovs(config: Config, deployment: DeploymentConfig, host: Host, *, keeps: bool) -> OvsTarget:
+def _ovs(
+    config: Config, deployment: DeploymentConfig, host: Host, *, keeps: bool, elsewhere: Callable[[], str]
+) -> OvsTarget:
     from isthmus.adapters.ovs import OvsSettings, OvsTarget
 
     appliance = config.appliance_of(deployment, host.name)
@@ -321,7 +339,7 @@ def _ovs(config: Config, deployment: DeploymentConfig, host: Host, *, keeps: boo
         )
     except ValueError as wrong:
         raise Refused(f"the OVS of host '{plain(host.name)}': {wrong}") from wrong
-    return OvsTarget(host.id, settings, keeps=keeps)
+    return OvsTarget(host.id, settings, keeps=keeps, elsewhere=elsewhere)
 
 
 def _hwvtep(leaf: LeafId, settings: HwvtepSettings, hosts: frozenset[HostId], *, keeps: bool) -> Leaf:

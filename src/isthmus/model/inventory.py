@@ -92,6 +92,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """A VM that was asked for by its BIOS UUID (`config.uuid`), as an appliance is.  `host`: where it is."""
+
+    bios_uuid: str
+    name: str
+    host: HostId | None
+    powered_on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Hosts, switches and NICs, whole for what a shard serves, plus MAC and host of the peers in its networks."""
 
@@ -100,3 +110,4 @@ class Inventory:
     nics: Mapping[NicId, Nic]
     moves: tuple[Move, ...] = field(default=())
     left_out: tuple[LeftOut, ...] = ()
+    machines: tuple[Machine, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_network
 from typing import NamedTuple, NewType
+from uuid import UUID
 
 NetworkId = NewType("NetworkId", str)
 """Neutron network, Contrail virtual network, or the id given in an intent file."""
@@ -31,6 +32,14 @@ class NicId(NamedTuple):  # looked up by the hundred thousand, for which a datac
 
     def __str__(self) -> str:
         return f"{self.vm}/{self.key}"
+
+
+def bios_uuid(text: str) -> str:
+    """The BIOS UUID of a VM as vCenter writes it.  Raises ValueError for anything else."""
+    try:
+        return str(UUID("".join(text.split()).replace("-", "")))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a BIOS UUID such as 42001122-3344-5566-7788-99aabbccddee") from None
 
 
 def mac(text: str) -> Mac:

@@ -12,7 +12,8 @@ from pyVmomi import VmomiSupport, vim, vmodl
 
 from isthmus.adapters.vcenter.mirror import Mirror
 from isthmus.adapters.vcenter.nics import DEVICES, Unclear
-from isthmus.model.names import NicId, VmId
+from isthmus.model.inventory import Machine
+from isthmus.model.names import HostId, NicId, VmId
 from isthmus.model.tags import VidSet
 
 Change = vmodl.query.PropertyCollector.Change
@@ -93,6 +94,23 @@ def test_clones_with_one_instance_uuid_do_not_become_one_vm() -> None:
     mirror.change_vm("vm-3", None)
     assert [one.host for one in mirror.nics().values()] == ["vc/host-2"]
     assert mirror.left_out() == ()
+
+
+def test_a_vm_that_is_asked_for_by_its_bios_uuid_is_found_wherever_it_goes_and_with_its_copies() -> None:
+    mirror = Mirror("vc", machines=frozenset({"b-1"}))
+    for moref, uuid, bios in (("vm-20", U2, "b-1"), ("vm-3", U1, "B-1"), ("vm-4", "u-3", "b-2")):
+        mirror.change_vm(moref, [*facts(uuid=uuid), change("config.uuid", bios)])
+    first, copy = mirror.machines()
+    assert first == Machine("b-1", "vm", HostId("vc/host-1"), True)
+    assert copy == first
+    touched, _ = mirror.change_vm("vm-3", [change("runtime.host", vim.HostSystem("host-2", None))])
+    assert touched == {"host-1", "host-2"}, "who serves either host is to look again"
+    mirror.change_vm("vm-20", [change("config.uuid", "b-7")])
+    assert [machine.host for machine in mirror.machines()] == ["vc/host-2"]
+    mirror.change_vm("vm-3", [change("runtime.powerState", "poweredOff")])
+    assert [machine.powered_on for machine in mirror.machines()] == [False]
+    mirror.change_vm("vm-3", None)
+    assert mirror.machines() == ()
 
 
 @pytest.mark.parametrize(

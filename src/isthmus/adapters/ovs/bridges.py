@@ -136,6 +136,12 @@ def corrections(snapshot: Snapshot, settings: OvsSettings) -> tuple[Correction, 
     )
 
 
+def closing(snapshot: Snapshot, settings: OvsSettings) -> tuple[Correction, ...]:
+    """What must be written so that no frame of a VM goes in or out: the trunk NIC comes off br-int, if we put it on."""
+    trunks = (snapshot.ports.get(port.name) for port in ports(settings) if port.role is FlowPort.TRUNK)
+    return tuple(RemovePort(port.bridge, port.name) for port in trunks if port and port.owner == settings.owner)
+
+
 def faults(snapshot: Snapshot, settings: OvsSettings) -> tuple[str, ...]:
     """What ovs-vswitchd has not made of a frame that is written correctly, each with the interface and a remedy."""
     found = []

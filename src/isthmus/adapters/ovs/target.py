@@ -6,7 +6,7 @@ its counters and no frame is lost to a reconcile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from isthmus.adapters.ovs import bridges, text
 from isthmus.adapters.ovs.findings import OvsFinding, findings, interfaces_beside
@@ -27,11 +27,20 @@ class OvsTarget:
     """One appliance, read by any number of processes and written by the one that holds its OVSDB lock.
 
     With `keeps` it is held from the first look on, so that a second keeper is refused before it has anything to write.
+    `elsewhere` says where the appliance is if it is not on its host.  Its keeper closes its trunk then.
     """
 
-    def __init__(self, host: HostId, settings: OvsSettings, *, keeps: bool = False) -> None:
+    def __init__(
+        self,
+        host: HostId,
+        settings: OvsSettings,
+        *,
+        keeps: bool = False,
+        elsewhere: Callable[[], str] = str,
+    ) -> None:
         self.host = host
         self._keeps = keeps
+        self.elsewhere = elsewhere
         self._settings = settings
         self._ovsdb = Ovsdb(settings)
         self._openflow = OpenFlow(settings)
@@ -47,6 +56,7 @@ class OvsTarget:
         """All flows of our bridges, and whether these stand as they should."""
         if self._keeps:
             self._ovsdb.claim()
+        self._stay_closed_elsewhere(closes=self._keeps)
         snapshot = self._ovsdb.snapshot()
         present = [bridge for bridge in Bridge if bridges.is_ours(snapshot, bridge, self._settings)]
         lines = [(bridge, line) for bridge in present for line in self._openflow.dump(bridge)]
@@ -63,6 +73,10 @@ class OvsTarget:
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Build first, then all flows: one bundle per bridge, or two where br-tun both gains and loses flows."""
+        try:
+            self._stay_closed_elsewhere(closes=True)
+        except (Retry, Refused) as fault:
+            return [Result.failed(change, fault) for change in changes]
         results: dict[int, Result] = {}
         flows = [change for change in changes if not isinstance(change.action, BuildNve)]
         for change in changes:
@@ -85,6 +99,16 @@ class OvsTarget:
         if self._watch is not None:
             self._watch.close()
         self._ovsdb.close()
+
+    def _stay_closed_elsewhere(self, *, closes: bool) -> None:
+        """Raise Retry if the appliance is not on its host; with `closes`, take its trunk NIC off br-int before."""
+        why = self.elsewhere()
+        if not why:
+            return
+        if closes:
+            self._ovsdb.claim()
+            self._ovsdb.commit(bridges.closing(self._ovsdb.snapshot(), self._settings))
+        raise Retry(f"{why}; until then its trunk is closed")
 
     def _stands(self, snapshot: bridges.Snapshot) -> bool:
         try:

@@ -13,6 +13,7 @@ from isthmus.adapters.vcenter.faults import said
 from isthmus.adapters.vcenter.ground import find_switch, ground
 from isthmus.adapters.vcenter.hints import neighbours
 from isthmus.adapters.vcenter.inventory import LiveInventory
+from isthmus.adapters.vcenter.pinning import movers
 from isthmus.adapters.vcenter.preflight import (
     WRITING,
     Finding,
@@ -42,13 +43,19 @@ class Vcenter:
         settings: VcenterSettings,
         clock: Callable[[], float] = time.monotonic,
         only_hosts: frozenset[str] | None = None,
+        machines: frozenset[str] = frozenset(),
     ) -> None:
         self.settings = settings
         credentials = settings.credentials(clock)
         self.session = Session(settings, clock=clock, credentials=credentials)
         self._tasks = Tasks(self.session, clock=clock)
         self.inventory = LiveInventory(
-            settings, clock=clock, only_hosts=only_hosts, idle_work=self.session.keep_alive, credentials=credentials
+            settings,
+            clock=clock,
+            only_hosts=only_hosts,
+            machines=machines,
+            idle_work=self.session.keep_alive,
+            credentials=credentials,
         )
         self._preparing = Preparing(self.session, self._tasks)
         self._switches: dict[str, Switch] = {}  # by uuid: a name may go to another
@@ -96,6 +103,16 @@ class Vcenter:
             log.info("%s: privileges on %s are not known: %s", self.settings.place, target.id, said(unasked))
             return []
         return privileges(f"distributed switch {switch}", held)
+
+    def movers(self, bios_uuid: str) -> tuple[str, ...]:
+        """What may take this VM off its host, in words.  Best effort: nothing if the user may not see it."""
+        places = self.inventory.machine_places(bios_uuid)
+        try:
+            found = self.session.raw(lambda content: movers(content, places))
+        except vmodl.MethodFault as unasked:
+            log.info("%s: the rules of a cluster are not known: %s", self.settings.place, said(unasked))
+            return ()
+        return tuple(dict.fromkeys(what for whats in found.values() for what in whats))
 
     def ground(self, hosts: Collection[str], switches: Collection[str]) -> Ground:
         """What there is of these hosts, by name, and of these switches, by name or uuid, with all their members."""

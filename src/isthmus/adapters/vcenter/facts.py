@@ -12,7 +12,15 @@ from typing import Any
 
 from isthmus.adapters.vcenter.nics import DEVICES, Card, Unclear, updated
 
-VM_PATHS = ("config.instanceUuid", "config.template", "name", "runtime.host", "runtime.powerState", DEVICES)
+VM_PATHS = (
+    "config.instanceUuid",
+    "config.uuid",
+    "config.template",
+    "name",
+    "runtime.host",
+    "runtime.powerState",
+    DEVICES,
+)
 HOST_PATHS = ("name", "parent", "runtime.connectionState")
 SWITCH_PATHS = ("uuid", "name", "config")
 GROUP_PATHS = ("key", "name", "config.configVersion")
@@ -23,6 +31,7 @@ class Vm:
     """A VM as far as it is known."""
 
     uuid: str | None = None
+    bios_uuid: str | None = None
     template: bool = True  # until vCenter says it is none
     name: str = ""
     host: str | None = None
@@ -67,6 +76,8 @@ def changed_vm(vm: Vm, changes: Iterable[Any]) -> Vm:
         match path:
             case "config.instanceUuid":
                 vm = replace(vm, uuid=value or None)
+            case "config.uuid":
+                vm = replace(vm, bios_uuid=value.lower() if value else None)
             case "config.template":
                 vm = replace(vm, template=value is not False)
             case "name":
@@ -77,7 +88,9 @@ def changed_vm(vm: Vm, changes: Iterable[Any]) -> Vm:
                 # A suspended VM sends nothing, but holds its port and comes back to it.
                 vm = replace(vm, powered_on=value == "poweredOn")
             case "config" | "config.hardware" if value is None:
-                vm = replace(vm, cards=()) if path != "config" else replace(vm, cards=(), uuid=None, template=True)
+                vm = replace(vm, cards=())
+                if path == "config":
+                    vm = replace(vm, uuid=None, bios_uuid=None, template=True)
             case _ if path.startswith(DEVICES):
                 vm = replace(vm, cards=updated(vm.cards, path, change.op, change.val))
             case _:

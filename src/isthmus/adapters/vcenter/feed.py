@@ -51,9 +51,11 @@ class News:
 class Feed:
     """Filters on a collector of our own, and the mirror they fill."""
 
-    def __init__(self, content: Any, epoch: int, only: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, content: Any, epoch: int, only: frozenset[str] | None = None, machines: frozenset[str] = frozenset()
+    ) -> None:
         self.epoch = epoch
-        self.mirror = Mirror(content.about.instanceUuid, only)
+        self.mirror = Mirror(content.about.instanceUuid, only, machines)
         self.whole = False
         self.events: EventReader | None = None
         self._content = content

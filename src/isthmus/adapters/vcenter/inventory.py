@@ -50,6 +50,7 @@ class LiveInventory:
 
     `only_hosts` (names) is for a process that serves few hosts.  Every VM stays in the mirror all the same, about
     1 kB each: which peers matter is known only to who knows the networks.  Others' NICs are passed without labels.
+    `machines` are the BIOS UUIDs of VMs that are asked for.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class LiveInventory:
         *,
         clock: Callable[[], float] = time.monotonic,
         only_hosts: frozenset[str] | None = None,
+        machines: frozenset[str] = frozenset(),
         idle_work: Callable[[], None] = lambda: None,
         credentials: Credentials | None = None,
     ) -> None:
-        self._settings, self._clock, self._only, self._idle_work = settings, clock, only_hosts, idle_work
+        self._settings, self._clock, self._idle_work = settings, clock, idle_work
+        self._only, self._machines = only_hosts, machines
         self._session = Session(settings, clock=clock, credentials=credentials)
         self._moves = Moves(settings.move_deadline, clock)
         self._pulling = threading.Lock()  # guards the feed, which only who holds it may wait on
@@ -153,6 +156,11 @@ class LiveInventory:
             mirror = self._mirror()
             return {ClusterId(f"{mirror.instance}/{moref}"): plain(name) for moref, name in mirror.clusters.items()}
 
+    def machine_places(self, bios_uuid: str) -> dict[str, str]:
+        """The VMs (morefs) with a BIOS UUID that was asked for, each with the host (moref) where it is."""
+        with self._state:
+            return self._mirror().machine_places().get(bios_uuid, {})
+
     def place(self) -> Place | None:
         """Where vCenter's telling of changes stands, for `told_since`; None while nothing is told."""
         with self._state:
@@ -177,7 +185,13 @@ class LiveInventory:
     def _inventory(self) -> Inventory:
         mirror = self._mirror()
         if self._snapshot is None or self._snapshot[:2] != (mirror, mirror.generation):
-            known = Inventory(mirror.hosts(), mirror.dvses(), mirror.nics(), left_out=mirror.left_out())
+            known = Inventory(
+                mirror.hosts(),
+                mirror.dvses(),
+                mirror.nics(),
+                left_out=mirror.left_out(),
+                machines=mirror.machines(),
+            )
             self._snapshot = (mirror, mirror.generation, known)
         moves = (
             Move(vm, mirror.host_id(to), seen)
@@ -284,7 +298,7 @@ class LiveInventory:
     def _current_feed(self) -> Feed:
         content = self._session.raw(lambda content: content)
         if self._feed is None or self._feed.epoch != self._session.epoch:
-            self._feed = Feed(content, self._session.epoch, self._only)
+            self._feed = Feed(content, self._session.epoch, self._only, self._machines)
             self._events_tried = None
         if self._feed.events is None and (
             self._events_tried is None or self._clock() - self._events_tried >= EVENTS_AGAIN

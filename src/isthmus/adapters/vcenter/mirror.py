@@ -14,7 +14,7 @@ from isthmus.adapters.vcenter.facts import Switch, Vm, changed_switch, changed_v
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.told import Told
 from isthmus.adapters.vcenter.vlans import vlan_spec, worn
-from isthmus.model.inventory import Dvs, Host, LeftOut, Nic
+from isthmus.model.inventory import Dvs, Host, LeftOut, Machine, Nic
 from isthmus.model.names import ClusterId, DvsId, HostId, NicId, VmId
 from isthmus.model.tags import NO_VIDS, VidSet
 
@@ -26,12 +26,16 @@ Touched = set[str]
 class Mirror:
     """Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, instance: str, only: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, instance: str, only: frozenset[str] | None = None, machines: frozenset[str] = frozenset()
+    ) -> None:
         self.instance = instance
         self.generation = 0
         self.told = Told()
         self.vms: dict[str, Vm] = {}
         self._only = only  # the names of the hosts whose NICs are wanted with their names; None: all
+        self._wanted_machines = machines  # by BIOS UUID
+        self._machines: set[str] = set()
         self._nics: dict[NicId, Nic] = {}
         self._lent = False  # somebody holds these NICs as they are: the next change makes others
         self.switches: dict[str, Switch] = {}
@@ -65,6 +69,10 @@ class Mirror:
             self.vms[moref] = after
         self._gain_uuid(moref, after)
         self._give_nics(moref)
+        if after.bios_uuid in self._wanted_machines:
+            self._machines.add(moref)
+        else:
+            self._machines.discard(moref)
         self.generation += 1
         if replace(after, name=before.name) == before:
             return set(), set()  # a new name is no news to the network
@@ -144,6 +152,24 @@ class Mirror:
             for moref in sorted(morefs, key=_age)
             for nic in self._nics_of(VmId(uuid), self.vms[moref])
         )
+
+    def machines(self) -> tuple[Machine, ...]:
+        """The VMs with the BIOS UUIDs that were asked for: several where one is a copy of another."""
+        found = ((vm.bios_uuid, vm) for vm in (self.vms[moref] for moref in sorted(self._machines, key=_age)))
+        return tuple(
+            Machine(bios, plain(vm.name), self.host_id(vm.host) if vm.host else None, vm.powered_on)
+            for bios, vm in found
+            if bios is not None and not vm.template
+        )
+
+    def machine_places(self) -> dict[str, dict[str, str]]:
+        """Of the same by BIOS UUID: the morefs of the VMs, each with that of its host."""
+        found: dict[str, dict[str, str]] = {}
+        for moref in self._machines:
+            vm = self.vms[moref]
+            if vm.bios_uuid is not None and vm.host is not None:
+                found.setdefault(vm.bios_uuid, {})[moref] = vm.host
+        return found
 
     def nic_of(self, moref: str, key: int) -> NicId | None:
         """The NIC with this device key of the VM with this moref."""
