@@ -68,6 +68,20 @@ def test_a_domain_that_neutron_forgot_and_is_named_again_gives_no_network_the_vl
         assert neutron.allocated("rack1") == set(given)
 
 
+def test_a_vlan_that_another_neutron_counted_as_free_meanwhile_is_given_to_no_second_network() -> None:
+    """It was started with another file than this one, which runs on."""
+    with cloud(ranges={"rack1": "101:101", "rack2": "201:299"}) as neutron:
+        neutron.in_domain("rack1", "compute-1")
+        red, blue = neutron.network_named("red"), neutron.network_named("blue")
+        neutron.port_on(red, "compute-1")
+        with db_api.CONTEXT_WRITER.using(neutron.context):
+            rows = neutron.context.session.query(vlanallocation.VlanAllocation)
+            rows.filter_by(physical_network="rack1", vlan_id=101).update({"allocated": False})
+        neutron.port_on(blue, "compute-1")
+        assert (neutron.vlans(red), neutron.vlans(blue)) == ({"rack1": 101}, {})
+        assert neutron.allocated("rack1") == {101}
+
+
 def test_a_vlan_that_is_in_no_range_any_more_is_freed_for_nobody() -> None:
     """It was held when the operator made the range smaller: whoever he gave it to must not meet a network in it."""
     with cloud(ranges={"rack1": "101:101", "rack2": "201:299"}) as neutron:

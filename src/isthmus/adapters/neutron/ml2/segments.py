@@ -69,7 +69,6 @@ def reserve(context: Any, network_id: str, domain: str, present: Collection[dict
     raise NoNetworkAvailable
 
 
-@db_api.retry_if_session_inactive()
 def count_as_taken(context: Any, domain: str) -> None:
     """The VLANs that segments have.
 
@@ -77,14 +76,27 @@ def count_as_taken(context: Any, domain: str) -> None:
     counts them as free: they would be given to a second network.
     """
     segment, vlan = segment_models.NetworkSegment, vlanallocation.VlanAllocation
+    with db_api.CONTEXT_READER.using(context):  # without a lock: nearly always there is none
+        free = context.session.query(vlan.vlan_id).filter_by(physical_network=domain, allocated=False)
+        having = context.session.query(segment.id).filter_by(network_type=constants.TYPE_VLAN, physical_network=domain)
+        found = [row.id for row in having.filter(segment.segmentation_id.in_(free))]
+    for segment_id in found:
+        _count_as_taken(context, segment_id)
+
+
+@db_api.retry_if_session_inactive()
+def _count_as_taken(context: Any, segment_id: str) -> None:
+    """The VLAN of a segment, if that is there still: who releases it locks it first, as here."""
     with db_api.CONTEXT_WRITER.using(context):
-        of_domain = context.session.query(segment.segmentation_id).filter_by(
-            network_type=constants.TYPE_VLAN, physical_network=domain
+        row = _locked(context, segment_id)
+        if row is None:
+            return
+        vlans = context.session.query(vlanallocation.VlanAllocation).filter_by(
+            physical_network=row.physical_network, vlan_id=row.segmentation_id, allocated=False
         )
-        free = context.session.query(vlan).filter_by(physical_network=domain, allocated=False)
-        for row in free.filter(vlan.vlan_id.in_(of_domain)).with_for_update():
-            row.allocated = True
-            LOG.warning("VLAN %d of %s was counted as free, and a network has it", row.vlan_id, domain)
+        for vlan in vlans.with_for_update():
+            vlan.allocated = True
+            LOG.warning("VLAN %d of %s was counted as free, and a network has it", vlan.vlan_id, row.physical_network)
 
 
 def _is_kept(context: Any, segment_id: str) -> bool:
