@@ -151,6 +151,15 @@ def test_a_machines_port_in_a_vlan_that_is_not_its_leafs_is_below_no_leaf() -> N
     assert [peer.mac for peer in intent.peers] == ["fa:16:3e:00:00:0c"]
 
 
+def test_a_network_node_stays_where_it_is_while_neutron_does_not_name_its_domain() -> None:
+    """The operator mistyped 'domain', say: nothing is taken away meanwhile, at other leaves or at KVM hosts."""
+    mistyped = replace(PLACES, homes={"net-1": "rack-one"}, scopes={"rack-one": RACK1})
+    below = port("p", "red", binding("net-1", "vxlan", "s101"), mac="fa:16:3e:00:00:0c")
+    intent = meant([network("red", 70001, segment(101))], below, places=mistyped)
+    assert [(peer.vtep, peer.mac) for peer in intent.peers] == [("192.0.2.1", "fa:16:3e:00:00:0c")]
+    assert intent.unsure == {RACK1}
+
+
 def test_a_member_outside_vsphere_may_have_macs_that_others_share() -> None:
     pairs = [["00:00:5e:00:01:01", "10.0.0.100"], ["fa:16:3e:00:00:0a", "10.0.0.101"]]
     intent = meant(

@@ -175,7 +175,8 @@ def _peers(
 ) -> Iterator[Peer]:
     """The port as a member that no vCenter knows: behind a VTEP of its own, or below a leaf of ours.
 
-    `domains`: of each VLAN segment.  One of a provider's, or of another domain, leads to no leaf of the host's.
+    `domains`: of each VLAN segment.  One of a provider's, or of another domain, leads to no leaf of the host's; where
+    Neutron does not name the host's domain nobody can say which is, and nothing is taken away.
     """
     pairs = tuple(sorted({mac(pair) for pair, _ in row.pairs} - {address}))
     for binding in row.bindings:
@@ -184,7 +185,7 @@ def _peers(
         at = None
         if facts.tunnelled(row, binding):
             at = vteps.get(binding.host)
-        elif domains.get(binding.segments[-1]) == places.homes.get(binding.host):
+        elif (home := places.homes.get(binding.host)) not in facts.domains or domains.get(binding.segments[-1]) == home:
             at = places.attached.get(binding.host)
         if at is not None:
             yield Peer(row.network, at, address, row.addresses, pairs)
