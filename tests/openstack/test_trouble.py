@@ -13,7 +13,7 @@ import pytest
 from isthmus.adapters.neutron import errands
 from isthmus.app.check import check
 from isthmus.model.change import Change, Forget, Result
-from isthmus.model.faults import Refused
+from isthmus.model.faults import Retry
 from isthmus.model.observed import NveMirror
 from isthmus.model.tags import Vid, Vni
 from tests.app.leaf_site import MemoryLeaf, host_table, leaf_table, until
@@ -245,17 +245,18 @@ def test_while_a_leaf_is_not_as_configured_ports_wait_for_it_and_are_not_failed(
         read = leaf.observe
 
         def refuse() -> NveMirror:
-            raise Refused("it has not one physical switch")
+            raise Retry("it has not one physical switch")
 
         monkeypatch.setattr(leaf, "observe", refuse)
         made.neutron.network_named("blue")
         until(lambda: any("not one physical switch" in condition["reason"] for condition in made.conditions()))
-        port = made.neutron.port_on(red, "compute-1")
-        assert made.neutron.port(port)["binding:vif_type"] == "dvs", "its port group is there"
-        until(lambda: "not one physical switch" in made.explained(port))
-        assert not made.is_active(port)
+        there, other = made.neutron.port_on(red, "compute-2"), made.neutron.port_on(red, "compute-1")
+        assert made.neutron.port(there)["binding:vif_type"] == "dvs", "its port group is there"
+        until(lambda: made.is_active(other))
+        until(lambda: "leaf:leaf2 cannot be seen now: it has not one physical switch" in made.explained(there))
+        assert not made.is_active(there)
         monkeypatch.setattr(leaf, "observe", read)
-        until(lambda: made.is_active(port), 60)
+        until(lambda: made.is_active(there), 60)
 
 
 def test_a_domain_that_neutron_names_no_more_is_shown_and_its_vms_go_on(

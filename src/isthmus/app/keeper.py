@@ -19,7 +19,7 @@ from isthmus.app.applying import Ending, Waiting, carry_out
 from isthmus.app.backoff import Backoff
 from isthmus.app.failures import Deferred, Failures
 from isthmus.app.hands import Hands, Left, Policy
-from isthmus.app.observing import Clock, NotToBeSeen, Sight
+from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Answer, Source, in_force
 from isthmus.app.seen import BRIEFLY, WRITE_PATIENCE
 from isthmus.app.text import plain
@@ -136,8 +136,6 @@ class Round:
     reason: str = ""
     refused: bool = False
     """It cannot be before an operator has decided something."""
-    leaf_refused: bool = False
-    """It is only a leaf that is not as configured."""
 
     @property
     def settled(self) -> bool:
@@ -227,8 +225,7 @@ class Keeper:
                 last = self._look_and_think(since, said, think)
             except (Retry, Refused) as fault:
                 self._backoff.failed(self.name, self._clock())
-                leaf = isinstance(fault, NotToBeSeen) and fault.kinds == {"leaf"}
-                return Round(None, tuple(results), str(fault), isinstance(fault, Refused), leaf)
+                return Round(None, tuple(results), str(fault), isinstance(fault, Refused))
             self._backoff.succeeded(self.name)
             seen(last)
             if isinstance(said, Agreed):

@@ -131,7 +131,7 @@ class Loop:
         """Told of each look at a shard that is kept."""
         self.released: Callable[[Pass], None] = lambda last: None
         """Told of each look at a shard that is handed back, before anything of it is."""
-        self.refused: Callable[[str, str, bool], None] = lambda shard, reason, leaf: None
+        self.refused: Callable[[str, str], None] = lambda shard, reason: None
         """Told of a shard that cannot be looked at before an operator has decided something, why, and whether it is
         a leaf only that is not as configured."""
         self._resync_at = clock()
@@ -289,7 +289,7 @@ class Loop:
             seat.bugs, seat.fault, seat.last = 0, "", done
             self.openings.note(done, seat.woken_at, made_at)
             if done.refused:
-                self.refused(name, done.reason, done.leaf_refused)
+                self.refused(name, done.reason)
             found = conditions_of(done, seat.keeper.named, seat.keeper.charge.remarks(), seat.conditions)
             # A round that could not even be thought through says nothing against what was known before.
             before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]

@@ -64,7 +64,9 @@ class NeutronSide:
         """Begin to answer Neutron and to tell it what is in place.  Whatever only observes tells it nothing."""
         ours = (d for d, (_, found) in self._deployments.items() if not found.observe_only and found.port_groups)
         if self._state is not None:
-            with suppress(OSError, ValueError, TypeError, KeyError):  # without it, what went is not taken back
+            with suppress(
+                OSError, ValueError, TypeError, KeyError, AttributeError
+            ):  # without it, what went is not taken back
                 kept = json.loads(self._state.read_text())
                 # A leaf may have got another VTEP; of what another process keeps now that one speaks.
                 still = {vtep for vtep, domain in kept["vteps"].items() if domain in self._vteps}
@@ -112,11 +114,11 @@ class NeutronSide:
         if whole and not deployment.observe_only:
             self._desk.hands_back(domain, _clusters(domain, deployment, last))
 
-    def refused(self, shard: str, reason: str, leaf: bool) -> None:
-        """A shard is not looked at before an operator has decided something, on a `leaf` only perhaps."""
+    def refused(self, shard: str, reason: str) -> None:
+        """A shard is not looked at before an operator has decided something."""
         for domain, (name, deployment) in self._deployments.items():
             if writer_of(name, deployment) == shard and deployment.port_groups and not deployment.observe_only:
-                self._desk.cannot_look(domain, reason, leaf=leaf)
+                self._desk.cannot_look(domain, reason)
 
     def missed(self, name: str) -> list[Remark]:
         """The ports that wait on hosts of a deployment which is not looked at, by Neutron's last answer."""

@@ -40,14 +40,6 @@ class TargetHealth:
     """Why it cannot be read; empty if it can."""
 
 
-class NotToBeSeen(Refused):
-    """Far sides of these kinds refuse to be looked at."""
-
-    def __init__(self, reason: str, kinds: frozenset[str]) -> None:
-        super().__init__(reason)
-        self.kinds = kinds
-
-
 class Sight:
     """The observations of this process."""
 
@@ -100,8 +92,7 @@ class Sight:
     def _refuse(self, targets: Collection[Target]) -> None:
         entries = [self._entry(target.id) for target in targets]
         if reasons := [entry.reason for entry in entries if entry.refused]:
-            kinds = frozenset(target.id.kind for target in targets if self._entry(target.id).refused)
-            raise NotToBeSeen("\n".join(dict.fromkeys(reasons)), kinds)
+            raise Refused("\n".join(dict.fromkeys(reasons)))
 
     def writing(self, target: TargetId, changes: Sequence[Change]) -> None:
         """These are about to be written there, or will be after what is being written."""

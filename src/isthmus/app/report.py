@@ -221,14 +221,32 @@ def strangers(seen: Seen, wanted: str) -> list[Row]:
 
 
 def unplugged(seen: Seen, wanted: str) -> list[Row]:
-    """Ports of the intent that `wanted` may mean and that no NIC has, with the reason as far as it is known."""
+    """Ports of the intent that `wanted` may mean and that no NIC has, with the reason as far as it is known.
+
+    Which leaf they will be below is not known here: each that cannot be seen may be why one is not in place.
+    """
     found: dict[PortId, Row] = {}
+    silent: dict[PortId, dict[TargetId, str]] = {}
     for name, design, last in _tagging(seen):
         plugged = {report.attachment.port for report in reports_of(design, last)}
         for port in last.world.intent.ports.values():
             if port.id not in plugged and _is_port(wanted, port) and _concerns(last, port):
                 found.setdefault(port.id, _unplugged(name, last, port))
+                silent.setdefault(port.id, {}).update(_silent(last))
+    for port_id, targets in silent.items():
+        unseen = [f"{target} cannot be seen now: {why}" for target, why in sorted(targets.items())]
+        found[port_id]["why"] = "; ".join([found[port_id]["why"], *unseen])
     return list(found.values())
+
+
+def _silent(last: Pass) -> dict[TargetId, str]:
+    """The leaves that cannot be seen, and why."""
+    seen = ((target, last.observed.targets.get(target)) for target in last.world.shard.nves.values())
+    return {
+        target: mirror.reason
+        for target, mirror in seen
+        if target.kind == "leaf" and isinstance(mirror, Unknown) and not mirror.passing
+    }
 
 
 def _concerns(last: Pass, port: Port) -> bool:

@@ -101,7 +101,8 @@ class Office:
         self.rebound = threading.Event()
         self.shown: Mapping[str, str] = {}
         self.delivery = Delivery(self.bus, self.memory, self._show, self.rebound.set)  # type: ignore[arg-type]
-        self.desk = Desk(self.bus, self.source, frozenset(), {}, time.monotonic)  # type: ignore[arg-type]
+        vteps = {"rack1": frozenset({"192.0.2.1"})}
+        self.desk = Desk(self.bus, self.source, frozenset(), {}, time.monotonic, vteps=vteps)  # type: ignore[arg-type]
         self.woken: list[frozenset[HostId] | None] = []
         self.desk._wake = self.woken.append
 
@@ -356,17 +357,27 @@ def test_of_a_domain_that_cannot_be_looked_at_nothing_is_promised_and_the_reason
     assert standing.gives()
 
 
-def test_while_only_a_leaf_is_not_as_configured_port_groups_that_stand_are_given(standing: Office) -> None:
-    """Nova's ports wait then, and do not fail."""
-    standing.desk.cannot_look("rack1", "leaf1 has no port Ethernet4", leaf=True)
+@pytest.mark.parametrize(
+    "leave",
+    [lambda desk: desk.hands_back("rack1", {"compute-1": RACK1}), lambda desk: desk.cannot_look("rack1", "no switch")],
+    ids=["handed back", "cannot be looked at"],
+)
+def test_of_a_domain_that_is_looked_at_again_and_not_seen_nothing_from_before_is_promised(
+    standing: Office, leave: Callable[[Desk], None]
+) -> None:
+    """vCenter is away: what stood before may be gone since."""
     assert standing.gives()
-    assert standing.desk.unlooked == {"rack1": "cannot be looked at: leaf1 has no port Ethernet4"}
-    standing.desk.cannot_look("rack1", "there is no distributed switch 'rack1'")
-    assert not standing.gives()
-    standing.desk.hands_back("rack1", {"compute-1": RACK1})
-    assert "handed back" in standing.desk.unlooked["rack1"]
+    leave(standing.desk)
     standing.desk.looks_again("rack1")
-    assert (standing.gives(), standing.desk.unlooked) == (True, {})
+    assert not standing.gives()
+    assert "could not look at mapping domain 'rack1' yet" in standing.source.reasons[RED, "compute-1"]
+    standing.looks(standing.source.reads())
+    assert standing.gives()
+
+
+def test_a_look_that_sees_nothing_takes_back_no_promise_of_a_domain_that_is_looked_at(standing: Office) -> None:
+    standing.desk.looks_again("rack1")
+    assert standing.gives()
 
 
 # --- threads ------------------------------------------------------------------------------------------------------
@@ -414,9 +425,8 @@ def test_while_neutron_fails_at_errands_kvm_hosts_hear_who_came_and_who_went(bus
     [
         lambda desk: desk.hands_back("rack1", {"compute-1": RACK1}),
         lambda desk: desk.cannot_look("rack1", "no switch"),
-        lambda desk: desk.cannot_look("rack1", "no port", leaf=True),
     ],
-    ids=["handed back", "cannot be looked at", "with a leaf that cannot"],
+    ids=["handed back", "cannot be looked at"],
 )
 def test_of_a_domain_that_is_not_looked_at_kvm_hosts_keep_what_they_know_and_neutron_is_asked_nothing(
     busy: Office, leave: Callable[[Desk], None]
@@ -430,6 +440,21 @@ def test_of_a_domain_that_is_not_looked_at_kvm_hosts_keep_what_they_know_and_neu
     assert not set(busy.bus.calls) & {*KINDS, "rebind"}
     look(busy, BEHIND_LEAF1)
     until(lambda: busy.bus.calls["ready"] > 0)
+
+
+def test_of_a_domain_that_can_be_looked_at_again_and_is_not_seen_yet_kvm_hosts_keep_what_they_know(
+    busy: Office,
+) -> None:
+    look(busy, BEHIND_LEAF1)
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
+    busy.desk.cannot_look("rack1", "no switch")
+    busy.desk.looks_again("rack1")
+    busy.desk._look_again()
+    time.sleep(3 * SOON)
+    assert busy.bus.casts["remove_fdb_entries"] == 0
+    look(busy)
+    until(lambda: busy.bus.casts["remove_fdb_entries"] > 0)
 
 
 def test_while_neutron_hangs_at_an_errand_hosts_are_reported_and_kvm_hosts_told(busy: Office) -> None:

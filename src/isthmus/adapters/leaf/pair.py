@@ -70,7 +70,7 @@ class LeafPair:
         return joined([member.observe() for _, member in self._members])
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
-        """Make each change at both.  What one of them cannot do neither is asked for, so that they stay alike."""
+        """Make each change at both.  What one of them can say beforehand that it cannot do neither is asked for."""
         results = {change.id: Result(change, Outcome.DONE) for change in changes}
         _, *others = self._members  # what the first cannot do it says when it is asked
         asking = [(name, member.foreseen) for name, member in others if isinstance(member, Foreseeing)]

@@ -65,9 +65,6 @@ class _Board:
     """Domains that are not looked at any more: what was seen there last goes on, and nothing is added to it."""
     refused: dict[str, str] = field(default_factory=dict)
     """Domains that cannot be looked at before an operator has decided something, and why: the same holds for them."""
-    blind: dict[str, str] = field(default_factory=dict)
-    """Domains with a leaf that cannot be, and why: their port groups are there, and nothing is told to be in place."""
-
     appliances: dict[str, Appliance] = field(default_factory=dict)
     """Those that answer, by host."""
     looks: int = 0
@@ -83,7 +80,6 @@ class _Board:
         """A domain is looked at."""
         self.handed_back.discard(domain)
         self.refused.pop(domain, None)
-        self.blind.pop(domain, None)
 
 
 class Desk:
@@ -160,21 +156,17 @@ class Desk:
             self._board.clusters[domain] = clusters
             self._board.changed.notify_all()
 
-    def cannot_look(self, domain: str, reason: str, *, leaf: bool = False) -> None:
-        """An operator must decide before a domain is looked at again: what was seen there may be gone.
-
-        `leaf`: it is only a leaf that is not as configured, and the port groups are there.
-        """
+    def cannot_look(self, domain: str, reason: str) -> None:
+        """An operator must decide before a domain is looked at again: what was seen there may be gone."""
         with self._board.changed:
-            if leaf:
-                self._board.blind[domain] = reason
-            else:
-                self._board.refused[domain] = reason
+            self._board.refused[domain] = reason
             self._board.changed.notify_all()
 
     def looks_again(self, domain: str) -> None:
-        """A domain can be looked at, though nothing of it could be seen now."""
+        """A domain can be looked at, though nothing of it could be seen now: what was there before may be gone."""
         with self._board.changed:
+            if self._board.why_unlooked(domain):
+                self._board.seen.pop(domain, None)
             self._board.looks_again(domain)
 
     def observes(self, domain: str, clusters: Mapping[str, Cluster]) -> None:
@@ -193,9 +185,8 @@ class Desk:
     @property
     def unlooked(self) -> Mapping[str, str]:
         """The domains that are not looked at any more, and why."""
-        blind = {domain: f"cannot be looked at: {why}" for domain, why in list(self._board.blind.items())}
         domains = (*self._board.handed_back, *self._board.refused)
-        return blind | {domain: why for domain in domains if (why := self._board.why_unlooked(domain))}
+        return {domain: why for domain in domains if (why := self._board.why_unlooked(domain))}
 
     def open(self, domains: frozenset[str], wake: Wake) -> None:
         """Begin to answer, to report hosts and to run errands, on threads of its own."""
