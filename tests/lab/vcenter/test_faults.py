@@ -127,14 +127,14 @@ def test_a_late_answer_is_the_answer_to_a_call_done_in_time(
     wait(set_vlan(client, vm, 71))
     specs = [c.port_spec(client.port_of(vm), vlan=c.vlan(72))]
     tenant = client.dvs("tenant")
-    vcenter.faults.add(Delay(800), method="ReconfigureDVPort_Task", after=True)
+    vcenter.faults.add(Delay(2500), method="ReconfigureDVPort_Task", after=True)
     started = time.monotonic()
     asking = threading.Thread(target=lambda: tenant.ReconfigureDVPort_Task(specs))
     asking.start()
     while vid_of(other_client, here) != 72:
-        assert time.monotonic() < started + 0.7
+        assert time.monotonic() < started + 2.4
     asking.join(timeout=5)
-    assert time.monotonic() >= started + 0.8
+    assert time.monotonic() >= started + 2.5
 
 
 def test_a_call_that_hangs_goes_on_when_released(vcenter: Simulator, client: Client, other_client: Client) -> None:
@@ -152,7 +152,7 @@ def test_a_call_that_hangs_goes_on_when_released(vcenter: Simulator, client: Cli
 
 
 def test_a_slow_host_slows_what_concerns_it_alone(vcenter: Simulator, client: Client, other_vm: Any) -> None:
-    vcenter.faults.add(Delay(400), host="esx2.lab", in_task=True)
+    vcenter.faults.add(Delay(1500), host="esx2.lab", in_task=True)
 
     def seconds(work: Any) -> float:
         started = time.monotonic()
@@ -160,10 +160,10 @@ def test_a_slow_host_slows_what_concerns_it_alone(vcenter: Simulator, client: Cl
         return time.monotonic() - started
 
     resident = client.vm("resident")
-    assert seconds(lambda: set_vlan(client, other_vm, 60)) >= 0.4
-    assert seconds(lambda: other_vm.Rename_Task("spoilt")) >= 0.4
-    assert seconds(lambda: set_vlan(client, resident, 61)) < 0.4
-    assert seconds(lambda: resident.Rename_Task("resident")) < 0.4
+    assert seconds(lambda: set_vlan(client, other_vm, 60)) >= 1.5
+    assert seconds(lambda: other_vm.Rename_Task("spoilt")) >= 1.5
+    assert seconds(lambda: set_vlan(client, resident, 61)) < 1.5
+    assert seconds(lambda: resident.Rename_Task("resident")) < 1.5
 
 
 def test_chance_is_the_same_for_the_same_seed(vcenter: Simulator, client: Client) -> None:
