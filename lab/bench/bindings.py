@@ -78,12 +78,15 @@ def _bound(made: Site, network: str, hosts: list[str]) -> float:
     started = time.perf_counter()
     ports = _ports(made, network, hosts)
     waiting = {port for port, host in zip(ports, hosts, strict=True) if host != KVM}
+    moved = time.perf_counter()
     while waiting:
         active = {port["id"] for port in made.rest.list("ports", f"network_id={network}&status=ACTIVE&fields=id")}
-        waiting -= active
-        if time.perf_counter() - started > PATIENCE:
-            raise RuntimeError(f"{len(waiting)} ports are not ACTIVE after {PATIENCE:.0f} s")
-        time.sleep(0.02 if len(hosts) == 1 else 0.2)
+        if waiting & active:
+            waiting, moved = waiting - active, time.perf_counter()
+        elif time.perf_counter() - moved > PATIENCE:
+            raise RuntimeError(f"{len(waiting)} ports are not ACTIVE, and none was for {PATIENCE:.0f} s")
+        else:
+            time.sleep(0.02 if len(hosts) == 1 else 0.2)
     return time.perf_counter() - started
 
 
