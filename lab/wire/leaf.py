@@ -28,6 +28,8 @@ class WireLeaf(WireNve):
         self.ready = True
         self.foreign: dict[Vid, Vni] = {}
         """Bindings of somebody else's, by VID: seen, bridged, and not ours to change."""
+        self.unfit: set[Vid] = set()
+        """VIDs that it would not take now: nobody wears them there."""
         self.fellows: Sequence[WireLeaf] | None = None
         """The leaves that tell it by BGP EVPN who has a network; None: it is told by us.  Such bear no marks."""
 
@@ -35,7 +37,8 @@ class WireLeaf(WireNve):
         """Our entries, and which VIDs are somebody else's."""
         mirror = super().observe()
         if self.fellows is not None:
-            return replace(mirror, foreign_vids=VidSet.of(self.foreign), learns=True, marked=False)
+            foreign, unfit = VidSet.of(self.foreign), VidSet.of(self.unfit)
+            return replace(mirror, foreign_vids=foreign, unfit=unfit, learns=True, marked=False)
         networks = {e.vni for e in mirror.entries.values() if isinstance(e, LeafBinding | LeafFlood | LeafUnicast)}
         empty: dict[NveKey, NveEntry] = {
             flood.key: flood for flood in (LeafFlood(vni, frozenset()) for vni in networks)
@@ -73,6 +76,8 @@ class WireLeaf(WireNve):
             raise Refused(f"VID {int(entry.vid)} of {self.id} is bound to something that is not ours")
         if isinstance(entry, LeafBinding | LeafFlood | LeafUnicast) and entry.vni in self.foreign.values():
             raise Refused(f"VNI {int(entry.vni)} of {self.id} is taken by something that is not ours")
+        if isinstance(entry, LeafBinding) and entry.vid in self.unfit and entry.key not in self.entries:
+            raise Refused(f"VID {int(entry.vid)} of {self.id} was not taken a while ago")
 
     def from_host(self, host: HostId, frame: Frame) -> Sequence[Exit]:
         """In from a host-facing port."""

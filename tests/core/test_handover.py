@@ -106,6 +106,15 @@ def test_a_vid_that_a_stranger_wears_is_not_free(rack: Lab) -> None:
     assert seen(rack).is_free(198)
 
 
+def test_a_vid_that_a_leaf_would_not_take_is_free_and_yet_not_to_be_given_to_a_network(rack: Lab) -> None:
+    (leaf,) = rack.nves.values()
+    leaf.fellows, leaf.unfit = [leaf], {199}  # type: ignore[attr-defined]
+    assert (seen(rack).is_free(199), seen(rack).is_fit(199)) == (True, False)
+    assert seen(rack).is_fit(198)
+    (vid,) = seen(rack).vids
+    assert not seen(rack).is_fit(vid)
+
+
 def test_a_vid_that_a_port_wears_though_its_port_group_does_not_is_not_free(rack: Lab) -> None:
     """Somebody's override, say."""
     (port,) = switch_of(rack).ports.values()

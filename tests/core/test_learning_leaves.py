@@ -9,9 +9,10 @@ from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
 from isthmus.model.change import Outcome
 from isthmus.model.names import LeafId
 from isthmus.model.nve import LeafBinding
+from isthmus.model.observed import Access
 from isthmus.model.tags import Vid, Vni
 from lab.wire.leaf import WireLeaf
-from lab.wire.world import Lab, two_racks
+from lab.wire.world import Lab, Unsettled, two_racks
 
 STRANGE = Vni(999_999)
 
@@ -154,3 +155,39 @@ def test_another_network_of_ours_on_one_switch_of_a_pair_is_put_right(odd: int) 
     outcomes = {result.outcome for loop in lab.loops.values() for result in loop.run_once().results.values()}
     assert outcomes == {Outcome.DONE}, "each is forgotten before the other is learnt"
     assert bound(pair[0]) == bound(pair[1]) == before
+
+
+def worn(lab: Lab) -> dict[str, int]:
+    return {group.name: group.vlan.vid for group in lab.groups_of_ours() if isinstance(group.vlan, Access)}
+
+
+def test_a_network_whose_vid_one_leaf_does_not_take_keeps_it_and_waits_there_alone() -> None:
+    """The leaf was replaced by an empty one."""
+    lab = learning().network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue")
+    one, two = leaves(lab)
+    groups, before = worn(lab), bound(two)
+    one.unfit = {vid for vid, _ in before}
+    one.entries.clear()
+    with pytest.raises(Unsettled):
+        lab.settle()
+    assert (worn(lab), bound(one), bound(two)) == (groups, set(), before)
+    assert lab.hears("d", frame_from="c")
+    [loop] = lab.loops.values()
+    assert {result.detail for result in loop.run_once().results.values()} == {
+        f"VID {vid} of {one.id} was not taken a while ago" for vid, _ in before
+    }
+    one.unfit.clear()
+    lab.settle()
+    assert (worn(lab), bound(one)) == (groups, before)
+    assert lab.hears("c", frame_from="a")
+
+
+def test_a_vid_that_a_leaf_does_not_take_is_given_to_no_network_that_has_none() -> None:
+    lab = learning().network("red")
+    [(vid, red)] = bound(leaves(lab)[0])
+    lab.intent.remove_network("red")
+    lab.settle()
+    leaves(lab)[1].unfit = {Vid(vid)}
+    lab.network("red", vni=red).vms("a@esx1", "c@esx3")
+    assert worn(lab)["red"] != vid
+    assert lab.hears("c", frame_from="a")

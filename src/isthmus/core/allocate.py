@@ -19,7 +19,7 @@ from isthmus.model.change import Unmet
 from isthmus.model.place import Place
 from isthmus.model.scope import Domain, ForeignSubject, Scope, Subject
 from isthmus.model.shard import VidPool
-from isthmus.model.tags import Vid
+from isthmus.model.tags import Vid, VidSet
 
 
 class Hold(IntEnum):
@@ -139,16 +139,17 @@ def allocate(
     pool: VidPool,
     unseen: Mapping[Domain, str] = MappingProxyType({}),
     shared: Set[Domain] = frozenset(),
+    unfit: Mapping[Domain, VidSet] = MappingProxyType({}),
 ) -> Allocation:
     """Meet each claim that can be met; a claim that cannot leaves all others as they are.
 
     `unseen` names, by domain, an NVE that was never read: any VID that nobody is seen wearing may be known there.
-    `shared` are the domains in which others allocate, too.
+    `shared` are the domains in which others allocate, too.  No search finds what is `unfit`; who has it keeps it.
     """
     worn = tuple(worn)
     by_tag = _by_tag(worn)
     owners = {tag: _owner(wears, shared=tag[0] in shared) for tag, wears in by_tag.items()}
-    state = _State(pool, owners, worn, unseen)
+    state = _State(pool, owners, worn, unseen, unfit)
     bindings: dict[Place, Vid] = {}
     unmet: list[Unmet] = []
     # Places that wear something valid go first, so that no newcomer can take what is worn.
@@ -214,6 +215,7 @@ class _State:
     owners: dict[tuple[Domain, Vid], Subject]
     worn: tuple[Worn, ...]
     unseen: Mapping[Domain, str]
+    unfit: Mapping[Domain, VidSet]
     at_place: dict[Place, Vid] = field(default_factory=dict)
     known: set[tuple[Scope | None, Vid, Subject]] = field(default_factory=set)
     taken: Counter[Domain] = field(default_factory=Counter)
@@ -265,13 +267,15 @@ class _State:
 
     def _searched(self, claim: Claim) -> Vid | str:
         size = len(self.pool.ranges)
+        unfit = VidSet.joined(piece for d in claim.domains if d in self.unfit for piece in self.unfit[d].ranges)
         if size and all(self.taken[domain] < size for domain in claim.domains):
             for number in _search(claim.subject):
-                offered = self.pool.offers(claim.scope, number)
+                offered = number not in unfit and self.pool.offers(claim.scope, number)
                 if offered and all((domain, number) not in self.owners for domain in claim.domains):
                     return Vid(number)
         free = " and ".join(f"{self.taken[domain]} worn in {domain}" for domain in claim.domains)
-        return f"no VID left of {size} ({self.pool.ranges}): {free}, the others are reserved"
+        rest = f"reserved, or a switch does not take them now ({unfit})" if unfit.ranges else "reserved"
+        return f"no VID left of {size} ({self.pool.ranges}): {free}, the others are {rest}"
 
     def _owner(self, claim: Claim, vid: Vid) -> str:
         for domain in claim.domains:

@@ -19,7 +19,7 @@ from isthmus.core.reconcile import settled
 from isthmus.core.trunks import unheard
 from isthmus.core.twins import twins
 from isthmus.core.view import View, look, switch_target
-from isthmus.core.worn import shared, unseen, worn
+from isthmus.core.worn import shared, unfit, unseen, worn
 from isthmus.model.change import Unmet
 from isthmus.model.names import HostId, NicId
 from isthmus.model.observed import Observed
@@ -64,7 +64,7 @@ def explain(
     """A report per NIC on the shard's hosts that belongs to a network, and the NICs that belong to none and why."""
     world, _ = settled(world, observed, now)
     view = look(design, world, observed, pool)
-    allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view))
+    allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view), unfit(view))
     reports = _dv_ports(view, allocation) if design.place is PlaceKind.DV_PORT else _tagged(view, allocation)
     same = twins(view)
     warned = (

@@ -54,8 +54,10 @@ def handover(
     )
     members = frozenset(_members(world, marks, vteps))
     vids = frozenset(_vids(world, observed))
-    at = min(now, observed.since)
-    return Handover(shard.scope, groups, frozenset(vnis), vids, whole, at, members, thought.unmet, world.intent.reading)
+    unfit = frozenset(int(vid) for mirror in here if isinstance(mirror, NveMirror) for vid in mirror.unfit)
+    at, reading = min(now, observed.since), world.intent.reading
+    unmet = thought.unmet
+    return Handover(shard.scope, groups, frozenset(vnis), vids, whole, at, members, unmet, reading, unfit=unfit)
 
 
 def overlaid(

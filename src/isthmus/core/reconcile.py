@@ -14,7 +14,7 @@ from isthmus.core.plan_ports import plan_ports
 from isthmus.core.plan_tagged_groups import plan_tagged_groups
 from isthmus.core.twins import twins
 from isthmus.core.view import View, look, strangers
-from isthmus.core.worn import shared, unseen, worn
+from isthmus.core.worn import shared, unfit, unseen, worn
 from isthmus.model.change import Reconciled, Unmet
 from isthmus.model.intent import Intent, Network
 from isthmus.model.names import NetworkId
@@ -34,7 +34,7 @@ def reconcile(design: Design, world: World, observed: Observed, pool: VidPool, n
     draft = Draft(unmet=[*doubtful, *view.attachments.unmet, *_left_out(view)])
     warnings: tuple[str, ...] = ()
     if Duty.TAGS in world.shard.duties:
-        allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view))
+        allocation = allocate(claims(view), worn(view), view.pool, unseen(view), shared(view), unfit(view))
         draft.unmet.extend(allocation.unmet)
         warnings = (*allocation.warnings, *dict.fromkeys(twins(view).values()), *_strangers(view, observed))
     if design.place is PlaceKind.DV_PORT:

@@ -22,7 +22,7 @@ from isthmus.model.scope import (
     Scope,
     Subject,
 )
-from isthmus.model.tags import Vid
+from isthmus.model.tags import Vid, VidSet
 
 _Alike: TypeAlias = tuple[str, Vid, bool, HostId | None]
 """Port group, VID, whether it is closed, and the host where a domain ends with it."""
@@ -50,6 +50,14 @@ def unseen(view: View) -> dict[Domain, str]:
         elif view.shard.scope is not None:
             found[view.shard.scope] = str(target)
     return found
+
+
+def unfit(view: View) -> dict[Domain, VidSet]:
+    """The VIDs that an NVE of the scope would not take now: nobody is given one of these, and who has one keeps it."""
+    if view.shard.scope is None:
+        return {}
+    mirrors = (view.nves[target] for target in view.shard.nves.values() if target in view.nves)
+    return {view.shard.scope: VidSet.joined(piece for mirror in mirrors for piece in mirror.unfit.ranges)}
 
 
 def shared(view: View) -> frozenset[Domain]:

@@ -54,6 +54,8 @@ class Handover:
     """Which of its source's answers the intent was."""
     wired: frozenset[PortId] | None = None
     """The ports whose DV ports are open with a VID of their own; None: it is not known, or tags are not worn there."""
+    unfit: frozenset[int] = frozenset()
+    """VIDs that nobody wears there, and that an NVE would not take now."""
 
     def wears(self, vni: Vni) -> bool:
         """Something in the scope has the network, or might."""
@@ -62,6 +64,10 @@ class Handover:
     def is_free(self, vid: int) -> bool:
         """Nothing in the scope wears the VID, and all of it was seen."""
         return self.whole and vid not in self.vids
+
+    def is_fit(self, vid: int) -> bool:
+        """The VID may be given to a network, as far as the scope goes."""
+        return self.is_free(vid) and vid not in self.unfit
 
     def why(self, network: NetworkId) -> str:
         """Why a network does not have what it should, as far as is known."""

@@ -143,7 +143,8 @@ class StandardSwitchMirror:
 class NveMirror:
     """All that an NVE holds of ours.  `ready` is False while its fixed frame (bridges, tunnel port) must be built.
 
-    `foreign_vids` are worn there by something that is not ours.  `warnings` are what it tells of its own health.
+    `foreign_vids` are worn there by something that is not ours.  `unfit` are VIDs that nobody wears there and that it
+    would not take now: who has none yet gets another.  `warnings` are what it tells of its own health.
     `learns` says that it finds out by itself who is where in a network (BGP EVPN), so that it is told bindings only;
     `marked` that what it holds says whose it is.  `rivals` are what one switch of a pair has in the place of an
     entry of the other: the same VID with another VNI.
@@ -153,6 +154,7 @@ class NveMirror:
     entries: Mapping[NveKey, NveEntry]
     ready: bool = True
     foreign_vids: VidSet = NO_VIDS
+    unfit: VidSet = NO_VIDS
     warnings: tuple[str, ...] = ()
     learns: bool = False
     marked: bool = True

@@ -104,6 +104,14 @@ def test_with_one_member_gone_the_pair_is_unknown_and_what_was_told_to_one_alone
     assert not site.held & set(WHOLE)
 
 
+def test_what_one_member_would_not_take_the_pair_would_not() -> None:
+    site = Site()
+    for member in site.members:
+        member.fellows = site.members
+    site.members[0].unfit, site.members[1].unfit = {Vid(300)}, {Vid(301)}
+    assert (site.pair.observe().unfit, site.pair.observe().foreign_vids) == (VidSet.of([300, 301]), VidSet())
+
+
 def test_what_another_hand_bound_at_one_member_is_worn() -> None:
     site = Site()
     site.members[0].foreign[Vid(300)] = BLUE

@@ -255,6 +255,26 @@ def test_a_vlan_that_something_wears_of_which_neutron_does_not_know_is_held(made
     assert made.errands().hold == ()
 
 
+def test_a_vlan_that_a_leaf_would_not_take_now_is_held_and_taken_from_nobody(made: Site) -> None:
+    made.sees(unfit=frozenset({101, 102}))
+    assert made.errands().hold == (("rack1", 102),), "101 is a network's"
+    made.held = (("rack1", 102),)
+    made.errands()
+    made.now = 1.0
+    made.sees()
+    assert made.errands() == Errands()
+    made.sees(unfit=frozenset({101}))
+    assert made.errands() == Errands(free=(("rack1", 102),))
+
+
+def test_a_retiring_vlan_is_released_also_where_a_leaf_would_not_take_it(made: Site) -> None:
+    made.segments = (replace(UNUSED, mark=ONE),)
+    made.errands()
+    made.now = 1.0
+    made.sees(groups={}, vnis=frozenset(), vids=frozenset(), unfit=frozenset({101}))
+    assert len(made.errands().release) == 1
+
+
 def test_a_port_that_nobody_bound_for_a_while_is_bound(made: Site) -> None:
     """Who began it died."""
     made.ports = (port(Binding("compute-1", True, False, (), False, unbound=True)),)

@@ -115,6 +115,7 @@ def joined(mirrors: Sequence[NveMirror]) -> NveMirror:
         entries,
         ready=all(mirror.ready for mirror in mirrors),
         foreign_vids=VidSet.joined(piece for mirror in mirrors for piece in mirror.foreign_vids.ranges),
+        unfit=VidSet.joined(piece for mirror in mirrors for piece in mirror.unfit.ranges),
         warnings=tuple(warning for mirror in mirrors for warning in mirror.warnings),
         learns=all(mirror.learns for mirror in mirrors),
         marked=marked,

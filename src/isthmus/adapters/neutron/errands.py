@@ -135,7 +135,7 @@ def errands(
     held = [vlan for vlan in facts.held if vlan[0] in seen] if facts.fabric else []
     for vlan in held:
         memory.held_since.setdefault(vlan, now)
-    free = [(d, vid) for d, vid in held if seen[d].at > memory.held_since[d, vid] and seen[d].is_free(vid)]
+    free = [(d, vid) for d, vid in held if seen[d].at > memory.held_since[d, vid] and seen[d].is_fit(vid)]
     unused = [(s.id, s.mark) for s in idle if not s.retiring]
     retire = [key for key in unused if now - memory.unused_since[key] >= LINGER]
     release = [(s.id, s.mark) for s in idle if s.retiring and _is_gone(s, facts, seen[s.domain], memory)]
@@ -252,10 +252,10 @@ def _waits_for_us(port: NeutronPort) -> bool:
 
 
 def _worn_by_others(facts: Facts, seen: Mapping[str, Handover]) -> Iterator[tuple[str, int]]:
-    """VLANs that something wears of which Neutron does not know, and which it might give to a network."""
+    """VLANs that Neutron might give to a network, worn by what it does not know, or not taken by an NVE."""
     known = {(segment.domain, segment.vid) for segment in facts.segments} | set(facts.held)
     for domain in sorted(seen.keys() & facts.domains.keys()):
-        given_out = (vid for vid in sorted(seen[domain].vids) if vid in facts.domains[domain])
+        given_out = (vid for vid in sorted(seen[domain].vids | seen[domain].unfit) if vid in facts.domains[domain])
         yield from ((domain, vid) for vid in given_out if (domain, vid) not in known)
 
 

@@ -300,19 +300,20 @@ def test_a_vlan_that_shows_a_stranger_only_once_it_is_there_is_removed_again_and
     for vid in (101, 102):
         [result] = apply(target, Learn((binding(vid),)))
         assert (result.outcome, f"VLAN {vid}: it is on Ethernet48" in result.detail) == (Outcome.RETRY, True)
-    assert switch.state == {}
+    assert (switch.state, target.observe().foreign_vids & SETTINGS.vids) == ({}, VidSet()), "nobody has it"
     assert "write memory" not in switch.told, "nothing came of it"
     told = list(switch.told)
     for now[0] in (1.0, 599.0):
-        assert target.observe().foreign_vids & SETTINGS.vids == VidSet.of("101-102")
+        assert target.observe().unfit == VidSet.of("101-102")
         [result] = apply(target, Learn((binding(101),)))
-        assert (result.outcome, "in vain: it is on Ethernet48" in result.detail) == (Outcome.REFUSED, True)
-    assert any("in vain" in found.what for found in target.findings())
+        assert (result.outcome, "is on Ethernet48" in result.detail) == (Outcome.REFUSED, True)
+    assert sum("in vain" in told for told in target.observe().warnings) == 2
     assert switch.told == told
     switch.cli.ports["Ethernet48"].mode = "trunk"
     switch.ctl("vlan 102")
-    assert target.observe().foreign_vids & SETTINGS.vids == VidSet.of("101"), "it is seen there, and nobody in it"
+    assert target.observe().unfit == VidSet.of("101"), "it is seen there, and nobody in it"
     now[0] = 601.0
+    assert (target.observe().unfit, target.observe().warnings) == (VidSet(), ())
     done(target, Learn((binding(101),)))
     assert switch.state[101] == (RED, ON_OURS)
 
@@ -328,21 +329,33 @@ def test_a_vlan_that_the_switch_does_not_make_is_not_asked_for_again_for_a_while
         for outcome in (Outcome.RETRY, Outcome.REFUSED, Outcome.REFUSED):
             [result] = apply(target, Learn((binding(101),)))
             assert (result.outcome, "VLAN is internal" in result.detail) == (outcome, True)
-            assert 101 in target.observe().foreign_vids
+            assert (target.observe().unfit, 101 in target.observe().foreign_vids) == (VidSet.of("101"), False)
         assert (switch.told.count("vlan 101"), switch.cli.saved) == (1, True)
         done(target, Learn((binding(102),)))
         assert switch.state == {102: (RED, dict.fromkeys(switch.ports, "tagged"))}
 
 
-def test_a_switch_that_takes_nothing_at_all_keeps_no_vid_from_any_network(switch: EosTestSwitch) -> None:
-    switch.refuses, switch.no = "configure", "% Configuration is locked by another session"
+@pytest.mark.parametrize(
+    ("refused", "says"),
+    [
+        ("configure", "% Configuration is locked by another session"),
+        ("vlan", "% Authorization denied for command 'vlan 101'"),
+        ("vlan", "% Failed to create VLANs: 101, 102 (no space in the VLAN table)"),
+    ],
+)
+def test_a_switch_that_takes_nothing_at_all_keeps_no_vid_from_any_network(
+    switch: EosTestSwitch, refused: str, says: str
+) -> None:
+    switch.refuses, switch.no = refused, says
     target = switch.target()
     for _ in range(2):
-        [result] = apply(target, Learn((binding(101),)))
-        assert (result.outcome, "locked" in result.detail) == (Outcome.RETRY, True)
-        assert 101 not in target.observe().foreign_vids
+        results = apply(target, Learn((binding(101),)), Learn((binding(102, BLUE),)))
+        assert {(result.outcome, says in result.detail) for result in results} == {(Outcome.RETRY, True)}
+        assert (target.observe().unfit, target.observe().foreign_vids & SETTINGS.vids) == (VidSet(), VidSet())
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, target.observe().unfit) == (Outcome.RETRY, VidSet.of([101] * ("Failed" in says)))
     switch.refuses = ""
-    done(target, Learn((binding(101),)))
+    done(switch.target(), Learn((binding(101),)))
 
 
 def test_what_a_round_that_broke_left_is_saved_also_where_the_next_leaves_nothing(switch: EosTestSwitch) -> None:

@@ -50,6 +50,8 @@ def _open(held: Held, settings: NgsSettings) -> Iterator[LeafFinding]:
         elif held.exists(vid) and not is_foreign(vid, vlan, settings):
             for port in vlan.ports:
                 idle[port].append(vid)
+    for vid, why in sorted(held.vain.items()):
+        yield LeafFinding(f"VLAN {vid} {why}", "put it right on the switch, or leave it out of vids")
     for said, vids in shared.items():
         what = f"VLANs {VidSet.of(vids)} of our range have a VNI, and are somebody's too: {said}"
         yield LeafFinding(what, "take one of the two off; no port joins them until then")

@@ -60,6 +60,8 @@ class Held:
 
     lost: frozenset[Vid] = frozenset()
     """VLANs with a VNI that BGP, or the interface of the tunnels, is not told of, as it is told with a VNI of ours."""
+    vain: Mapping[Vid, str] = field(default_factory=dict)
+    """VLANs that there are none of and that were made in vain a while ago, and why: they are not asked for now."""
     loose: frozenset[Vid] = frozenset()
     """VLANs without VNI that ports are in only since there is such a VLAN: no statement is about it."""
 
@@ -102,4 +104,6 @@ def mirror(target: TargetId, held: Held, settings: NgsSettings) -> NveMirror:
             whole = vid not in held.lost and vlan.tagged.issuperset(held.joining(settings))
             binding = LeafBinding(vid, vlan.vni, whole)
             entries[binding.key] = binding
-    return NveMirror(target, entries, foreign_vids=VidSet.of(foreign), learns=True, marked=False)
+    return NveMirror(
+        target, entries, foreign_vids=VidSet.of(foreign), unfit=VidSet.of(held.vain), learns=True, marked=False
+    )

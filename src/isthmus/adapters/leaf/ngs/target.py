@@ -90,11 +90,17 @@ class NgsTarget:
         self._switch.close()
 
     def _not_made(self, steps: Sequence[Step], held: Held, heard: Sequence[str]) -> dict[Vid, str]:
-        """VLANs that the switch does not want by their numbers: else it may be that it now takes nothing at all."""
+        """VLANs that the switch does not want by their numbers: else it may be that it now takes nothing at all.
+
+        So it may if it took none of several; and the number in a command that it only repeats says nothing.
+        """
         made = {step.vid for step in steps if isinstance(step, Make)}
-        absent = {vid for vid in made if not held.exists(vid) and held.at(vid).vni is None}
-        named = {vid: line for vid in absent for line in heard if re.search(rf"\b{vid}\b", line)}
-        return {} if held.unready or self._switch.kind.commits else named
+        absent = {vid for vid in made if _is_absent(vid, held)}
+        if held.unready or self._switch.kind.commits or (len(made) > 1 and absent == made):
+            return {}
+        told = sorted(self._switch.words(steps), key=len, reverse=True)
+        own = re.compile("|".join(map(re.escape, told)))
+        return {vid: line for vid in absent for line in heard if re.search(rf"\b{vid}\b", own.sub(" ", line))}
 
     def _read(self) -> Held:
         try:
@@ -140,7 +146,8 @@ class NgsTarget:
             said += self._switch.do(undone)
             held = self._read()
         for vid, why in vain.items():
-            self._vain.add(vid, why, held)
+            if _is_absent(vid, held):
+                self._vain.add(vid, why, held)
         if kept and held == first and not self._switch.kind.commits:  # what was committed may come later
             self._switch.is_as_kept()
         said += self._switch.save()
@@ -149,3 +156,7 @@ class NgsTarget:
                 why = f" ({'; '.join(dict.fromkeys(said[:3]))})" if said else ""
                 results[change.id] = Result(change, Outcome.RETRY, f"the switch took it, but {lack}{why}")
         return [results.get(change.id) or Result(change, Outcome.DONE) for change in changes]
+
+
+def _is_absent(vid: Vid, held: Held) -> bool:
+    return not held.exists(vid) and held.at(vid).vni is None

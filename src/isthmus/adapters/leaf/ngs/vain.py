@@ -1,6 +1,6 @@
-"""VLANs that were made on a switch in vain: they count as somebody's for a while, so that a network gets another.
+"""VLANs that were made on a switch in vain: they are not asked for again for a while.
 
-Law: what was tried in vain is not tried again until something else is seen there, or the time is over.
+Law: they are nobody's, so nothing that has one loses it.  It ends when something else is seen there, or with time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ AGAIN = 600.0
 class _Tried:
     why: str
     seen: Vlan
-    there: bool
     until: float
 
 
@@ -31,19 +30,16 @@ class Vain:
         self._tried: dict[Vid, _Tried] = {}
 
     def add(self, vid: Vid, why: str, held: Held) -> None:
-        """It was tried, and this is what is there since."""
-        why = f"it was made a while ago in vain: {why}"
-        tried = _Tried(why, held.at(vid), held.exists(vid), self._clock() + AGAIN)
-        self._tried = {**self._tried, vid: tried}
+        """It was tried, and is not there."""
+        why = f"was made a while ago in vain, and is asked for again within ten minutes: {why}"
+        self._tried = {**self._tried, vid: _Tried(why, held.at(vid), self._clock() + AGAIN)}
 
     def marked(self, held: Held) -> Held:
-        """What the switch holds, with these as somebody's."""
+        """What the switch holds, with these."""
         now = self._clock()
         self._tried = {
             vid: tried
             for vid, tried in self._tried.items()
-            if now < tried.until and (held.at(vid), held.exists(vid)) == (tried.seen, tried.there)
+            if now < tried.until and not held.exists(vid) and held.at(vid) == tried.seen
         }
-        marks = {vid: replace(tried.seen, said=tried.seen.said or tried.why) for vid, tried in self._tried.items()}
-        absent = (vid for vid, tried in self._tried.items() if not tried.there)
-        return replace(held, vlans={**held.vlans, **marks}, absent=held.absent.union(absent))
+        return replace(held, vain={vid: tried.why for vid, tried in self._tried.items()})

@@ -1,0 +1,126 @@
+"""What a fabric does while one of its leaves, a real switch's driver over a switch in memory, does not make VLANs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from isthmus.adapters.leaf.ngs import NgsTarget
+from isthmus.core.design import VDS_STATIC
+from isthmus.model.change import Change, Result
+from isthmus.model.names import LeafId, NetworkId
+from isthmus.model.observed import NveMirror
+from isthmus.model.tags import VidSet
+from lab.wire.leaf import WireLeaf
+from lab.wire.world import Unsettled
+from tests.adapters.leaf.ngs.switch import EosTestSwitch, eos
+from tests.core.test_learning_leaves import bound, learning, leaves, worn
+
+
+class Driven:
+    """A leaf of the fabric through its driver: frames go as its switch was told."""
+
+    def __init__(self, wire: WireLeaf, target: NgsTarget) -> None:
+        self.id = wire.id
+        self._wire, self._target = wire, target
+
+    def observe(self) -> NveMirror:
+        mirror = self._target.observe()
+        self._wire.entries = dict(mirror.entries)
+        return mirror
+
+    def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
+        results = self._target.apply(changes)
+        self.observe()
+        return results
+
+
+class World:
+    """Two racks, the first below an EOS switch."""
+
+    def __init__(self, switch: EosTestSwitch) -> None:
+        self.switch, self.now = switch, 0.0
+        self.lab = learning(VDS_STATIC)
+        self.leaf, self.other = leaves(self.lab)
+        settings = replace(switch.settings(), vids=VidSet.of("100-199"))
+        self.target = NgsTarget(LeafId(self.leaf.id.name), settings, lambda: self.now)
+        [self.loop] = self.lab.loops.values()
+        self.loop.targets = {**self.loop.targets, self.leaf.id: Driven(self.leaf, self.target)}
+
+    def replaced(self) -> None:
+        """By one that has our ports, and nothing else yet."""
+        cli = self.switch.cli
+        for held in (cli.vlans, cli.maps, cli.told):
+            held.clear()
+        for name in self.switch.ports:
+            cli.ports[name].allowed = frozenset()
+
+    def stuck(self) -> list[str]:
+        """What is still to be done, and why it is not."""
+        with pytest.raises(Unsettled):
+            self.lab.settle()
+        return [result.detail for result in self.loop.run_once().results.values()]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with eos() as switch:
+        yield World(switch)
+
+
+REFUSALS = {
+    "authorization": "% Authorization denied for command 'vlan {vid}'",
+    "number": "% Failed to create VLANs: {vid} (VLAN is internal)",
+    "any": "% Not now",
+}
+
+
+@pytest.mark.parametrize("says", REFUSALS.values(), ids=REFUSALS)
+def test_networks_keep_their_vids_and_work_elsewhere_while_a_leaf_that_was_replaced_does_not_make_them(
+    world: World, says: str
+) -> None:
+    lab = world.lab.network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx2", "e@esx3")
+    groups, before = worn(lab), bound(world.other)
+    world.replaced()
+    cli = world.switch.cli
+    make = cli.run
+
+    class Refusing:
+        def __getattr__(self, name: str) -> object:
+            return getattr(cli, name)
+
+        def run(self, line: str) -> str:
+            made = line.removeprefix("vlan ")
+            return says.format(vid=made) if line.startswith("vlan ") and made.isdecimal() else make(line)
+
+    world.switch.cli = Refusing()  # type: ignore[assignment]
+    for world.now in (1.0, 601.0):
+        why = world.stuck()
+        assert (worn(lab), bound(world.leaf), bound(world.other)) == (groups, set(), before)
+        assert lab.hears("d", frame_from="c")
+        assert not lab.hears("e", frame_from="c")
+        for vid in groups.values():
+            assert any(says.format(vid=vid) in reason for reason in why)
+        warned = [told for told in world.target.observe().warnings if "in vain" in told]
+        assert len(warned) == (2 if "Failed" in says else 0)
+    world.switch.cli, world.now = cli, 1202.0
+    lab.settle()
+    assert (worn(lab), bound(world.leaf)) == (groups, before)
+    assert lab.hears("c", frame_from="a")
+    assert not lab.hears("e", frame_from="a")
+
+
+def test_a_vid_that_a_leaf_did_not_take_is_given_to_no_other_network_for_a_while(world: World) -> None:
+    lab = world.lab.network("red")
+    vid, red = worn(lab)["red"], lab.intent.networks[NetworkId("red")].vni
+    world.replaced()
+    world.switch.refuses, world.switch.no = f"vlan {vid}", f"% Failed to create VLANs: {vid} (VLAN is internal)"
+    world.stuck()
+    lab.intent.remove_network("red")
+    lab.settle()
+    assert worn(lab) == {}
+    lab.network("green", vni=red).vms("a@esx1", "c@esx3")
+    assert worn(lab)["green"] != vid
+    assert lab.hears("c", frame_from="a")
