@@ -171,7 +171,8 @@ def _of_vni(vnis: dict[int, list[str]], line: str, add: str, remove: str, mode: 
         vnis.setdefault(int(found[1]), [])
         return f"{mode} {found[1]}"
     if found := re.fullmatch(remove, line):
-        vnis.pop(int(found[1]), None)
+        if vnis.pop(int(found[1]), None) is None:
+            raise Complaint(f"ERROR: VNI delete failed: Could not find vni node for {found[1]}")
         return ""
     return None
 

@@ -293,6 +293,34 @@ def test_what_a_hand_took_from_a_vni_of_ours_is_seen_and_said_again(switch: Nxos
     assert (switch.state, switch.cli.nve, switch.cli.evpn) == ({}, {}, {})
 
 
+@pytest.mark.parametrize("gone", [("evpn",), ("nve",), ("evpn", "nve")])
+def test_a_network_is_forgotten_whatever_a_hand_took_of_its_vni(switch: NxosTestSwitch, gone: tuple[str, ...]) -> None:
+    """The switch complains if what is not there is to be taken away."""
+    target = switch.target()
+    done(target, Learn((binding(101),)), Learn((binding(102, BLUE),)))
+    for part in gone:
+        getattr(switch.cli, part).clear()
+    done(target, Forget((binding(101),)), Forget((binding(102, BLUE),)))
+    assert (switch.state, switch.cli.evpn, switch.cli.nve) == ({}, {}, {})
+
+
+def test_a_network_is_forgotten_at_last_wherever_the_session_broke_and_nothing_is_left_of_it() -> None:
+    for moment in range(200):
+        with nxos() as switch:
+            target = switch.target()
+            done(target, Learn((binding(101),)))
+            switch.dies_after = moment
+            [result] = apply(target, Forget((binding(101),)))
+            if switch.up:
+                assert (result.outcome, moment > 30) == (Outcome.DONE, True)
+                return
+            switch.up, switch.dies_after = True, None
+            done(target, Forget((binding(101),)))
+            assert (switch.cli.maps, switch.cli.evpn, switch.cli.nve, switch.cli.members(101)) == ({}, {}, {}, {})
+            assert switch.cli.saved
+    raise AssertionError("it never ends")
+
+
 def test_what_is_lost_of_a_vni_and_cannot_be_said_again_is_told_with_the_reason(switch: NxosTestSwitch) -> None:
     target = switch.target()
     done(target, Learn((binding(101),)))

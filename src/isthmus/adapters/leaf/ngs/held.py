@@ -60,10 +60,12 @@ class Held:
 
     lost: frozenset[Vid] = frozenset()
     """VLANs with a VNI that BGP, or the interface of the tunnels, is not told of, as it is told with a VNI of ours."""
-    vain: Mapping[Vid, str] = field(default_factory=dict)
-    """VLANs that there are none of and that were made in vain a while ago, and why: they are not asked for now."""
     loose: frozenset[Vid] = frozenset()
     """VLANs without VNI that ports are in only since there is such a VLAN: no statement is about it."""
+    without: Mapping[Vid, frozenset[str]] = field(default_factory=dict)
+    """What of it is not there of a VLAN in `lost`, where the switch complains if it is to be taken away."""
+    vain: Mapping[Vid, str] = field(default_factory=dict)
+    """VLANs that there are none of and that are not asked for now, and why: such as one that was made in vain."""
 
     def exists(self, vid: Vid) -> bool:
         """The switch shows that VLAN."""

@@ -73,6 +73,8 @@ class Judged:
     unready: list[str] = field(default_factory=list)
     lost: set[Vid] = field(default_factory=set)
     """VLANs with a VNI, and without a word that goes with it."""
+    without: dict[Vid, frozenset[str]] = field(default_factory=dict)
+    """Which, where the switch complains if such a word is to be taken off."""
     there: set[str] = field(default_factory=set)
     """Of what everything stands on."""
 
@@ -164,6 +166,7 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         absent=frozenset(found.keys() - shown.vlans),
         lost=frozenset(judged.lost),
         loose=frozenset(_loose(judged, shown, found)),
+        without=judged.without,
     )
 
 

@@ -183,6 +183,8 @@ class _Config(Judged):
                 self.said.setdefault(vid, odd)
             elif vni not in self.members & self.evpn:
                 self.lost.add(vid)
+                parts = {"evpn": self.evpn, "member": self.members}
+                self.without[vid] = frozenset(part for part, vnis in parts.items() if vni not in vnis)
                 if why := self.taken.get(vni):  # what lacks may be another's to say
                     self.said.setdefault(vid, why)
         for vni, odd in self.odd.items():
@@ -326,9 +328,11 @@ def _spelt(device: Any, step: Step) -> list[str]:
             said = words((*first, *device.PLUG_VLAN_VNI_SEGMENT), vni=int(vni))
             # It wants TCAM that most switches have none carved of, and only spares the fabric some ARP.
             return [command for command in said if command != "suppress-arp"]
-        case Unmap(_, vni):
-            last = device.UNPLUG_VLAN_VNI_SEGMENT
-            said = words((*device.UNPLUG_EVPN_VNI, *device.UNPLUG_NVE_MEMBER, *last), vni=int(vni))
+        case Unmap(_, vni, lacks):
+            # It complains of what is not there, and would be broken off before the sign of ours.
+            evpn = () if "evpn" in lacks else device.UNPLUG_EVPN_VNI
+            member = () if "member" in lacks else device.UNPLUG_NVE_MEMBER
+            said = words((*evpn, *member, *device.UNPLUG_VLAN_VNI_SEGMENT), vni=int(vni))
             # The library's are not whole: one is no command, and one takes off whatever VNI is there by then.
             whole = {f"no vni {int(vni)}": f"no vni {int(vni)} l2", "no vn-segment": f"no vn-segment {int(vni)}"}
             return [whole.get(command, command) for command in said]

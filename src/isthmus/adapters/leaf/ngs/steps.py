@@ -43,6 +43,8 @@ class Unmap:
 
     vid: Vid
     vni: Vni
+    lacks: frozenset[str] = frozenset()
+    """What goes with a VNI, and is not there to be taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def left_over(steps: Collection[Step], before: Held, held: Held, settings: NgsSe
         return []
     made = [step.vid for step in steps if isinstance(step, Make)]
     mapped = [step for step in steps if isinstance(step, Map)]
-    unmapped = [Unmap(step.vid, step.vni) for step in mapped if held.at(step.vid).ports.difference(settings.members)]
+    joined = [step for step in mapped if held.at(step.vid).ports.difference(settings.members)]
+    unmapped = [Unmap(step.vid, step.vni, held.without.get(step.vid, frozenset())) for step in joined]
     loose = {vid for vid in before.loose & held.loose if held.at(vid).ports <= before.at(vid).ports}
     removed = [Remove(vid) for vid in made if held.vlans.get(vid) == NOTHING or vid in loose]
     return [*(step for step in unmapped if stands(step, held, settings)), *removed]
@@ -200,7 +203,7 @@ class Draft:
                 self.steps.append(Leave(vid, port))
         rest = vlan.ports.difference(self._settings.members)
         left = Vlan(None, vlan.tagged & rest, vlan.untagged & rest, vlan.said)
-        self._do(Unmap(vid, binding.vni), left)
+        self._do(Unmap(vid, binding.vni, self._held.without.get(vid, frozenset())), left)
         if not rest:
             self.steps.append(Remove(vid))  # if nothing else is said of it then
         if left == NOTHING:
