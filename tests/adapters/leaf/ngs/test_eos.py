@@ -307,7 +307,8 @@ def test_a_vlan_that_shows_a_stranger_only_once_it_is_there_is_removed_again_and
         assert target.observe().unfit == VidSet.of("101-102")
         [result] = apply(target, Learn((binding(101),)))
         assert (result.outcome, "is on Ethernet48" in result.detail) == (Outcome.REFUSED, True)
-    assert sum("in vain" in told for told in target.observe().warnings) == 2
+    [warned] = [told for told in target.observe().warnings if "in vain" in told]
+    assert "VLAN 101-102 is not asked for now" in warned
     assert switch.told == told
     switch.cli.ports["Ethernet48"].mode = "trunk"
     switch.ctl("vlan 102")
@@ -316,6 +317,50 @@ def test_a_vlan_that_shows_a_stranger_only_once_it_is_there_is_removed_again_and
     assert (target.observe().unfit, target.observe().warnings) == (VidSet(), ())
     done(target, Learn((binding(101),)))
     assert switch.state[101] == (RED, ON_OURS)
+
+
+TRUNK = "command switchport mode trunk"
+PROFILES = {
+    "a mode that nobody knows": ("", ["switchport mode profile"], True),
+    "a trunk for all": (TRUNK, ["profile OTHER HOST"], True),
+    "who knows what": ("command switchport mode profile", ["profile HOST"], True),
+    "a trunk for a list": (f"{TRUNK}\n   command switchport trunk allowed vlan 7", ["profile HOST"], False),
+    "a list of its own": (TRUNK, ["profile HOST", "switchport trunk allowed vlan 7"], False),
+    "an access port": ("command switchport access vlan 7", ["profile HOST"], False),
+    "a routed port": (TRUNK, ["profile HOST", "no switchport"], False),
+}
+
+
+@pytest.mark.parametrize(("profile", "port", "may_hear"), PROFILES.values(), ids=PROFILES)
+def test_who_may_show_only_in_a_vlan_that_is_there_hears_nothing_over_the_link_of_a_pair(
+    profile: str, port: list[str], may_hear: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One switch was replaced by an empty one, and the other has the network."""
+    carries = SwitchPort.carries
+    monkeypatch.setattr(SwitchPort, "carries", lambda port, vid: "tagged" if port.more else carries(port, vid))
+    with eos_pair() as pair:
+        first, second = pair.switches
+        target = pair.target()
+        done(target, Learn((binding(101),)))
+        for lost in (second.cli.vlans, second.cli.maps, second.cli.told):
+            lost.clear()
+        odd = second.cli.ports["Ethernet48"]
+        odd.mode, odd.allowed, odd.more = "access", None, port
+        second.cli.more = f"interface profile HOST\n   {profile}\n" if profile else ""
+        if may_hear:
+            heard: list[str] = []
+            second.before = lambda command: heard.extend([command] * (101 in second.cli.vlans))
+            before = first.state
+            for _ in range(2):
+                [result] = apply(target, Learn((binding(101),)))
+                assert (result.outcome, "Ethernet48 (" in result.detail) == (Outcome.REFUSED, True)
+            assert (heard, second.state, first.state) == ([], {}, before)
+            [warned] = [told for told in target.observe().warnings if "not asked for now" in told]
+            assert "Ethernet48 (" in warned
+        odd.more = [] if may_hear else port
+        monkeypatch.undo()
+        done(target, Learn((binding(101),)))
+        assert second.state == first.state
 
 
 @pytest.mark.parametrize("kind", ["eos", "nxos"])

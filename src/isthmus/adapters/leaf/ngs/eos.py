@@ -20,9 +20,11 @@ from isthmus.adapters.leaf.ngs.ports import eos as port_name
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import Statement, named, statements, vids_of
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap
-from isthmus.model.tags import MAX_VID, Vid, VidSet, Vni
+from isthmus.model.tags import ALL_VIDS, MAX_VID, Vid, VidSet, Vni
 
 COMPLAINS = ("% ",)
+MODES = ("access", "dot1q-tunnel", "tap", "tool", "tap-tool")
+"""Those of a port that is in no VLAN but one that a statement names."""
 HEADING = ("! Command: show running-config", "! device:")
 """What the configuration begins with; it ends with `end`."""
 
@@ -37,6 +39,12 @@ _MAP = re.compile(r"vxlan vlan (\S+) vni (\S+)")
 class _Config(Judged):
     told: set[Vid] = field(default_factory=set)
     """What BGP has an instance of."""
+    trunks: set[str] = field(default_factory=set)
+    """Profiles of ports that make them trunks, or who knows what."""
+    listed: set[str] = field(default_factory=set)
+    """Profiles that say for which VLANs."""
+    profiles: dict[str, list[str]] = field(default_factory=dict)
+    """Those of each port."""
 
     @property
     def vxlan(self) -> str:
@@ -89,6 +97,15 @@ class _Config(Judged):
                 port.routed = True
             case ["switchport", "mode", *mode]:
                 port.mode = " ".join(mode)
+                known = port.mode in MODES or mode[0] == "trunk"
+                port.anywhere = "" if known else f"(switchport mode {port.mode})"
+            case ["profile", *names]:
+                self.profiles[name] = names
+            case ["command", "switchport", "mode", *mode] if " ".join(mode) not in MODES:
+                self.trunks.add(name.removeprefix("profile "))
+            case ["command", "switchport", "trunk", "allowed", *_]:
+                self.listed.add(name.removeprefix("profile "))
+                self.unknown(said)
             case ["switchport", "trunk", "allowed", "vlan", *words]:
                 port.allow(words)
             case ["channel-group", number, *_]:
@@ -136,6 +153,13 @@ class _Config(Judged):
             case _:
                 self.unknown(said)
 
+    def finish(self) -> None:
+        """What only all of them together say."""
+        for name, profiles in self.profiles.items():
+            open_to_all = [profile for profile in profiles if profile in self.trunks - self.listed]
+            if open_to_all and self.ports[name].allowed == ALL_VIDS:
+                self.ports[name].anywhere = f"(profile {open_to_all[0]})"
+
     def lacks(self) -> Iterator[str]:
         """Why nothing may be said to it."""
         yield from self.unready
@@ -173,6 +197,7 @@ def _judged(answer: str, settings: NgsSettings) -> _Config:
         if said.line.startswith("% "):
             raise nonsense(said.line)
         made.take(said)
+    made.finish()
     return made
 
 

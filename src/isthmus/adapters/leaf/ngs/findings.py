@@ -37,6 +37,9 @@ def _open(held: Held, settings: NgsSettings) -> Iterator[LeafFinding]:
     strange: defaultdict[str, list[Vid]] = defaultdict(list)
     idle: defaultdict[str, list[Vid]] = defaultdict(list)
     shared: defaultdict[str, list[Vid]] = defaultdict(list)
+    vain: defaultdict[str, list[Vid]] = defaultdict(list)
+    for vid, why in held.vain.items():
+        vain[why].append(vid)
     for vid, vlan in held.vlans.items():
         if vid not in settings.vids:
             continue
@@ -50,8 +53,9 @@ def _open(held: Held, settings: NgsSettings) -> Iterator[LeafFinding]:
         elif held.exists(vid) and not is_foreign(vid, vlan, settings):
             for port in vlan.ports:
                 idle[port].append(vid)
-    for vid, why in sorted(held.vain.items()):
-        yield LeafFinding(f"VLAN {vid} {why}", "put it right on the switch, or leave it out of vids")
+    for why, vids in vain.items():
+        what = f"VLAN {VidSet.of(vids)} is not asked for now: {why}"
+        yield LeafFinding(what, "put it right on the switch, or leave it out of vids")
     for said, vids in shared.items():
         what = f"VLANs {VidSet.of(vids)} of our range have a VNI, and are somebody's too: {said}"
         yield LeafFinding(what, "take one of the two off; no port joins them until then")

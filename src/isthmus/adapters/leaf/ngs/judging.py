@@ -41,6 +41,8 @@ class Port:
     """A LAG whose members stand alone as long as nobody speaks LACP."""
     inherits: bool = False
     """More is said of it elsewhere."""
+    anywhere: str = ""
+    """Why it may be in any VLAN that is made; empty if it is known where it is."""
 
     def allow(self, words: Sequence[str]) -> None:
         """A list of VLANs, or what is added to it."""
@@ -167,7 +169,19 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         lost=frozenset(judged.lost),
         loose=frozenset(_loose(judged, shown, found)),
         without=judged.without,
+        vain=dict(_unproven(judged, shown)),
     )
+
+
+def _unproven(judged: Judged, shown: Shown) -> Iterator[tuple[Vid, str]]:
+    """VLANs that a port of ours, such as the one to the other switch of a pair, has at once, and who knows who else."""
+    members = judged.settings.members
+    strangers = [(name, port) for name, port in judged.ports.items() if name not in members and not port.routed]
+    anywhere = [f"{name} {port.anywhere}" for name, port in strangers if port.anywhere]
+    ours = VidSet.joined(piece for m in members if m in judged.ports for piece in judged.ports[m].carries.ranges)
+    for vid in ours & judged.settings.vids if anywhere else NO_VIDS:
+        if vid not in shown.vlans:
+            yield vid, f"a port of ours would carry it at once, and so may {'; '.join(anywhere)}"
 
 
 def _loose(judged: Judged, shown: Shown, found: Mapping[Vid, Vlan]) -> Iterator[Vid]:

@@ -167,7 +167,7 @@ class Draft:
             who = company(vlan, self._settings)
             raise Refused(f"VLAN {vid} is somebody else's: {who}, without a VNI.  Leave it out of vids")
         if vid in self._held.vain:
-            raise Refused(f"VLAN {vid} {self._held.vain[vid]}")
+            raise Refused(f"VLAN {vid} is not asked for now: {self._held.vain[vid]}")
         if vlan.vni is not None and vlan.vni != binding.vni:  # nobody who saw it said that it may be taken off
             raise Retry(f"VLAN {vid} has VNI {int(vlan.vni)} by now")
         if taken := self._held.taken.get(binding.vni):

@@ -31,7 +31,7 @@ class Vain:
 
     def add(self, vid: Vid, why: str, held: Held) -> None:
         """It was tried, and is not there."""
-        why = f"was made a while ago in vain, and is asked for again within ten minutes: {why}"
+        why = f"it was made a while ago in vain: {why}"
         self._tried = {**self._tried, vid: _Tried(why, held.at(vid), self._clock() + AGAIN)}
 
     def marked(self, held: Held) -> Held:
@@ -42,4 +42,4 @@ class Vain:
             for vid, tried in self._tried.items()
             if now < tried.until and not held.exists(vid) and held.at(vid) == tried.seen
         }
-        return replace(held, vain={vid: tried.why for vid, tried in self._tried.items()})
+        return replace(held, vain={**held.vain, **{vid: tried.why for vid, tried in self._tried.items()}})
