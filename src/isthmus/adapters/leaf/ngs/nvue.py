@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from isthmus.adapters.leaf.ngs.held import Held
@@ -278,16 +279,23 @@ def _could_be_ours(line: str, settings: NgsSettings) -> bool:
 
 def _within(line: str, said: Iterable[str]) -> bool:
     """It says no more than was said."""
-    given = {statement for word in said for statement in _singly(word)}
+    unset, begun = _given(tuple(said))
     single = list(_singly(line))
-    return bool(single) and all(any(_covers(one, statement) for one in given) for statement in single)
+    return bool(single) and all(
+        shown[:_AS_FAR_AS_THE_VNI] in begun or any(shown[:many] in unset for many in range(1, 5)) for shown in single
+    )
 
 
-def _covers(given: Statement, shown: Statement) -> bool:
-    if given[0] == "unset":  # all below it goes; of a VLAN that had one VNI it may show that it has none now
-        return shown[: min(len(given), 4)] == given[:4]
-    both = min(len(shown), _AS_FAR_AS_THE_VNI)  # what is said of how it floods has another form in each release
-    return given[:both] == shown[:both]
+@lru_cache(maxsize=1)
+def _given(said: tuple[str, ...]) -> tuple[frozenset[Statement], frozenset[Statement]]:
+    """What is taken away by what was said, with all below it, and all beginnings of what is set.
+
+    Of a VLAN that had one VNI it may be shown that it has none now; what is set of how it floods has another form in
+    each release.
+    """
+    given = {statement for word in said for statement in _singly(word)}
+    unset = frozenset(one[:4] for one in given if one[0] == "unset")
+    return unset, frozenset(one[:many] for one in given if one[0] != "unset" for many in range(1, len(one) + 1))
 
 
 def _vlan(words: Words) -> str:
