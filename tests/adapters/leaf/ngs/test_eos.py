@@ -443,6 +443,61 @@ def test_who_comes_to_a_vlan_in_the_last_look_before_it_is_removed_again_keeps_i
     assert switch.state == {101: (None, {"Ethernet48": "untagged"})}
 
 
+def test_who_comes_at_the_last_look_to_another_that_shows_only_in_a_vlan_that_is_there_keeps_it(
+    switch: EosTestSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His statement came after the configuration was shown: at the look before there was nobody but the first."""
+    carries, looks = SwitchPort.carries, 0
+    monkeypatch.setattr(
+        SwitchPort, "carries", lambda port, vid: "tagged" if port.mode == "profile" else carries(port, vid)
+    )
+
+    def comes(command: str) -> None:
+        nonlocal looks
+        looks += command == "show vlan | json"
+        if looks == 3 and command == "show vlan | json":
+            port.mode, port.access = "access", 101
+
+    port = switch.cli.ports["Ethernet47"] = SwitchPort()
+    switch.cli.ports["Ethernet48"].mode = "profile"
+    switch.before = comes
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert (result.outcome, looks) == (Outcome.RETRY, 3)
+    assert switch.state == {101: (None, {"Ethernet47": "untagged", "Ethernet48": "tagged"})}
+
+
+def test_vnis_in_dotted_notation_are_read(switch: EosTestSwitch, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(switch.target(), Learn((binding(101),)))
+    run, cli = switch.cli.run, switch.cli
+
+    class Dotted:
+        def __getattr__(self, name: str) -> object:
+            return getattr(cli, name)
+
+        def run(self, line: str) -> str:
+            return run(line).replace("vni 5000", "vni 0.19.136").replace('"vni": 5000', '"vni": "0.19.136"')
+
+    switch.cli = Dotted()  # type: ignore[assignment]
+    assert held(switch.target()) == {binding(101)}
+    done(switch.target(), Forget((binding(101),)))
+    assert cli.maps == {}
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x0c", "\x85"])
+def test_a_line_ends_where_the_switch_ends_it(switch: EosTestSwitch, mark: str) -> None:
+    """A description may have whatever other systems end lines with: what follows is none of another port's."""
+    theirs = switch.cli.ports["Ethernet48"]
+    theirs.allowed = frozenset((150,))
+    switch.cli.more = f"interface Ethernet47\n   description x{mark}interface Ethernet4\n   switchport mode trunk\n"
+    assert switch.target().observe().foreign_vids & SETTINGS.vids == SETTINGS.vids, "Ethernet47 is a trunk for all"
+
+
+def test_a_prompt_that_does_not_come_again_is_told_with_what_to_look_for(switch: EosTestSwitch) -> None:
+    switch.takes = 1000.0
+    with pytest.raises(Retry, match="which must have no time in it"):
+        switch.target().observe()
+
+
 def test_what_bgp_was_told_of_a_vlan_without_vni_is_told_to_the_operator(switch: EosTestSwitch) -> None:
     switch.cli.told[101] = ["rd auto", "redistribute learned"]
     assert any("BGP has an instance of VLAN 101" in found.what for found in switch.target().findings())

@@ -293,6 +293,16 @@ def test_what_a_hand_took_from_a_vni_of_ours_is_seen_and_said_again(switch: Nxos
     assert (switch.state, switch.cli.nve, switch.cli.evpn) == ({}, {}, {})
 
 
+@pytest.mark.parametrize("more", ["vrf context TENANT\n  vni 4096-16777215", "interface nve1\n  member vni 4999-5000"])
+def test_a_vni_in_a_range_that_a_statement_gives_to_somebody_is_refused(switch: NxosTestSwitch, more: str) -> None:
+    """However many there are in it."""
+    switch.cli.more = "\n".join([more, *(f"a word nobody knows of vni 70000-{16_777_215 - n}" for n in range(50))])
+    [result] = apply(switch.target(), Learn((binding(101),)))
+    assert (result.outcome, "VNI 5000 is somebody else's" in result.detail) == (Outcome.REFUSED, True)
+    if "member" in more:
+        done(switch.target(), Learn((binding(101, Vni(5001)),)))
+
+
 @pytest.mark.parametrize("gone", [("evpn",), ("nve",), ("evpn", "nve")])
 def test_a_network_is_forgotten_whatever_a_hand_took_of_its_vni(switch: NxosTestSwitch, gone: tuple[str, ...]) -> None:
     """The switch complains if what is not there is to be taken away."""

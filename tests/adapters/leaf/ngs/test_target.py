@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -349,6 +350,28 @@ def test_nothing_new_is_said_of_a_vlan_that_did_not_let_go_of_its_vni(switch: Te
     results = apply(target, Forget((binding(101),)), Learn((binding(101, BLUE),)))
     assert {result.outcome for result in results} == {Outcome.RETRY}
     assert not [told for told in switch.told if str(int(BLUE)) in told], "BGP would tell of a VNI that is nowhere"
+
+
+def test_a_vlan_that_is_complained_of_and_comes_to_be_after_all_was_not_made_in_vain(switch: TestSwitch) -> None:
+    """It was there, and such a switch does not show one that nothing is in."""
+    switch.refuses, switch.no = "config vlan add", "Error: VLAN 101 already exists"
+    switch.cli.vlans[101] = {}
+    run, cli = switch.cli.run, switch.cli
+
+    class Hiding:
+        def __getattr__(self, name: str) -> object:
+            return getattr(cli, name)
+
+        def run(self, line: str) -> str:
+            shown = run(line).splitlines()
+            empty = re.compile(r"\s*Vlan101\s+101\s*")
+            return "\n".join(row for row in shown if not (line.startswith("show vlan") and empty.fullmatch(row)))
+
+    switch.cli = Hiding()  # type: ignore[assignment]
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    seen = target.observe()
+    assert (set(seen.entries.values()), seen.unfit, seen.warnings) == ({binding(101)}, VidSet(), ())
 
 
 def test_a_vlan_that_is_not_removed_is_said(switch: TestSwitch) -> None:

@@ -176,7 +176,15 @@ class _Config(Judged):
 def _numbers(said: str) -> Iterator[int]:
     for part in said.split(","):
         first, _, last = part.partition("-")
-        yield from range(int(first), int(last or first) + 1)
+        yield from range(_vni(first), _vni(last or first) + 1)
+
+
+def _vni(said: object) -> int:
+    """One of `vxlan vni notation dotted` too."""
+    match str(said).split("."):
+        case [high, middle, low]:
+            return int(high) << 16 | int(middle) << 8 | int(low)
+    return int(str(said))
 
 
 def understood(config: str, shown: str, configured: str, vxlan: str, settings: NgsSettings) -> Held:
@@ -189,7 +197,7 @@ def understood(config: str, shown: str, configured: str, vxlan: str, settings: N
 
 
 def _judged(answer: str, settings: NgsSettings) -> _Config:
-    lines = [line for line in answer.splitlines() if line.strip()]
+    lines = [line for line in answer.split("\n") if line.strip()]
     if not lines or not lines[0].startswith(HEADING) or lines[-1].strip() != "end":
         raise nonsense(first_words(lines[-1]) if lines else "")
     made = _Config(settings)
@@ -225,7 +233,7 @@ def _ports_of(answer: str, settings: NgsSettings) -> dict[Vid, _Vlan]:
 
 def _vnis_of(answer: str, name: str) -> dict[Vid, Vni]:
     maps: Mapping[str, Any] = json.loads(answer)["interfaces"][name]["vlanToVniMap"]
-    return {vid: Vni(found["vni"]) for vid, found in _of_frames(maps).items()}
+    return {vid: Vni(_vni(found["vni"])) for vid, found in _of_frames(maps).items()}
 
 
 def _of_frames(told: Mapping[str, Any]) -> dict[Vid, Any]:

@@ -7,7 +7,7 @@ the switch is about it.  Outside all are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -62,6 +62,8 @@ class Held:
     """VLANs with a VNI that BGP, or the interface of the tunnels, is not told of, as it is told with a VNI of ours."""
     loose: frozenset[Vid] = frozenset()
     """VLANs without VNI that ports are in only since there is such a VLAN: no statement is about it."""
+    taken_ranges: tuple[tuple[range, str], ...] = ()
+    """As `taken`, of statements that name many at once."""
     without: Mapping[Vid, frozenset[str]] = field(default_factory=dict)
     """What of it is not there of a VLAN in `lost`, where the switch complains if it is to be taken away."""
     vain: Mapping[Vid, str] = field(default_factory=dict)
@@ -71,6 +73,10 @@ class Held:
         """The switch shows that VLAN."""
         return vid in self.vlans and vid not in self.absent
 
+    def taker(self, vni: Vni) -> str:
+        """The statement that gives that VNI to somebody; empty if there is none."""
+        return taker(vni, self.taken, self.taken_ranges)
+
     def at(self, vid: Vid) -> Vlan:
         """That VLAN, or nothing."""
         return self.vlans.get(vid, NOTHING)
@@ -78,6 +84,12 @@ class Held:
     def joining(self, settings: NgsSettings) -> tuple[str, ...]:
         """The ports that have each VID of ours, as far as they must be told of it."""
         return tuple(port for port in settings.members if port not in self.always)
+
+
+def taker(vni: Vni, taken: Mapping[Vni, str], ranges: Iterable[tuple[range, str]]) -> str:
+    """Of these, the statement that gives that VNI to somebody; empty if there is none."""
+    number = int(vni)  # what is not quite an int a range looks for one by one
+    return taken.get(vni) or next((said for vnis, said in ranges if number in vnis), "")
 
 
 def is_foreign(vid: Vid, vlan: Vlan, settings: NgsSettings) -> bool:

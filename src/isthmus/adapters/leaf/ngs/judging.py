@@ -71,6 +71,7 @@ class Judged:
     vnis: dict[Vid, Vni] = field(default_factory=dict)
     said: dict[Vid, str] = field(default_factory=dict)
     taken: dict[Vni, str] = field(default_factory=dict)
+    taken_ranges: list[tuple[range, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unready: list[str] = field(default_factory=list)
     lost: set[Vid] = field(default_factory=set)
@@ -86,8 +87,10 @@ class Judged:
         if target := _ROUTE_TARGET.search(said.line):
             self.takes(int(target[1]), said)
         for found in _VNI.finditer(said.line):
-            for vni in range(int(found[1]), min(int(found[2] or found[1]), MAX_VNI) + 1):
-                self.takes(vni, said)
+            if found[2]:
+                self.taken_ranges.append((range(int(found[1]), int(found[2]) + 1), str(said)))
+            else:
+                self.takes(int(found[1]), said)
 
     def somebodys(self, vids: VidSet, said: Statement) -> None:
         """These VLANs are."""
@@ -168,6 +171,7 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         absent=frozenset(found.keys() - shown.vlans),
         lost=frozenset(judged.lost),
         loose=frozenset(_loose(judged, shown, found)),
+        taken_ranges=tuple(judged.taken_ranges),
         without=judged.without,
         vain=dict(_unproven(judged, shown)),
     )

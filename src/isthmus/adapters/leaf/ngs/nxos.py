@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from isthmus.adapters.leaf.ngs.held import Held
+from isthmus.adapters.leaf.ngs.held import Held, taker
 from isthmus.adapters.leaf.ngs.judging import HARMLESS, Judged, Port, Shown, held
 from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, first_words, in_modes, nonsense, spelt
 from isthmus.adapters.leaf.ngs.ports import nxos as port_name
@@ -185,7 +185,7 @@ class _Config(Judged):
                 self.lost.add(vid)
                 parts = {"evpn": self.evpn, "member": self.members}
                 self.without[vid] = frozenset(part for part, vnis in parts.items() if vni not in vnis)
-                if why := self.taken.get(vni):  # what lacks may be another's to say
+                if why := taker(vni, self.taken, self.taken_ranges):  # what lacks may be another's to say
                     self.said.setdefault(vid, why)
         for vni, odd in self.odd.items():
             self.taken.setdefault(vni, odd)
@@ -234,7 +234,7 @@ def _judged(answer: str, end: str, settings: NgsSettings) -> _Config:
 
 def _said(text: str) -> Iterator[str]:
     """Its lines but the blank ones, of which there are some at the end, and the comments, which tell the time."""
-    return (line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("!"))
+    return (line.rstrip() for line in text.split("\n") if line.strip() and not line.startswith("!"))
 
 
 def _held(config: _Config, vlans: str, ports: str, nve: str) -> Held:

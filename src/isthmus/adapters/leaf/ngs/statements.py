@@ -38,7 +38,7 @@ class Statement:
 def statements(answer: str) -> Iterator[Statement]:
     """All of them in their order, without comments and without what is meant for people who log in."""
     above: list[tuple[int, str]] = []
-    lines = iter(answer.splitlines())
+    lines = iter(answer.split("\n"))  # a description may have what else str.splitlines takes for the end of a line
     for whole in lines:
         line = " ".join(whole.split())
         if not line or line.startswith("!"):

@@ -123,7 +123,7 @@ def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
         case Map(vid, vni):
             free = vlan.vni is None or (vlan.vni == vni and vid in held.lost)
             free = free and not company(vlan, settings)
-            elsewhere = vni in held.taken or any(f.vni == vni for other, f in held.vlans.items() if other != vid)
+            elsewhere = held.taker(vni) or any(f.vni == vni for other, f in held.vlans.items() if other != vid)
             return free and not elsewhere and (held.exists(vid) or not held.shows_empty)
         case Join(_, vni, port):
             return vlan.vni == vni and not company(vlan, settings) and port not in held.barred
@@ -170,7 +170,7 @@ class Draft:
             raise Refused(f"VLAN {vid} is not asked for now: {self._held.vain[vid]}")
         if vlan.vni is not None and vlan.vni != binding.vni:  # nobody who saw it said that it may be taken off
             raise Retry(f"VLAN {vid} has VNI {int(vlan.vni)} by now")
-        if taken := self._held.taken.get(binding.vni):
+        if taken := self._held.taker(binding.vni):
             raise Refused(f"VNI {int(binding.vni)} is somebody else's on this switch: {taken}")
         for other, found in sorted(self._vlans.items()):
             if found.vni != binding.vni or other == vid:

@@ -176,7 +176,7 @@ def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:
 
 def _as_ours(fault: Exception, address: str) -> Retry | None:
     """What a fault of the library, or of what it stands on, means; None: it is a bug."""
-    from netmiko.exceptions import NetmikoAuthenticationException, NetmikoBaseException
+    from netmiko.exceptions import NetmikoAuthenticationException, NetmikoBaseException, ReadTimeout
     from networking_generic_switch.exceptions import GenericSwitchException
     from paramiko.ssh_exception import BadHostKeyException, SSHException
 
@@ -189,6 +189,8 @@ def _as_ours(fault: Exception, address: str) -> Retry | None:
             return Unreachable(f"{address} refuses the login: {what}")
         case BadHostKeyException():
             return Unreachable(f"{address} is not the switch that is known by this address: {what}")
+        case ReadTimeout():
+            return Unreachable(f"{address}: {what} (it was waited for its prompt, which must have no time in it)")
         case SSHException() | NetmikoBaseException() | OSError() | EOFError():
             return Unreachable(f"{address}: {what}")
     return Unreachable(f"{address}: {what}") if isinstance(fault, GenericSwitchException) else None

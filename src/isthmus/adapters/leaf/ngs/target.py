@@ -146,8 +146,7 @@ class NgsTarget:
             said += self._switch.do(undone)
             held = self._read()
         for vid, why in vain.items():
-            if _is_absent(vid, held):
-                self._vain.add(vid, why, held)
+            self._vain.add(vid, why, held)
         if kept and held == first and not self._switch.kind.commits:  # what was committed may come later
             self._switch.is_as_kept()
         said += self._switch.save()

@@ -30,7 +30,7 @@ class Vain:
         self._tried: dict[Vid, _Tried] = {}
 
     def add(self, vid: Vid, why: str, held: Held) -> None:
-        """It was tried, and is not there."""
+        """It was tried, and this is what is there since.  What came to be after all is not marked."""
         why = f"it was made a while ago in vain: {why}"
         self._tried = {**self._tried, vid: _Tried(why, held.at(vid), self._clock() + AGAIN)}
 
