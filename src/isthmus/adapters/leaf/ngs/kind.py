@@ -5,6 +5,7 @@ Law: an answer that is not understood whole is no answer; a step that meets a co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,6 +20,11 @@ Say: TypeAlias = Callable[[str], str]
 """Gives the switch one command and returns its answer.  Raises Retry, and ends the session, where no prompt comes."""
 Words: TypeAlias = Sequence[str]
 """The commands of one step, one after the other."""
+
+
+def with_modes(prompt: str) -> str:
+    """What ends an answer: the prompt, or the same in a mode of configuration, such as ``leaf1(config-vlan-101)#``."""
+    return rf"{re.escape(prompt[:-1])}(\(config[^)]*\))?{re.escape(prompt[-1:])}\s*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Kind:
     """A stage is committed as a whole, which takes its time: all ports join at once."""
     patience: float = 60.0
     """Seconds for one command.  Most take one to three each, and more on a switch that is busy."""
+    prompts: Callable[[str], str] = with_modes
+    """What ends an answer, of the prompt of a session that has just begun."""
 
 
 def nonsense(said: str) -> Retry:

@@ -6,13 +6,12 @@ under the same login, or are on trial, or are just being applied, nothing is sai
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
+from isthmus.adapters.leaf.ngs.commits import InTheWay, Refusal, committed
 from isthmus.adapters.leaf.ngs.held import Held
 from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, nonsense, spelt
 from isthmus.adapters.leaf.ngs.nvue_config import BRIDGE, Statement, held, kernel, names, parsed, statements, vids
@@ -76,98 +75,38 @@ def _words(device: Any, step: Step) -> list[str]:
 def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
     if in_the_way := [*_trial(say), *_not_ours(_cleared(say, settings), settings)]:
         return in_the_way
-    spoken = [words for words in steps if words]
-    vlans = {_vlan(words) for words in spoken}
-    commits = _Commits(say, 2 * len(vlans).bit_length() + 6)  # enough to find two that it refuses
-    try:
-        return commits.make(spoken)
-    except _InTheWay as why:
-        return [str(why)]
+    return committed(partial(_commit, say), _vlan, steps)
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What the switch does not take, and may take in part."""
-
-    complaints: list[str]
-    reasons: frozenset[str]
-    """In its own words, without what differs from one revision to the next."""
-
-
-class _InTheWay(Exception):
-    """What keeps anything from being committed for now."""
-
-
-@dataclass(slots=True)
-class _Commits:
-    """The commits of one stage."""
-
-    say: Say
-    left: int
-
-    def make(self, steps: Sequence[Words]) -> list[str]:
-        """Commit them all at once; if the switch refuses that, by halves.  Returns what it complained of."""
-        if not steps:
-            return []
-        refusal = self._commit(steps)
-        return [] if refusal is None else self._by_halves(_begun_anywhere(steps), refusal)
-
-    def _by_halves(self, steps: Sequence[Words], refusal: _Refusal) -> list[str]:
-        """Commit what can be, of steps that were refused as a whole, until it is known which are refused."""
-        vlans = list(dict.fromkeys(map(_vlan, steps)))
-        if len(vlans) < 2:
-            return refusal.complaints
-        first = set(vlans[: len(vlans) // 2])
-        halves = [[w for w in steps if _vlan(w) in first], [w for w in steps if _vlan(w) not in first]]
-        heard: list[str] = []
-        try:
-            refusals = [self._commit(half) for half in halves]
-            if all(found is not None and found.reasons == refusal.reasons for found in refusals):
-                return refusal.complaints  # it is no VLAN that it refuses
-            for half, found in zip(halves, refusals, strict=True):
-                heard += [] if found is None else self._by_halves(half, found)
-        except _InTheWay as why:
-            raise _InTheWay("; ".join([*heard, str(why)])) from why
-        return heard
-
-    def _commit(self, steps: Sequence[Words]) -> _Refusal | None:
-        """Commit them all at once.  Raises Retry, and ends the session, if it does not say what became of it."""
-        if not self.left:
-            raise _InTheWay("it refuses too many of these to find which at one time: the others are tried again")
-        self.left -= 1
-        say, said = self.say, [word for words in steps for word in words]
-        before = _revisions(say)
-        answers = [(word, answer) for word in said if (answer := _staged(say, word))]
-        staged = _diff(say)
-        if strange := [line for line in staged if not _within(line, said)]:
-            if _revisions(say) == before:
-                raise _InTheWay(_remedy(strange))
-            _detach(say)  # it is what somebody applied meanwhile, which ours would take away again
-            raise _InTheWay(_MEANWHILE)
-        if answers:
-            _detach(say)
-            return _Refusal([f"{word}: {_line(answer)}" for word, answer in answers], frozenset(a for _, a in answers))
-        if not staged:  # it is so already; what would be staged next would stand on what is applied now
-            _detach(say)
-            return None
-        if _revisions(say) != before:
-            _detach(say)
-            raise _InTheWay(_MEANWHILE)
-        answer = say(APPLY)
-        if _APPLIED.search(answer) and _status(answer) == 0:
-            return None
-        if _status(answer) is None:
-            raise Retry(f"it does not say that it applied what it was told; it says {_line(answer)[:200]!r}")
+def _commit(say: Say, steps: Sequence[Words]) -> Refusal | None:
+    """Commit them all at once.  Raises Retry, and ends the session, if it does not say what became of it."""
+    said = [word for words in steps for word in words]
+    before = _revisions(say)
+    answers = [(word, answer) for word in said if (answer := _staged(say, word))]
+    staged = _diff(say)
+    if strange := [line for line in staged if not _within(line, said)]:
+        if _revisions(say) == before:
+            raise InTheWay(_remedy(strange))
+        _detach(say)  # it is what somebody applied meanwhile, which ours would take away again
+        raise InTheWay(_MEANWHILE)
+    if answers:
         _detach(say)
-        if not _REFUSED.search(answer):
-            raise _InTheWay(_line(answer) or "it does not say that it applied what it was told")
-        return _Refusal([_line(answer)], frozenset([_REVISION.sub("", answer)]))
-
-
-def _begun_anywhere(steps: Sequence[Words]) -> list[Words]:
-    """In turn, from any, so that those that are refused do not keep the same others back in every round."""
-    at = random.randrange(len(steps))
-    return [*steps[at:], *steps[:at]]
+        return Refusal([f"{word}: {_line(answer)}" for word, answer in answers], frozenset(a for _, a in answers))
+    if not staged:  # it is so already; what would be staged next would stand on what is applied now
+        _detach(say)
+        return None
+    if _revisions(say) != before:
+        _detach(say)
+        raise InTheWay(_MEANWHILE)
+    answer = say(APPLY)
+    if _APPLIED.search(answer) and _status(answer) == 0:
+        return None
+    if _status(answer) is None:
+        raise Retry(f"it does not say that it applied what it was told; it says {_line(answer)[:200]!r}")
+    _detach(say)
+    if not _REFUSED.search(answer):
+        raise InTheWay(_line(answer) or "it does not say that it applied what it was told")
+    return Refusal([_line(answer)], frozenset([_REVISION.sub("", answer)]))
 
 
 def _staged(say: Say, word: str) -> str:

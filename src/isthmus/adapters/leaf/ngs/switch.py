@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,17 +145,12 @@ class Switch:
             try:
                 if as_root:
                     session.enable()
-                prompt = _prompts(session.find_prompt())
+                prompt = self.kind.prompts(session.find_prompt())
             except ValueError as fault:  # netmiko's, for no prompt, or no way to be root
                 what = next((line for line in str(fault).splitlines() if line.strip()), "")
                 raise Unreachable(f"{self._settings.address}: {what}") from fault
             patience = self.kind.patience
             yield lambda command: str(session.send_command(command, expect_string=prompt, read_timeout=patience))
-
-
-def _prompts(prompt: str) -> str:
-    """What ends an answer: the prompt, or the same in a mode of configuration, such as ``leaf1(config-vlan-101)#``."""
-    return rf"{re.escape(prompt[:-1])}(\(config[^)]*\))?{re.escape(prompt[-1:])}\s*$"
 
 
 def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:
