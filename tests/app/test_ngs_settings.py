@@ -176,7 +176,8 @@ def test_check_warns_of_a_leaf_that_learns_beside_nves_that_cannot_tell_it(
 
 
 def rack(number: int, device_type: str, asn: int) -> str:
-    port = {"netmiko_cisco_nxos": "Ethernet1/4", "netmiko_cumulus_nvue": "swp1"}.get(device_type, "Ethernet4")
+    ports = {"netmiko_cisco_nxos": "Ethernet1/4", "netmiko_cumulus_nvue": "swp1", "netmiko_juniper": "xe-0/0/4"}
+    port = ports.get(device_type, "Ethernet4")
     text = TABLE + LEAF + HOST
     for old, new in (
         ("deployment.rack", f"deployment.rack{number}"),
@@ -201,6 +202,7 @@ def rack(number: int, device_type: str, asn: int) -> str:
         ("netmiko_cisco_nxos", 65001, True),
         ("netmiko_arista_eos", 65000, False),
         ("netmiko_cumulus_nvue", 65001, False),
+        ("netmiko_juniper", 65001, False),
     ],
 )
 def test_leaves_whose_route_targets_do_not_meet_are_warned_of(
@@ -210,3 +212,10 @@ def test_leaves_whose_route_targets_do_not_meet_are_warned_of(
     found = list(_route_targets(read(tmp_path, BEFORE + two).config, "rack1"))
     assert [finding.level for finding in found] == [Level.WARNING] * warned
     assert all(f"65000 on leaf1; {number} on leaf2" in finding.what for finding in found)
+
+
+def test_a_junos_leaf_makes_route_targets_of_its_as_number_where_that_is_asked_for(tmp_path: Path) -> None:
+    asked = rack(2, "netmiko_juniper", 65001).replace("ngs_bgp_asn", "ngs_evpn_vni_config = true\nngs_bgp_asn")
+    made = read(tmp_path, BEFORE + rack(1, "netmiko_arista_eos", 65000) + asked).config
+    [found] = _route_targets(made, "rack1")
+    assert "65000 on leaf1; 65001 on leaf2" in found.what

@@ -14,11 +14,13 @@ from isthmus.model.names import LeafId, Mac
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey
 from isthmus.model.tags import Vid, Vni
 from lab.wire.clock import VirtualClock
+from lab.wire.junos import JunosSwitch
 from lab.wire.leaf import WireLeaf
 from lab.wire.nvue import PAIR, NvueSwitch
 from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
 from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
+from tests.adapters.leaf.ngs.junos_switch import junos as junos_memory
 from tests.adapters.leaf.ngs.nvue_switch import NVUE_PORTS, NvueTestSwitch
 from tests.adapters.leaf.ngs.nvue_switch import nvue as nvue_switch
 from tests.adapters.leaf.ngs.switch import PORTS as SONIC_PORTS
@@ -487,6 +489,14 @@ def nxos() -> Iterator[LeafWorld]:
     """Real library, switch in memory."""
     with nxos_memory() as made:
         yield NgsWorld(made, made.target(), made.target(), nxos_switch)
+
+
+@contextmanager
+def junos() -> Iterator[LeafWorld]:
+    """Real library, switch in memory."""
+    with junos_memory() as made:
+        settings = made.settings()
+        yield NgsWorld(made, made.target(settings), made.target(settings), JunosSwitch)
 
 
 @contextmanager

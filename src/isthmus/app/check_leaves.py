@@ -21,6 +21,8 @@ _WHEN_SILENT = {
 
 _TARGETS_BY_AS = ("netmiko_arista_eos", "netmiko_cisco_nxos")
 """Device types to which `route-target auto` means their own AS number and the VNI."""
+_TARGETS_IF_ASKED = "netmiko_juniper"
+"""One that is told such a target where `ngs_evpn_vni_config` says so."""
 
 
 def below_leaves(
@@ -129,7 +131,7 @@ def _route_targets(config: Config, name: str) -> Iterator[Finding]:
     numbers: defaultdict[str, list[str]] = defaultdict(list)
     for deployment in config.deployment.values():
         for leaf, found in deployment.leaf.items():
-            if not isinstance(found, NgsLeafConfig) or found.device_type not in _TARGETS_BY_AS:
+            if not isinstance(found, NgsLeafConfig) or not _targets_by_as(found):
                 continue
             if number := found.options.get("ngs_bgp_asn"):
                 numbers[number].append(leaf)
@@ -137,6 +139,11 @@ def _route_targets(config: Config, name: str) -> Iterator[Finding]:
         said = "; ".join(f"{number} on {', '.join(leaves)}" for number, leaves in sorted(numbers.items()))
         what = f"leaves have different ngs_bgp_asn ({said}): each takes the routes of its own number's targets alone"
         yield Finding(Level.WARNING, f"deployment.{name}.leaf", what, "have one AS number, or rewrite targets in BGP")
+
+
+def _targets_by_as(leaf: NgsLeafConfig) -> bool:
+    asked = leaf.options.get("ngs_evpn_vni_config", "").strip().lower() in ("true", "yes", "1")
+    return leaf.device_type in _TARGETS_BY_AS or (leaf.device_type == _TARGETS_IF_ASKED and asked)
 
 
 def _told_where_all_is(wiring: Wiring) -> list[str]:

@@ -74,6 +74,8 @@ class TestSwitch:
     reads: ClassVar[tuple[str, ...]] = ("show vlan config", "show vxlan vlanvnimap")
     ports: ClassVar[tuple[str, ...]] = PORTS
     theirs: ClassVar[str] = "Ethernet48"
+    set_up: ClassVar[VidSet] = VidSet()
+    """VLANs that it has from the beginning."""
     cli: SonicSwitch = field(default_factory=lambda: SonicSwitch((*PORTS, "Ethernet48")))
     up: bool = True
     garbled: str = ""
@@ -176,6 +178,16 @@ class TestSwitch:
 
     def off_by_hand(self, vid: int, port: str) -> None:
         del self.cli.vlans[vid][port]
+
+    def access_by_hand(self, vid: int) -> None:
+        """An access port of somebody's, where there are any."""
+        self.by_hand(vid)
+        port: SwitchPort = self.cli.ports[self.theirs]  # type: ignore[call-overload]
+        port.mode, port.access = "access", vid
+
+    def svi_by_hand(self, vid: int) -> None:
+        """A VLAN interface, where it is shown."""
+        self.cli.svis.add(vid)  # type: ignore[attr-defined]
 
 
 def eos_switch() -> EosSwitch:

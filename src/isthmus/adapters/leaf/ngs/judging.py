@@ -133,8 +133,8 @@ class Shown:
     vnis: Mapping[Vid, Vni]
 
 
-def held(judged: Judged, shown: Shown, unready: str) -> Held:
-    """Both together."""
+def held(judged: Judged, shown: Shown, unready: str, always: frozenset[str] = frozenset()) -> Held:
+    """Both together; with those ports of ours that are in every VLAN, and in no VLAN's ports."""
     settings, members = judged.settings, judged.settings.members
     said = dict(judged.said)
     for vid in settings.vids:
@@ -150,7 +150,7 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
             for vid in port.may_carry & settings.vids:
                 tagged[vid].add(name)  # also where there is no such VLAN yet
     for vid in shown.vlans | shown.ports.keys():
-        for name in shown.ports.get(vid, ()):
+        for name in sorted(set(shown.ports.get(vid, ())) - always):
             port = judged.ports.get(name, Port())
             if (vid in port.carries and name in members) or (name not in members and port.lag not in members):
                 tagged[vid].add(name)
@@ -169,6 +169,7 @@ def held(judged: Judged, shown: Shown, unready: str) -> Held:
         dict(judged.barred()),
         tuple(dict.fromkeys(judged.notes)),
         absent=frozenset(found.keys() - shown.vlans),
+        always=always,
         lost=frozenset(judged.lost),
         loose=frozenset(_loose(judged, shown, found)),
         taken_ranges=tuple(judged.taken_ranges),

@@ -5,6 +5,7 @@ Law: an answer that is not understood whole is no answer; a step that meets a co
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,14 @@ class Kind:
 def nonsense(said: str) -> Retry:
     """It is not what was asked for."""
     return Retry(f"the switch does not tell what it holds; it says {without_secret(said.strip())[:200]!r}")
+
+
+def parsed(answer: str) -> Any:
+    """JSON.  Raises Retry for anything else."""
+    try:
+        return json.loads(answer)
+    except ValueError as wrong:
+        raise nonsense(answer) from wrong
 
 
 def first_words(line: str) -> str:

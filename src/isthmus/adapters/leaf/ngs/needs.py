@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isthmus.adapters.leaf.ngs import ports
 from isthmus.model.tags import MAX_VID
 
 Options = Mapping[str, str]
+YES = ("true", "yes", "on", "1", "t", "y")
+"""How the library reads a switch of its own that is on."""
 
 
 def _nothing(_: Options) -> Iterator[str]:
@@ -36,6 +38,8 @@ class Needs:
     """VLAN 1 is the native VLAN of every trunk that no statement gives another."""
     highest_vid: int = MAX_VID
     """It keeps the VLANs above for itself."""
+    defaults: Options = field(default_factory=dict)
+    """What stands for options that are not given, instead of networking-generic-switch's own."""
 
 
 def no_multicast(options: Options) -> Iterator[str]:
@@ -43,6 +47,11 @@ def no_multicast(options: Options) -> Iterator[str]:
     mode = options.get("ngs_bum_replication_mode", "ingress-replication")
     if mode != "ingress-replication":
         yield f"ngs_bum_replication_mode {mode!r}: is not read back, so only 'ingress-replication' is driven"
+
+
+def evpn_vni_config(options: Options) -> bool:
+    """EVPN is told of each VNI, as the library reads that option."""
+    return options.get("ngs_evpn_vni_config", "false").strip().lower() in ("true", "yes", "1")
 
 
 def _eos_wrong(options: Options) -> Iterator[str]:
@@ -66,8 +75,30 @@ def _nxos_wrong(options: Options) -> Iterator[str]:
 
 def _nvue_wrong(options: Options) -> Iterator[str]:
     yield from no_multicast(options)
-    if options.get("ngs_evpn_vni_config", "false").strip().lower() in ("true", "yes", "1"):
+    if evpn_vni_config(options):
         yield "ngs_evpn_vni_config: NVUE tells EVPN of every VNI by itself, and undoes what FRR is told: take it out"
+
+
+JUNOS_NAMES = {"ngs_network_name_format": "vlan{segmentation_id}"}
+"""Of a network's number in hexadecimal digits, as the library has it, a command line cannot tell name from VLAN."""
+
+
+def _junos_wrong(options: Options) -> Iterator[str]:
+    yield from no_multicast(options)
+    if evpn_vni_config(options) and not options.get("ngs_bgp_asn", "").isdecimal():
+        yield "ngs_evpn_vni_config: makes a route target of ngs_bgp_asn and the VNI: say ngs_bgp_asn, as a number"
+    if options.get("ngs_save_configuration", "true").strip().lower() not in YES:
+        yield "ngs_save_configuration: to Junos saving is committing, without which nothing is done: take it out"
+    name = {**JUNOS_NAMES, **options}["ngs_network_name_format"]
+    try:
+        one, other = (name.format(network_id=f"{vid:032x}", segmentation_id=vid) for vid in (101, 102))
+    except (KeyError, IndexError, ValueError):
+        one = other = ""
+    if one == other or not re.fullmatch(r"[A-Za-z][\w.-]*", one):
+        yield (
+            f"ngs_network_name_format {name!r}: is to be a name of its own for each VLAN, which begins with a letter: "
+            "say one such as 'vlan{segmentation_id}', or take it out"
+        )
 
 
 NEEDS: Mapping[str, Needs] = {
@@ -77,5 +108,6 @@ NEEDS: Mapping[str, Needs] = {
     "netmiko_cisco_nxos": Needs(
         (), "Ethernet1/4", ports.nxos, _nxos_wrong, lowest_vni=4096, lowest_vid=2, highest_vid=3967
     ),
+    "netmiko_juniper": Needs((), "xe-0/0/4", ports.junos, _junos_wrong, defaults=JUNOS_NAMES),
 }
 """By the names that networking-generic-switch has for them: those whose VLANs and VNIs can be read back."""

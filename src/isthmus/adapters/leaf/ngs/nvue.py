@@ -13,8 +13,8 @@ from typing import Any
 
 from isthmus.adapters.leaf.ngs.commits import InTheWay, Refusal, committed
 from isthmus.adapters.leaf.ngs.held import Held
-from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, nonsense, spelt
-from isthmus.adapters.leaf.ngs.nvue_config import BRIDGE, Statement, held, kernel, names, parsed, statements, vids
+from isthmus.adapters.leaf.ngs.kind import Kind, Say, Words, nonsense, parsed, spelt
+from isthmus.adapters.leaf.ngs.nvue_config import BRIDGE, Statement, held, kernel, names, statements, vids
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import without_secret
 from isthmus.adapters.leaf.ngs.steps import Join, Leave, Make, Map, Remove, Step, Unmap

@@ -6,7 +6,6 @@ only one of the two says, configuration or kernel, is not as it should be: a por
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from itertools import product
 from typing import Any, TypeAlias
 
 from isthmus.adapters.leaf.ngs.held import Held, Vlan
-from isthmus.adapters.leaf.ngs.kind import nonsense
+from isthmus.adapters.leaf.ngs.kind import nonsense, parsed
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.adapters.leaf.ngs.statements import without_secret
 from isthmus.model.tags import MAX_VNI, NO_VIDS, Vid, VidSet, Vni
@@ -79,14 +78,6 @@ def statements(answer: str) -> list[Statement]:
             if word != "header":
                 found += _leaves(below, () if word == "set" else (word,))
     return [single for statement in found for single in _singly(statement)]
-
-
-def parsed(answer: str) -> Any:
-    """JSON.  Raises Retry for anything else."""
-    try:
-        return json.loads(answer)
-    except ValueError as wrong:
-        raise nonsense(answer) from wrong
 
 
 def _leaves(below: Any, above: Statement) -> Iterator[Statement]:

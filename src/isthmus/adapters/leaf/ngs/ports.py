@@ -22,6 +22,11 @@ def nxos(name: str) -> str:
     return _full(name, _NXOS)
 
 
+def junos(name: str) -> str:
+    """As Junos writes it in its configuration, without the unit that a switched port has."""
+    return name.strip().removesuffix(".0")
+
+
 def _full(name: str, words: tuple[str, ...]) -> str:
     found = _NAME.fullmatch(name.strip())
     if not found:

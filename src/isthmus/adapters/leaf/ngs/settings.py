@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from isthmus.adapters.leaf.ngs.needs import NEEDS, Needs
+from isthmus.adapters.leaf.ngs.needs import NEEDS, YES, Needs
 from isthmus.model.tags import ALL_VIDS, MAX_VID, VidSet
 
 CONNECTION = frozenset(
@@ -28,13 +28,15 @@ MAPPING = frozenset(
 """Its own options that mean something for VLANs and VNIs."""
 IDLE = frozenset(
     (
-        *("ngs_batch_requests", "ngs_bounce_ports_on_plug", "ngs_disable_inactive_ports", "ngs_mac_address"),
+        *("ngs_batch_requests", "ngs_bounce_ports_on_plug", "ngs_commit_interval", "ngs_commit_timeout"),
+        *("ngs_disable_inactive_ports", "ngs_mac_address"),
         *("ngs_manage_mtu", "ngs_max_connections", "ngs_physical_networks", "ngs_port_bpdu_guard"),
         *("ngs_port_default_mtu", "ngs_port_default_vlan", "ngs_port_id_re_sub", "ngs_port_stp_edge"),
         *("ngs_security_groups_enabled", "ngs_switchport_mode", "ngs_trunk_port_mtu"),
     )
 )
-"""Those for Neutron and for bare-metal ports: taken, so that a file of its own fits, and without effect."""
+"""Those for Neutron, for bare-metal ports, and for how the library itself tries again: taken, so that a file of its own
+fits, and without effect."""
 INSTEAD = {"ngs_allowed_ports": "the hosts' ports", "ngs_allowed_vlans": "vids"}
 """What an option is said by here."""
 OURS = {
@@ -105,7 +107,7 @@ class NgsSettings:
         for option in self._needs.required:
             if not self.options.get(option):
                 yield f"{option} is missing: without it {self.device_type} maps no VID to a VNI"
-        if self.options.get("ngs_manage_vlans", "true").strip().lower() not in ("true", "yes", "on", "1", "t", "y"):
+        if self.options.get("ngs_manage_vlans", "true").strip().lower() not in YES:
             yield "ngs_manage_vlans: VLANs are made and removed with their VNIs: take it out"
         yield from self._needs.wrong(self.options)
 
@@ -131,4 +133,4 @@ class NgsSettings:
     def device(self) -> dict[str, str]:
         """The options as networking-generic-switch takes them, without secrets."""
         given = {name: value for name, value in self.options.items() if name not in IDLE | {"ngs_trunk_ports"}}
-        return {**OURS, **given, "device_type": self.device_type, "ip": self.address}
+        return {**OURS, **self._needs.defaults, **given, "device_type": self.device_type, "ip": self.address}
