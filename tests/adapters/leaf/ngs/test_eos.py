@@ -19,7 +19,7 @@ from isthmus.model.names import LeafId
 from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire.eos import EosSwitch
 from lab.wire.modal import SwitchPort
-from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch
+from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch, not_to_be_had
 from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, TYPES, apply, binding, done, held
 
 ON_OURS = dict.fromkeys(PORTS, "tagged")
@@ -92,7 +92,7 @@ NOBODYS = (
 def test_a_statement_about_a_vlan_that_is_not_known_makes_it_somebodys(switch: EosTestSwitch, more: str) -> None:
     switch.cli.more = more
     target, vids = switch.target(), VidSet.of(SOMEBODYS[more])
-    assert target.observe().foreign_vids & SETTINGS.vids == vids
+    assert not_to_be_had(target) & SETTINGS.vids == vids
     assert any("somebody else's" in found.what for found in target.findings())
     vid = 150 if 150 in vids else min(vids)
     [result] = apply(target, Learn((binding(vid),)))
@@ -489,7 +489,7 @@ def test_a_line_ends_where_the_switch_ends_it(switch: EosTestSwitch, mark: str) 
     theirs = switch.cli.ports["Ethernet48"]
     theirs.allowed = frozenset((150,))
     switch.cli.more = f"interface Ethernet47\n   description x{mark}interface Ethernet4\n   switchport mode trunk\n"
-    assert switch.target().observe().foreign_vids & SETTINGS.vids == SETTINGS.vids, "Ethernet47 is a trunk for all"
+    assert not_to_be_had(switch.target()) & SETTINGS.vids == SETTINGS.vids, "Ethernet47 is a trunk for all"
 
 
 def test_a_prompt_that_does_not_come_again_is_told_with_what_to_look_for(switch: EosTestSwitch) -> None:

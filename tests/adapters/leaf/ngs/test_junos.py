@@ -21,6 +21,7 @@ from isthmus.model.nve import LeafBinding, NveEntry
 from isthmus.model.tags import Vid, Vni
 from lab.wire.junos import JunosSwitch
 from tests.adapters.leaf.ngs.junos_switch import JUNOS_PORTS, JunosTestSwitch, junos, junos_settings, members
+from tests.adapters.leaf.ngs.switch import not_to_be_had
 
 RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
 CHECK, COMMIT, ENTER, DROP = "commit check", "commit", "configure private", "rollback 0"
@@ -161,7 +162,7 @@ def test_a_vlan_of_our_range_that_a_statement_is_about_is_somebody_elses(
 ) -> None:
     switch.cli.by_hand(*f"set {line}".split("; "))
     before = dict(switch.cli.active)
-    assert 150 in target.observe().foreign_vids
+    assert 150 in not_to_be_had(target)
     [result] = apply(target, Learn((binding(150),)))
     assert result.outcome is Outcome.REFUSED
     assert "VLAN 150 is somebody else's" in result.detail

@@ -20,7 +20,7 @@ from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire import nxos as wire
 from lab.wire.modal import SwitchPort
 from lab.wire.nxos import BGP, FEATURES, NVE, NxosSwitch
-from tests.adapters.leaf.ngs.switch import NXOS_PORTS, EosTestSwitch, NxosTestSwitch, nxos, nxos_switch
+from tests.adapters.leaf.ngs.switch import NXOS_PORTS, EosTestSwitch, NxosTestSwitch, not_to_be_had, nxos, nxos_switch
 from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, apply, binding, done, held
 
 ON_OURS = dict.fromkeys(NXOS_PORTS, "tagged")
@@ -90,7 +90,7 @@ NOBODYS = (
 def test_a_statement_about_a_vlan_that_is_not_known_makes_it_somebodys(switch: NxosTestSwitch, more: str) -> None:
     switch.cli.more = more
     target, vids = switch.target(), VidSet.of(SOMEBODYS[more]) & SETTINGS.vids
-    assert target.observe().foreign_vids & SETTINGS.vids == vids
+    assert not_to_be_had(target) & SETTINGS.vids == vids
     vid = 150 if 150 in vids else min(vids)
     [result] = apply(target, Learn((binding(vid),)))
     assert result.outcome is Outcome.REFUSED
@@ -353,7 +353,7 @@ def test_a_trunk_that_inherits_its_list_is_in_every_vlan_also_those_that_are_not
     of = wire._of
     monkeypatch.setattr(wire, "_of", lambda found: iter(["inherit port-profile P"]) if found is port else of(found))
     target = switch.target()
-    assert target.observe().foreign_vids & SETTINGS.vids == SETTINGS.vids
+    assert not_to_be_had(target) & SETTINGS.vids == SETTINGS.vids
     [result] = apply(target, Learn((binding(101),)))
     assert (result.outcome, "it is on Ethernet1/48" in result.detail) == (Outcome.REFUSED, True)
     assert not switch.told

@@ -124,3 +124,25 @@ def test_a_vid_that_a_leaf_did_not_take_is_given_to_no_other_network_for_a_while
     lab.network("green", vni=red).vms("a@esx1", "c@esx3")
     assert worn(lab)["green"] != vid
     assert lab.hears("c", frame_from="a")
+
+
+def test_networks_keep_their_vids_and_work_elsewhere_while_a_leaf_that_was_replaced_has_a_strangers_trunk_for_all(
+    world: World,
+) -> None:
+    """He would be in each VLAN at once, and is in none, since there is none."""
+    lab = world.lab.network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx2", "e@esx3")
+    groups, before = worn(lab), bound(world.other)
+    world.replaced()
+    theirs = world.switch.cli.ports["Ethernet48"]
+    theirs.allowed, kept = None, theirs.allowed
+    why = world.stuck()
+    assert (worn(lab), bound(world.leaf), bound(world.other)) == (groups, set(), before)
+    assert lab.hears("d", frame_from="c")
+    assert not lab.hears("e", frame_from="c")
+    for vid in groups.values():
+        assert any(f"VLAN {vid} is somebody else's: it is on Ethernet48" in reason for reason in why)
+    assert not world.switch.cli.vlans
+    theirs.allowed = kept
+    lab.settle()
+    assert (worn(lab), bound(world.leaf)) == (groups, before)
+    assert lab.hears("c", frame_from="a")
