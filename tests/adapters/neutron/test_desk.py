@@ -487,6 +487,46 @@ def test_what_is_on_its_way_out_is_read_a_second_time_and_then_neutron_is_left_a
     standing.desk.close()
 
 
+def test_a_port_that_was_in_place_when_isthmus_died_becomes_active_though_nothing_happens_since(
+    busy: Office,
+) -> None:
+    """Wired before, but Neutron was not told: who starts anew knows nothing of it, and sees it."""
+    busy.bus.faults["ready"] = Unreachable("away")
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: busy.bus.calls["ready"] > 0)
+    busy.desk.close()
+    anew = Office()
+    anew.source.facts = busy.source.facts
+    anew.desk.open(frozenset(), anew.woken.append)
+    time.sleep(3 * SOON)
+    assert anew.bus.calls["ready"] == 0, "nobody has looked yet"
+    anew.looks(1)
+    until(lambda: anew.bus.calls["ready"] == 1)
+    anew.desk.close()
+
+
+def test_before_the_first_look_no_cluster_is_reported_and_who_asks_is_answered_by_it(made: Office) -> None:
+    """What is reported alive would be bound to, whatever is left there of an earlier life."""
+    made.source.reads()
+    assert (
+        "could not look at mapping domain 'rack1' yet"
+        in made.desk.port_group("rack1", "compute-1", RED, 101, 0.0)["reason"]
+    )
+    made.desk.open(frozenset({"rack1"}), made.woken.append)
+    answers: list[dict[str, str]] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(made.desk.port_group("rack1", "compute-1", RED, 101, PATIENCE))
+    )
+    asking.start()
+    time.sleep(1.2)  # longer than it takes to report a host
+    assert made.bus.calls["report_state"] == 0
+    made.looks(1)
+    asking.join(PATIENCE)
+    assert answers == [{"dvs_id": str(DVS), "pg_id": "pg-1"}]
+    until(lambda: made.bus.calls["report_state"] > 0)
+    made.desk.close()
+
+
 def test_a_port_is_bound_again_when_others_have_been_without_another_look(
     standing: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,10 +235,13 @@ class Desk:
     ) -> dict[str, str]:
         if self._board.why_unlooked(domain):
             return {"reason": self._why(domain, network, wait)}
+        end = time.monotonic() + seconds
+        self._wait_for_a_look(domain, end)
         cluster = self._clusters().get(host)
         if cluster is None or cluster.domain != domain:
+            if domain not in self._board.clusters:
+                return {"reason": self._why(domain, network, wait)}
             return {"reason": f"host '{host}' is no cluster of '{domain}' that is found in vCenter"}
-        end = time.monotonic() + seconds
         found = self._standing(cluster, network, vid)
         if found is None:
             self._wake(cluster.hosts or None)
@@ -249,6 +252,15 @@ class Desk:
                     return {"reason": self._why(domain, network, wait)}
                 self._board.changed.wait(left)
         return found
+
+    def _wait_for_a_look(self, domain: str, end: float) -> None:
+        """Neutron may ask as soon as we serve, and before that which clusters there are is not known."""
+        with self._board.changed:
+            while domain not in self._board.clusters and not self._board.why_unlooked(domain):
+                left = end - time.monotonic()
+                if left <= 0 or self._stopping.is_set():
+                    return
+                self._board.changed.wait(left)
 
     def _clusters(self) -> dict[str, Cluster]:
         return {host: cluster for some in list(self._board.clusters.values()) for host, cluster in some.items()}
