@@ -10,6 +10,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from isthmus.adapters.vcenter import dvports, marks
+from isthmus.adapters.vcenter import switch as switch_module
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.switch import Switch
 from isthmus.model.change import (
@@ -31,6 +32,7 @@ from lab.vcenter import Drop, Fault
 from tests.adapters.vcenter.bench import Bench
 
 pytestmark = pytest.mark.sim
+PortGroup = vim.dvs.DistributedVirtualPortgroup
 VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
 
 
@@ -222,6 +224,41 @@ def test_an_alteration_leaves_what_is_not_ours_as_it_is(bench: Bench, switch: Sw
     assert config.numPorts == 32
     assert config.description.endswith("Ask Jo before touching.")
     assert config.name == "mine"
+
+
+def test_a_port_group_whose_key_is_not_the_id_of_its_object_is_written_and_removed(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So they are in a vCenter that was restored from a backup; and another one's id may be the key of ours by now."""
+    first, second = make(switch, spec("first", "one")).key, make(switch, spec("second", "two")).key
+    swapped = {first: second, second: first}
+
+    def restored(managed: Any, read: dict[str, Any]) -> dict[str, Any]:
+        key = swapped.get(managed._GetMoId())
+        if key is not None and "key" in read:
+            read["key"] = key
+        if key is not None and "config" in read and hasattr(read["config"], "version"):
+            read["config"] = replace(read["config"], key=key)
+        return read
+
+    for name in ("properties", "properties_with"):
+        really = getattr(switch_module, name)
+        monkeypatch.setattr(
+            switch_module,
+            name,
+            lambda *asked, really=really, **how: {
+                managed: restored(managed, read) for managed, read in really(*asked, **how).items()
+            },
+        )
+    switch._known = {}
+    seen = switch.observe().port_groups
+    assert {key: seen[key].name for key in swapped} == {first: "second", second: "first"}
+    [result] = apply(switch, AlterPortGroup(dvs(switch), second, seen[second].version, spec("first", "one", vid=44)))
+    assert result.outcome is Outcome.DONE, result.detail
+    assert bench.operator.port_group(first).config.defaultPortConfig.vlan.vlanId == 44
+    [result] = apply(switch, RemovePortGroup(dvs(switch), first, spec("second", "two").mark))
+    assert result.outcome is Outcome.DONE, result.detail
+    assert [group.name for group in bench.operator.all(PortGroup) if group.name in ("first", "second")] == ["first"]
 
 
 def test_a_mark_of_a_newer_release_is_left_alone(bench: Bench, switch: Switch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -27,6 +27,8 @@ class PortGroups:
 
     def __init__(self, session: Session, tasks: Tasks, dvs: Any) -> None:
         self._session, self._tasks, self._dvs = session, tasks, dvs
+        self.ids: Mapping[str, str] = {}
+        """The managed objects of the port groups last read, by key."""
 
     def create(self, action: CreatePortGroup) -> str:
         """Make it; a port group of that name is adopted if it carries this very mark, or did until handed back."""
@@ -95,8 +97,8 @@ class PortGroups:
         return f"disowned {action.key}"
 
     def _ours(self, key: str, mark: OwnerMark, *, or_handed_back: bool = False) -> tuple[Any, Any]:
-        # vSphere API: a port group's key is its managed object's id.
-        group = self._session.object(PortGroup, key)
+        # A port group's key is its managed object's id, unless vCenter was restored from a backup.
+        group = self._session.object(PortGroup, self.ids.get(key, key))
         config = self._config(group)
         if config is not None:
             held = marks.decoded(config.description)

@@ -183,7 +183,7 @@ class Switch:
         }
         read = properties_with(content, self._dvs, "portgroup", wanted)
         switch = read.pop(self._dvs)
-        uplinks = frozenset(group._GetMoId() for group in switch.get("config.uplinkPortgroup") or ())
+        uplinks = frozenset(read[group]["key"] for group in switch.get("config.uplinkPortgroup") or () if group in read)
         base = str(switch.get("config.configVersion"))
         stale = [group for group, found in read.items() if _key(found, base) not in self._known]
         configs = properties(content, stale, {PortGroup: ["config"]}, lean=True)
@@ -200,6 +200,7 @@ class Switch:
             known[_key(found, base)] = state
         with self._lock:
             self._known = known
+        self._groups.ids = {found["key"]: group._GetMoId() for group, found in read.items()}
         return states
 
 
