@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ class Wired:
         self.charges = tuple(charges)
         self.neutron = None
         self.cabling: dict[str, Any] = {}
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Nothing happens but what tests do."""
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -229,6 +233,31 @@ def test_a_daemon_whose_round_hangs_gives_systemd_no_sign_of_life(small: Small, 
         daemon._sign_of_life()
         with pytest.raises(BlockingIOError):
             systemd.recv(1000)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_daemon_whose_loop_dies_leaves_and_says_so(
+    small: Small, config: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else it would go on telling systemd and Neutron that all is well."""
+    really = threading.Thread.start
+
+    def none_left(thread: threading.Thread) -> None:
+        if thread.name.startswith("shard "):
+            raise RuntimeError("can't start new thread")
+        really(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    for what in ("signal.signal", "gc.freeze", "gc.set_threshold"):
+        monkeypatch.setattr(f"isthmus.app.daemon.{what}", lambda *_: None)
+    daemon = Daemon(commands.wire(commands.load(config), time.monotonic), Systemd({"WATCHDOG_USEC": "300000"}))
+    ended: list[int] = []
+    running = threading.Thread(target=lambda: ended.append(daemon.run()), daemon=True)
+    running.start()
+    running.join(5)
+    daemon.stop()
+    assert ended == [1]
+    assert "the loop has ended by itself" in caplog.text
 
 
 def test_pausing_a_daemon_stops_its_writing_at_once(small: Small, daemon: Daemon, nve: Nve, run: Run) -> None:

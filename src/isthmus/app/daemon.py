@@ -62,7 +62,7 @@ class Daemon:
         self._done = threading.Event()
 
     def run(self) -> int:
-        """Keep shards until a signal.  Returns the exit status."""
+        """Keep shards until a signal, or until the loop dies.  Returns the exit status."""
         gc.freeze()  # what is there now stays
         gc.set_threshold(*SELDOM)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,10 +77,13 @@ class Daemon:
         log.info("keeping %d shards: %s", len(self.loop.seats), names)
         self._systemd.tell("READY=1", f"STATUS=keeping {len(self.loop.seats)} shards")
         beat = min(5.0, (self._systemd.watchdog or 10.0) / 3)
-        while not self._done.wait(beat):
+        while worker.is_alive() and not self._done.wait(beat):
             self._sign_of_life()
+        died = not self.loop.stopping
+        if died:  # of a bug that is no shard's: nothing would be kept any more, while all else goes on saying so
+            log.error("the loop has ended by itself: leaving, to be started anew")
         self._leave(server)
-        return 0
+        return 1 if died else 0
 
     def stop(self) -> None:
         """Begin nothing more and leave."""
