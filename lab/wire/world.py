@@ -209,13 +209,16 @@ class Lab:
 
     def hears(self, name: str, *, frame_from: str) -> bool:
         """Whether a VM hears what another says, to all and to it alone.  One without the other is an error."""
-        here, sender = self.nic(name), self.nic(frame_from)
-        to_all = any(heard.nic == here.id for heard in self.send(frame_from, broadcast(sender.mac)))
-        alone = self.send(frame_from, unicast(sender.mac, here.mac))
-        copies = sum(heard.nic == here.id for heard in alone)
-        assert copies < 2, f"{name} hears {frame_from} {copies} times: {alone}"
+        return self.are_joined(self.nic(frame_from), self.nic(name))
+
+    def are_joined(self, sender: VmNic, hearer: VmNic) -> bool:
+        """The same of two NICs, whichever of their VMs' they are."""
+        to_all = any(heard.nic == hearer.id for heard in self.wires.send(sender.id, broadcast(sender.mac)))
+        alone = self.wires.send(sender.id, unicast(sender.mac, hearer.mac))
+        copies = sum(heard.nic == hearer.id for heard in alone)
+        assert copies < 2, f"{hearer.id} hears {sender.id} {copies} times: {alone}"
         assert to_all == bool(copies), (
-            f"{name} hears {frame_from} {'only when it speaks to all' if to_all else 'only alone'}"
+            f"{hearer.id} hears {sender.id} {'only when it speaks to all' if to_all else 'only alone'}"
         )
         return to_all
 

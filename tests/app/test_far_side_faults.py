@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,19 @@ def test_a_password_that_was_wrong_for_ten_seconds_costs_no_account_and_seconds_
         password.write_text(CANARY)
         assert until(30, lambda: "create port group 'blue'" in log.read_text()), log.read_text()[-2000:]
         assert until(20, lambda: "tenant/port-groups: settled" in site.run("show").stdout)
+
+
+def test_a_daemon_that_starts_while_vcenter_is_away_stays_and_serves_within_seconds_when_it_is_back(
+    site: Site, vcenter: Simulator
+) -> None:
+    with ExitStack() as away:
+        away.enter_context(vcenter.faults.during(Unavailable()))
+        with running(site) as log:
+            assert until(20, lambda: "503" in site.run("show").stdout), log.read_text()[-2000:]
+            time.sleep(3)
+            away.close()
+            assert until(30, lambda: "create port group 'red'" in log.read_text()), log.read_text()[-2000:]
+            assert "Traceback" not in log.read_text()
 
 
 def test_an_answer_that_nobody_expected_stops_nothing_and_tells_no_secret(site: Site, vcenter: Simulator) -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from isthmus.core.flows import flows
 from isthmus.core.guard import Limits, held_back, not_asked
 from isthmus.core.segments import Segment
-from isthmus.model.change import AlterPortGroup, Change, Gate, Plan, PortGroupSpec, SetDvPort
+from isthmus.model.change import AlterPortGroup, Change, Forget, Gate, Learn, Plan, PortGroupSpec, SetDvPort
 from isthmus.model.flow import FlowPort
-from isthmus.model.intent import AllowedPair, Network, Port
+from isthmus.model.intent import AllowedPair, Network, Peer, Port
 from isthmus.model.inventory import Move
 from isthmus.model.names import NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.observed import Access, DvPortState, NoVlan, OwnerMark, PortGroupState
@@ -94,6 +94,28 @@ def test_of_two_nics_that_one_port_names_none_is_wired() -> None:
     thought = town.think()
     assert gates(thought) == []
     assert sum("two NICs of one VM identity" in unmet.reason for unmet in thought.unmet) == 2
+
+
+def test_a_member_that_comes_or_goes_outside_vsphere_changes_its_own_network_only() -> None:
+    """A DHCP server, say: nothing is written about any other network, nor to any port."""
+    town = Town().network("red").network("blue")
+    for name, network in (("a", "red"), ("b", "red"), ("x", "blue"), ("y", "blue")):
+        town.vm(name, network, on=ESX1 if name in "ax" else ESX2)
+    town.settle(ESX2)
+    town.settle()
+    server = Peer(NetworkId("red"), "192.0.2.77", mac("fa:16:3e:00:00:01"), ("10.0.0.2",))
+    for peers in ((server,), ()):
+        before = dict(town.flows[ESX1])
+        town.peers = peers
+        thought = town.think()
+        assert thought.plan
+        assert {type(change.action) for change in thought.plan.changes} <= {Learn, Forget}
+        town.settle()
+        after = town.flows[ESX1]
+        changed = [after.get(key, before.get(key)) for key in before.keys() | after.keys()]
+        changed = [entry for entry in changed if before.get(entry.key) != after.get(entry.key)]
+        assert changed
+        assert {int(entry.vni) for entry in changed} == {5001}
 
 
 def test_a_vm_may_speak_from_its_own_mac_and_its_allowed_pairs_and_from_no_other() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from isthmus.core.design import OVSVAPP, Design
-from isthmus.model.change import SetDvPort
+from isthmus.model.change import Change, SetDvPort
 from isthmus.model.names import HostId
+from isthmus.model.names import mac as as_mac
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
+from lab.wire.carry import peer_nic
+from lab.wire.frames import broadcast
 from lab.wire.world import HostSpec, Lab
 from tests.core.properties.laws import known_tags
+from tests.core.properties.setting import HOSTS
 from tests.faults.trial import UNGUARDED, Trial, in_every_design, where_ports_are_tagged, with_many_seeds
 
 WIDE = VidPool(VidSet.of("100-999"))
@@ -148,5 +152,80 @@ def test_vms_restarted_by_ha_while_vcenter_was_away_are_in_their_own_networks_af
     assert not trial.lab.leaks()
     trial.lab.vcenter.faults.down = False
     trial.lab.vcenter.changed(None)
+    trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_vm_whose_port_is_told_only_while_it_moves_or_after_is_served_where_it_is(design: Design, seed: int) -> None:
+    trial = Trial(seed, design)
+    trial.furnish("red", "blue")
+    trial.lab.intent.add_network("green", vni=5014, ports_listed=True)
+    trial.run(5)
+    for host in HOSTS:
+        trial.boot(f"resident-{host}", host, "green")
+    trial.run(10)
+    written: list[str] = []
+
+    def note(change: Change) -> None:
+        if isinstance(change.action, SetDvPort):
+            written.append(change.action.key)
+
+    trial.before_write = note
+    for number in range(4):
+        name, source = f"late{number}", trial.lab.host(trial.dice.choice(HOSTS))
+        vm = trial.lab.vcenter.create_vm(name, source, trial.lab.socket("green", source))
+        (nic,) = vm.nics.values()
+        tell_during = trial.dice.random() < 0.5
+        trial.run(trial.dice.choice((0, 2, 70)))
+        trial.lab.vcenter.announce(vm.id, trial.elsewhere(name))
+        trial.run(trial.dice.choice((0, 2)))
+        if tell_during:
+            trial.lab.intent.add_port(f"port-{name}", "green", vm.id, nic.mac, f"10.0.0.{100 + number}")
+            trial.run(trial.dice.choice((0, 2)))
+        else:
+            assert not trial.is_open(name), "nobody has said that it is a port"
+        trial.lab.vcenter.complete(vm.id)
+        if not tell_during:
+            trial.run(trial.dice.choice((0, 2, 70)))
+            assert not trial.is_open(name)
+            trial.lab.intent.add_port(f"port-{name}", "green", vm.id, nic.mac, f"10.0.0.{100 + number}")
+        trial.run(3)
+        assert trial.is_open(name)
+        trial.laws.neighbours_hear_each_other()
+        assert written.count(trial.port(name).key) <= 2, "claimed and opened, once"
+    trial.rest()
+    trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_vm_that_is_moved_or_made_anew_while_it_boots_is_heard_where_it_ends(design: Design, seed: int) -> None:
+    """Also by a DHCP server outside vSphere, to which it cries before it has an address."""
+    trial = Trial(seed, design)
+    trial.furnish("red", "blue")
+    server = trial.lab.intent.add_peer("red", "203.0.113.9", as_mac("fa:16:3e:00:00:09"), "10.0.0.2")
+    for number in range(6):
+        name, address = f"new{number}", f"00:50:56:bb:00:{number:02x}"
+        trial.lab.boot(name, trial.dice.choice(HOSTS), "red", mac=address)
+        for _ in range(trial.dice.choice((1, 2, 3))):
+            trial.run(trial.dice.choice((0, 0.1, 0.5, 1)))
+            vm = trial.lab.vm(name).id
+            match trial.dice.choice(("drs", "jump", "anew")):
+                case "drs":
+                    trial.lab.vcenter.announce(vm, trial.elsewhere(name))
+                    trial.run(trial.dice.choice((0, 0.1, 0.5)))
+                    trial.lab.vcenter.complete(vm)
+                case "jump":
+                    trial.lab.vcenter.restart_by_ha(vm, trial.elsewhere(name))
+                case "anew":
+                    trial.lab.vcenter.destroy(vm)
+                    trial.lab.boot(name, trial.dice.choice(HOSTS), "red", mac=address)
+        trial.run(3)
+        nic = trial.lab.nic(name)
+        heard = [one.nic for one in trial.lab.wires.send(nic.id, broadcast(nic.mac))]
+        assert heard.count(peer_nic(server)) == 1
+        trial.laws.neighbours_hear_each_other()
     trial.rest()
     trial.end()

@@ -119,3 +119,25 @@ def test_networks_that_pass_their_vnis_on_in_a_chain_never_meet_though_their_vms
     trial.laws.same = {}
     trial.rest()
     trial.end()
+
+
+@where_ports_are_tagged
+@with_many_seeds
+def test_a_network_has_one_port_group_on_each_of_two_switches_and_is_one_network(design: Design, seed: int) -> None:
+    """Whatever it is called there; and when it goes, it goes from both."""
+    trial = Trial(seed, design, switch_per_cluster=True)
+    trial.furnish("red", "blue", vms=6)
+    for group in trial.dice.sample(trial.lab.groups_of_ours(), 2):
+        group.name = f"as it was called before {group.key}"
+        group.version += 1
+    trial.lab.vcenter.changed(None)
+    for _ in range(3):
+        trial.run(70)
+        trial.restart()
+    trial.run(5)
+    for switch in trial.lab.vcenter.switches.values():
+        networks = [group.mark.network for group in switch.port_groups.values() if group.mark is not None]
+        assert sorted(networks) == ["blue", "red"]
+    trial.laws.neighbours_hear_each_other()
+    trial.rest()
+    trial.end()

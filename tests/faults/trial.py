@@ -219,10 +219,10 @@ class Trial:
     def elsewhere(self, name: str) -> HostId:
         """A host that a VM is not on, and can be moved to."""
         vm = self.lab.vm(name)
-        (nic,) = vm.nics.values()
         fits = set(self.lab.vcenter.hosts)
-        if isinstance(nic.backing, DvBacking):
-            fits = self.lab.vcenter.switches[nic.backing.dvs].hosts
+        for nic in vm.nics.values():
+            if isinstance(nic.backing, DvBacking):
+                fits &= self.lab.vcenter.switches[nic.backing.dvs].hosts
         return self.dice.choice(sorted(fits - {vm.host}) or [vm.host])
 
     def port(self, name: str) -> Port:

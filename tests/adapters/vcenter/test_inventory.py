@@ -16,8 +16,9 @@ from isthmus.model.faults import Retry
 from isthmus.model.inventory import Inventory, Nic
 from isthmus.model.names import HostId, VmId
 from isthmus.model.tags import VidSet
-from lab.vcenter import Hang
-from tests.adapters.vcenter.bench import Bench, eventually, settings_of
+from lab.vcenter import Dvs, Hang, PortGroup, Topology, Vm
+from lab.vcenter import Nic as PlugIn
+from tests.adapters.vcenter.bench import Bench, eventually, running, settings_of
 
 pytestmark = pytest.mark.sim
 
@@ -168,6 +169,27 @@ def test_a_hand_made_override_wakes_the_host_of_its_port(bench: Bench, bell: Bel
 def test_an_edit_of_a_port_group_wakes_all(bench: Bench, bell: Bell) -> None:
     bench.operator.make_port_group("tenant", "green", 5)
     eventually(lambda: None in bell.rung)
+
+
+def test_a_switch_is_found_in_whatever_folder_and_datacenter_it_is() -> None:
+    one = Topology.single(["esx1"], [Dvs("tenant", (PortGroup("red"),))], [Vm("a", "esx1", (PlugIn("red"),))])
+    two = Topology.single(
+        ["esx2"], [Dvs("elsewhere", (PortGroup("red"),))], [Vm("b", "esx2", (PlugIn("red"),))], datacenter="dc2"
+    )
+    with running(Topology(one.datacenters + two.datacenters)) as bench:
+        folder = bench.operator.named(vim.Datacenter, "dc1").networkFolder.CreateFolder("teams").CreateFolder("ours")
+        member = vim.dvs.HostMember.ConfigSpec(operation="add", host=bench.operator.named(vim.HostSystem, "esx1"))
+        config = vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec(name="deep", host=[member])
+        bench.operator.wait(folder.CreateDVS_Task(vim.DistributedVirtualSwitch.CreateSpec(configSpec=config)))
+        bench.operator.make_vm("c", "esx1", bench.operator.make_port_group("deep", "green"))
+        found = read(bench)
+        homes = {nic.vm_name: found.switches[nic.dvs].name for nic in found.nics.values() if nic.dvs is not None}
+        assert homes == {"a": "tenant", "b": "elsewhere", "c": "deep"}
+        for name, group, vm in (("tenant", "red", "a"), ("elsewhere", "red", "b"), ("deep", "green", "c")):
+            mirror = bench.vcenter.switch(name).observe()
+            [key] = [held.key for held in mirror.port_groups.values() if held.name == group]
+            [port] = [port for port in mirror.ports.values() if port.port_group == key and port.nic is not None]
+            assert found.nics[port.nic].vm_name == vm
 
 
 def test_clones_with_one_instance_uuid_are_not_mixed_up(bench: Bench, bell: Bell) -> None:

@@ -74,7 +74,7 @@ class Laws:
             for other, peer in vms:
                 same = other is not vm and self._wanted_network(other, peer) == on and self._open(peer)
                 if same and macs.count(nic.mac) == macs.count(peer.mac) == 1:
-                    assert self.lab.hears(other.name, frame_from=vm.name), f"{other.name} does not hear {vm.name}"
+                    assert self.lab.are_joined(nic, peer), f"{other.name} does not hear {vm.name}"
 
     def the_disabled_are_closed(self) -> None:
         """Where a port can be."""
