@@ -119,6 +119,34 @@ def test_a_port_group_whose_last_port_went_is_given_to_the_next_only_if_it_stays
         made.neutron.delete("ports", port)
 
 
+def test_a_network_that_is_no_vxlan_gets_no_port_group(made: Site, request: pytest.FixtureRequest) -> None:
+    plain = {"provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 1191}
+    net = made.neutron.network_named(name(request), arg_list=tuple(plain), **plain)
+    port = made.neutron.port_on(net, "compute-1")
+    assert made.neutron.port(port)["binding:vif_type"] == "binding_failed"
+    made.rounds(2)
+    assert made.vids(name(request)) == {}
+    made.neutron.delete("ports", port)
+
+
+def test_of_a_network_with_a_vlan_of_the_provider_too_the_vxlan_is_what_its_vms_speak_in(
+    made: Site, request: pytest.FixtureRequest
+) -> None:
+    vlan = {"provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 145}
+    vxlan = {"provider:network_type": "vxlan", "provider:segmentation_id": 5145}
+    net = made.neutron.network_named(name(request), arg_list=("segments",), segments=[vlan, vxlan])
+    port = made.neutron.port_on(net, "compute-1")
+    made.boot(port, "esx1.lab")
+    until(lambda: made.is_active(port))
+    flows = [entry for entry in MemoryOvs.made[VTEPS["esx1.lab"]].entries.values() if isinstance(entry, Flow)]
+    mac = mac_of(made, port)
+    assert {int(flow.vni) for flow in flows if flow.match.src == mac and flow.vni is not None} == {5145}
+    assert 145 not in {flow.match.vid for flow in flows if flow.match.src == mac}
+    made.unplug(f"vm-{port[:8]}")
+    made.neutron.delete("ports", port)
+    until(lambda: made.vids(name(request)) == {})
+
+
 @pytest.fixture
 def kvm(made: Site, red: str) -> Iterator[OvsAgent]:
     """The KVM host, with a port in the network."""
