@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.adapters.leaf.ngs import NgsTarget
-from isthmus.adapters.leaf.ngs.junos import CONFIG, HISTORY, IN_FORCE, JUNOS, TUNNELS, UPTIME, VLANS
+from isthmus.adapters.leaf.ngs.junos import CANDIDATE, CONFIG, COUNT, HISTORY, IN_FORCE, JUNOS, TUNNELS, UPTIME, VLANS
 from isthmus.adapters.leaf.ngs.junos_config import understood
 from isthmus.model.change import Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Retry
@@ -1002,3 +1002,43 @@ def test_what_documentation_shows_is_understood() -> None:
         assert found.unready == ""
         assert found.vlans.keys() == {Vid(101)}
         assert (found.at(Vid(101)).vni, found.at(Vid(101)).tagged, found.at(Vid(101)).said) == (RED, {"xe-0/0/1"}, "")
+
+
+LOOKING = (CONFIG, IN_FORCE, VLANS, TUNNELS, TUNNELS + COUNT, HISTORY, ENTER, CANDIDATE, CHECK)
+ACCESS = (
+    "delete interfaces xe-0/0/3 unit 0 family ethernet-switching vlan members",
+    "set interfaces xe-0/0/3 unit 0 family ethernet-switching interface-mode access",
+    members("xe-0/0/3", 101),
+)
+THEN = {"map": (None, {}), "join": (RED, {}), "remove": (None, {})}
+"""What VLAN 101 is when the stranger comes into it, by the stage that is next."""
+
+
+@pytest.mark.parametrize("stage", THEN)
+@pytest.mark.parametrize("at", LOOKING)
+def test_what_is_committed_is_committed_to_what_was_looked_at(stage: str, at: str) -> None:
+    """Whoever comes into the VLAN between our look and the last before the commit, at whatever command."""
+    with junos() as switch:
+        target = reached(switch)
+        if stage == "remove":
+            apply(target, Learn((binding(101),)))
+        his: list[object] = []
+
+        def hand(command: str) -> None:
+            if command == at and not his and switch.state.get(101) == THEN[stage]:
+                his.append(None)
+                switch.cli.by_hand(*ACCESS)
+                his[0] = switch.state.get(101)
+                switch.cli.changed = lambda: his.append(switch.state.get(101))
+
+        switch.before = hand
+        change = Forget((binding(101),)) if stage == "remove" else Learn((binding(101),))
+        [result] = apply(target, change)
+        assert his, "he came"
+        assert result.outcome is not Outcome.DONE or stage == "remove"
+        vni, ports = his[0]  # type: ignore[misc]
+        for after in his:
+            assert after is not None, "the VLAN did not go while he was in it"
+            if vni is None:
+                assert after[0] is None, "he was not given our network"  # type: ignore[index]
+            assert set(after[1]) <= set(ports) or "xe-0/0/3" not in after[1], "no port of ours joined him"  # type: ignore[index]

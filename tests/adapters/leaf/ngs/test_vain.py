@@ -146,3 +146,21 @@ def test_networks_keep_their_vids_and_work_elsewhere_while_a_leaf_that_was_repla
     lab.settle()
     assert (worn(lab), bound(world.leaf)) == (groups, before)
     assert lab.hears("c", frame_from="a")
+
+
+def test_a_leaf_with_a_port_in_a_mode_that_nobody_knows_keeps_no_network_from_the_others(world: World) -> None:
+    """No VLAN is made there while a port of ours would carry it at once, and who says that he would not be in it?"""
+    cli = world.switch.cli
+    for name in world.switch.ports:
+        cli.ports[name].allowed = None
+    theirs = cli.ports["Ethernet48"]
+    theirs.mode, usual = "phone", theirs.mode
+    with pytest.raises(Unsettled):
+        world.lab.network("red").vms("c@esx3", "d@esx3")
+    world.stuck()
+    assert bound(world.leaf) == set()
+    assert bound(world.other)
+    assert not cli.vlans.get(min(worn(world.lab).values()))
+    theirs.mode = usual
+    world.lab.settle()
+    assert bound(world.leaf) == bound(world.other)

@@ -38,7 +38,7 @@ def _open(held: Held, settings: NgsSettings) -> Iterator[LeafFinding]:
     idle: defaultdict[str, list[Vid]] = defaultdict(list)
     shared: defaultdict[str, list[Vid]] = defaultdict(list)
     vain: defaultdict[str, list[Vid]] = defaultdict(list)
-    for vid, why in held.vain.items():
+    for vid, why in (*held.unproven.items(), *held.vain.items()):
         vain[why].append(vid)
     for vid, vlan in held.vlans.items():
         if vid not in settings.vids:

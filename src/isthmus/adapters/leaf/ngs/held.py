@@ -67,7 +67,11 @@ class Held:
     without: Mapping[Vid, frozenset[str]] = field(default_factory=dict)
     """What of it is not there of a VLAN in `lost`, where the switch complains if it is to be taken away."""
     vain: Mapping[Vid, str] = field(default_factory=dict)
-    """VLANs that there are none of and that are not asked for now, and why: such as one that was made in vain."""
+    """VLANs that there are none of and that are not asked for now, and why: they were made in vain."""
+    unproven: Mapping[Vid, str] = field(default_factory=dict)
+    """VLANs that there are none of and that are not made now, and why: nobody can say who would be in them."""
+    revision: str = field(default="", compare=False)
+    """What it was read of, where a switch says so."""
 
     def exists(self, vid: Vid) -> bool:
         """The switch shows that VLAN."""

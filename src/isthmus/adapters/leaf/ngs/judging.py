@@ -174,7 +174,7 @@ def held(judged: Judged, shown: Shown, unready: str, always: frozenset[str] = fr
         loose=frozenset(_loose(judged, shown, found)),
         taken_ranges=tuple(judged.taken_ranges),
         without=judged.without,
-        vain=dict(_unproven(judged, shown)),
+        unproven=dict(_unproven(judged, shown)),
     )
 
 

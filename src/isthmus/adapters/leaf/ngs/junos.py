@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,11 +46,14 @@ _LOCKED = re.compile(r"error: .*configuration database (locked|modified)")
 
 
 def _read(say: Say, settings: NgsSettings) -> Held:
-    _, trial = _latest(say)
+    begun, trial = _latest(say)
     plain, in_force = _whole(say, CONFIG), _whole(say, IN_FORCE)
     vlans, tunnels = _bare(say(VLANS)), _counted(say, TUNNELS)
     denied = ["this login is not shown all of its configuration"] * any("ACCESS-DENIED" in line for line in plain)
-    return understood(plain, in_force, vlans, tunnels, settings, [*trial, *denied])
+    if _latest(say)[0] != begun:
+        raise Retry(f"{_MEANWHILE}: what it shows is of two configurations")
+    held = understood(plain, in_force, vlans, tunnels, settings, [*trial, *denied])
+    return replace(held, revision=begun[0])
 
 
 def _words(device: Any, step: Step) -> list[str]:
@@ -79,15 +83,18 @@ def _takes_off(off: str, word: str) -> bool:
     return word.startswith(f"set {off.removeprefix('delete ')} ")
 
 
-def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
+def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings, revision: str) -> list[str]:
     heard: list[str] = []
-    said = committed(partial(_commit, say, heard), _vlan, steps)
+    said = committed(partial(_commit, say, heard, [revision]), _vlan, steps)
     return list(dict.fromkeys([*heard, *said]))
 
 
-def _commit(say: Say, heard: list[str], steps: Sequence[Words]) -> Refusal | None:
-    """Commit them all at once.  Raises Retry, and ends the session, if it does not say what became of it."""
-    before = _undisturbed(say, "")
+def _commit(say: Say, heard: list[str], base: list[str], steps: Sequence[Words]) -> Refusal | None:
+    """Commit them all at once, to what was read, or to our own commits since: `base` is the newest of these.
+
+    Raises Retry, and ends the session, if it does not say what became of it.
+    """
+    _undisturbed(say, "", base[0])
     _enter(say)
     spoken = [word for words in steps for word in words]
     stands = frozenset(_whole(say, CANDIDATE))
@@ -104,14 +111,15 @@ def _commit(say: Say, heard: list[str], steps: Sequence[Words]) -> Refusal | Non
         return Refusal(complaints, frozenset(answer for _, answer in answers))
     for command, done in ((CHECK, "configuration check succeeds"), (COMMIT, "commit complete")):
         try:
-            if _undisturbed(say, "run ") != before:
-                raise InTheWay(_MEANWHILE)
+            _undisturbed(say, "run ", base[0])
         except InTheWay:
             _drop(say)
             raise
         if refusal := _refusal(say, command, done):
             return refusal
     _leave(say)
+    (newest, previous), _ = _latest(say)
+    base[0] = newest if previous == base[0] else ""  # else somebody came right after us, and no more is said
     return None
 
 
@@ -182,11 +190,7 @@ def _too_late(word: str, candidate: Collection[str]) -> str:
             ours = re.compile(rf"(?!{about}).*")
         case _:
             return ""
-    strange = (
-        line
-        for line in sorted(candidate)
-        if line.startswith((f"set vlans {name} ", f"deactivate vlans {name}")) and not ours.fullmatch(line)
-    )
+    strange = (line for line in sorted(candidate) if line.split()[1:3] == ["vlans", name] and not ours.fullmatch(line))
     return next((f"there is {without_secret(line)!r}" for line in strange), "")
 
 
@@ -199,21 +203,24 @@ def _vlan(words: Words) -> str:
 # What others do
 
 
-def _undisturbed(say: Say, run: str) -> str:
-    latest, trial = _latest(say, run)
+def _undisturbed(say: Say, run: str, base: str) -> None:
+    """Raise InTheWay if anybody committed anything since, or tries something."""
+    (newest, _), trial = _latest(say, run)
     if trial:
         raise InTheWay("; ".join(trial))
-    return latest
+    if newest != base:
+        raise InTheWay(_MEANWHILE)
 
 
-def _latest(say: Say, run: str = "") -> tuple[str, list[str]]:
-    """The newest commit, and what of commits is still to come."""
+def _latest(say: Say, run: str = "") -> tuple[tuple[str, str], list[str]]:
+    """The newest commit and the one before, and what of commits is still to come."""
     document = parsed(_bare(say(run + HISTORY)))
     try:
         [information] = document["commit-information"]
         [newest] = [found for found in information["commit-history"] if text(found, "sequence-number") == "0"]
-        said = [text(newest, word) for word in ("date-time", "user", "client")]
+        before = [found for found in information["commit-history"] if text(found, "sequence-number") == "1"]
         since = _seconds(newest)
+        told_newest, told_before = _identity(newest), "".join(map(_identity, before))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as wrong:
         raise nonsense(f"{type(wrong).__name__}: {wrong}") from wrong
     told = list(_texts(newest))
@@ -222,7 +229,12 @@ def _latest(say: Say, run: str = "") -> tuple[str, list[str]]:
         waiting.append("a commit is on trial, and may be rolled back: confirm it ('commit'), or wait")
     if information.keys() - {"attributes", "commit-history"}:
         waiting.append("a commit is to come at a set time: wait, or 'clear system commit'")
-    return " ".join((*said, str(since))), waiting
+    return (told_newest, told_before), waiting
+
+
+def _identity(commit: Any) -> str:
+    said = (text(commit, word) for word in ("date-time", "user", "client"))
+    return " ".join((*said, str(_seconds(commit))))
 
 
 def _is_young(say: Say, run: str, told: Collection[str], since: int | None) -> bool:

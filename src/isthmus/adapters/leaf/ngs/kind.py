@@ -36,8 +36,8 @@ class Kind:
     """All that it holds.  Raises Retry for what is no answer."""
     words: Callable[[Any, Step], list[str]]
     """The commands of a step, of the library's device, which is asked for words alone."""
-    tell: Callable[[Say, Sequence[Words], NgsSettings], list[str]]
-    """Gives the commands of one stage, step by step.  Returns what the switch complained of.
+    tell: Callable[[Say, Sequence[Words], NgsSettings, str], list[str]]
+    """Gives the commands of one stage, step by step, to what it held at a revision.  Returns what it complained of.
 
     Where changes are staged, this is where they are committed, all those of a stage at once.
     """
@@ -89,14 +89,14 @@ def spelt(device: Any, call: Callable[[Any], object]) -> list[str]:
     return asked
 
 
-def in_modes(signs: tuple[str, ...]) -> Callable[[Say, Sequence[Words], NgsSettings], list[str]]:
+def in_modes(signs: tuple[str, ...]) -> Callable[[Say, Sequence[Words], NgsSettings, str], list[str]]:
     """How to tell a switch where a word means what those before it make it mean.
 
     A step begins by entering the configuration and ends by leaving it.  It is broken off where the switch first
     complains, since what follows would be said of something else; the last word is said in any case.
     """
 
-    def tell(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
+    def tell(say: Say, steps: Sequence[Words], settings: NgsSettings, revision: str) -> list[str]:
         heard: list[str] = []
         for words in steps:
             *first, last = words

@@ -72,7 +72,7 @@ def _words(device: Any, step: Step) -> list[str]:
             return spelt(device, lambda device: device.del_subports_on_trunk({}, port, subports))
 
 
-def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
+def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings, revision: str) -> list[str]:
     if in_the_way := [*_trial(say), *_not_ours(_cleared(say, settings), settings)]:
         return in_the_way
     return committed(partial(_commit, say), _vlan, steps)

@@ -107,7 +107,7 @@ def _words(device: Any, step: Step) -> list[str]:
     return [command for command in said if command not in made]
 
 
-def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings) -> list[str]:
+def _tell(say: Say, steps: Sequence[Words], settings: NgsSettings, revision: str) -> list[str]:
     return complaints([say(command) for words in steps for command in words], COMPLAINS)
 
 

@@ -166,8 +166,8 @@ class Draft:
         if is_foreign(vid, vlan, self._settings):
             who = company(vlan, self._settings)
             raise Refused(f"VLAN {vid} is somebody else's: {who}, without a VNI.  Leave it out of vids")
-        if vid in self._held.vain:
-            raise Refused(f"VLAN {vid} is not asked for now: {self._held.vain[vid]}")
+        if why := self._held.vain.get(vid) or self._held.unproven.get(vid):
+            raise Refused(f"VLAN {vid} is not asked for now: {why}")
         if vlan.vni is not None and vlan.vni != binding.vni:  # nobody who saw it said that it may be taken off
             raise Retry(f"VLAN {vid} has VNI {int(vlan.vni)} by now")
         if taken := self._held.taker(binding.vni):

@@ -47,8 +47,8 @@ class Switch:
         with self._lock, self._answering() as device, self._session(device, as_root=self.kind.privileged) as say:
             return self.kind.read(say, self._settings)
 
-    def do(self, steps: Sequence[Step]) -> list[str]:
-        """Give all the commands, one after the other.  What became of them only `read` tells.
+    def do(self, steps: Sequence[Step], revision: str) -> list[str]:
+        """Give all the commands, one after the other, thought of what it held then.  What became of them `read` tells.
 
         Returns what the switch complained of, for people.
         """
@@ -58,7 +58,7 @@ class Switch:
             # A switch that is told more may have got over what it had.
             self._save_wait, self._save_at = 0.0, min(self._save_at, self._asked_to_save_at + SAVED_AGAIN)
             with self._session(device, as_root=self.kind.as_root) as say:
-                return self.kind.tell(say, words, self._settings)
+                return self.kind.tell(say, words, self._settings, revision)
 
     def save(self) -> list[str]:
         """Have it keep over a restart what it was told, if it was told anything since.  Returns what it complained of.

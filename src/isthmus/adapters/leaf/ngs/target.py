@@ -129,7 +129,7 @@ class NgsTarget:
         vain: dict[Vid, str] = {}
         for stage in stages(draft.steps, at_once=self._switch.kind.commits):
             if now := [step for step in stage if stands(step, held, self._settings)]:
-                heard = self._switch.do(now)
+                heard = self._switch.do(now, held.revision)
                 said += heard
                 told += now
                 held = self._read()
@@ -143,7 +143,7 @@ class NgsTarget:
             vain |= {
                 step.vid: strangers[step.vid] for step in undone if isinstance(step, Remove) and step.vid in strangers
             }
-            said += self._switch.do(undone)
+            said += self._switch.do(undone, held.revision)
             held = self._read()
         for vid, why in vain.items():
             self._vain.add(vid, why, held)
