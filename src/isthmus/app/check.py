@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isthmus.app.check_leaves import below_leaves
+from isthmus.app.check_underlay import room
 from isthmus.app.config import DeploymentConfig
 from isthmus.app.finding import Finding, Level
 from isthmus.app.text import plain
-from isthmus.app.underlay import ENCAPSULATION, mtu_between
 from isthmus.app.wiring import Wiring
 from isthmus.core.design import TagSubject
 from isthmus.model.faults import Refused, Retry
@@ -73,7 +73,7 @@ def _deployment(
         return
     (dvs,) = switches
     yield from _hosts(wiring, name, deployment, inventory, dvs)
-    yield from _underlay(place, deployment, mtu)
+    yield from room(place, deployment, mtu)
     if intent is not None:
         yield from _unfiltered(place, deployment, intent)
     try:
@@ -127,21 +127,6 @@ def _switch(wiring: Wiring, place: str, deployment: DeploymentConfig, dvs: Dvs, 
 def _trunks(mirror: SwitchMirror) -> list[str]:
     groups = mirror.port_groups.values()
     return sorted(g.name for g in groups if isinstance(g.vlan, Trunk) and not g.is_uplink and g.mark is None)
-
-
-def _underlay(place: str, deployment: DeploymentConfig, mtu: int) -> Iterator[Finding]:
-    """Room for the encapsulation, where the VTEP is an address of this very machine."""
-    vteps = {name: vtep for name in deployment.host if (vtep := deployment.vtep_of(name))}
-    for here in (vteps[name] for name in deployment.served):
-        paths = [mtu_between(here, peer) for peer in vteps.values() if peer != here]
-        narrow = min((path for path in paths if path is not None), default=None)
-        if narrow is not None and narrow < mtu + ENCAPSULATION:
-            yield Finding(
-                Level.ERROR,
-                f"{place}: VTEP {here}",
-                f"the underlay takes packets of {narrow} bytes, the networks need {mtu} + {ENCAPSULATION}",
-                f"raise the MTU of the underlay to {mtu + ENCAPSULATION} or more, or lower the networks'",
-            )
 
 
 def _hosts(
