@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY    := .venv/bin/python
 APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server
-CLOUD := mariadb-server rabbitmq-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox
+CLOUD := mariadb-server rabbitmq-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox mmdebstrap
 
 .PHONY: help venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help

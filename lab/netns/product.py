@@ -61,7 +61,7 @@ class Isthmus:
 
     def start(self, host: str, reserved: str = "") -> None:
         """One process for the appliance of a host."""
-        self._path(host, "toml").write_text(_toml(self._config(host, reserved)))
+        self._path(host, "toml").write_text(as_toml(self._config(host, reserved)))
         self.restart(host)
 
     def restart(self, host: str) -> None:
@@ -163,7 +163,7 @@ def _command() -> list[str]:
     return [str(Path(sys.executable).parent / "isthmus")]
 
 
-def _toml(table: Mapping[str, Any]) -> str:
+def as_toml(table: Mapping[str, Any]) -> str:
     """TOML of tables, strings, numbers, booleans and lists of them; the standard library only reads it."""
     return "\n".join(_lines(table, ())) + "\n"
 
