@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.model.boundary import Target
 from isthmus.model.flow import Bridge, Flow, FlowPort, Goto, Match, Output, PopVid, SetVid, Tunnel
-from isthmus.model.names import LeafId, Mac
-from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey
+from isthmus.model.names import LeafId, Mac, NetworkId, NicId, PortId, VmId
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
 from isthmus.model.tags import Vid, Vni
 from lab.wire.clock import VirtualClock
 from lab.wire.junos import JunosSwitch
@@ -19,6 +19,7 @@ from lab.wire.leaf import WireLeaf
 from lab.wire.nvue import PAIR, NvueSwitch
 from lab.wire.ovs import WireOvs
 from lab.wire.sonic import SonicSwitch
+from lab.wire.vrouter import Directory, WireVrouter
 from tests.adapters.leaf.ngs.evpn import TestFabric, evpn
 from tests.adapters.leaf.ngs.junos_switch import junos as junos_memory
 from tests.adapters.leaf.ngs.nvue_switch import NVUE_PORTS, NvueTestSwitch
@@ -30,6 +31,7 @@ from tests.adapters.leaf.ngs.switch import nxos as nxos_memory
 from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
 from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
+from tests.adapters.ovs.stock_agent import PluggedAppliance, plugged_appliance
 
 
 class NveWorld(Protocol):
@@ -165,6 +167,71 @@ class EvpnEntries:
     def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
         """As they were learnt."""
         return set(entries)
+
+
+class PlugEntries:
+    """Entries of an NVE that takes one port at a time."""
+
+    replaces = True
+
+    def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
+        """As they were learnt."""
+        return set(entries)
+
+    def entry(self, number: int) -> Plug:
+        """A port."""
+        nic = NicId(VmId(f"5029{number:04x}-0000-4000-8000-000000000001"), 4000)
+        mac, network = Mac(f"00:50:56:00:00:{number:02x}"), NetworkId(f"network-{number // 2}")
+        addresses = (f"10.0.0.{number}", f"fd00::{number:x}")[: number % 3]
+        port = PortId(f"9f3c{number:04x}-0000-4000-8000-000000000001")
+        return Plug(port, Vid(11 + number), network, Vni(5000 + number // 2), nic, mac, addresses, number % 4 != 3)
+
+    def altered(self, entry: NveEntry) -> Plug:
+        """It has another VID and another address."""
+        assert isinstance(entry, Plug)
+        return replace(entry, vid=Vid(1000 + entry.vid), addresses=("10.0.9.9",))
+
+
+@dataclass(slots=True)
+class WirePlugWorld(PlugEntries):
+    """The in-memory NVE that knows ports."""
+
+    target: WireVrouter = field(
+        default_factory=lambda: WireVrouter(HOST, "192.0.2.1", VirtualClock(), Directory(), "stock-ovs")
+    )
+    builds = False
+
+    @property
+    def other(self) -> Target:
+        """In memory there is one view."""
+        return self.target
+
+    def stop(self) -> None:
+        """Unreachable."""
+        self.target.faults.down = True
+
+    def start(self) -> None:
+        """Reachable, and empty."""
+        self.target.restart()
+        self.target.faults.heal()
+
+
+@dataclass(slots=True)
+class RealPlugWorld(PlugEntries):
+    """Open vSwitch in a namespace, with a stand-in for the stock agent."""
+
+    plugged: PluggedAppliance
+    target: Target
+    other: Target
+    builds = True
+
+    def stop(self) -> None:
+        """Its machine has no power: the agent, ovs-vswitchd and ovsdb-server are gone."""
+        self.plugged.power_off()
+
+    def start(self) -> None:
+        """Another machine in its place: one that comes back keeps its database."""
+        self.plugged.replace()
 
 
 @dataclass(slots=True)
@@ -531,6 +598,24 @@ def real_pair() -> Iterator[LeafWorld]:
 def wire_ovs() -> Iterator[NveWorld]:
     """In memory."""
     yield WireOvsWorld()
+
+
+@contextmanager
+def wire_plugs() -> Iterator[NveWorld]:
+    """In memory."""
+    yield WirePlugWorld()
+
+
+@contextmanager
+def real_plugs() -> Iterator[NveWorld]:
+    """For real: needs root and Open vSwitch."""
+    with plugged_appliance() as made:
+        target, other = made.target(), made.target()
+        try:
+            yield RealPlugWorld(made, target, other)
+        finally:
+            target.close()
+            other.close()
 
 
 @contextmanager

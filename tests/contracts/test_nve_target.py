@@ -23,16 +23,20 @@ from tests.contracts.nve_world import (
     real_evpn,
     real_ovs,
     real_pair,
+    real_plugs,
     real_vtep,
     sonic,
     wire_leaf,
     wire_ovs,
     wire_pair,
+    wire_plugs,
 )
 
 WORLDS = {
     "wire-ovs": wire_ovs,
     "real-ovs": real_ovs,
+    "wire-plugs": wire_plugs,
+    "real-plugs": real_plugs,
     "wire-leaf": wire_leaf,
     "wire-pair": wire_pair,
     "real-vtep": real_vtep,
@@ -46,7 +50,7 @@ WORLDS = {
     "real-evpn": real_evpn,
 }
 LONG = pytest.mark.live, pytest.mark.live_long
-LIVE = dict.fromkeys(("real-ovs", "real-vtep", "real-pair"), (pytest.mark.live,)) | {"real-evpn": LONG}
+LIVE = dict.fromkeys(("real-ovs", "real-plugs", "real-vtep", "real-pair"), (pytest.mark.live,)) | {"real-evpn": LONG}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=LIVE.get(name, ())) for name in WORLDS])

@@ -69,7 +69,11 @@ class LeafUnicast:
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """A port handed to a vRouter agent or to the stock Neutron OVS agent: on this host's trunk, `vid` is this port."""
+    """A port handed to a vRouter agent or to the stock Neutron OVS agent: on this host's trunk, `vid` is this port.
+
+    `wired` is False for one that the agent has not (or not yet, or no longer) wired, or of which a part is missing:
+    never wanted, so no port opens on it, and it is forgotten like any other.
+    """
 
     port: PortId
     vid: Vid
@@ -79,6 +83,7 @@ class Plug:
     mac: Mac
     addresses: tuple[str, ...] = ()
     enabled: bool = True
+    wired: bool = True
 
     @property
     def key(self) -> PortId:

@@ -35,6 +35,10 @@ class PortState:
     wanted_number: int | None = None
     number: int | None = None
     error: str = ""
+    tag: int | None = None
+    """The VID of an access port, or the native one of a trunk."""
+    vlan_mode: str = ""
+    external_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class BridgeState:
     fail_mode: str
     protocols: frozenset[str]
     listeners: frozenset[str] = frozenset()
+    controlled: bool = False
+    """An OpenFlow controller that it was told to call is on the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ def corrections(snapshot: Snapshot, settings: OvsSettings) -> tuple[Correction, 
     """What must be written for the frame to stand.  Raises Refused where something foreign is in the way."""
     wanted = ports(settings)
     for bridge in Bridge:
-        _check_ownership(snapshot, bridge, settings)
+        check_ownership(snapshot, bridge.value, settings)
     return (
         *_leftovers(snapshot, wanted, settings),
         *(step for bridge in Bridge for step in _bridge(snapshot, bridge, settings)),
@@ -218,20 +224,21 @@ def _columns(port: WantedPort, settings: OvsSettings) -> dict[str, object]:
     return {"type": port.type, "options": dict(port.options), "external_ids": {OWNER_KEY: settings.owner}}
 
 
-def _check_ownership(snapshot: Snapshot, bridge: Bridge, settings: OvsSettings) -> None:
-    state = snapshot.bridges.get(bridge.value)
+def check_ownership(snapshot: Snapshot, bridge: str, settings: OvsSettings) -> None:
+    """Raise Refused if there is a bridge of this name that is not ours and may not become so."""
+    state = snapshot.bridges.get(bridge)
     if state is None or state.owner == settings.owner:
         return
     if state.owner is not None:
         raise Refused(
-            f"{bridge.value} belongs to the isthmus installation {state.owner!r}, not to {settings.owner!r}: "
+            f"{bridge} belongs to the isthmus installation {state.owner!r}, not to {settings.owner!r}: "
             "use that owner name, or remove the bridge"
         )
-    inhabited = sorted(p.name for p in snapshot.ports.values() if p.bridge == bridge.value and p.name != bridge.value)
+    inhabited = sorted(p.name for p in snapshot.ports.values() if p.bridge == bridge and p.name != bridge)
     if inhabited:
         raise Refused(
-            f"{bridge.value} exists, is not ours, and holds {', '.join(inhabited)}: "
-            f"free the name (ovs-vsctl del-br {bridge.value}) or use an appliance without it"
+            f"{bridge} exists, is not ours, and holds {', '.join(inhabited)}: "
+            f"free the name (ovs-vsctl del-br {bridge}) or use an appliance without it"
         )
 
 

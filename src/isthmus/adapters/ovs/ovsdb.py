@@ -43,9 +43,9 @@ REMOVED_AT_ONCE = 50
 _COLUMNS = {
     "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
     "Bridge": ["name", "ports", "external_ids", "datapath_type", "fail_mode", "protocols", "controller"],
-    "Port": ["name", "interfaces"],
+    "Port": ["name", "interfaces", "tag", "vlan_mode", "trunks"],
     "Interface": ["name", "type", "options", "external_ids", "ofport", "ofport_request", "error"],
-    "Controller": ["target"],
+    "Controller": ["target", "is_connected"],
 }
 
 
@@ -188,14 +188,16 @@ def _snapshot(tables: Any) -> Snapshot:
             fail_mode=_one(row.fail_mode) or "",
             protocols=frozenset(row.protocols),
             listeners=frozenset(controller.target for controller in row.controller),
+            # Whoever calls in at a listener (ptcp:, pssl:) comes and goes: that is no news.
+            controlled=any(each.is_connected for each in row.controller if not each.target.startswith("p")),
         )
         for port in row.ports:
             for interface in port.interfaces:
-                ports[interface.name] = _port(row.name, interface)
+                ports[interface.name] = _port(row.name, port, interface)
     return Snapshot(bridges, ports)
 
 
-def _port(bridge: str, row: Any) -> PortState:
+def _port(bridge: str, port: Any, row: Any) -> PortState:
     return PortState(
         bridge=bridge,
         name=row.name,
@@ -205,6 +207,9 @@ def _port(bridge: str, row: Any) -> PortState:
         wanted_number=_one(row.ofport_request),
         number=_one(row.ofport),
         error=_one(row.error) or "",
+        tag=_one(port.tag),
+        vlan_mode=_one(port.vlan_mode) or "",
+        external_ids=dict(row.external_ids),
     )
 
 

@@ -12,8 +12,8 @@ from isthmus.model.flow import Bridge
 
 _SSL = re.compile(r"ssl:[^\s:]+:\d{1,5}|ssl:\[[0-9a-f:]+\]:\d{1,5}")
 DATAPATHS = ("system", "netdev")
-PATCH_TUN, PATCH_INT, VXLAN = "patch-tun", "patch-int", "isthmus-vxlan"
-OWN_INTERFACES = frozenset({PATCH_TUN, PATCH_INT, VXLAN, *(bridge.value for bridge in Bridge)})
+PATCH_TUN, PATCH_INT, VXLAN, BR_VDS = "patch-tun", "patch-int", "isthmus-vxlan", "br-vds"
+OWN_INTERFACES = frozenset({PATCH_TUN, PATCH_INT, VXLAN, BR_VDS, *(bridge.value for bridge in Bridge)})
 """The interfaces of an appliance that are of our making."""
 
 
@@ -38,6 +38,8 @@ class OvsSettings:
     vxlan_port: int = 4789
     datapath_type: str = "system"
     timeout: float = 10.0
+    own_flows: bool = True
+    """Its flows are ours.  Else the stock Neutron OVS agent's, and we speak OVSDB only."""
 
     def __post_init__(self) -> None:
         try:
@@ -65,7 +67,7 @@ class OvsSettings:
         for place, target in {"ovsdb": self.ovsdb, **{b.value: t for b, t in self.openflow.items()}}.items():
             if not _SSL.fullmatch(target):
                 raise ValueError(f"{place} {target!r} is not of the form ssl:host:port")
-        missing = [bridge.value for bridge in Bridge if bridge not in self.openflow]
+        missing = [bridge.value for bridge in Bridge if bridge not in self.openflow] if self.own_flows else []
         if missing:
             raise ValueError(f"ovsdb {self.ovsdb} needs an OpenFlow target ssl:host:port for {' and '.join(missing)}")
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from isthmus.adapters.ovs import bridges, text
+from isthmus.adapters.ovs.appliance import Appliance
 from isthmus.adapters.ovs.findings import OvsFinding, findings, interfaces_beside
 from isthmus.adapters.ovs.openflow import OpenFlow, Rejected
-from isthmus.adapters.ovs.ovsdb import Ovsdb
 from isthmus.adapters.ovs.settings import OvsSettings
-from isthmus.adapters.ovs.watch import Watch
 from isthmus.model.boundary import Wake
 from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Refused, Retry
@@ -39,12 +38,10 @@ class OvsTarget:
         elsewhere: Callable[[], str] = str,
     ) -> None:
         self.host = host
-        self._keeps = keeps
         self.elsewhere = elsewhere
         self._settings = settings
-        self._ovsdb = Ovsdb(settings)
+        self._appliance = Appliance(host, settings, bridges.closing, keeps=keeps, elsewhere=elsewhere)
         self._openflow = OpenFlow(settings)
-        self._watch: Watch | None = None
         self._read: dict[tuple[Bridge, str], Flow | None] = {}
 
     @property
@@ -54,10 +51,7 @@ class OvsTarget:
 
     def observe(self) -> NveMirror:
         """All flows of our bridges, and whether these stand as they should."""
-        if self._keeps:
-            self._ovsdb.claim()
-        self._stay_closed_elsewhere(closes=self._keeps)
-        snapshot = self._ovsdb.snapshot()
+        snapshot = self._appliance.look()
         present = [bridge for bridge in Bridge if bridges.is_ours(snapshot, bridge, self._settings)]
         lines = [(bridge, line) for bridge in present for line in self._openflow.dump(bridge)]
         # A line seen before means what it meant before: an appliance at rest costs a dump and no parsing.
@@ -69,12 +63,12 @@ class OvsTarget:
         """What is not as configured.  Changes nothing and needs no lock.  Raises Retry if the appliance is silent."""
         local = self._settings.ovsdb.startswith("unix:")
         nics = interfaces_beside(self._settings.rundir) if local else None
-        return findings(self._ovsdb.snapshot(), self._settings, nics)
+        return findings(self._appliance.snapshot(), self._settings, nics)
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Build first, then all flows: one bundle per bridge, or two where br-tun both gains and loses flows."""
         try:
-            self._stay_closed_elsewhere(closes=True)
+            self._appliance.stay_closed_elsewhere(closes=True)
         except (Retry, Refused) as fault:
             return [Result.failed(change, fault) for change in changes]
         results: dict[int, Result] = {}
@@ -87,28 +81,15 @@ class OvsTarget:
 
     def watch(self, wake: Wake) -> None:
         """Call `wake` for this host when ovs-vswitchd restarts or somebody else alters the bridges, until `close`."""
-        self._watch = Watch(self._settings, lambda: wake(frozenset({self.host})))
-        self._watch.start()
+        self._appliance.watch(wake)
 
     def claim(self) -> None:
         """Become the writer of this appliance until `close`, as `apply` does.  Raises Refused if another process is."""
-        self._ovsdb.claim()
+        self._appliance.claim()
 
     def close(self) -> None:
         """Let go of watch, connection and lock.  The flows stay and go on forwarding."""
-        if self._watch is not None:
-            self._watch.close()
-        self._ovsdb.close()
-
-    def _stay_closed_elsewhere(self, *, closes: bool) -> None:
-        """Raise Retry if the appliance is not on its host; with `closes`, take its trunk NIC off br-int before."""
-        why = self.elsewhere()
-        if not why:
-            return
-        if closes:
-            self._ovsdb.claim()
-            self._ovsdb.commit(bridges.closing(self._ovsdb.snapshot(), self._settings))
-        raise Retry(f"{why}; until then its trunk is closed")
+        self._appliance.close()
 
     def _stands(self, snapshot: bridges.Snapshot) -> bool:
         try:
@@ -118,23 +99,23 @@ class OvsTarget:
 
     def _build(self, change: Change) -> Result:
         try:
-            self._ovsdb.claim()
-            bridges.corrections(self._ovsdb.snapshot(), self._settings)  # nothing is tried where it would be refused
+            self._appliance.claim()
+            bridges.corrections(self._appliance.snapshot(), self._settings)  # nothing is tried where it is refused
             self._try_replacements()
-            self._ovsdb.commit(bridges.corrections(self._ovsdb.snapshot(), self._settings))
-            faults = bridges.faults(self._ovsdb.snapshot(), self._settings)
+            self._appliance.commit(bridges.corrections(self._appliance.snapshot(), self._settings))
+            faults = bridges.faults(self._appliance.snapshot(), self._settings)
         except (Retry, Refused) as fault:
             return Result.failed(change, fault)
         return Result(change, Outcome.RETRY, "; ".join(faults)) if faults else Result(change, Outcome.DONE)
 
     def _try_replacements(self) -> None:
         """Raise Retry, with everything as it was, if a port that is to replace one of ours cannot be had."""
-        if not bridges.unproven(self._ovsdb.snapshot(), self._settings):
+        if not bridges.unproven(self._appliance.snapshot(), self._settings):
             return
-        self._ovsdb.commit(bridges.trials(self._ovsdb.snapshot(), self._settings))
-        failed = bridges.failed_trials(self._ovsdb.snapshot(), self._settings)
+        self._appliance.commit(bridges.trials(self._appliance.snapshot(), self._settings))
+        failed = bridges.failed_trials(self._appliance.snapshot(), self._settings)
         if failed:
-            self._ovsdb.commit([removal for removal, _ in failed])
+            self._appliance.commit([removal for removal, _ in failed])
             raise Retry("; ".join(why for _, why in failed))
 
     def _write(self, changes: Sequence[Change]) -> list[Result]:
@@ -153,8 +134,8 @@ class OvsTarget:
     def _bundle(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
-        self._ovsdb.claim()
-        snapshot = self._ovsdb.snapshot()
+        self._appliance.claim()
+        snapshot = self._appliance.snapshot()
         for bridge, lines in steps(changes):
             if not bridges.is_ours(snapshot, bridge, self._settings):
                 raise Retry(f"{bridge.value} of {self.host} is not built")

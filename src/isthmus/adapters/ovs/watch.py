@@ -24,12 +24,13 @@ Sight: TypeAlias = tuple[Snapshot | None, tuple[object, ...]]
 class Watch:
     """A thread that looks every `interval` seconds and calls `wake` when what it sees has changed.
 
-    Flows altered by hand are not seen here; the timer of the loop finds them.
+    Flows altered by hand are not seen here; the timer of the loop finds them.  Where flows are not ours, ovs-vswitchd
+    loses nothing of ours when it restarts.
     """
 
     def __init__(self, settings: OvsSettings, wake: Callable[[], None], interval: float = 1.0) -> None:
         self._ovsdb = Ovsdb(settings)
-        targets = [settings.openflow_target(bridge) for bridge in Bridge]
+        targets = [settings.openflow_target(bridge) for bridge in (Bridge if settings.own_flows else ())]
         tls = settings.tls
         self._sockets = [target.removeprefix("unix:") for target in targets if target.startswith("unix:")]
         self._canaries = [Canary(target, tls) for target in targets if tls and target.startswith("ssl:")]
