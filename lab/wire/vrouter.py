@@ -7,7 +7,10 @@ own business, so all per-port NVEs of a world share one directory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from isthmus.model.change import Change, Learn
+from isthmus.model.faults import Retry
 from isthmus.model.names import HostId
 from isthmus.model.nve import Plug
 from isthmus.model.observed import TargetId
@@ -41,6 +44,8 @@ class WireVrouter(WireNve):
     ) -> None:
         super().__init__(TargetId(kind, host), vtep, (host,), clock)
         self.ready = True
+        self.agent_away = False
+        """The agent beside the plugs wires none, and those it has wired go on."""
         self.directory = directory
         directory.nves.append(self)
 
@@ -49,9 +54,18 @@ class WireVrouter(WireNve):
         if self.id.kind != "vrouter":
             super().restart()
 
+    def _make(self, change: Change) -> None:
+        """A port is held when its agent has wired it."""
+        super()._make(change)
+        if self.agent_away and isinstance(change.action, Learn):
+            told = (entry for entry in change.action.entries if isinstance(entry, Plug))
+            self.entries |= {plug.key: replace(plug, wired=False) for plug in told}
+            raise Retry("the agent has not wired it")
+
     def plugs(self, vni: int | None = None) -> list[Plug]:
         """The enabled ports, of one network or of all."""
-        return [p for p in self.entries.values() if isinstance(p, Plug) and p.enabled and vni in (None, p.vni)]
+        plugs = (entry for entry in self.entries.values() if isinstance(entry, Plug))
+        return [plug for plug in plugs if plug.enabled and plug.wired and vni in (None, plug.vni)]
 
     def from_host(self, host: HostId, frame: Frame) -> Sequence[Exit]:
         """In from the trunk: the VID says which port speaks; if two ports share it, either of them."""

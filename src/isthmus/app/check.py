@@ -8,6 +8,7 @@ from isthmus.app.check_leaves import below_leaves
 from isthmus.app.check_underlay import room
 from isthmus.app.config import DeploymentConfig
 from isthmus.app.finding import Finding, Level
+from isthmus.app.placing import SPLIT
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring
 from isthmus.core.design import TagSubject
@@ -146,6 +147,9 @@ def _hosts(
             yield Finding(Level.ERROR if served else Level.WARNING, here, what, "add the host to the switch")
         elif not host.connected:
             yield Finding(Level.WARNING, here, "is not connected to vCenter", "its ports cannot be written until it is")
+        if others := placing.neighbours(inventory, host):
+            what = f"is in one cluster with {', '.join(others)}, and a nova-compute, whose name its Neutron agent has, "
+            yield Finding(Level.ERROR, here, what + "stands for the cluster", SPLIT)
         if served:
             yield from _ovs(wiring, deployment, host_name, here, inventory, name)
     if missing := placing.unattached(inventory, dvs):

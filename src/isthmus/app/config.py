@@ -271,6 +271,8 @@ class ComputeConfig(Section):
     """A nova-compute host whose VMs are on a switch of the deployment."""
 
     dvs: Text | None = None
+    host: Text | None = None
+    """The one ESXi host that it stands for, where Neutron's own agent runs on the appliance."""
 
 
 class AttachedConfig(Section):
@@ -321,6 +323,10 @@ class DeploymentConfig(Section):
     def dvs_of(self, host: str) -> str | None:
         """The switch that a host is to be on; None if the configuration does not say which of several."""
         return self.host[host].dvs or (self.dvs[0] if len(self.dvs) == 1 else None)
+
+    def compute_of(self, host: str) -> str | None:
+        """The nova-compute host that stands for an ESXi host alone, and so what its Neutron agent is called."""
+        return next((name for name, compute in self.compute.items() if compute.host == host), None)
 
     @property
     def own_leaves(self) -> tuple[str, ...]:

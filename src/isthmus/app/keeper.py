@@ -23,7 +23,7 @@ from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Answer, Source, in_force
 from isthmus.app.seen import BRIEFLY, WRITE_PATIENCE
 from isthmus.app.text import plain
-from isthmus.core.design import Design
+from isthmus.core.design import Design, NveKind
 from isthmus.core.guard import Agreed, Asked, Consent, Limits, Said, held_back, not_asked
 from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
@@ -402,7 +402,12 @@ def _opens_on_trust(change: Change, observed: Observed) -> bool:
 
 def _names(inventory: Inventory) -> dict[TargetId, str]:
     switches = {TargetId("dvs", dvs.id): f"dvs {plain(dvs.name)}" for dvs in inventory.switches.values()}
-    return switches | {TargetId("ovs", host.id): f"ovs {plain(host.name)}" for host in inventory.hosts.values()}
+    appliances = {
+        TargetId(kind.value, host.id): f"ovs {plain(host.name)}"
+        for host in inventory.hosts.values()
+        for kind in (NveKind.OVS, NveKind.STOCK_OVS)
+    }
+    return switches | appliances
 
 
 def objects_of(world: World, observed: Observed) -> int:

@@ -13,10 +13,19 @@ from isthmus.app.config import (
     NgsLeafConfig,
 )
 from isthmus.app.toml import KeyPath
-from isthmus.core.design import OVSVAPP, VDS_LEAF, VDS_STATIC, TagScope, unfit_switch
+from isthmus.core.design import (
+    OVSVAPP,
+    OVSVAPP_PORT,
+    VDS_LEAF,
+    VDS_STATIC,
+    IntentFrom,
+    NveKind,
+    TagScope,
+    unfit_switch,
+)
 
 Misfit = tuple[KeyPath, str]
-BUILT = (OVSVAPP, VDS_STATIC, VDS_LEAF)
+BUILT = (OVSVAPP, OVSVAPP_PORT, VDS_STATIC, VDS_LEAF)
 OPEN_VSWITCH = "unix:/run/openvswitch/db.sock"
 OF_AN_APPLIANCE = frozenset({"vtep", "bios_uuid", *ApplianceConfig.model_fields})
 """Keys of a host that has an appliance."""
@@ -47,6 +56,7 @@ def misfits(config: Config) -> Iterator[Misfit]:
         else:
             yield from _with_leaves(name, deployment)
         yield from _neutron_hosts(name, deployment)
+        yield from _neutron_agents(name, deployment)
     yield from _between_deployments(config)
 
 
@@ -60,6 +70,9 @@ def _intent(config: Config) -> Iterator[Misfit]:
         yield from _neutron_names(config)
     for name, deployment in config.deployment.items():
         at: KeyPath = ("deployment", name)
+        if neutron is None and IntentFrom.FILE not in deployment.design.intents:
+            what = f"'{deployment.design.name}' takes its networks from Neutron: say [intent.neutron] instead of 'file'"
+            yield (*at, "design"), what
         for key in sorted({"domain", "compute"} & deployment.model_fields_set if neutron is None else ()):
             yield (*at, key), "is for networks from Neutron, and these come from a file: take it out"
         if neutron is not None and deployment.design.nve.on_each_host and deployment.domain is not None:
@@ -96,6 +109,38 @@ def _neutron_hosts(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
             yield (*at, "attached", machine, "leaf"), f"there is no leaf '{settings.leaf}' in this deployment"
         if machine in deployment.compute or machine in deployment.host:
             yield (*at, "attached", machine), "is an ESXi host or a compute host here, too: take one of them out"
+
+
+def _neutron_agents(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    """Where Neutron's own agent runs on the appliances, it is that of one host, by the name of its nova-compute."""
+    at: KeyPath = ("deployment", name)
+    design = deployment.design.name
+    if deployment.design.nve is not NveKind.STOCK_OVS:
+        for compute, settings in deployment.compute.items():
+            if settings.host is not None:
+                what = f"design '{design}' does not need to know which ESXi host it stands for: take it out"
+                yield (*at, "compute", compute, "host"), what
+        return
+    for key in sorted({"openflow", "vxlan_port"} & deployment.appliance.model_fields_set):
+        yield (*at, "appliance", key), f"design '{design}': that is the Neutron agent's own business: take it out"
+    for host, appliance in deployment.host.items():
+        for key in sorted({"openflow", "vxlan_port"} & appliance.model_fields_set):
+            yield (*at, "host", host, key), f"design '{design}': that is the Neutron agent's own business: take it out"
+        if deployment.compute_of(host) is None:
+            what = f"no nova-compute stands for it: say [deployment.{name}.compute.\"NAME\"] with host = '{host}'"
+            yield (*at, "host", host), what
+    first: dict[str, str] = {}
+    for compute, settings in deployment.compute.items():
+        if settings.host is None:
+            what = (
+                "'host' is missing: a Neutron agent is of one host, so say which ESXi host this nova-compute stands for"
+            )
+            yield (*at, "compute", compute), what
+        elif settings.host not in deployment.host:
+            what = f'there is no [deployment.{name}.host."{settings.host}"] table'
+            yield (*at, "compute", compute, "host"), what
+        elif (other := first.setdefault(settings.host, compute)) != compute:
+            yield (*at, "compute", compute, "host"), f"'{settings.host}' is that of '{other}' already"
 
 
 def _deployment(config: Config, name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from isthmus.app.config import Config, DeploymentConfig
 from isthmus.app.keeper import Placed
 from isthmus.app.text import plain
-from isthmus.core.design import TagScope
+from isthmus.core.design import NveKind, TagScope
 from isthmus.model.faults import Refused
 from isthmus.model.inventory import Dvs, Host, Inventory
 from isthmus.model.names import HostId, LeafId
@@ -19,6 +19,8 @@ from isthmus.model.observed import TargetId
 from isthmus.model.scope import FabricScope, HostScope, LeafScope, Scope
 from isthmus.model.shard import Duty, Shard, VidPool
 from isthmus.model.tags import NO_VIDS
+
+SPLIT = "give each a cluster of its own, or use design 'ovsvapp'"
 
 
 def scope_of(name: str, deployment: DeploymentConfig) -> Scope:
@@ -68,7 +70,8 @@ class Placing:
             raise Refused(
                 f"host '{plain(name)}' is not a member of dvs '{plain(dvs.name)}': add it there, or serve others"
             )
-        nves = {str(host.id): TargetId("ovs", host.id)}
+        self._must_be_alone(inventory, host)
+        nves = {str(host.id): TargetId(self.deployment.design.nve.value, host.id)}
         scope = HostScope(host.id, dvs.id)
         here = frozenset({host.id})
         return self._placed(inventory, f"{self.name}/{plain(name)}", scope, (dvs,), here, nves, Duty.TAGS)
@@ -123,6 +126,25 @@ class Placing:
             raise Refused(
                 f"the uplinks of dvs '{plain(dvs.name)}' carry VIDs {carried} of deployment '{self.name}': "
                 "take the uplinks off it, or leave these VIDs out of their trunk range or of 'vids'"
+            )
+
+    def neighbours(self, inventory: Inventory, host: Host) -> list[str]:
+        """The other hosts of a host's cluster, where there must be none.
+
+        A nova-compute stands for a cluster, and a Neutron agent is that of one nova-compute: of a VM that DRS or HA
+        put on another host of the cluster the agent there would be told nothing.
+        """
+        if self.deployment.design.nve is not NveKind.STOCK_OVS or host.cluster is None:
+            return []
+        others = (other for other in inventory.hosts.values() if other.cluster == host.cluster and other.id != host.id)
+        return sorted(plain(other.name) for other in others)
+
+    def _must_be_alone(self, inventory: Inventory, host: Host) -> None:
+        """Raises Refused for a host that shares its cluster where it must not."""
+        if others := self.neighbours(inventory, host):
+            raise Refused(
+                f"host '{plain(host.name)}' is in one cluster with {', '.join(others)}, and design "
+                f"'{self.deployment.design.name}' needs a cluster, and a nova-compute, for each host: {SPLIT}"
             )
 
     def _must_be_below_our_leaves(self, inventory: Inventory, switches: tuple[Dvs, ...]) -> None:

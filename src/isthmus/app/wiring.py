@@ -29,6 +29,7 @@ from isthmus.app.reading import Source
 from isthmus.app.settings import Settings
 from isthmus.app.text import plain
 from isthmus.core.appliances import elsewhere
+from isthmus.core.design import NveKind
 from isthmus.core.guard import Limits
 from isthmus.model.boundary import IntentSource, Target, Wake
 from isthmus.model.faults import Refused, Retry
@@ -40,7 +41,7 @@ from isthmus.model.observed import TargetId
 
 if TYPE_CHECKING:
     from isthmus.adapters.leaf.hwvtep import HwvtepSettings
-    from isthmus.adapters.ovs import OvsTarget
+    from isthmus.adapters.ovs import OvsTarget, PluggerTarget
     from isthmus.adapters.vcenter import Vcenter
     from isthmus.app.neutron import NeutronSide
 
@@ -67,7 +68,7 @@ class Wiring:
     charges: tuple[Charge, ...] = ()
     neutron: NeutronSide | None = None
     _switches: dict[DvsId, Target] = field(default_factory=dict)
-    _ovs: dict[TargetId, OvsTarget] = field(default_factory=dict)
+    _ovs: dict[TargetId, OvsTarget | PluggerTarget] = field(default_factory=dict)
     _leaves: dict[TargetId, Leaf] = field(default_factory=dict)
     _wake: Wake | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -100,9 +101,9 @@ class Wiring:
                 self._switches.setdefault(dvs, made)
         return self._switches[dvs]
 
-    def ovs(self, deployment: DeploymentConfig, host: Host) -> OvsTarget:
+    def ovs(self, deployment: DeploymentConfig, host: Host) -> OvsTarget | PluggerTarget:
         """The OVS of a host's appliance."""
-        target = TargetId("ovs", host.id)
+        target = TargetId(deployment.design.nve.value, host.id)
         with self._lock:
             if target not in self._ovs:
                 keeps = self._wake is not None and not deployment.observe_only
@@ -318,8 +319,8 @@ def _vcenter(settings: Settings, name: str, clock: Clock) -> Vcenter:
 
 def _ovs(
     config: Config, deployment: DeploymentConfig, host: Host, *, keeps: bool, elsewhere: Callable[[], str]
-) -> OvsTarget:
-    from isthmus.adapters.ovs import OvsSettings, OvsTarget
+) -> OvsTarget | PluggerTarget:
+    from isthmus.adapters.ovs import OvsSettings, OvsTarget, PluggerTarget
 
     appliance = config.appliance_of(deployment, host.name)
     given: dict[str, Any] = {
@@ -333,13 +334,18 @@ def _ovs(
         given["tls"] = _tls_files(appliance.tls)
     if appliance.openflow is not None:
         given["openflow"] = {Bridge.INT: appliance.openflow.br_int, Bridge.TUN: appliance.openflow.br_tun}
+    plugs = deployment.design.nve is NveKind.STOCK_OVS
     try:
         settings = OvsSettings(
-            trunk=appliance.trunk or "", vtep=deployment.vtep_of(host.name) or "", owner=config.installation, **given
+            trunk=appliance.trunk or "",
+            vtep=deployment.vtep_of(host.name) or "",
+            owner=config.installation,
+            own_flows=not plugs,
+            **given,
         )
     except ValueError as wrong:
         raise Refused(f"the OVS of host '{plain(host.name)}': {wrong}") from wrong
-    return OvsTarget(host.id, settings, keeps=keeps, elsewhere=elsewhere)
+    return (PluggerTarget if plugs else OvsTarget)(host.id, settings, keeps=keeps, elsewhere=elsewhere)
 
 
 def _hwvtep(leaf: LeafId, settings: HwvtepSettings, hosts: frozenset[HostId], *, keeps: bool) -> Leaf:

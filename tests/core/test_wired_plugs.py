@@ -1,0 +1,73 @@
+"""A port that an agent must wire first is opened when it has, and its VID is nobody else's while the plug is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from isthmus.core.design import OVSVAPP_PORT
+from isthmus.model.nve import Plug
+from isthmus.model.shard import VidPool
+from isthmus.model.tags import VidSet
+from lab.wire.vrouter import WireVrouter
+from lab.wire.world import Lab, two_hosts
+
+
+def appliance(lab: Lab, host: str) -> WireVrouter:
+    nve = lab.nve(host)
+    assert isinstance(nve, WireVrouter)
+    return nve
+
+
+def plugs(lab: Lab, host: str) -> list[Plug]:
+    return [entry for entry in lab.nve(host).entries.values() if isinstance(entry, Plug)]
+
+
+def is_open(lab: Lab, vm: str) -> bool:
+    ports = (port for switch in lab.vcenter.switches.values() for port in switch.ports.values())
+    return any(port.nic == lab.nic(vm).id and not port.blocked for port in ports)
+
+
+def some_rounds(lab: Lab) -> None:
+    """While something cannot be had the loop comes to no rest."""
+    for _ in range(4):
+        lab.round()
+
+
+def test_a_port_is_closed_until_the_agent_has_wired_it() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red").vms("b@esx2").settle()
+    appliance(lab, "esx1").agent_away = True
+    lab.boot("a", "esx1", "red")
+    some_rounds(lab)
+    assert not is_open(lab, "a")
+    assert [plug.wired for plug in plugs(lab, "esx1")] == [False]
+    appliance(lab, "esx1").agent_away = False
+    lab.settle()
+    assert is_open(lab, "a")
+    assert lab.hears("b", frame_from="a")
+
+
+def test_what_is_open_stays_open_when_the_agent_dies() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red").vms("a@esx1", "b@esx2").settle()
+    nve = appliance(lab, "esx1")
+    nve.agent_away = True
+    nve.entries = {plug.key: replace(plug, wired=False) for plug in plugs(lab, "esx1")}
+    some_rounds(lab)
+    assert is_open(lab, "a")
+    nve.agent_away = False
+    lab.settle()
+    assert lab.hears("b", frame_from="a")
+
+
+def test_the_vid_of_a_plug_that_was_never_wired_is_nobody_elses_until_it_is_forgotten() -> None:
+    lab = two_hosts(OVSVAPP_PORT, VidPool(VidSet.of("11"))).network("red")
+    nve = appliance(lab, "esx1")
+    nve.agent_away = True
+    lab.boot("a", "esx1", "red")
+    some_rounds(lab)
+    lab.vcenter.destroy(lab.vm("a").id)
+    nve.agent_away = False
+    lab.boot("x", "esx1", "red")
+    lab.settle()
+    assert [(plug.nic, plug.wired) for plug in plugs(lab, "esx1")] == [(lab.nic("x").id, True)]
+    assert is_open(lab, "x")
+    assert not lab.leaks()
