@@ -22,7 +22,7 @@ from isthmus.app.observing import Clock
 from isthmus.app.placing import scope_of
 from isthmus.app.settings import Settings
 from isthmus.app.standing import Word, write_whole
-from isthmus.core.design import TagScope
+from isthmus.core.design import NveKind, TagScope
 from isthmus.core.handover import handover, overlaid
 from isthmus.model.boundary import Wake
 from isthmus.model.inventory import Dvs
@@ -92,7 +92,7 @@ class NeutronSide:
                 self._desk.observes(domain, _clusters(domain, deployment, last))
             return
         overlay = deployment.design.nve.on_each_host
-        if overlay:
+        if overlay and not _has_agents(deployment):
             self._tell_of_appliances(last)
         if not deployment.port_groups:
             return  # who writes a switch's port groups speaks to Neutron for all of it
@@ -175,13 +175,20 @@ def writer_of(name: str, deployment: DeploymentConfig) -> str:
     return f"{name}/port-groups" if deployment.design.nve.on_each_host else name
 
 
+def _has_agents(deployment: DeploymentConfig) -> bool:
+    """Neutron's own agents wire its ports."""
+    return deployment.design.nve is NveKind.STOCK_OVS
+
+
 def domain_of(name: str, deployment: DeploymentConfig) -> str:
     """What Neutron calls a deployment's tag scope."""
     return deployment.domain or name
 
 
 def _vteps(deployment: DeploymentConfig) -> frozenset[str]:
-    """Behind which its members are."""
+    """Behind which its members are, unless Neutron's own agents are there, of whom Neutron tells everybody."""
+    if _has_agents(deployment):
+        return frozenset()
     there = (leaf.vtep for leaf in deployment.leaf.values()), map(deployment.vtep_of, deployment.host)
     return frozenset(vtep for vteps in there for vtep in vteps if vtep is not None)
 
@@ -208,6 +215,7 @@ def _places(everywhere: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
             if deployment.design.nve.on_each_host
             for host in deployment.compute
         },
+        frozenset(host for _, found in everywhere.values() if _has_agents(found) for host in found.compute),
     )
 
 
@@ -220,7 +228,7 @@ def _clusters(domain: str, deployment: DeploymentConfig, last: Pass) -> dict[str
             if compute.dvs in (None, dvs.name, dvs.id):
                 overlay = deployment.design.nve.on_each_host
                 nves = frozenset[str]() if overlay else _nves_of(dvs, last)
-                found[host] = Cluster(domain, dvs.id, nves, dvs.hosts, overlay)
+                found[host] = Cluster(domain, dvs.id, nves, dvs.hosts, overlay, _has_agents(deployment))
     return found
 
 

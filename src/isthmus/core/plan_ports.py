@@ -296,6 +296,10 @@ def _open(
         if not diff.knows(port.subject):
             draft.cannot(f"port {port.state.key}", f"{diff.target} is not ready: the port stays as it is")
             continue
+        listed = port.attachment.listed if port.attachment is not None else None
+        if port.state.blocked and listed is not None and not listed.wired:
+            draft.cannot(f"port {port.state.key}", "its Neutron agent has not reported it up yet")
+            continue
         reason = f"{port.subject} has VID {port.wanted}"
         if port.step is Step.RETAG:
             reason += f" instead of {port.worn}"

@@ -41,7 +41,8 @@ class AllowedPair:
 class Port:
     """One attachment to a network, matched to a VM NIC by VM and MAC together.
 
-    One that is `secured` may send from its own addresses and those of its pairs only.
+    One that is `secured` may send from its own addresses and those of its pairs only.  `wired` is False for one that
+    an agent of the SDN's own wires and filters, and has not said to be ready: it is not opened before.
     """
 
     id: PortId
@@ -52,6 +53,7 @@ class Port:
     admin_up: bool = True
     allowed_pairs: tuple[AllowedPair, ...] = ()
     secured: bool = False
+    wired: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from isthmus.adapters.neutron.protocol import (
     OBSERVED,
     OVERLAID,
     PAUSED,
+    PLUGGED,
     PLUGIN_TOPIC,
     REPORTS_TOPIC,
     VERSION,
@@ -321,7 +322,7 @@ class Desk:
     def _presences(self) -> list[Presence | Appliance]:
         """Who is reported.  A host that we only observe is another's to report, if another keeps it."""
         clusters = sorted(self._clusters().items())
-        kinds = [(host, found.domain, OVERLAID if found.overlaid else CLUSTER) for host, found in clusters]
+        kinds = [(host, found.domain, _kind(found)) for host, found in clusters]
         kinds += [(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())]
         facts = self._source.facts
         ours = (Presence(host, domain, kind, self._standing_of(domain)) for host, domain, kind in kinds)
@@ -404,3 +405,7 @@ def _bugs_end_here(what: str) -> Iterator[None]:
         yield
     except Exception as bug:
         log.exception("neutron: %s: a bug: %r", what, bug)
+
+
+def _kind(cluster: Cluster) -> str:
+    return PLUGGED if cluster.plugged else OVERLAID if cluster.overlaid else CLUSTER

@@ -26,7 +26,8 @@ FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
 class Cluster:
     """A nova-compute host: its mapping domain, its switch, and the NVEs and ESXi hosts that its VMs may be on.
 
-    `overlaid`: those have VTEPs of their own, and `domain` is the deployment.
+    `overlaid`: those have VTEPs of their own, and `domain` is the deployment.  `plugged`: Neutron's own agent says when
+    a port of it is wired, and when not.
     """
 
     domain: str
@@ -34,6 +35,7 @@ class Cluster:
     nves: frozenset[str]
     hosts: frozenset[HostId] = frozenset()
     overlaid: bool = False
+    plugged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class _Ports:
         if (binding.dvs_id, binding.pg_id) != (cluster.dvs, group.key):
             right = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
             self.wrong.append(right)
-        elif binding.active:
+        elif binding.active and not cluster.plugged:
             wired = self.seen[cluster.domain].wired
             works = PortId(port.id) in wired if wired is not None else cluster.nves <= group.mapped_at
             here = {"id": port.id, "host": binding.host, "segment": binding.segments[-1]}

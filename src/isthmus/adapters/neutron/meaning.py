@@ -26,8 +26,8 @@ class Places:
 
     `homes` are the domains of nova-compute hosts and of machines that are below a leaf and no ESXi hosts; `attached`
     gives the VTEP of the leaf of these; `vids` are those that switches and leaves of a domain are there for.
-    `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own.  In the domains of
-    `static` every network is to have a VLAN.
+    `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own; of these, `plugged`
+    are those where Neutron's own agent wires ports.  In the domains of `static` every network is to have a VLAN.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
@@ -35,6 +35,7 @@ class Places:
     attached: Mapping[str, str] = field(default_factory=dict)
     vids: Mapping[str, VidSet] = field(default_factory=dict)
     overlaid: Mapping[str, str] = field(default_factory=dict)
+    plugged: frozenset[str] = frozenset()
     static: frozenset[str] = frozenset()
 
 
@@ -139,7 +140,7 @@ def intent_of(
         try:
             address = unicast_mac(neutron_port.mac)
             if neutron_port.is_vm:
-                ports[PortId(neutron_port.id)] = _port(neutron_port, address)
+                ports[PortId(neutron_port.id)] = _port(neutron_port, address, places)
             peers.extend(_peers(neutron_port, address, facts, domains, vteps, places))
         except ValueError as wrong:
             doubts.append(Doubt(f"port {neutron_port.id}", str(wrong)))
@@ -152,7 +153,8 @@ def _unknown(facts: Facts, places: Places) -> list[str]:
     return sorted(places.scopes.keys() - facts.domains.keys())
 
 
-def _port(row: NeutronPort, address: Mac) -> Port:
+def _port(row: NeutronPort, address: Mac, places: Places) -> Port:
+    has_agent = any(binding.active and binding.host in places.plugged for binding in row.bindings)
     return Port(
         PortId(row.id),
         row.network,
@@ -162,6 +164,7 @@ def _port(row: NeutronPort, address: Mac) -> Port:
         row.admin_up,
         tuple(AllowedPair(mac(pair), prefix(ip)) for pair, ip in row.pairs),
         row.secured,
+        wired=row.status == "ACTIVE" or not has_agent,
     )
 
 
@@ -180,7 +183,8 @@ def _peers(
     """
     pairs = tuple(sorted({mac(pair) for pair, _ in row.pairs} - {address}))
     for binding in row.bindings:
-        if not binding.active or binding.failed or binding.ours or not binding.segments:
+        ours = binding.ours and binding.host not in places.plugged  # behind those it is as behind a KVM host
+        if not binding.active or binding.failed or ours or not binding.segments:
             continue
         at = None
         if facts.tunnelled(row, binding):

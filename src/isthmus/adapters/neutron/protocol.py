@@ -30,10 +30,10 @@ L2POP_TOPIC = "q-agent-notifier-l2population-update"
 AGENT_TYPE = "isthmus fabric"
 """The type of the Neutron agents that say which mapping domain a host is in: one per host and type."""
 BINARY = "isthmus"
-CLUSTER, ATTACHED, OVERLAID = "cluster", "attached", "overlaid"
+CLUSTER, ATTACHED, OVERLAID, PLUGGED = "cluster", "attached", "overlaid", "plugged"
 """Kinds of such hosts: a nova-compute whose VMs are on a distributed switch below leaves; a machine of its own below a
 leaf; a nova-compute whose VMs are on a switch whose ESXi hosts have VTEPs of their own (`physical_network` is the name
-of the deployment then)."""
+of the deployment then); the same with Neutron's own Open vSwitch agent on the appliance of its one ESXi host."""
 KEPT, PAUSED, OBSERVED, RELEASED = "kept", "paused", "observed", "released"
 """How the deployment of such a host stands: it is told with the host."""
 NOT_KEPT = {

@@ -20,7 +20,7 @@ from neutron_lib.plugins.ml2 import api
 
 from isthmus.adapters.neutron.ml2 import options, preflight, trunks
 from isthmus.adapters.neutron.ml2.answers import Answers, served
-from isthmus.adapters.neutron.ml2.hooks import Hooks
+from isthmus.adapters.neutron.ml2.hooks import Hooks, has_agent
 from isthmus.adapters.neutron.ml2.hosts import OurHost
 from isthmus.adapters.neutron.ml2.patience import Patience
 from isthmus.adapters.neutron.protocol import PROVISIONING_ENTITY
@@ -72,10 +72,11 @@ class PortGroupBinder(Hooks):
         details = {
             "dvs_id": answer["dvs_id"],
             "pg_id": answer["pg_id"],
-            portbindings.CAP_PORT_FILTER: False,
+            portbindings.CAP_PORT_FILTER: host.is_plugged,
             portbindings.VIF_DETAILS_CONNECTIVITY: self.connectivity,
         }
-        context.set_binding(segment[api.ID], VIF_TYPE, details, self._options.initial_port_status)
+        status = constants.PORT_STATUS_BUILD if host.is_plugged else self._options.initial_port_status
+        context.set_binding(segment[api.ID], VIF_TYPE, details, status)
 
     def _port_group(self, context: Any, host: OurHost, vid: int | None) -> Mapping[str, Any]:
         """The port group, waited for; or the reason why there is none yet."""
@@ -94,7 +95,7 @@ class PortGroupBinder(Hooks):
         return dict(answer)
 
     def create_port_precommit(self, context: Any) -> None:
-        """A port that was bound as BUILD stays so until it can be used."""
+        """A port that was bound as BUILD stays so until it can be used, or until Neutron's own agent has wired it."""
         self._block(context)
 
     def update_port_precommit(self, context: Any) -> None:
@@ -107,8 +108,9 @@ class PortGroupBinder(Hooks):
 
     def _block(self, context: Any) -> None:
         if _is_bound_by_us(context) and context.current["status"] == constants.PORT_STATUS_BUILD:
+            entity = provisioning_blocks.L2_AGENT_ENTITY if has_agent(context.current) else PROVISIONING_ENTITY
             provisioning_blocks.add_provisioning_component(
-                context.plugin_context, context.current["id"], resources.PORT, PROVISIONING_ENTITY
+                context.plugin_context, context.current["id"], resources.PORT, entity
             )
 
 

@@ -67,7 +67,12 @@ class Hooks(MechanismDriver):
             self.notices.changed([network])
 
 
+def has_agent(port: Mapping[str, Any]) -> bool:
+    """Neutron's own agent filters and wires it, and says when it has."""
+    return bool((port.get(portbindings.VIF_DETAILS) or {}).get(portbindings.CAP_PORT_FILTER))
+
+
 def _told(port: Mapping[str, Any]) -> list[Any]:
-    """What isthmus would see of a port.  That one of its own is ACTIVE now it knows: it said so."""
-    status = None if port.get(portbindings.VIF_TYPE) == "dvs" else port.get("status")
+    """What isthmus would see of a port.  That one of its own is ACTIVE now it knows, unless an agent said so."""
+    status = port.get("status") if port.get(portbindings.VIF_TYPE) != "dvs" or has_agent(port) else None
     return [status, *(port.get(field) for field in SEEN)]

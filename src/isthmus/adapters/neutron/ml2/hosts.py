@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER, KEPT, NOT_KEPT, OVERLAID
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER, KEPT, NOT_KEPT, OVERLAID, PLUGGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,12 @@ class OurHost:
     @property
     def is_overlaid(self) -> bool:
         """Its ports are VM NICs on a distributed switch whose hosts have VTEPs of their own."""
-        return self.kind == OVERLAID
+        return self.kind in (OVERLAID, PLUGGED)
+
+    @property
+    def is_plugged(self) -> bool:
+        """The same, and Neutron's own agent wires them: by this host's name."""
+        return self.kind == PLUGGED
 
 
 def our_host(context: Any) -> OurHost | None:
@@ -46,7 +51,7 @@ def our_host(context: Any) -> OurHost | None:
         if (
             agent["host"] == context.host
             and isinstance(domain, str)
-            and told.get("kind") in (CLUSTER, ATTACHED, OVERLAID)
+            and told.get("kind") in (CLUSTER, ATTACHED, OVERLAID, PLUGGED)
         ):
             return OurHost(agent["host"], domain, told["kind"], bool(agent.get("alive")), str(told.get("standing")))
     return None

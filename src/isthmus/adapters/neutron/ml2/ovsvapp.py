@@ -1,12 +1,15 @@
 """`isthmus_ovsvapp`: a VXLAN segment is a port group of a distributed switch whose hosts have VTEPs of their own.
 
 A port's host is its cluster's nova-compute.  On which ESXi host its VM is, and so behind which VTEP, Neutron does not
-know, and need not: `isthmus run` sees it in vCenter, and tells it to those who send there.
+know, and need not: `isthmus run` sees it in vCenter, and tells it to those who send there.  Where Neutron's own agent
+runs on the appliance, it is that of one ESXi host, has the name of its nova-compute, and tells them itself.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from neutron_lib.constants import AGENT_TYPE_OVS
 
 from isthmus.adapters.neutron.ml2 import preflight, segments
 from isthmus.adapters.neutron.ml2.dvs import PortGroupBinder
@@ -24,5 +27,9 @@ class IsthmusOvsvappDriver(PortGroupBinder):
             return
         overlay = segments.overlay_of(context.segments_to_bind)
         host = our_host(context) if overlay is not None else None
-        if overlay is not None and host is not None and host.is_overlaid:
-            self.bind_to_port_group(context, host, overlay, None)
+        if overlay is None or host is None or not host.is_overlaid:
+            return
+        if host.is_plugged and not any(agent.get("alive") for agent in context.host_agents(AGENT_TYPE_OVS)):
+            self.not_bound(context, host.name, f"no living {AGENT_TYPE_OVS} of host {host.name}, which would wire it")
+            return
+        self.bind_to_port_group(context, host, overlay, None)

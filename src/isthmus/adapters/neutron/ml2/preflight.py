@@ -50,6 +50,7 @@ def _wrong(driver: str, conf: Any) -> Iterator[str]:
     if driver == OVSVAPP:
         if "vxlan" not in conf.ml2.type_drivers:
             yield "[ml2] type_drivers lacks vxlan: networks are nothing else to an appliance"
+        yield from _early(OVSVAPP, list(conf.ml2.mechanism_drivers), "ports behind appliances with Neutron's own agent")
         return
     domains = domains_of(conf)
     if not domains:
@@ -82,11 +83,16 @@ def _misplaced(driver: str, order: list[str]) -> Iterator[str]:
     if driver not in order:
         return
     if driver == FABRIC:
-        early = [name for name in BINDS_OVERLAYS if name in order and order.index(name) < order.index(FABRIC)]
-        if early:
-            yield (
-                f"[ml2] mechanism_drivers has {', '.join(early)} before {FABRIC}: network nodes below a leaf would be "
-                f"bound without it.  Put {FABRIC} first"
-            )
+        yield from _early(FABRIC, order, "network nodes below a leaf")
         if VDS not in order:
             yield f"[ml2] mechanism_drivers has {FABRIC} but not {VDS}, which binds the ports of vSphere's clusters"
+
+
+def _early(driver: str, order: list[str], whose: str) -> Iterator[str]:
+    pairs = ((name, driver) for name in BINDS_OVERLAYS if {name, driver} <= set(order))
+    early = [first for first, second in pairs if order.index(first) < order.index(second)]
+    if early:
+        yield (
+            f"[ml2] mechanism_drivers has {', '.join(early)} before {driver}: {whose} would be "
+            f"bound without it.  Put {driver} first"
+        )

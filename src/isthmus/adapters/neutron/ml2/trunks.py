@@ -16,7 +16,7 @@ from neutron_lib import exceptions
 from neutron_lib.callbacks import events, registry, resources
 from neutron_lib.db import api as db_api
 
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, CLUSTER, OVERLAID
+from isthmus.adapters.neutron.protocol import AGENT_TYPE, CLUSTER, OVERLAID, PLUGGED
 
 
 class SubportsNotCarried(exceptions.Conflict):
@@ -49,5 +49,5 @@ def _refuse(resource: str, event: str, trigger: object, payload: Any) -> None:
             table.port_id == trunk.port_id, table.host == Agent.host, Agent.agent_type == AGENT_TYPE
         )
         for host, agent, told in bindings:  # MySQL compares names without regard to case
-            if host == agent and json.loads(told).get("kind") in (CLUSTER, OVERLAID):
+            if host == agent and json.loads(told).get("kind") in (CLUSTER, OVERLAID, PLUGGED):
                 raise SubportsNotCarried(parent=trunk.port_id, host=host)
