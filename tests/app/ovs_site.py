@@ -12,6 +12,7 @@ from isthmus.model.names import HostId
 from isthmus.model.observed import NveMirror
 from lab.wire.clock import VirtualClock
 from lab.wire.ovs import WireOvs
+from lab.wire.vrouter import Directory, WireVrouter
 
 
 class MemoryOvs(WireOvs):
@@ -32,6 +33,28 @@ class MemoryOvs(WireOvs):
         if self.settings.vtep in self.silent:
             raise Retry("it does not answer")
         return super().observe()
+
+    def findings(self) -> Sequence[OvsFinding]:
+        return ()
+
+    def watch(self, wake: Wake) -> None:
+        """Nobody else touches it."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class MemoryPlugger(WireVrouter):
+    """An appliance in memory in the place of a PluggerTarget, whose agent wires at once."""
+
+    made: dict[str, MemoryPlugger] = {}  # noqa: RUF012 - by VTEP, anew for each test
+
+    def __init__(
+        self, host: HostId, settings: OvsSettings, *, keeps: bool = False, elsewhere: Callable[[], str] = str
+    ) -> None:
+        self.elsewhere = elsewhere
+        super().__init__(host, settings.vtep, VirtualClock(), Directory(), "stock-ovs")
+        self.made[settings.vtep] = self
 
     def findings(self) -> Sequence[OvsFinding]:
         return ()

@@ -238,10 +238,10 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         if "isthmus_fabric" in self._mechanism_drivers:
             self.plugin.mechanism_manager.mech_drivers["isthmus_fabric"].obj.initialize()
 
-    def agent_is_dead(self, host: str) -> None:
-        """`isthmus run` has not reported the host for a long time."""
+    def agent_is_dead(self, host: str, kind: str = AGENT_TYPE) -> None:
+        """`isthmus run` has not reported the host, nor its agent of another kind itself, for a long time."""
         with db_api.CONTEXT_WRITER.using(self.context):
-            rows = self.context.session.query(Agent).filter_by(host=host, agent_type=AGENT_TYPE)
+            rows = self.context.session.query(Agent).filter_by(host=host, agent_type=kind)
             rows.update({"heartbeat_timestamp": datetime(2020, 1, 1)})
 
     def network_named(self, name: str, **more: Any) -> str:

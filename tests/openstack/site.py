@@ -24,7 +24,7 @@ from lab.netns.state import NotThere
 from lab.netns.vcenter import Login
 from lab.vcenter import Simulator, Topology
 from tests.app.leaf_site import CANARY, MemoryLeaf, topology, until
-from tests.app.ovs_site import MemoryOvs
+from tests.app.ovs_site import MemoryOvs, MemoryPlugger
 from tests.openstack.cloud import DRIVERS, Cloud, cloud
 
 RACKS = {"rack1": "101:149", "rack2": "201:249"}
@@ -188,6 +188,8 @@ def site(
     monkeypatch.setattr("isthmus.adapters.ovs.OvsTarget", MemoryOvs)
     monkeypatch.setattr(MemoryOvs, "made", {})
     monkeypatch.setattr(MemoryOvs, "silent", set())
+    monkeypatch.setattr("isthmus.adapters.ovs.PluggerTarget", MemoryPlugger)
+    monkeypatch.setattr(MemoryPlugger, "made", {})
     with (
         cloud(drivers, ranges=ranges or RACKS, static=static, folder=folder, between=True) as neutron,
         Simulator(there or topology((0, 4094), ()), password=CANARY) as vcenter,

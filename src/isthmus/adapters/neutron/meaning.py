@@ -221,7 +221,8 @@ def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
             )
     for port in facts.ports:
         for binding in port.bindings:
-            if binding.failed and (home := places.homes.get(binding.host)) is not None:
+            home = places.homes.get(binding.host) or places.overlaid.get(binding.host)
+            if binding.failed and home is not None:
                 why = reasons.why(port, binding.host, home, facts)
                 what = f"Neutron could not bind it on host {binding.host}, and tries again: {why}"
                 yield Doubt(f"port {port.id}", what, places.scopes.get(home))

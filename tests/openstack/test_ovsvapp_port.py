@@ -1,0 +1,176 @@
+"""Appliances with Neutron's own agent: a port is bound for Nova, wired by the agent, and opened when that says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from neutron.plugins.ml2.rpc import RpcCallbacks
+
+from isthmus.adapters.neutron.protocol import APPLIANCE_TYPE
+from isthmus.model.nve import Plug
+from lab.vcenter import Cluster, Datacenter, Dvs, Host, Topology
+from tests.app.leaf_site import until
+from tests.app.ovs_site import MemoryPlugger
+from tests.openstack.ovs_agent import EVERYBODY, OvsAgent
+from tests.openstack.site import Site, site
+
+pytestmark = [pytest.mark.openstack, pytest.mark.sim]
+
+DRIVERS = ("isthmus_ovsvapp", "openvswitch", "l2population")
+VTEPS = {"esx1.lab": "192.0.2.1", "esx2.lab": "192.0.2.2"}
+COMPUTES = {"esx1.lab": "compute-1", "esx2.lab": "compute-2"}
+CLOUD = (
+    '[deployment.cloud]\ndesign = "ovsvapp-port"\ndvs = "tenants"\nvids = "101-199"\n'
+    '[deployment.cloud.appliance]\ntrunk = "trunk0"\n'
+    + "".join(
+        f'[deployment.cloud.compute."{COMPUTES[host]}"]\nhost = "{host}"\n'
+        f'[deployment.cloud.host."{host}"]\nvtep = "{vtep}"\novsdb = "unix:/nowhere/{host}/db.sock"\n'
+        for host, vtep in VTEPS.items()
+    )
+)
+CLUSTERS = tuple(Cluster(f"c-{host}", (Host(host),)) for host in VTEPS)
+THERE = Topology((Datacenter("dc1", CLUSTERS, (Dvs("tenants", mtu=1600),)),))
+
+
+class Agent:
+    """What Neutron's Open vSwitch agent of a host says to neutron-rpc-server, which answers with its own code."""
+
+    def __init__(self, made: Site, host: str, vtep: str) -> None:
+        self._neutron, self.host = made.neutron, host
+        self._server = RpcCallbacks(made.neutron.plugin.notifier, made.neutron.plugin.type_manager)
+        told = {"tunneling_ip": vtep, "tunnel_types": ["vxlan"], "bridge_mappings": {}}
+        made.neutron.agent(host, "Open vSwitch agent", "neutron-openvswitch-agent", told)
+
+    def asks(self, port: str) -> dict[str, Any]:
+        """What a port is to be."""
+        context = self._neutron.context
+        answer = self._server.get_devices_details_list_and_failed_devices(
+            context, devices=[port], agent_id=f"ovs-{self.host}", host=self.host
+        )
+        return dict(answer["devices"][0])
+
+    def reports(self, *, up: tuple[str, ...] = (), down: tuple[str, ...] = ()) -> None:
+        """These are wired; these are gone."""
+        who = {"agent_id": f"ovs-{self.host}", "host": self.host}
+        self._server.update_device_list(self._neutron.context, devices_up=up, devices_down=down, **who)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One world for the whole page: each test has networks of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch, site(folder, patch, CLOUD, drivers=DRIVERS, there=THERE) as made:
+        made.has_hosts(*COMPUTES.values())
+        yield made
+
+
+@pytest.fixture
+def agent(made: Site) -> Agent:
+    """That of compute-1."""
+    return Agent(made, "compute-1", VTEPS["esx1.lab"])
+
+
+@pytest.fixture
+def red(made: Site, request: pytest.FixtureRequest) -> str:
+    """A network, named after the test."""
+    return made.neutron.network_named(str(request.node.name)[:60])
+
+
+def plugs(host: str, port: str) -> list[Plug]:
+    entries = MemoryPlugger.made[VTEPS[host]].entries.values() if VTEPS[host] in MemoryPlugger.made else ()
+    return [entry for entry in entries if isinstance(entry, Plug) and entry.port == port]
+
+
+def is_open(made: Site, vm: str) -> bool:
+    """The VM's DV port lets frames through, with a VID of its own."""
+    setting = made.admin.dv_port(vm)[1].config.setting
+    return not setting.blocked.value and made.admin.vid_of(vm) in range(101, 200)
+
+
+def test_a_port_is_bound_for_nova_and_filtered_by_the_agent(made: Site, red: str, agent: Agent) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    shown = made.neutron.port(port)
+    assert (shown["binding:vif_type"], shown["status"]) == ("dvs", "BUILD")
+    assert shown["binding:vif_details"]["pg_id"]
+    assert shown["binding:vif_details"]["port_filter"] is True
+    told = agent.asks(port)
+    assert (told["network_type"], told["mac_address"]) == ("vxlan", shown["mac_address"])
+    assert "no_active_binding" in Agent(made, "compute-2", VTEPS["esx2.lab"]).asks(port)
+
+
+def test_a_port_is_opened_when_the_agent_reports_it_up_and_not_before(made: Site, red: str, agent: Agent) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    vm = made.boot(port, "esx1.lab")
+    for _ in range(2):
+        until(lambda: plugs("esx1.lab", port))
+        agent.asks(port)
+        until(lambda: "not reported it up" in made.explained(port) or "not reported" in str(made.conditions()))
+        made.rounds(2)
+        assert not is_open(made, vm)
+        assert not made.is_active(port)
+        agent.reports(up=(port,))
+        assert made.is_active(port)
+        began = time.monotonic()
+        until(lambda: is_open(made, vm))
+        assert time.monotonic() - began < 4, "a round that nothing woke"
+        made.admin.power_off(vm)
+        until(lambda: not plugs("esx1.lab", port))
+        assert not is_open(made, vm)
+        agent.reports(down=(port,))
+        assert made.neutron.port(port)["status"] == "DOWN"
+        made.admin.power_on(vm)
+
+
+def test_what_is_open_stays_open_while_the_agent_starts_anew(made: Site, red: str, agent: Agent) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    vm = made.boot(port, "esx1.lab")
+    until(lambda: plugs("esx1.lab", port))
+    agent.reports(up=(port,))
+    until(lambda: is_open(made, vm))
+    agent.asks(port)
+    assert made.neutron.port(port)["status"] == "BUILD"
+    made.rounds(2)
+    assert is_open(made, vm)
+    agent.reports(up=(port,))
+    assert made.is_active(port)
+
+
+def test_a_vm_on_another_host_than_that_of_its_compute_is_not_opened(made: Site, red: str, agent: Agent) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    vm = made.boot(port, "esx2.lab")
+    until(lambda: plugs("esx2.lab", port))
+    Agent(made, "compute-2", VTEPS["esx2.lab"]).reports(up=(port,))
+    made.rounds(2)
+    assert not is_open(made, vm)
+
+
+def test_a_port_is_not_bound_where_no_agent_lives_to_wire_it(made: Site, red: str) -> None:
+    made.neutron.agent("compute-2", "Open vSwitch agent", "neutron-openvswitch-agent", {"tunneling_ip": "192.0.2.2"})
+    made.neutron.agent_is_dead("compute-2", "Open vSwitch agent")
+    port = made.neutron.port_on(red, "compute-2")
+    assert made.neutron.port(port)["binding:vif_type"] == "binding_failed"
+    until(lambda: any("no living Open vSwitch agent" in condition["reason"] for condition in made.conditions()))
+
+
+def test_neutron_itself_tells_who_is_behind_the_agents_and_isthmus_does_not(made: Site, red: str, agent: Agent) -> None:
+    ear = OvsAgent()
+    made.neutron.subnet_of(red, "10.7.0.0/24")
+    told = {"tunneling_ip": "192.0.2.21", "tunnel_types": ["vxlan"], "bridge_mappings": {}}
+    made.neutron.agent("kvm", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+    with made.neutron.listening("q-agent-notifier-l2population-update", "kvm", ear):
+        theirs = made.neutron.port_on(red, "kvm")
+        made.neutron.plugin.update_port_status(made.neutron.context, theirs, "ACTIVE", "kvm")
+        port = made.neutron.port_on(red, "compute-1")
+        mac = made.neutron.port(port)["mac_address"]
+        made.boot(port, "esx1.lab")
+        until(lambda: plugs("esx1.lab", port))
+        made.rounds(2)
+        assert ear.vteps_of(mac) == set()
+        agent.reports(up=(port,))
+        until(lambda: ear.vteps_of(mac) == {VTEPS["esx1.lab"]})
+        until(lambda: VTEPS["esx1.lab"] in ear.vteps_of(EVERYBODY))
+    kinds = {a["agent_type"] for a in made.neutron.plugin.get_agents(made.neutron.context)}
+    assert APPLIANCE_TYPE not in kinds
