@@ -62,5 +62,9 @@ class Guest:
                     return True
         return False
 
+    def connects(self, to: Guest, address: str, within_seconds: float) -> bool:
+        """Whether a TCP connection comes about in that time."""
+        return transfer.connects(self.namespace, to.namespace, address, within_seconds)
+
     def transfer(self, to: Guest, address: str, size: int = 1 << 20) -> Transfer:
         return transfer.transfer(self.namespace, to.namespace, address, size)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Interface
 from typing import Any
 
-from lab.vcenter import Dvs, MacLearning, Member, PortGroup, Security, Topology, Trunk
+from lab.vcenter import Cluster, Datacenter, Dvs, Host, MacLearning, Member, PortGroup, Security, Topology, Trunk
 
 TENANT, UPLINK = "tenant", "uplink"
 
@@ -26,6 +26,8 @@ class Layout:
     underlay_mtu: int = 1600
     # Longer than pre-copy and stun together: when vCenter speaks of the new host, the VM has been there for a while.
     migration_ms: int = 1850
+    apart: bool = False
+    """Each host is in a cluster of its own."""
 
     def appliance_vm(self, host: str) -> str:
         return f"isthmus-{host.split('.')[0]}"
@@ -56,4 +58,7 @@ class Layout:
         members = tuple(Member(host, ("vmnic1",)) for host in self.hosts)
         underlay = PortGroup(self.underlay_group)
         uplink = Dvs(UPLINK, (underlay,), mtu=self.underlay_mtu, uplinks=("uplink1",), members=members)
+        if self.apart:
+            clusters = tuple(Cluster(f"of {host}", (Host(host),)) for host in self.hosts)
+            return Topology((Datacenter("dc1", clusters, (tenant, uplink)),))
         return Topology.single(self.hosts, [tenant, uplink])

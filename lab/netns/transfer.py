@@ -57,6 +57,19 @@ def transfer(sender: str, receiver: str, address: str, size: int, port: int = 70
     return Transfer(sent, end.received, intact, time.monotonic() - began)
 
 
+def connects(caller: str, listener: str, address: str, patience: float, port: int = 7000) -> bool:
+    """Whether `address` in one namespace takes a connection from the other."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = within(listener, lambda: socket.create_server((address, port), family=family))
+    with listening, within(caller, lambda: socket.socket(family, socket.SOCK_STREAM)) as connection:
+        connection.settimeout(patience)
+        try:
+            connection.connect((address, port))
+        except OSError:
+            return False
+    return True
+
+
 def _send(namespace: str, family: int, to: tuple[str, int], data: bytes) -> int:
     with within(namespace, lambda: socket.socket(family, socket.SOCK_STREAM)) as connection:
         connection.settimeout(PATIENCE)

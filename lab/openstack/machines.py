@@ -74,7 +74,12 @@ class Machine:
         if self.vtep is not None:
             # OVS encapsulates by itself only if the VTEP address is on a bridge of its own that leads to the peers.
             namespace.ip(self.namespace, [f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up"])
+        self.install(broker)
+
+    def install(self, broker: Broker) -> None:
+        """The way to the message bus, and the agents' configuration."""
         broker.open_in(self.namespace, self.state.processes)
+        self.directory.mkdir(exist_ok=True)
         write(self._file, self._options())
         # As another user it could not read what is in the world's directory.
         self._dnsmasq.write_text("user=root\n")
@@ -93,7 +98,7 @@ class Machine:
             "--config-file",
             self._file,
         ]
-        env = {**environment(), "OVS_RUNDIR": str(self.directory)}
+        env = {**environment(), "OVS_RUNDIR": str(self.ovs.rundir)}
         log = self.directory / f"{agent}.log"
         what = f"{agent} on {self.name}"
         self._running[agent] = self.state.processes.start(what, command, log, env, is_vital=False, has_family=True)

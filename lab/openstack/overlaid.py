@@ -68,7 +68,7 @@ def _bring_up(state: WorldState) -> Site:
     with ThreadPoolExecutor() as at_once:
         server = at_once.submit(serve, state, database, broker, neutron)
         world = furnish(state, LAYOUT)
-        machines = {name: Machine(state, name, vtep, join=_join_underlay) for name, vtep in VTEPS.items()}
+        machines = {name: Machine(state, name, vtep, join=join_underlay) for name, vtep in VTEPS.items()}
         server.result()
     isthmus = Isthmus(state)
     isthmus.configure(world.login, broker.url, with_appliances(CLUSTER, world.appliances))
@@ -85,7 +85,7 @@ def _bring_up(state: WorldState) -> Site:
     return made
 
 
-def _join_underlay(state: WorldState, where: str, name: str) -> None:
+def join_underlay(state: WorldState, where: str, name: str) -> None:
     """A cable from the uplink in a namespace to the network between the hosts."""
     cable(where, UPLINK, underlay_of(state), name)
     namespace.ip(underlay_of(state), [f"link set {name} master underlay"])

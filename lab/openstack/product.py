@@ -124,6 +124,21 @@ def with_appliances(rack: Rack, appliances: Sequence[Appliance]) -> str:
     )
 
 
+def with_agents(racks: Sequence[Rack], appliances: Sequence[Appliance]) -> str:
+    """One deployment, on hosts with an appliance each that runs Neutron's own agent; a rack is one of them."""
+    name, vids = racks[0].name, racks[0].vids
+    head = (
+        f'[deployment.{name}]\ndesign = "ovsvapp-port"\ndvs = "{name}"\nmtu = {MTU}\nvids = "{vids[0]}-{vids[1]}"\n'
+        f'[deployment.{name}.appliance]\ntrunk = "{TRUNK}"\ndatapath_type = "netdev"\n'
+    )
+    return head + "".join(
+        f'[deployment.{name}.compute."{rack.compute}"]\nhost = "{found.host}"\n'
+        f'[deployment.{name}.host."{found.host}"]\nvtep = "{found.vtep.ip}"\novsdb = "{found.ovs.db}"\n'
+        f'rundir = "{found.ovs.rundir}"\n'
+        for rack, found in zip(racks, appliances, strict=True)
+    )
+
+
 def _deployment(rack: Rack, leaf: Leaf) -> str:
     head = (
         f'[deployment.{rack.name}]\ndesign = "vds-leaf"\ndvs = "{rack.name}"\nmtu = {MTU}\n'

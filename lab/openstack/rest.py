@@ -56,6 +56,16 @@ class Rest:
             self.call("PUT", f"routers/{made}/add_router_interface", {"subnet_id": subnet})
         return made
 
+    def security_group(self, name: str, **rule: Any) -> str:
+        """The id of a group that lets out everything, and in what its one rule says."""
+        made = str(self._made("security-groups", name=name)["id"])
+        self.allow(made, **rule)
+        return made
+
+    def allow(self, group: str, **rule: Any) -> None:
+        """One more rule of a group: what is let in."""
+        self._made("security-group-rules", security_group_id=group, direction="ingress", **rule)
+
     def move(self, port: str, host: str) -> None:
         """The VM is at another host now, as Nova says after a cold migration."""
         self.update("ports", port, {"binding:host_id": host})
@@ -132,4 +142,5 @@ class Rest:
 
     def _made(self, what: str, **values: Any) -> dict[str, Any]:
         given = {"project_id": PROJECT, **values}
-        return dict(self.call("POST", what, {what[:-1]: given})[what[:-1]])
+        one = what[:-1].replace("-", "_")
+        return dict(self.call("POST", what, {one: given})[one])

@@ -39,7 +39,8 @@ KVM, NETWORK_NODE = "kvm-1", "net-1"
 VTEPS = {KVM: "192.0.2.21", NETWORK_NODE: "192.0.2.31"}
 BELOW_A_LEAF = "net-2"
 """A network node without a VTEP.  Its agents run when somebody starts them."""
-AGENTS = {KVM: (OVS_AGENT,), NETWORK_NODE: (OVS_AGENT, DHCP_AGENT, L3_AGENT), BELOW_A_LEAF: (OVS_AGENT, DHCP_AGENT)}
+AGENTS = {NETWORK_NODE: (OVS_AGENT, DHCP_AGENT, L3_AGENT), BELOW_A_LEAF: (OVS_AGENT, DHCP_AGENT)}
+"""Those of network nodes.  A host of VMs has the Open vSwitch agent alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +138,9 @@ class Site:
 
     # --- VMs
 
-    def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False) -> Vm:
+    def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False, **more: Any) -> Vm:
         """A VM on an ESXi host, or on the KVM host, with a port of its own, as Nova makes it."""
-        port = self.rest.port(network, self._neutron_host(host))
+        port = self.rest.port(network, self._neutron_host(host), **more)
         shown = self.rest.show("ports", port)
         guest = self.machines[KVM].plug(name, shown) if host == KVM else self._boot(name, host, shown)
         address = str(shown["fixed_ips"][0]["ip_address"])
@@ -197,9 +198,9 @@ class Site:
     def start_agents(self, *machines: str) -> None:
         """Neutron's stock agents on these machines; returns when they report."""
         for name in machines:
-            for agent in AGENTS[name]:
+            for agent in agents_of(name):
                 self.machines[name].start(agent)
-        self.await_agents({(name, KINDS[agent]) for name in machines for agent in AGENTS[name]})
+        self.await_agents({(name, KINDS[agent]) for name in machines for agent in agents_of(name)})
 
     def await_agents(self, awaited: Set[tuple[str, str]]) -> None:
         """Returns when all of these report to Neutron: host and type."""
@@ -211,13 +212,18 @@ class Site:
         told = {"hostd": self.state.tail("hostd.log", size), "isthmus": self.state.tail("isthmus.log", size)}
         told |= {path.stem: path.read_text(errors="replace")[-size:] for path in self.neutron.directory.glob("*.log")}
         for machine in self.machines.values():
-            told |= {f"{agent} on {machine.name}": machine.log(agent)[-size:] for agent in AGENTS[machine.name]}
+            told |= {f"{agent} on {machine.name}": machine.log(agent)[-size:] for agent in agents_of(machine.name)}
         return "".join(f"---- {who}\n{said}\n" for who, said in told.items() if said)
 
     def close(self) -> None:
         """Give the handle back; the site stays."""
         self.admin.close()
         self.nova.stop()
+
+
+def agents_of(machine: str) -> tuple[str, ...]:
+    """Neutron's agents on a machine, by its name."""
+    return AGENTS.get(machine, (OVS_AGENT,))
 
 
 def bring_up(name: str, plan: Plan) -> Site:
