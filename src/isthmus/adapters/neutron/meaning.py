@@ -183,8 +183,7 @@ def _peers(
     """
     pairs = tuple(sorted({mac(pair) for pair, _ in row.pairs} - {address}))
     for binding in row.bindings:
-        ours = binding.ours and binding.host not in places.plugged  # behind those it is as behind a KVM host
-        if not binding.active or binding.failed or ours or not binding.segments:
+        if not binding.active or binding.failed or binding.ours or not binding.segments:
             continue
         at = None
         if facts.tunnelled(row, binding):
