@@ -13,8 +13,9 @@ from lab.netns.frames import ETH_IPV4, Frame, checksum, gratuitous_arp
 from lab.netns.guest import Guest
 from lab.netns.stage import until
 from lab.openstack import preflight
+from lab.openstack.live_move import LiveMove
 from lab.openstack.machines import OVS_AGENT
-from lab.openstack.plugged import plugged_site
+from lab.openstack.plugged import COMPUTES, plugged_site
 from lab.openstack.site import KVM, Site, Vm
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(600)]
@@ -153,6 +154,30 @@ def test_a_vm_that_is_switched_off_and_on_is_wired_anew(site: Site, three: dict[
     c.guest.set_addresses(f"{c.address}/24")
     assert until(lambda: site.are_active(c), 30) is not None
     assert talks(three["a"], c)
+
+
+def plugged_at(site: Site, compute: str, vm: Vm) -> bool:
+    """The appliance of that host has the port."""
+    return vm.port[:11] in site.machines[compute].ovs.vsctl("list-ports", "br-vds")
+
+
+def test_a_vm_that_is_moved_alive_to_another_host_is_wired_there_and_nowhere_else(
+    site: Site, three: dict[str, Vm], icmp_only: str
+) -> None:
+    green = site.network("green", "10.0.2.0/24")
+    mover, peer = (site.vm(f"green-{name}", green, ESX1, security_groups=[icmp_only]) for name in "mp")
+    assert until(lambda: site.are_active(mover, peer), 60) is not None
+    assert talks(mover, peer)
+    move = LiveMove(site, mover, green, *COMPUTES)
+    binding = move.bind()
+    move.go(ESX2, binding)
+    move.arrived()
+    assert until(lambda: site.rest.bindings(mover.port) == {"compute-2": "ACTIVE"}, 10) is not None
+    assert until(lambda: site.are_active(mover), 30) is not None
+    assert (
+        until(lambda: plugged_at(site, "compute-2", mover) and not plugged_at(site, "compute-1", mover), 30) is not None
+    )
+    assert talks(peer, mover)
 
 
 def test_a_dead_agent_is_shown_and_what_it_wired_goes_on(site: Site, three: dict[str, Vm], icmp_only: str) -> None:

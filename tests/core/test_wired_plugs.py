@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from isthmus.core.design import OVSVAPP_PORT
+from isthmus.model.names import PortId
 from isthmus.model.nve import Plug
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
@@ -71,3 +72,22 @@ def test_the_vid_of_a_plug_that_was_never_wired_is_nobody_elses_until_it_is_forg
     assert [(plug.nic, plug.wired) for plug in plugs(lab, "esx1")] == [(lab.nic("x").id, True)]
     assert is_open(lab, "x")
     assert not lab.leaks()
+
+
+def test_a_port_is_closed_until_neutron_hears_that_its_agent_has_filtered_it_and_stays_open_then() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    lab.boot("b", "esx2", "red")
+    lab.boot("a", "esx1", "red")
+    listed = lab.intent.ports[PortId("port-a")]
+    lab.intent.ports[listed.id] = replace(listed, wired=False)
+    lab.settle()
+    assert not is_open(lab, "a")
+    assert [plug.port for plug in plugs(lab, "esx1")] == ["port-a"], "the agent is to have it by then"
+    assert any("not reported it up" in unmet.reason for loop in lab.loops.values() for unmet in loop.last.unmet)
+    lab.intent.ports[listed.id] = listed
+    lab.settle()
+    assert is_open(lab, "a")
+    lab.intent.ports[listed.id] = replace(listed, wired=False)
+    lab.settle()
+    assert is_open(lab, "a"), "an agent that starts anew closes nothing"
+    assert lab.hears("b", frame_from="a")

@@ -130,7 +130,8 @@ def networks(seen: Seen) -> list[Row]:
         for report in reports_of(design, last):
             row = rows[report.attachment.network.id]
             row["nics"] += 1
-            if design.nve.on_each_host and report.vid is not None and report.host is not None:
+            by_host = design.nve.on_each_host and not design.nve.knows_ports  # else each NIC has its own: `ports`
+            if by_host and report.vid is not None and report.host is not None:
                 row["vids"][_host_name(last.world.inventory, report.host)] = int(report.vid)
         named_by = {row["vni"]: row for row in rows.values()}
         for leaf, nve in _leaf_mirrors(design, last):

@@ -12,7 +12,7 @@ from isthmus.core.claims import IN_CONFLICT, claims, held_port, wanted_group
 from isthmus.core.design import Design
 from isthmus.core.draft import Draft
 from isthmus.core.plan_nves import NveDiff, compare
-from isthmus.core.plan_ports import PortPlan, Step, live_at, ports_of
+from isthmus.core.plan_ports import AWAITS_AGENT, PortPlan, Step, live_at, ports_of
 from isthmus.core.plan_tagged_groups import compare_nve, live_groups
 from isthmus.core.realize import realize
 from isthmus.core.reconcile import settled
@@ -140,6 +140,8 @@ def _step_behind(view: View, port: PortPlan, diff: NveDiff) -> tuple[Side, str]:
     match port.step:
         case Step.CLAIM:
             return Side.VCENTER, f"VID {port.wanted} is to be claimed on its DV port"
+        case Step.OPEN if port.awaits_agent:
+            return Side.NVE, AWAITS_AGENT
         case Step.OPEN | Step.RETAG:
             return Side.VCENTER, f"its DV port is to be opened with VID {port.wanted}"
         case Step.CLOSE:

@@ -32,6 +32,8 @@ from isthmus.model.place import DvPort
 from isthmus.model.scope import Domain, Subject
 from isthmus.model.tags import Vid
 
+AWAITS_AGENT = "its Neutron agent has not reported it up yet"
+
 
 class Step(Enum):
     """What a port needs next."""
@@ -57,6 +59,12 @@ class PortPlan:
     attachment: Attachment | None = None
     refusal: str = ""
     """Why an unwanted port is unwanted."""
+
+    @property
+    def awaits_agent(self) -> bool:
+        """It is closed, and stays so until the SDN's own agent says that its end is ready."""
+        listed = self.attachment.listed if self.attachment is not None else None
+        return self.state.blocked and listed is not None and not listed.wired
 
     def write(self, gate: Gate, vid: Vid | None) -> SetDvPort:
         """The write that does `gate` to it."""
@@ -296,9 +304,8 @@ def _open(
         if not diff.knows(port.subject):
             draft.cannot(f"port {port.state.key}", f"{diff.target} is not ready: the port stays as it is")
             continue
-        listed = port.attachment.listed if port.attachment is not None else None
-        if port.state.blocked and listed is not None and not listed.wired:
-            draft.cannot(f"port {port.state.key}", "its Neutron agent has not reported it up yet")
+        if port.awaits_agent:
+            draft.cannot(f"port {port.state.key}", AWAITS_AGENT)
             continue
         reason = f"{port.subject} has VID {port.wanted}"
         if port.step is Step.RETAG:
