@@ -170,7 +170,9 @@ def test_a_vm_that_is_moved_alive_to_another_host_is_wired_there_and_nowhere_els
     assert talks(mover, peer)
     move = LiveMove(site, mover, green, *COMPUTES)
     binding = move.bind()
-    move.go(ESX2, binding)
+    move.announce()
+    ping = peer.guest.keep_pinging(mover.address)
+    stun = move.go(ESX2, binding)
     move.arrived()
     assert until(lambda: site.rest.bindings(mover.port) == {"compute-2": "ACTIVE"}, 10) is not None
     assert until(lambda: site.are_active(mover), 30) is not None
@@ -178,6 +180,8 @@ def test_a_vm_that_is_moved_alive_to_another_host_is_wired_there_and_nowhere_els
         until(lambda: plugged_at(site, "compute-2", mover) and not plugged_at(site, "compute-1", mover), 30) is not None
     )
     assert talks(peer, mover)
+    pings = ping.stop()
+    print(f"live move: {pings}, beyond the stun {pings.lost_beyond([stun])}")
 
 
 def test_a_dead_agent_is_shown_and_what_it_wired_goes_on(site: Site, three: dict[str, Vm], icmp_only: str) -> None:

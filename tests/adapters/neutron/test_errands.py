@@ -12,7 +12,7 @@ from isthmus.adapters.neutron.errands import LINGER, LONGEST_AGAIN, Cluster, Err
 from isthmus.adapters.neutron.facts import Binding, Facts, NeutronNetwork, NeutronPort, Segment
 from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.model.handover import Handover, StandingGroup
-from isthmus.model.names import DvsId, LeafId, NetworkId
+from isthmus.model.names import DvsId, LeafId, NetworkId, PortId
 from isthmus.model.scope import LeafScope
 from isthmus.model.tags import Vid, VidSet, Vni
 
@@ -106,6 +106,19 @@ def test_a_port_whose_port_group_is_not_as_neutron_says_is_not_ready(made: Site,
 def test_who_waits_for_nothing_is_told_nothing(made: Site, other: NeutronPort) -> None:
     made.ports = (other,)
     assert made.errands() == Errands()
+
+
+def test_of_a_port_with_an_agent_of_its_own_neutron_is_told_only_while_it_is_about_to_be_moved(made: Site) -> None:
+    """Then that agent says nothing, and Nova waits for a word."""
+    made.cluster = replace(made.cluster, overlaid=True, plugged=True)
+    made.sees(groups={(RED, DVS): replace(GROUP, vid=None)}, wired=frozenset({PortId("p")}))
+    made.ports = (port(BOUND),)
+    assert made.errands() == Errands()
+    made.ports = (port(BOUND, replace(BOUND, host="compute-2", active=False)),)
+    assert made.errands().ready == ({"id": "p", "host": "compute-1", "segment": "seg"},)
+    made.sees(groups={(RED, DVS): replace(GROUP, vid=None)}, wired=frozenset())
+    made.ports = (port(BOUND, replace(BOUND, host="compute-2", active=False), status="ACTIVE"),)
+    assert made.errands() == Errands(), "that it is down is the agent's to say"
 
 
 def test_a_binding_to_a_port_group_that_is_gone_is_led_to_the_one_in_its_place(made: Site) -> None:

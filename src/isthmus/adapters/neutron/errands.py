@@ -225,13 +225,14 @@ class _Ports:
         if (binding.dvs_id, binding.pg_id) != (cluster.dvs, group.key):
             right = {"id": port.id, "host": binding.host, "dvs_id": str(cluster.dvs), "pg_id": group.key}
             self.wrong.append(right)
-        elif binding.active and not cluster.plugged:
+        elif binding.active and (not cluster.plugged or _is_moving(port)):
+            # An agent says nothing of a port that is about to be moved away, and Nova waits for a word before it goes.
             wired = self.seen[cluster.domain].wired
             works = PortId(port.id) in wired if wired is not None else cluster.nves <= group.mapped_at
             here = {"id": port.id, "host": binding.host, "segment": binding.segments[-1]}
             if works and _waits_for_us(port):
                 self.ready.append(here)
-            elif wired is not None and not works and port.status == "ACTIVE":
+            elif wired is not None and not works and port.status == "ACTIVE" and not cluster.plugged:
                 self.down.append(here)
 
     def _group_of(
@@ -247,6 +248,11 @@ class _Ports:
         if bottom is None or group is None or bottom.domain != cluster.domain or group.vid != bottom.vid:
             return None
         return group
+
+
+def _is_moving(port: NeutronPort) -> bool:
+    """It is prepared for a live migration, or just migrated."""
+    return any(not binding.active for binding in port.bindings)
 
 
 def _waits_for_us(port: NeutronPort) -> bool:

@@ -120,6 +120,10 @@ class Answers:
         return [of for of, mark in retiring if self._fabric and _each(of, segments.released, context, of, mark)]
 
 
+OURS = frozenset({PROVISIONING_ENTITY, provisioning_blocks.L2_AGENT_ENTITY})
+"""Whoever says that a port is wired: we, or where there is one the host's own agent."""
+
+
 def _each(what: str, do: Callable[..., Any], *arguments: Any) -> Any:
     """One that cannot be had does not keep the next from it: None."""
     try:
@@ -249,7 +253,7 @@ def _ports(context: Any, networks: Collection[str]) -> Iterator[Row]:
             "owner": row.device_owner,
             "admin_up": bool(row.admin_state_up),
             "status": row.status,
-            "awaits_others": bool(waits_for) and PROVISIONING_ENTITY not in waits_for,
+            "awaits_others": bool(waits_for) and waits_for.isdisjoint(OURS),
             "addresses": [str(address) for (address,) in addresses.get(row.id, ())],
             "secured": row.id not in unsecured,
             "pairs": [[mac or row.mac_address, address] for mac, address in pairs.get(row.id, ())],
