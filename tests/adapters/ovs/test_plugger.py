@@ -111,6 +111,20 @@ def test_a_plug_is_held_when_the_agent_has_wired_it(plugged: PluggedAppliance, t
     hasty.close()
 
 
+def test_two_that_the_agent_has_not_wired_do_not_hear_each_other(
+    plugged: PluggedAppliance, target: PluggerTarget
+) -> None:
+    target.close()
+    plugged.agent.refusing = {A.port, B.port}
+    hasty = plugged.target(patience=0)
+    apply(hasty, Learn((A, B)))
+    assert heard(plugged, 11) == set()
+    plugged.agent.refusing = set()
+    eventually(lambda: held(hasty) == {A, B})
+    assert heard(plugged, 11) == {12}
+    hasty.close()
+
+
 def test_what_the_agent_unbinds_is_held_no_longer(plugged: PluggedAppliance, target: PluggerTarget) -> None:
     done(target, Learn((A,)))
     plugged.agent.refusing = {A.port}
