@@ -132,8 +132,7 @@ class Loop:
         self.released: Callable[[Pass], None] = lambda last: None
         """Told of each look at a shard that is handed back, before anything of it is."""
         self.refused: Callable[[str, str], None] = lambda shard, reason: None
-        """Told of a shard that cannot be looked at before an operator has decided something, why, and whether it is
-        a leaf only that is not as configured."""
+        """Told of a shard that cannot be looked at before an operator has decided something, and why."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
         sight.late = self.heard

@@ -126,23 +126,30 @@ def test_a_vid_that_a_leaf_did_not_take_is_given_to_no_other_network_for_a_while
     assert lab.hears("c", frame_from="a")
 
 
-def test_networks_keep_their_vids_and_work_elsewhere_while_a_leaf_that_was_replaced_has_a_strangers_trunk_for_all(
-    world: World,
+STRANGERS = {
+    "a trunk for all": ("interface Ethernet7\n   switchport mode trunk", "it is on Ethernet7"),
+    "a statement about the range": ("unheard-of vlan 100-199", "unheard-of vlan 100-199"),
+    "a VLAN's own interface": ("\n".join(f"interface Vlan{vid}" for vid in range(100, 200)), "interface Vlan"),
+}
+
+
+@pytest.mark.parametrize(("more", "said"), STRANGERS.values(), ids=STRANGERS)
+def test_networks_keep_their_vids_and_work_elsewhere_while_a_leaf_that_was_replaced_has_a_stranger_for_all_of_them(
+    world: World, more: str, said: str
 ) -> None:
     """He would be in each VLAN at once, and is in none, since there is none."""
     lab = world.lab.network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx2", "e@esx3")
     groups, before = worn(lab), bound(world.other)
     world.replaced()
-    theirs = world.switch.cli.ports["Ethernet48"]
-    theirs.allowed, kept = None, theirs.allowed
+    world.switch.cli.more, usual = more, world.switch.cli.more
     why = world.stuck()
     assert (worn(lab), bound(world.leaf), bound(world.other)) == (groups, set(), before)
     assert lab.hears("d", frame_from="c")
     assert not lab.hears("e", frame_from="c")
     for vid in groups.values():
-        assert any(f"VLAN {vid} is somebody else's: it is on Ethernet48" in reason for reason in why)
-    assert not world.switch.cli.vlans
-    theirs.allowed = kept
+        assert any(f"VLAN {vid} is somebody else's: " in reason and said in reason for reason in why)
+    assert not set(groups.values()) & set(world.switch.cli.vlans)
+    world.switch.cli.more = usual
     lab.settle()
     assert (worn(lab), bound(world.leaf)) == (groups, before)
     assert lab.hears("c", frame_from="a")

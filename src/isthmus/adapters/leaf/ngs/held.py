@@ -114,15 +114,15 @@ def company(vlan: Vlan, settings: NgsSettings) -> str:
 def mirror(target: TargetId, held: Held, settings: NgsSettings) -> NveMirror:
     """All that the switch holds of what may be ours.
 
-    A VLAN that there is none of, and that ports for all VLANs would be in at once, nobody wears: but it is not ours
-    to make.
+    A VLAN that there is none of nobody wears, whatever ports would be in it at once, and whatever statements are about
+    it: but it is not ours to make.
     """
     entries: dict[NveKey, NveEntry] = {}
     foreign: list[Vid] = []
     unfit = list(held.vain)
     for vid, vlan in held.vlans.items():
         if is_foreign(vid, vlan, settings):
-            (unfit if vid in held.absent and not vlan.said else foreign).append(vid)
+            (unfit if vid in held.absent else foreign).append(vid)
         elif vlan.vni is not None:
             whole = vid not in held.lost and vlan.tagged.issuperset(held.joining(settings))
             binding = LeafBinding(vid, vlan.vni, whole)
