@@ -151,9 +151,12 @@ class Hostd:
 
     def _stuns_begin(self, places: Mapping[str, Place], now: float) -> None:
         for vm, place in places.items():
-            move = self.moves.under_way.get(vm)
-            if move is not None and place.stunned and not self._places.get(vm, place).stunned:
+            move, before = self.moves.under_way.get(vm), self._places.get(vm, place)
+            if move is not None and place.stunned and not before.stunned:
                 self.stuns.append(Stun(vm, move.source, move.destination, now))
+            elif not place.stunned and not before.stunned and place.host != before.host:
+                # The whole of it passed between two rounds, on a machine that is busy with other things.
+                self.stuns.append(Stun(vm, before.host, place.host, now))
 
     def _stuns_end(self, inventory: Inventory, places: Mapping[str, Place]) -> None:
         for stun in self.stuns:

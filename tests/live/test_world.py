@@ -178,6 +178,14 @@ def test_a_vm_loses_no_ping_beyond_the_stun_of_its_vmotion(red: World, peer: str
     assert len(rarps) >= 2
 
 
+def test_a_stun_too_short_to_be_seen_is_told_of_all_the_same(red: World) -> None:
+    """So it is where the machine is busy for as long as a stun lasts."""
+    red.set_timing(Timing(precopy=0.15, stun=0.0))
+    stun = red.migrate("c", "esx1.lab")
+    assert stun.ended is not None
+    assert red.picture().vm("c").nics[0].bridge
+
+
 def test_vcenter_speaks_of_the_new_host_only_when_the_vm_has_gone_on_there(red: World) -> None:
     """Otherwise the world would be kinder to a controller than a real one."""
     red.set_timing(Timing(precopy=0.15, stun=0.1))
