@@ -7,9 +7,8 @@ Law: as in `site`: whatever is made is on record in the site's directory first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from lab.netns import namespace
 from lab.netns.fabric import cable
@@ -24,7 +23,7 @@ from lab.openstack.neutron import Neutron
 from lab.openstack.nova import Nova
 from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE, Isthmus, with_appliances
 from lab.openstack.racks import Rack
-from lab.openstack.site import VTEPS, Site, serve
+from lab.openstack.site import VTEPS, Site, serve, standing
 
 LAYOUT = Layout()
 CLUSTER = Rack(TENANT, "", "", "compute-1", (101, 149), LAYOUT.hosts)
@@ -32,22 +31,9 @@ CLUSTER = Rack(TENANT, "", "", "compute-1", (101, 149), LAYOUT.hosts)
 CHAIN = "isthmus_ovsvapp,openvswitch,l2population"
 
 
-@contextmanager
-def overlaid_site(name: str) -> Iterator[Site]:
+def overlaid_site(name: str) -> AbstractContextManager[Site]:
     """A site for the duration of a block."""
-    state = WorldState(name)
-    state.claim(keep=False)
-    try:
-        made = _bring_up(state)
-    except BaseException as error:
-        error.add_note(f"the end of hostd.log:\n{state.tail('hostd.log')}")
-        state.take_down()
-        raise
-    try:
-        yield made
-    finally:
-        made.close()
-        state.take_down()
+    return standing(name, _bring_up)
 
 
 def flows_at(state: WorldState, host: str) -> list[str]:

@@ -7,9 +7,8 @@ br-vds is isthmus's; br-int and br-tun are the agent's.  Law: as in `site`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from lab.netns.appliance import Appliance
@@ -25,7 +24,7 @@ from lab.openstack.nova import Nova
 from lab.openstack.overlaid import CHAIN, join_underlay
 from lab.openstack.product import AGENT_TYPE, Isthmus, with_agents
 from lab.openstack.racks import Rack
-from lab.openstack.site import KVM, VTEPS, Site, serve
+from lab.openstack.site import KVM, VTEPS, Site, serve, standing
 
 LAYOUT = Layout(hosts=("esx1.lab", "esx2.lab"), apart=True)
 COMPUTES = tuple(
@@ -52,22 +51,9 @@ class OnAppliance(Machine):
         return self.appliance.ovs
 
 
-@contextmanager
-def plugged_site(name: str) -> Iterator[Site]:
+def plugged_site(name: str) -> AbstractContextManager[Site]:
     """A site for the duration of a block."""
-    state = WorldState(name)
-    state.claim(keep=False)
-    try:
-        made = _bring_up(state)
-    except BaseException as error:
-        error.add_note(f"the end of hostd.log:\n{state.tail('hostd.log')}")
-        state.take_down()
-        raise
-    try:
-        yield made
-    finally:
-        made.close()
-        state.take_down()
+    return standing(name, _bring_up)
 
 
 def _bring_up(state: WorldState) -> Site:

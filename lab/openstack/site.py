@@ -6,10 +6,11 @@ Law: whatever is made is on record in the site's directory first, so it comes do
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pyVmomi import vmodl
@@ -226,27 +227,27 @@ def agents_of(machine: str) -> tuple[str, ...]:
     return AGENTS.get(machine, (OVS_AGENT,))
 
 
-def bring_up(name: str, plan: Plan) -> Site:
-    """Make a site, or nothing: what was made goes again if it cannot be finished."""
+def site(name: str, plan: Plan = DEMO) -> AbstractContextManager[Site]:
+    """A site for the duration of a block."""
+    return standing(name, partial(_bring_up, plan=plan))
+
+
+@contextmanager
+def standing(name: str, bring_up: Callable[[WorldState], Site]) -> Iterator[Site]:
+    """A site for the duration of a block, or none: what was made goes again if it cannot be finished."""
     state = WorldState(name)
     state.claim(keep=False)
     try:
-        return _bring_up(state, plan)
+        made = bring_up(state)
     except BaseException as error:
         error.add_note(f"the end of hostd.log:\n{state.tail('hostd.log')}")
         state.take_down()
         raise
-
-
-@contextmanager
-def site(name: str, plan: Plan = DEMO) -> Iterator[Site]:
-    """A site for the duration of a block."""
-    made = bring_up(name, plan)
     try:
         yield made
     finally:
         made.close()
-        made.state.take_down()
+        state.take_down()
 
 
 def _bring_up(state: WorldState, plan: Plan) -> Site:

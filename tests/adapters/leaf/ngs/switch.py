@@ -28,12 +28,6 @@ PORTS = ("Ethernet4", "Ethernet8")
 OPTIONS = {"username": "admin", "ngs_vtep_name": "vtep", "ngs_bgp_asn": "65000"}
 
 
-def not_to_be_had(target: NgsTarget) -> VidSet:
-    """The VIDs that no network gets there: somebody else's, and those that somebody would be in at once."""
-    seen = target.observe()
-    return seen.foreign_vids | seen.unfit
-
-
 def settings(ports: tuple[str, ...] = PORTS, vids: str = "1-199,205", **options: str) -> NgsSettings:
     return NgsSettings("netmiko_sonic", ADDRESS, ports, VidSet.of(vids), {**OPTIONS, **options})
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import pytest
 
 from isthmus.adapters.leaf.ngs import NgsTarget
-from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
-from isthmus.model.nve import LeafBinding, NveEntry
-from isthmus.model.tags import Vid, VidSet, Vni
+from isthmus.model.tags import VidSet
 from tests.adapters.leaf.ngs.junos_switch import junos
 from tests.adapters.leaf.ngs.switch import TestSwitch, eos, nxos, sonic
+from tests.adapters.leaf.ngs.telling import BLUE, RED, THEIRS, apply, binding, done, held
 
-RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
 TYPES = {"sonic": sonic, "eos": eos, "nxos": nxos, "junos": junos}
 SAVED = ("sonic", "eos", "nxos")
 """Those that are told to save."""
@@ -42,23 +41,6 @@ def switch(request: pytest.FixtureRequest) -> Iterator[TestSwitch]:
 @pytest.fixture
 def target(switch: TestSwitch) -> NgsTarget:
     return switch.target()
-
-
-def binding(vid: int, vni: Vni = RED, *, whole: bool = True) -> LeafBinding:
-    return LeafBinding(Vid(vid), vni, whole)
-
-
-def apply(target: NgsTarget, *actions: Learn | Forget) -> list[Result]:
-    return list(target.apply([Change(number, target.id, action, "test") for number, action in enumerate(actions)]))
-
-
-def done(target: NgsTarget, *actions: Learn | Forget) -> None:
-    results = apply(target, *actions)
-    assert {result.outcome for result in results} == {Outcome.DONE}, results
-
-
-def held(target: NgsTarget) -> set[NveEntry]:
-    return set(target.observe().entries.values())
 
 
 def foreign(switch: TestSwitch, target: NgsTarget) -> VidSet:

@@ -19,8 +19,9 @@ from isthmus.model.names import LeafId
 from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire.eos import EosSwitch
 from lab.wire.modal import SwitchPort
-from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch, not_to_be_had
-from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, TYPES, apply, binding, done, held
+from tests.adapters.leaf.ngs.switch import PEER_LINK, PORTS, EosTestSwitch, eos, eos_pair, eos_switch
+from tests.adapters.leaf.ngs.telling import BLUE, RED, THEIRS, apply, binding, done, held, not_to_be_had
+from tests.adapters.leaf.ngs.test_any_type import TYPES
 
 ON_OURS = dict.fromkeys(PORTS, "tagged")
 SETTINGS = EosTestSwitch().settings()

@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from isthmus.adapters.leaf.ngs import NgsTarget
 from isthmus.adapters.leaf.ngs.junos import CANDIDATE, CONFIG, COUNT, HISTORY, IN_FORCE, JUNOS, TUNNELS, UPTIME, VLANS
 from isthmus.adapters.leaf.ngs.junos_config import understood
-from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.model.change import Forget, Learn, Outcome
 from isthmus.model.faults import Retry
-from isthmus.model.nve import LeafBinding, NveEntry
+from isthmus.model.nve import LeafBinding
 from isthmus.model.tags import Vid, Vni
 from lab.wire.junos import JunosSwitch
 from tests.adapters.leaf.ngs.junos_switch import JUNOS_PORTS, JunosTestSwitch, junos, junos_settings, members
-from tests.adapters.leaf.ngs.switch import not_to_be_had
+from tests.adapters.leaf.ngs.telling import BLUE, RED, THEIRS, apply, binding, done, held, not_to_be_had
 
-RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
 CHECK, COMMIT, ENTER, DROP = "commit check", "commit", "configure private", "rollback 0"
 ON_OURS = dict.fromkeys(JUNOS_PORTS, "tagged")
 SWITCHED = "unit 0 family ethernet-switching"
@@ -42,23 +41,6 @@ def target(switch: JunosTestSwitch) -> NgsTarget:
 
 def reached(switch: JunosTestSwitch) -> NgsTarget:
     return switch.target(switch.settings())
-
-
-def binding(vid: int, vni: Vni = RED, *, whole: bool = True) -> LeafBinding:
-    return LeafBinding(Vid(vid), vni, whole)
-
-
-def apply(target: NgsTarget, *actions: Learn | Forget) -> list[Result]:
-    return list(target.apply([Change(number, target.id, action, "test") for number, action in enumerate(actions)]))
-
-
-def done(target: NgsTarget, *actions: Learn | Forget) -> None:
-    results = apply(target, *actions)
-    assert {result.outcome for result in results} == {Outcome.DONE}, results
-
-
-def entries(target: NgsTarget) -> set[NveEntry]:
-    return set(target.observe().entries.values())
 
 
 def used(switch: JunosTestSwitch) -> dict[int, object]:
@@ -319,7 +301,7 @@ def test_a_port_for_all_vlans_that_is_named_carries_ours_and_is_told_of_none(swi
     done(target, Learn((binding(101),)))
     assert switch.state == {101: (RED, {**ON_OURS, "xe-0/0/48": "tagged"})}
     assert any("xe-0/0/48 carries every VLAN" in warning for warning in target.observe().warnings)
-    assert entries(target) == {binding(101)}
+    assert held(target) == {binding(101)}
     done(target, Forget((binding(101),)))
     assert switch.state == {}
     assert not [word for word in switch.told if "xe-0/0/48" in word]
@@ -374,7 +356,7 @@ def test_a_commit_on_trial_is_neither_confirmed_nor_built_upon(switch: JunosTest
     assert {result.outcome for result in results} == {Outcome.RETRY}
     assert all("on trial" in result.detail for result in results)
     assert any("on trial" in warning for warning in target.observe().warnings)
-    assert entries(target) == {binding(101)}, "it can be looked at"
+    assert held(target) == {binding(101)}, "it can be looked at"
     assert (switch.told, switch.cli.history[0].pending) == ([], True)
     switch.cli.roll_back()
     done(target, Learn((binding(102, BLUE),)))
@@ -489,7 +471,7 @@ def test_vlans_that_the_switch_refuses_do_not_stop_the_others_and_are_named(
     refused = [result for result in results if result.outcome is not Outcome.DONE]
     assert [result.change.id for result in refused] == [3, 10]
     assert all("this VLAN cannot be configured" in result.detail for result in refused)
-    assert {e.vid for e in entries(target) if isinstance(e, LeafBinding)} == set(range(100, 116)) - {103, 110}
+    assert {e.vid for e in held(target) if isinstance(e, LeafBinding)} == set(range(100, 116)) - {103, 110}
 
 
 def test_a_word_that_the_switch_refuses_stops_its_own_vlan_alone(switch: JunosTestSwitch, target: NgsTarget) -> None:
@@ -578,7 +560,7 @@ def test_what_is_committed_and_does_not_come_about_is_not_done(switch: JunosTest
     switch.cli.slow = False
     switch.cli.comes_about()
     done(target, Learn((binding(101),)))
-    assert entries(target) == {binding(101)}
+    assert held(target) == {binding(101)}
 
 
 def test_a_vni_that_the_switch_does_not_show_lets_nobody_join(switch: JunosTestSwitch, target: NgsTarget) -> None:
@@ -671,9 +653,9 @@ def test_a_route_target_of_each_vlan_goes_with_its_vni_where_it_is_asked_for(swi
     done(target, Learn((binding(101),)))
     aimed = ("vlans", "vlan101", "vrf-target", "target:65000:5000")
     assert aimed in switch.cli.active
-    assert entries(target) == {binding(101)}
+    assert held(target) == {binding(101)}
     switch.cli.by_hand("delete vlans vlan101 vrf-target")
-    assert entries(target) == {binding(101, whole=False)}
+    assert held(target) == {binding(101, whole=False)}
     done(target, Learn((binding(101),)))
     assert aimed in switch.cli.active
     done(target, Forget((binding(101),)))
@@ -720,7 +702,7 @@ def test_what_means_nothing_does_not_keep_a_vlan_of_ours_from_going(
 ) -> None:
     done(target, Learn((binding(101),)))
     switch.cli.by_hand(f"set vlans vlan101 {more}")
-    assert entries(target) == {binding(101)}
+    assert held(target) == {binding(101)}
     done(target, Forget((binding(101),)))
     assert switch.state == {}
 
@@ -860,7 +842,7 @@ def test_a_look_of_which_any_answer_is_cut_anywhere_is_no_look_or_the_same(comma
         switch.told.clear()
         switch.cuts = (command, share)
         try:
-            assert entries(target) == {binding(101), binding(102, BLUE)}
+            assert held(target) == {binding(101), binding(102, BLUE)}
             assert command == TUNNELS
         except Retry:
             [result] = apply(target, Forget((binding(101),)))

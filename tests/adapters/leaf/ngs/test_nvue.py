@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.adapters.leaf.ngs import NgsSettings, NgsTarget
+from isthmus.adapters.leaf.ngs import NgsSettings, nvue_config
 from isthmus.adapters.leaf.ngs.nvue import READS
-from isthmus.adapters.leaf.ngs.nvue_config import Kernel, held, kernel, names, statements
-from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.adapters.leaf.ngs.nvue_config import Kernel, kernel, names, statements
+from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Retry
-from isthmus.model.nve import LeafBinding, NveEntry
+from isthmus.model.nve import LeafBinding
 from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire.nvue import PAIR, NvueSwitch, at
 from tests.adapters.leaf.ngs.nvue_switch import NVUE_PORTS, NvueTestSwitch, nvue, nvue_settings
+from tests.adapters.leaf.ngs.telling import BLUE, RED, THEIRS, apply, binding, done, held
 
-RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
 APPLY, SAVE, DETACH = "nv config apply --assume-no", "nv config save", "nv config detach"
 ON_OURS = dict.fromkeys(NVUE_PORTS, "tagged")
 
@@ -32,23 +32,6 @@ ON_OURS = dict.fromkeys(NVUE_PORTS, "tagged")
 def switch() -> Iterator[NvueTestSwitch]:
     with nvue() as made:
         yield made
-
-
-def binding(vid: int, vni: Vni = RED, *, whole: bool = True) -> LeafBinding:
-    return LeafBinding(Vid(vid), vni, whole)
-
-
-def apply(target: NgsTarget, *actions: Learn | Forget) -> list[Result]:
-    return list(target.apply([Change(number, target.id, action, "test") for number, action in enumerate(actions)]))
-
-
-def done(target: NgsTarget, *actions: Learn | Forget) -> None:
-    results = apply(target, *actions)
-    assert {result.outcome for result in results} == {Outcome.DONE}, results
-
-
-def entries(target: NgsTarget) -> set[NveEntry]:
-    return set(target.observe().entries.values())
 
 
 def ours(switch: NvueSwitch) -> dict[int, tuple[int | None, dict[str, str]]]:
@@ -268,7 +251,7 @@ def test_ports_that_another_hand_added_stay_and_keep_the_vid_from_the_next(switc
 
 def test_a_vni_of_another_is_not_taken_off(switch: NvueTestSwitch) -> None:
     target = switch.target()
-    assert entries(target) == set()
+    assert held(target) == set()
     switch.nvue.by_hand(f"set bridge domain br_default vlan 150 vni {int(THEIRS)}")
     [learnt, forgotten] = apply(target, Learn((binding(150),)), Forget((binding(150, BLUE),)))
     assert (learnt.outcome, forgotten.outcome) == (Outcome.RETRY, Outcome.DONE)
@@ -325,7 +308,7 @@ def test_the_link_between_a_pair_carries_every_vlan_and_is_told_of_none(
     done(target, Learn((binding(101),)))
     assert ours(switch.nvue) == {101: (RED, {**ON_OURS, "peerlink": "tagged"})}
     assert any("peerlink carries every VLAN" in warning for warning in target.observe().warnings)
-    assert entries(target) == {binding(101)}
+    assert held(target) == {binding(101)}
     done(target, Forget((binding(101),)))
     assert ours(switch.nvue) == {}
     assert not [word for word in switch.told if "peerlink" in word]
@@ -379,7 +362,7 @@ def test_what_is_applied_and_does_not_come_about_is_not_done(switch: NvueTestSwi
     switch.nvue.slow_kernel = False
     switch.nvue._carry()
     done(target, Learn((binding(101),)))
-    assert entries(target) == {binding(101)}
+    assert held(target) == {binding(101)}
 
 
 def test_a_port_that_only_the_kernel_has_in_a_vlan_was_put_there_by_somebody(switch: NvueTestSwitch) -> None:
@@ -412,7 +395,7 @@ def test_what_is_long_is_read_whole(switch: NvueTestSwitch) -> None:
         switch.nvue.run(f"nv set interface swp1 bridge domain br_default vlan {11 + 2 * n}")
         switch.nvue.run(f"nv set bridge domain br_default vlan {11 + 2 * n} vni {5000 + n}")
     assert len(switch.nvue.staged("isthmus")) > 23
-    assert entries(target) == set()
+    assert held(target) == set()
     assert switch.nvue.candidates == {}
     done(target, *(Learn((binding(11 + 2 * n, Vni(5000 + n)),)) for n in range(30)))
 
@@ -446,7 +429,7 @@ def test_what_somebody_has_staged_under_our_login_is_neither_applied_nor_dropped
     assert result.outcome is Outcome.RETRY
     assert "nv config detach" in result.detail
     assert FOREIGN.removesuffix("9000") in result.detail
-    assert entries(target) == {binding(101)}, "it can be looked at"
+    assert held(target) == {binding(101)}, "it can be looked at"
     assert switch.told == []
     assert switch.nvue.staged("isthmus") == (FOREIGN,)
     switch.nvue.run("nv config detach")
@@ -465,7 +448,7 @@ def test_what_a_session_of_ours_left_staged_is_dropped_at_the_next_look(switch: 
         "nv set interface swp1-2 bridge domain br_default vlan 101-102",
     ):
         switch.nvue.run(line)
-    assert entries(switch.target()) == set()
+    assert held(switch.target()) == set()
     assert switch.nvue.candidates == {}
     assert switch.told == [DETACH]
 
@@ -576,7 +559,7 @@ def test_vlans_that_the_switch_refuses_do_not_stop_the_others_and_are_named(swit
     refused = [result for result in results if result.outcome is not Outcome.DONE]
     assert [result.change.id for result in refused] == [3, 10]
     assert all("this VLAN cannot be configured" in result.detail for result in refused)
-    assert {e.vid for e in entries(target) if isinstance(e, LeafBinding)} == set(range(100, 116)) - {103, 110}
+    assert {e.vid for e in held(target) if isinstance(e, LeafBinding)} == set(range(100, 116)) - {103, 110}
     assert switch.nvue.candidates == {}
 
 
@@ -650,7 +633,7 @@ def test_a_port_that_carries_without_a_tag_what_it_lists_is_no_member(switch: Nv
     target = switch.target()
     done(target, Learn((binding(101),)))
     at(switch.nvue.carried, "interface", "swp1", *BRIDGED)["untagged"] = "101"
-    assert entries(target) == {binding(101, whole=False)}
+    assert held(target) == {binding(101, whole=False)}
 
 
 def test_what_somebody_stages_among_our_words_is_not_dropped_with_them(switch: NvueTestSwitch) -> None:
@@ -897,7 +880,7 @@ def test_what_documentation_shows_is_understood() -> None:
     vlans = [{"ifname": port, "vlans": [{"vlan": 10, "vlanEnd": 12}, {"vlan": 300}]} for port in NVUE_PORTS]
     tunnels = [{"ifname": "vxlan48", "tunnels": [{"vlan": 30, "tunid": 1030}]}]
     now: Kernel = kernel(json.dumps(links), json.dumps(vlans), json.dumps(tunnels))
-    found = held(statements(json.dumps(document)), now, nvue_settings())
+    found = nvue_config.held(statements(json.dumps(document)), now, nvue_settings())
     assert found.unready == ""
     assert found.vlans[Vid(11)].tagged == set(NVUE_PORTS)
     assert found.vlans[Vid(30)].vni == 1030
@@ -985,8 +968,11 @@ def test_a_vlan_that_a_port_for_all_does_not_carry_is_not_as_it_is_to_be(switch:
         if entry["ifname"] == "peerlink":
             entry["vlans"] = [vlan for vlan in entry["vlans"] if vlan["vlan"] != 101]
     now = kernel(links, json.dumps(shown), tunnels)
-    assert held(statements(config), now, nvue_settings()).at(Vid(101)).said == "it is to be on peerlink, and is not"
-    assert held(statements(config), kernel(links, vlans, tunnels), nvue_settings()).at(Vid(101)).said == ""
+    assert (
+        nvue_config.held(statements(config), now, nvue_settings()).at(Vid(101)).said
+        == "it is to be on peerlink, and is not"
+    )
+    assert nvue_config.held(statements(config), kernel(links, vlans, tunnels), nvue_settings()).at(Vid(101)).said == ""
 
 
 def test_a_switch_of_a_pair_takes_the_vlans_of_its_layer_3_vnis_for_itself(switch: NvueTestSwitch) -> None:

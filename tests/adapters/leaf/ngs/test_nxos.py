@@ -20,8 +20,8 @@ from isthmus.model.tags import Vid, VidSet, Vni
 from lab.wire import nxos as wire
 from lab.wire.modal import SwitchPort
 from lab.wire.nxos import BGP, FEATURES, NVE, NxosSwitch
-from tests.adapters.leaf.ngs.switch import NXOS_PORTS, EosTestSwitch, NxosTestSwitch, not_to_be_had, nxos, nxos_switch
-from tests.adapters.leaf.ngs.test_any_type import BLUE, RED, THEIRS, apply, binding, done, held
+from tests.adapters.leaf.ngs.switch import NXOS_PORTS, EosTestSwitch, NxosTestSwitch, nxos, nxos_switch
+from tests.adapters.leaf.ngs.telling import BLUE, RED, THEIRS, apply, binding, done, held, not_to_be_had
 
 ON_OURS = dict.fromkeys(NXOS_PORTS, "tagged")
 SETTINGS = NxosTestSwitch().settings()

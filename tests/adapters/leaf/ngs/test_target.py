@@ -11,15 +11,14 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus.adapters.leaf.ngs import NgsTarget
 from isthmus.adapters.leaf.pair import LeafPair
-from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.model.change import Change, Forget, Learn, Outcome
 from isthmus.model.faults import Refused, Retry, Unreachable
-from isthmus.model.nve import LeafBinding, LeafFlood, NveEntry
-from isthmus.model.tags import Vid, VidSet, Vni
+from isthmus.model.nve import LeafBinding, LeafFlood
+from isthmus.model.tags import VidSet, Vni
 from tests.adapters.leaf.ngs.switch import ADDRESS, PORTS, TestSwitch, settings, sonic
+from tests.adapters.leaf.ngs.telling import BLUE, RED, THEIRS, apply, binding, done, held
 
-RED, BLUE, THEIRS = Vni(5000), Vni(70_001), Vni(99_999)
 SAVE = "config save -y"
 
 
@@ -27,23 +26,6 @@ SAVE = "config save -y"
 def switch() -> Iterator[TestSwitch]:
     with sonic() as made:
         yield made
-
-
-def binding(vid: int, vni: Vni = RED, *, whole: bool = True) -> LeafBinding:
-    return LeafBinding(Vid(vid), vni, whole)
-
-
-def apply(target: NgsTarget, *actions: Learn | Forget) -> list[Result]:
-    return list(target.apply([Change(number, target.id, action, "test") for number, action in enumerate(actions)]))
-
-
-def done(target: NgsTarget, *actions: Learn | Forget) -> None:
-    results = apply(target, *actions)
-    assert {result.outcome for result in results} == {Outcome.DONE}, results
-
-
-def held(target: NgsTarget) -> set[NveEntry]:
-    return set(target.observe().entries.values())
 
 
 def test_a_binding_is_a_vlan_on_every_port_of_the_hosts_mapped_to_the_vni_and_saved(switch: TestSwitch) -> None:
