@@ -191,3 +191,69 @@ def test_a_vid_that_a_leaf_does_not_take_is_given_to_no_network_that_has_none() 
     lab.network("red", vni=red).vms("a@esx1", "c@esx3")
     assert worn(lab)["red"] != vid
     assert lab.hears("c", frame_from="a")
+
+
+def taken(lab: Lab, *vids: int) -> None:
+    """These are a stranger's on the first leaf, which has nothing of ours any more."""
+    one = leaves(lab)[0]
+    one.entries.clear()
+    one.foreign = {Vid(vid): STRANGE for vid in vids}
+
+
+def unmet(lab: Lab) -> dict[str, str]:
+    return {unmet.about: unmet.reason for loop in lab.loops.values() for unmet in loop.think().unmet}
+
+
+def test_networks_whose_vids_somebody_has_on_one_leaf_go_on_at_the_others_while_there_are_no_other_vids() -> None:
+    lab = learning().network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx1", "e@esx3")
+    one, two = leaves(lab)
+    groups, before = worn(lab), bound(two)
+    taken(lab, *range(1, 4095))
+    lab.settle()
+    assert (worn(lab), bound(one), bound(two)) == (groups, set(), before)
+    assert lab.hears("d", frame_from="c")
+    assert not lab.hears("e", frame_from="c")
+    assert not lab.hears("a", frame_from="c")
+    assert not lab.hears("c", frame_from="a")
+    assert sum("no VID left of" in reason for reason in unmet(lab).values()) == len(groups)
+    one.foreign.clear()
+    lab.settle()
+    assert (worn(lab), bound(one), unmet(lab)) == (groups, before, {})
+    assert lab.hears("c", frame_from="a")
+
+
+def test_an_assigned_vid_that_somebody_has_on_one_leaf_goes_on_meaning_its_network_at_the_others() -> None:
+    lab = learning()
+    [loop] = lab.loops.values()
+    assert loop.shard.scope is not None
+    lab.intent.add_network("red", vni=5001, assigned={loop.shard.scope: Vid(150)})
+    lab.settle().vms("a@esx1", "c@esx3", "d@esx3", network="red")
+    one, two = leaves(lab)
+    taken(lab, 150)
+    lab.settle()
+    assert (worn(lab), bound(one), bound(two)) == ({"red": 150}, set(), {(150, 5001)})
+    assert lab.hears("d", frame_from="c")
+    assert any(f"VID 150 is assigned to it but still worn by {one.id}" in reason for reason in unmet(lab).values())
+    lab.intent.remove_network("red")
+    lab.settle()
+    assert bound(two) == {(150, 5001)}, "VMs are in it"
+
+
+def test_a_vid_that_is_a_strangers_in_vcenter_means_a_network_at_no_leaf_whoever_has_it_there() -> None:
+    lab = learning().network("red").vms("a@esx1", "c@esx3", "d@esx3")
+    taken(lab, *range(1, 4095))
+    lab.settle()
+    assert lab.hears("d", frame_from="c")
+    [dvs] = lab.vcenter.switches
+    lab.vcenter.add_port_group(dvs, "theirs", Access(Vid(worn(lab)["red"])))
+    lab.settle()
+    assert bound(leaves(lab)[1]) == set()
+
+
+def test_a_vid_that_two_networks_wear_means_neither_where_somebody_has_it_on_another_leaf() -> None:
+    lab = learning().network("red").vms("a@esx1", "c@esx3").network("blue").vms("b@esx1", "e@esx3")
+    taken(lab, *range(1, 4095))
+    red, blue = sorted(lab.groups_of_ours(), key=lambda group: group.name != "red")
+    blue.vlan = red.vlan
+    lab.settle()
+    assert bound(leaves(lab)[1]) == set()

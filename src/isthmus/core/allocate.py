@@ -26,7 +26,7 @@ class Hold(IntEnum):
     """How firmly a VID is held: a closed claim yields to anything, traffic yields to nothing."""
 
     CLAIMED = 1  # a closed place wears it
-    KNOWN = 2  # an NVE maps it
+    KNOWN = 2  # an NVE maps it, or has it for somebody else
     OPEN = 3  # an open place wears it
 
 
@@ -63,6 +63,8 @@ class Allocation:
     bindings: Mapping[Place, Vid]
     unmet: tuple[Unmet, ...]
     owners: Owners
+    but_for_nves: Owners
+    """Who would own a VID that is somebody else's at an NVE alone: nobody but he wears it anywhere else."""
     contested: frozenset[tuple[Domain, Vid]] = frozenset()
     """VIDs that places of several subjects are seen wearing: nobody opens a closed place there."""
     warnings: tuple[str, ...] = ()
@@ -129,6 +131,12 @@ def _is_contested(wears: Sequence[Worn]) -> bool:
     return not _agree(wears) and not _agree([wear for wear in wears if wear.place is not None])
 
 
+def _but_for_nves(wears: Sequence[Worn]) -> Subject | None:
+    """The one subject of all that is worn, if nothing foreign is but what NVEs have."""
+    rest = [wear for wear in wears if wear.hold != Hold.KNOWN or not isinstance(wear.subject, ForeignSubject)]
+    return rest[0].subject if 0 < len(rest) < len(wears) and _agree(rest) else None
+
+
 def _agree(wears: Sequence[Worn]) -> bool:
     return all(wear.subject == wears[0].subject for wear in wears)
 
@@ -173,7 +181,8 @@ def allocate(
             state.give(claim, found)
             siblings.note(claim, found)
     contested = frozenset(tag for tag, wears in by_tag.items() if _is_contested(wears))
-    return Allocation(bindings, tuple(unmet), state.owners, contested, tuple(state.warnings()))
+    but_for = {tag: subject for tag, wears in by_tag.items() if (subject := _but_for_nves(wears)) is not None}
+    return Allocation(bindings, tuple(unmet), state.owners, but_for, contested, tuple(state.warnings()))
 
 
 @dataclass(slots=True)

@@ -102,13 +102,20 @@ def plan_tagged_groups(view: View, allocation: Allocation, draft: Draft) -> None
 
 
 def live_groups(view: View, allocation: Allocation) -> list[Live]:
-    """The VIDs that the NVEs of the scope should know: of port groups that stay, or are still plugged in."""
+    """The VIDs that the NVEs of the scope should know: of port groups that stay, or are still plugged in.
+
+    A VID that is somebody else's at some NVE, and that cannot be changed for another, goes on meaning its network at
+    the others.
+    """
     return [
         Live(group.network, group.vid)
         for group in _tagged(view)
         if group.vid is not None
         and (not group.leaving or group.in_use)
-        and _is_its_own(view, allocation, NetworkSubject(group.network.vni), group.vid)
+        and (
+            _is_its_own(view, allocation, NetworkSubject(group.network.vni), group.vid)
+            or (group.place not in allocation.bindings and _is_its_own_elsewhere(view, allocation, group))
+        )
     ]
 
 
@@ -125,9 +132,12 @@ def compare_nve(view: View, where: Whereabouts, place: str, live: list[Live], dr
 def _given(view: View, target: TargetId, item: Live, draft: Draft) -> bool:
     """Whether the VID was given to the network: another hand may have put its port group into a VLAN of its own.
 
-    What an NVE maps already was given, though the pool may have changed since.
+    What an NVE maps already was given, though the pool may have changed since.  Not where it is somebody else's.
     """
     scope, network = view.shard.scope, item.network
+    mirror = view.nves.get(target)
+    if mirror is not None and item.vid in mirror.foreign_vids:
+        return False  # the allocation says so
     offered = view.pool.offers(scope, item.vid) or (scope is not None and network.assigned.get(scope) == item.vid)
     if offered or (item.vid, NetworkSubject(network.vni)) in view.maps.get(target, ()):
         return True
@@ -155,6 +165,14 @@ def _all_read(view: View) -> bool:
 def _is_its_own(view: View, allocation: Allocation, subject: NetworkSubject, vid: Vid) -> bool:
     scope = view.shard.scope
     return scope is not None and allocation.owners.get((scope, vid)) == subject
+
+
+def _is_its_own_elsewhere(view: View, allocation: Allocation, group: _Tagged) -> bool:
+    """It would be the network's but for what NVEs have for somebody else."""
+    scope, vid = view.shard.scope, group.vid
+    if scope is None or vid is None:
+        return False
+    return allocation.but_for_nves.get((scope, vid)) == NetworkSubject(group.network.vni)
 
 
 def _tagged(view: View) -> Iterator[_Tagged]:

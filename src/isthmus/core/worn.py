@@ -191,7 +191,7 @@ def _known_at_hosts(view: View) -> Iterator[Worn]:
             for vid, subject in view.maps[target]:
                 yield Worn(domain, scope, vid, subject, Hold.KNOWN)
             for vid in mirror.foreign_vids:
-                yield Worn(domain, scope, vid, ForeignSubject(str(target)), Hold.OPEN)
+                yield Worn(domain, scope, vid, ForeignSubject(str(target)), Hold.KNOWN)
 
 
 def _port_groups(view: View) -> Iterator[Worn]:
@@ -253,4 +253,4 @@ def _known_in_scope(view: View) -> Iterator[Worn]:
         for vid, subject in view.maps[target]:
             yield Worn(scope, scope, vid, subject, Hold.KNOWN)
         for vid in mirror.foreign_vids:
-            yield Worn(scope, scope, vid, ForeignSubject(str(target)), Hold.OPEN)
+            yield Worn(scope, scope, vid, ForeignSubject(str(target)), Hold.KNOWN)

@@ -155,6 +155,28 @@ def test_networks_keep_their_vids_and_work_elsewhere_while_a_leaf_that_was_repla
     assert lab.hears("c", frame_from="a")
 
 
+def test_networks_work_elsewhere_while_a_leaf_that_lost_their_vnis_has_a_strangers_trunk_in_every_vlan(
+    world: World,
+) -> None:
+    """Then its VLANs are somebody's, and those that it has not would be at once: there is none to go to."""
+    lab = world.lab.network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx2", "e@esx3")
+    groups, before, maps = worn(lab), bound(world.other), dict(world.switch.cli.maps)
+    world.switch.cli.ports["Ethernet48"].allowed = None
+    lab.settle()
+    assert bound(world.leaf) == before
+    world.switch.cli.maps.clear()
+    for _ in range(3):
+        lab.round()
+    assert (worn(lab), bound(world.leaf), bound(world.other)) == (groups, set(), before)
+    assert lab.hears("d", frame_from="c")
+    assert not lab.hears("e", frame_from="c")
+    assert {told.reason.split(":")[0] for told in world.loop.last.unmet} == {"no VID left of 100 (100-199)"}
+    world.switch.cli.maps.update(maps)
+    lab.settle()
+    assert (worn(lab), bound(world.leaf), world.loop.last.unmet) == (groups, before, ())
+    assert lab.hears("c", frame_from="a")
+
+
 def test_a_leaf_with_a_port_in_a_mode_that_nobody_knows_keeps_no_network_from_the_others(world: World) -> None:
     """No VLAN is made there while a port of ours would carry it at once, and who says that he would not be in it?"""
     cli = world.switch.cli
