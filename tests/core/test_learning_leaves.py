@@ -6,10 +6,12 @@ import pytest
 
 from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
+from isthmus.core.explain import explain
 from isthmus.model.change import Outcome
 from isthmus.model.names import LeafId
 from isthmus.model.nve import LeafBinding
-from isthmus.model.observed import Access
+from isthmus.model.observed import Access, Observed
+from isthmus.model.shard import World
 from isthmus.model.tags import Vid, Vni
 from lab.wire.leaf import WireLeaf
 from lab.wire.world import Lab, Unsettled, two_racks
@@ -207,6 +209,7 @@ def unmet(lab: Lab) -> dict[str, str]:
 def test_networks_whose_vids_somebody_has_on_one_leaf_go_on_at_the_others_while_there_are_no_other_vids() -> None:
     lab = learning().network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx1", "e@esx3")
     one, two = leaves(lab)
+    [loop] = lab.loops.values()
     groups, before = worn(lab), bound(two)
     taken(lab, *range(1, 4095))
     lab.settle()
@@ -216,6 +219,11 @@ def test_networks_whose_vids_somebody_has_on_one_leaf_go_on_at_the_others_while_
     assert not lab.hears("a", frame_from="c")
     assert not lab.hears("c", frame_from="a")
     assert sum("no VID left of" in reason for reason in unmet(lab).values()) == len(groups)
+    seen = Observed({target.id: target.observe() for target in loop.targets.values()})
+    world = World(loop.shard, lab.intent.read(), lab.inventory.read())
+    why = {report.nic: report.why for report in explain(lab.design, world, seen, lab.pool, lab.clock.now)[0]}
+    assert {name for name in "abcde" if not why[lab.nic(name).id]} == {"c", "d", "e"}
+    assert "no VID left of" in why[lab.nic("a").id]
     one.foreign.clear()
     lab.settle()
     assert (worn(lab), bound(one), unmet(lab)) == (groups, before, {})

@@ -178,7 +178,7 @@ def _tagged(view: View, allocation: Allocation) -> Iterator[PortReport]:
         elif vid is None:
             side, why = Side.VCENTER, refused.get(_place(view, attachment), "its port group has no VID of its own yet")
         elif place not in view.shard.beyond and (lack := _lack(view, diff, attachment, vid)):
-            side, why = Side.NVE, lack
+            side, why = Side.NVE, refused.get(_place(view, attachment), lack)
         yield _report(view, attachment, host, vid, side, why)
 
 
