@@ -168,6 +168,45 @@ def test_a_bug_in_one_shard_stops_no_other_and_is_logged_once(caplog: pytest.Log
     assert waits == [1, 2, 4]
 
 
+def test_a_shard_whose_rounds_all_end_in_bugs_is_kept_by_nobody_until_one_does_not() -> None:
+    well = [True]
+
+    def frail(*seen: Any) -> Reconciled:
+        return learn_all(*seen) if well[0] else Reconciled(1 // 0)  # type: ignore[arg-type]
+
+    small = Small()
+    loop = small.loop(small.keeper("one", Nve("one"), think=frail))
+    loop.step()
+    well[0] = False
+    for bugs in range(4):
+        assert bool(loop.unkept("one")) == (bugs >= 3)
+        loop.wake()
+        loop.step()
+    assert (
+        loop.unkept("one") == "4 rounds in a row ended in a bug: ZeroDivisionError: integer division or modulo by zero"
+    )
+    well[0] = True
+    loop.wake()
+    loop.step()
+    assert loop.unkept("one") == ""
+
+
+def test_a_shard_whose_round_does_not_end_is_kept_by_nobody_and_the_others_are() -> None:
+    told = []
+
+    def slow(*seen: Any) -> Reconciled:
+        for small.clock.now in (599.0, 600.0) if not told else ():
+            told.append((loop.is_stuck, loop.unkept("one"), loop.unkept("two")))
+        return learn_all(*seen)
+
+    small = Small()
+    small.clock.now = 0.0
+    loop = small.loop(small.keeper("one", Nve("one"), think=slow), small.keeper("two", Nve("two")))
+    loop.step()
+    assert told == [(False, "", ""), (True, "a round does not end for 600 s now", "")]
+    assert (loop.is_stuck, loop.unkept("one")) == (False, "")
+
+
 def test_a_shared_target_is_read_once_for_all_shards_of_a_wake() -> None:
     small, shared = Small(), Nve("dvs")
     shared.vnis = {5001}

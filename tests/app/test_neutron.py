@@ -109,6 +109,18 @@ def test_of_a_deployment_that_is_released_neutron_is_told_so(tmp_path: Path) -> 
     assert "handed back" in ask()["reason"]
 
 
+def test_of_a_deployment_whose_rounds_all_end_in_bugs_neutron_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "isthmus.toml").write_text(FABRIC)
+    wiring = wire(load(tmp_path / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)
+    loop, side = Daemon(wiring).loop, wiring.neutron
+    assert side is not None
+    loop.looked(looked(ONE, TWO))
+    assert {present.host for present in side._desk._presences()} == {"compute-1", "compute-2"}
+    loop.seats["fabric"].bugs = 3
+    assert side._desk._presences() == []
+    assert "3 rounds in a row" in side._desk.port_group("fabric", "compute-1", NetworkId("red"), 101, 0.0)["reason"]
+
+
 def test_the_hosts_of_a_released_deployment_are_known_after_a_restart(side: NeutronSide) -> None:
     """Neutron would take them for dead, with the VMs on them."""
     side.released(looked(ONE, TWO))

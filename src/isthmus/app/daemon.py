@@ -26,8 +26,6 @@ from isthmus.app.wiring import Wiring, habits_of
 from isthmus.model.faults import Refused
 
 log = logging.getLogger("isthmus")
-STUCK = 600.0
-"""Seconds after which a round under way is no progress any more, and systemd is no longer told that all is well."""
 LEAVE = 1.0
 """Seconds given to writes under way at the end: two are promised for all."""
 
@@ -59,6 +57,7 @@ class Daemon:
             self.loop.released = wiring.neutron.released
             self.loop.refused = wiring.neutron.refused
             wiring.neutron.word = self.loop.standing.of
+            wiring.neutron.unkept = self.loop.unkept
         self._done = threading.Event()
 
     def run(self) -> int:
@@ -91,7 +90,7 @@ class Daemon:
         self._done.set()
 
     def _sign_of_life(self) -> None:
-        if self.loop.longest_round() < STUCK:
+        if not self.loop.is_stuck:  # else systemd is no longer told that all is well
             settled = sum(seat.last is not None and seat.last.settled for seat in self.loop.seats.values())
             self._systemd.tell("WATCHDOG=1", f"STATUS={settled} of {len(self.loop.seats)} shards settled")
         if self._state_file is not None:

@@ -30,6 +30,10 @@ log = logging.getLogger("isthmus")
 NEVER = inf
 AGREED = 60.0
 """Seconds for which an operator's word holds at most, while leaves are not waited for that have not answered since."""
+STUCK = 600.0
+"""Seconds after which a round under way is no progress any more."""
+BUGS = 3
+"""Rounds in a row that end in a bug until nobody keeps the shard: it is tried again, ever more seldom."""
 PASSING = ("fault", "waiting")
 """Kinds of condition that hold for one round only."""
 
@@ -213,12 +217,21 @@ class Loop:
         with self._changed:
             return self._changed.wait_for(lambda: not self._running() and self._sight.writes_end, timeout=seconds)
 
-    def longest_round(self) -> float:
-        """For how long the oldest round under way has been running."""
-        now = self._clock()
-        return max(
-            (now - since for seat in self.seats.values() if (since := seat.running_since) is not None), default=0
-        )
+    @property
+    def is_stuck(self) -> bool:
+        """A round is under way that makes no progress any more."""
+        return any(self._is_stuck(seat) for seat in self.seats.values())
+
+    def unkept(self, shard: str) -> str:
+        """Why nobody keeps a shard that should be kept; empty if somebody does."""
+        seat = self.seats[shard]
+        if seat.bugs >= BUGS:
+            return f"{seat.bugs} rounds in a row ended in a bug: {seat.fault}"
+        return f"a round does not end for {STUCK:.0f} s now" if self._is_stuck(seat) else ""
+
+    def _is_stuck(self, seat: Seat) -> bool:
+        since = seat.running_since
+        return since is not None and self._clock() - since >= STUCK
 
     def _running(self) -> int:
         return sum(seat.running_since is not None for seat in self.seats.values())

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from isthmus.adapters.neutron.bus import Bus, BusSettings
@@ -54,11 +55,21 @@ class NeutronSide:
         attached = {host: domain for domain, found in kept.items() for host in found.attached}
         self._vteps = {d: _vteps(found) for d, found in kept.items() if not found.observe_only}
         self._desk = Desk(
-            self._bus, self.intent, frozenset(static), attached, clock, self._standing, self._vteps, self._keep
+            self._bus,
+            self.intent,
+            frozenset(static),
+            attached,
+            clock,
+            self._standing,
+            self._vteps,
+            self._keep,
+            lambda domain: self.unkept(writer_of(*self._deployments[domain])),
         )
         self._state = None if config.status.state is None else config.status.state / "neutron-told.json"
         self.word: Callable[[str], Word | None] = lambda shard: None
         """An operator's word on a shard."""
+        self.unkept: Callable[[str], str] = lambda shard: ""
+        """Why nobody keeps a shard that should be kept; empty if somebody does."""
 
     def open(self, wake: Wake) -> None:
         """Begin to answer Neutron and to tell it what is in place.  Whatever only observes tells it nothing."""
@@ -162,7 +173,10 @@ class NeutronSide:
             if isinstance(last.observed.targets.get(target, Unknown("")), Unknown):
                 self._desk.is_silent(host.name)
             else:
-                self._desk.answers(host.name, host.vtep)
+                self._desk.answers(host.name, host.vtep, partial(self._is_kept, last.world.shard.name))
+
+    def _is_kept(self, shard: str) -> bool:
+        return not self.unkept(shard)
 
     def close(self) -> None:
         """Leave Neutron alone."""

@@ -102,7 +102,16 @@ class Office:
         self.shown: Mapping[str, str] = {}
         self.delivery = Delivery(self.bus, self.memory, self._show, self.rebound.set)  # type: ignore[arg-type]
         vteps = {"rack1": frozenset({"192.0.2.1"})}
-        self.desk = Desk(self.bus, self.source, frozenset(), {}, time.monotonic, vteps=vteps)  # type: ignore[arg-type]
+        self.unkept = ""
+        self.desk = Desk(
+            self.bus,  # type: ignore[arg-type]
+            self.source,  # type: ignore[arg-type]
+            frozenset(),
+            {},
+            time.monotonic,
+            vteps=vteps,
+            unkept=lambda domain: self.unkept,
+        )
         self.woken: list[frozenset[HostId] | None] = []
         self.desk._wake = self.woken.append
 
@@ -373,6 +382,24 @@ def test_of_a_domain_that_is_looked_at_again_and_not_seen_nothing_from_before_is
     assert "could not look at mapping domain 'rack1' yet" in standing.source.reasons[RED, "compute-1"]
     standing.looks(standing.source.reads())
     assert standing.gives()
+
+
+def test_of_a_domain_that_nobody_keeps_any_more_nothing_is_promised_and_its_hosts_are_not_reported(
+    standing: Office,
+) -> None:
+    """Every round ends in a bug, say: Neutron would bind ports there for which nobody makes anything."""
+    standing.desk.answers("esx1.lab", "192.0.2.11", lambda: not standing.unkept)
+    assert {present.host for present in standing.desk._presences()} == {"compute-1", "esx1.lab"}
+    standing.unkept = "3 rounds in a row ended in a bug"
+    assert not standing.gives()
+    assert standing.source.reasons[RED, "compute-1"] == (
+        "mapping domain 'rack1' cannot be looked at: 3 rounds in a row ended in a bug"
+    )
+    assert standing.desk._presences() == []
+    assert set(standing.desk.unlooked) == {"rack1"}
+    standing.unkept = ""
+    assert standing.gives()
+    assert len(standing.desk._presences()) == 2
 
 
 def test_a_look_that_sees_nothing_takes_back_no_promise_of_a_domain_that_is_looked_at(standing: Office) -> None:

@@ -66,16 +66,19 @@ class _Board:
     """Domains that are not looked at any more: what was seen there last goes on, and nothing is added to it."""
     refused: dict[str, str] = field(default_factory=dict)
     """Domains that cannot be looked at before an operator has decided something, and why: the same holds for them."""
-    appliances: dict[str, Appliance] = field(default_factory=dict)
-    """Those that answer, by host."""
+    appliances: dict[str, tuple[Appliance, Callable[[], bool]]] = field(default_factory=dict)
+    """Those that answered when they were looked at last, by host, and whether anybody looks at them still."""
     looks: int = 0
+
+    unkept: Callable[[str], str] = lambda domain: ""
+    """Why nobody keeps a domain that should be kept; empty if somebody does."""
 
     def why_unlooked(self, domain: str) -> str:
         """Why a domain is not looked at; empty if it is."""
         if domain in self.handed_back:
             return "was handed back ('isthmus release'), until 'isthmus resume'"
-        why = self.refused.get(domain)
-        return "" if why is None else f"cannot be looked at: {why}"
+        why = self.refused.get(domain) or self.unkept(domain)
+        return f"cannot be looked at: {why}" if why else ""
 
     def looks_again(self, domain: str) -> None:
         """A domain is looked at."""
@@ -96,17 +99,19 @@ class Desk:
         standing: Callable[[str], str] = lambda domain: KEPT,
         vteps: Mapping[str, frozenset[str]] = MappingProxyType({}),
         keep: Callable[[list[Any]], None] = lambda rows: None,
+        unkept: Callable[[str], str] = lambda domain: "",
     ) -> None:
         """`static`: the domains in which every network has a VLAN.  `attached`: the domain of each machine that is
         below a leaf and no ESXi host.  `clock` is the loop's.  `standing` says how a domain's deployment stands.
-        `vteps` are those of each domain that is kept here; `keep` is told what to `recall` after a restart."""
+        `vteps` are those of each domain that is kept here; `keep` is told what to `recall` after a restart.
+        `unkept` says why nobody keeps a domain that should be kept: then its hosts are not reported."""
         self._bus = bus
         self._source = source
         self._static = static
         self._attached = attached
         self._clock = clock
         self._standing_of = standing
-        self._board = _Board()
+        self._board = _Board(unkept=unkept)
         self._memory = Memory()
         self._vteps = vteps
         self._announcer = Announcer(self._tell, keep)
@@ -142,9 +147,9 @@ class Desk:
         self._board.looks += 1
         self._board.changed.notify_all()
 
-    def answers(self, host: str, vtep: str) -> None:
-        """An ESXi host's appliance was read."""
-        self._board.appliances[host] = Appliance(host, vtep)
+    def answers(self, host: str, vtep: str, is_kept: Callable[[], bool] = lambda: True) -> None:
+        """An ESXi host's appliance was read; it is reported while it `is_kept`."""
+        self._board.appliances[host] = Appliance(host, vtep), is_kept
 
     def is_silent(self, host: str) -> None:
         """An ESXi host's appliance could not be read: it is not reported until it can."""
@@ -186,7 +191,7 @@ class Desk:
     @property
     def unlooked(self) -> Mapping[str, str]:
         """The domains that are not looked at any more, and why."""
-        domains = (*self._board.handed_back, *self._board.refused)
+        domains = (*self._board.handed_back, *self._board.refused, *self._board.clusters)
         return {domain: why for domain in domains if (why := self._board.why_unlooked(domain))}
 
     def open(self, domains: frozenset[str], wake: Wake) -> None:
@@ -320,14 +325,15 @@ class Desk:
                 return
 
     def _presences(self) -> list[Presence | Appliance]:
-        """Who is reported.  A host that we only observe is another's to report, if another keeps it."""
+        """Who is reported, if he is kept.  A host that we only observe is another's to report, if another keeps it."""
         clusters = sorted(self._clusters().items())
         kinds = [(host, found.domain, _kind(found)) for host, found in clusters]
         kinds += [(host, domain, ATTACHED) for host, domain in sorted(self._attached.items())]
         facts = self._source.facts
         ours = (Presence(host, domain, kind, self._standing_of(domain)) for host, domain, kind in kinds)
         known = (p for p in ours if p.standing != OBSERVED or (facts is not None and p.host not in facts.kept))
-        return [*known, *self._board.appliances.copy().values()]
+        appliances = (found for found, is_kept in self._board.appliances.copy().values() if is_kept())
+        return [*(p for p in known if not self._board.unkept(p.domain)), *appliances]
 
     def _after_each_look(self, work: Work, next_at: Callable[[], float | None]) -> None:
         """Work whenever something was looked at, and when it is time for it."""
