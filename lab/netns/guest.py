@@ -62,6 +62,15 @@ class Guest:
                     return True
         return False
 
+    def gets(self, said: Frame, speaker: Guest, patience: float) -> bool:
+        """Whether one of three such frames of another VM arrives, each waited for as long as a third of `patience`."""
+        with self.listen() as heard:
+            for _ in range(3):
+                speaker.send(said)
+                if heard.hears(lambda frame: frame.src == said.src and frame.payload == said.payload, patience / 3):
+                    return True
+        return False
+
     def connects(self, to: Guest, address: str, within_seconds: float) -> bool:
         """Whether a TCP connection comes about in that time."""
         return transfer.connects(self.namespace, to.namespace, address, within_seconds)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
+from pathlib import Path
 
 from lab.netns.process import ProcessId
 from lab.netns.showing import Shown, Step, broken, nothing_left, play, tell
 from lab.netns.state import AlreadyThere, WorldState
 from lab.openstack import show_overlay as overlay
+from lab.openstack import show_plugged as plugged
 from lab.openstack.overlaid import overlaid_site
+from lab.openstack.plugged import plugged_site
 from lab.openstack.scene import Scene
 from lab.openstack.show_changes import (
     agent_anew,
@@ -37,30 +41,35 @@ APPLIANCE_STEPS: tuple[Step[Scene], ...] = (
     overlay.reports, overlay.first_network, overlay.across_hosts, isolation, overlay.security, overlay.kvm,
     overlay.network_node, overlay.vmotion, overlay.agents_anew, overlay.killed, overlay.powered_off, overlay.deletion,
 )  # fmt: skip
-NEUTRON = "-- bringing up Neutron with MariaDB and RabbitMQ, a KVM host and a network node with its stock agents,"
+PLUGGED_STEPS: tuple[Step[Scene], ...] = (plugged.reports, plugged.ports, plugged.micro_segmentation)
+NEUTRON = "-- bringing up Neutron with MariaDB and RabbitMQ, and its stock agents on a KVM host"
 
 
 def demo(name: str) -> int:
     """Exit status 0 if everything was as it should be."""
-    rest = "   a vCenter, four ESXi hosts in three racks, a leaf switch in each, and isthmus (half a minute)"
+    rest = " and a network node,\n   a vCenter, four ESXi hosts in three racks, a leaf switch in each, isthmus (half a minute)"
     return tell("demo-vds", _all(WorldState(name), site, STEPS, rest))
 
 
 def demo_ovsvapp(name: str) -> int:
-    """The same with appliances."""
-    rest = "   a vCenter, three ESXi hosts with an appliance each, and isthmus (half a minute)"
-    return tell("demo-ovsvapp", _all(WorldState(name), overlaid_site, APPLIANCE_STEPS, rest))
+    """The same with appliances; and then, as another site, with Neutron's own agent on each of them."""
+    rest = " and a network node,\n   a vCenter, three ESXi hosts with an appliance each, and isthmus (half a minute)"
+    again = " and on the appliances,\n   a vCenter, two ESXi hosts with an appliance each, and isthmus (half a minute)"
+    state = WorldState(name)
+    own = _all(state, overlaid_site, APPLIANCE_STEPS, rest)
+    return tell("demo-ovsvapp", chain(own, _all(state, plugged_site, PLUGGED_STEPS, again)))
 
 
 def _all(
     state: WorldState, made: Callable[[str], AbstractContextManager[Site]], steps: Sequence[Step[Scene]], rest: str
 ) -> Iterator[Shown]:
-    print(f"{NEUTRON}\n{rest}", flush=True)
+    print(f"{NEUTRON}{rest}", flush=True)
     processes: list[ProcessId] = []
-    began = time.monotonic()
+    began, before = time.monotonic(), _free_memory()
     try:
         with made(state.name) as there:
-            print(f"-- up in {time.monotonic() - began:.0f} s", flush=True)
+            taken = (before - _free_memory()) / 1e9
+            print(f"-- up in {time.monotonic() - began:.0f} s, with {taken:.1f} GB of memory", flush=True)
             try:
                 yield from play(steps, Scene(there), there.logs)
             finally:
@@ -70,3 +79,9 @@ def _all(
     except Exception as error:
         yield broken(error)
     yield nothing_left(state, processes)
+
+
+def _free_memory() -> int:
+    """Bytes of this machine's memory that may be had, whoever else takes some."""
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(told["MemAvailable"].split()[0]) * 1024

@@ -2,6 +2,7 @@
 
     VM eth0 === [br-int] --- [br-tun] --- VXLAN --- [br-phy: uplink, VTEP] === [spine]
                 [br-int] --- [br-phy: uplink] === swp2 [leaf]                             one that is below a leaf
+                [br-int] --- [br-ex: world] === eth0 [the world outside]                  a network node that leads out
 
 br-int and br-tun are the Open vSwitch agent's, which made them; nothing of isthmus runs here.
 """
@@ -35,6 +36,10 @@ ALONE = (
 )
 """As on a machine of its own: an L3 agent deletes the namespaces of all routers that it does not know, and what an
 agent leaves behind (dnsmasq, qdhcp- and qrouter- namespaces) ends with it, however it ends."""
+WORLD, EXTERNAL = "world", "external"
+"""The world outside, and what Neutron calls the physical network that leads there."""
+OUTSIDE = "203.0.113.1"
+"""Where the world outside begins."""
 TUNNELS = {"tunnel_types": "vxlan", "l2_population": True, "arp_responder": True}
 
 
@@ -48,6 +53,7 @@ class Machine:
     domain: str | None = None
     join: Callable[[WorldState, str, str], None] = join_spine
     """How its uplink is cabled to the network between the hosts."""
+    leads_out: bool = False
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -74,6 +80,13 @@ class Machine:
         if self.vtep is not None:
             # OVS encapsulates by itself only if the VTEP address is on a bridge of its own that leads to the peers.
             namespace.ip(self.namespace, [f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up"])
+        if self.leads_out:
+            namespace.add(self.outside.namespace, speaks_ipv6=False)
+            cable(self.namespace, WORLD, self.outside.namespace, self.outside.interface)
+            self.ovs.vsctl(*in_order([
+                ["add-br", "br-ex"], ["set", "bridge", "br-ex", "datapath_type=netdev"], ["add-port", "br-ex", WORLD],
+            ]))  # fmt: skip
+            self.outside.set_addresses(f"{OUTSIDE}/24")
         self.install(broker)
 
     def install(self, broker: Broker) -> None:
@@ -83,6 +96,11 @@ class Machine:
         write(self._file, self._options())
         # As another user it could not read what is in the world's directory.
         self._dnsmasq.write_text("user=root\n")
+
+    @property
+    def outside(self) -> Guest:
+        """Somebody in the world outside."""
+        return Guest(WORLD, f"{self.state.prefix}{WORLD}", "eth0", "")
 
     # --- agents
 
@@ -154,7 +172,8 @@ class Machine:
             "oslo_concurrency": {"lock_path": self.directory / "lock"},
             "agent": {"root_helper": "env"} | (TUNNELS if self.vtep is not None else {}),
             "ovs": {"datapath_type": "netdev", "ovsdb_connection": self.ovs.db}
-            | ({"local_ip": self.vtep} if self.vtep is not None else {"bridge_mappings": f"{self.domain}:br-phy"}),
+            | ({"local_ip": self.vtep} if self.vtep is not None else {"bridge_mappings": f"{self.domain}:br-phy"})
+            | ({"bridge_mappings": f"{EXTERNAL}:br-ex"} if self.leads_out else {}),
             # The frames that scenarios send are of no protocol that a security group could allow.
             "securitygroup": {"firewall_driver": "openvswitch", "permitted_ethertypes": f"{ETH_LAB:#x}"},
         }

@@ -23,7 +23,7 @@ from lab.openstack.neutron import Neutron
 from lab.openstack.nova import Nova
 from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE, Isthmus, with_appliances
 from lab.openstack.racks import Rack
-from lab.openstack.site import VTEPS, Site, serve, standing
+from lab.openstack.site import NETWORK_NODE, VTEPS, Site, serve, standing
 
 LAYOUT = Layout()
 CLUSTER = Rack(TENANT, "", "", "compute-1", (101, 149), LAYOUT.hosts)
@@ -54,7 +54,10 @@ def _bring_up(state: WorldState) -> Site:
     with ThreadPoolExecutor() as at_once:
         server = at_once.submit(serve, state, database, broker, neutron)
         world = furnish(state, LAYOUT)
-        machines = {name: Machine(state, name, vtep, join=join_underlay) for name, vtep in VTEPS.items()}
+        machines = {
+            name: Machine(state, name, vtep, join=join_underlay, leads_out=name == NETWORK_NODE)
+            for name, vtep in VTEPS.items()
+        }
         server.result()
     isthmus = Isthmus(state)
     isthmus.configure(world.login, broker.url, with_appliances(CLUSTER, world.appliances))

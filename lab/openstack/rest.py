@@ -56,6 +56,15 @@ class Rest:
             self.call("PUT", f"routers/{made}/add_router_interface", {"subnet_id": subnet})
         return made
 
+    def lead_out(self, router: str, physical_network: str, cidr: str) -> str:
+        """Give a router a leg in the world outside, as a new network; returns its address there."""
+        flat: dict[str, Any] = {"provider:network_type": "flat", "provider:physical_network": physical_network}
+        outside = self.network(physical_network, None, **flat, **{"router:external": True})
+        self._made("subnets", network_id=outside, cidr=cidr, ip_version=4, enable_dhcp=False)
+        made = self.update("routers", router, {"external_gateway_info": {"network_id": outside}})
+        (address,) = made["external_gateway_info"]["external_fixed_ips"]
+        return str(address["ip_address"])
+
     def security_group(self, name: str, **rule: Any) -> str:
         """The id of a group that lets out everything, and in what its one rule says."""
         made = str(self._made("security-groups", name=name)["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from lab.netns.guest import Guest
 from lab.netns.stage import until
@@ -20,6 +21,8 @@ class Scene:
     networks: dict[str, str] = field(default_factory=dict)
     """Of each name, the id in Neutron."""
     vms: dict[str, Vm] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    """Of each security group's name, the id in Neutron."""
     control: list[int] = field(default_factory=list)
     """Pings lost beyond the stun in vMotions without isthmus."""
     left: list[Left] = field(default_factory=list)
@@ -31,8 +34,9 @@ class Scene:
         made = self.networks[name] = self.site.rest.network(name, cidr, **more)
         return made
 
-    def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False) -> Vm:
-        made = self.vms[name] = self.site.vm(name, self.networks[network], host, by_dhcp=by_dhcp)
+    def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False, **more: Any) -> Vm:
+        """`more`: of its port in Neutron."""
+        made = self.vms[name] = self.site.vm(name, self.networks[network], host, by_dhcp=by_dhcp, **more)
         return made
 
     def guest(self, name: str) -> Guest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from lab.netns import frames
 from lab.netns.capture import Capture
@@ -10,7 +11,7 @@ from lab.netns.showing import Shown
 from lab.netns.stage import listed, took, until
 from lab.netns.world import underlay_of
 from lab.openstack import dhcp
-from lab.openstack.machines import OVS_AGENT
+from lab.openstack.machines import EXTERNAL, OUTSIDE, OVS_AGENT
 from lab.openstack.overlaid import CLUSTER, flows_at
 from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE
 from lab.openstack.scene import ESX1, ESX2, ESX3, Scene
@@ -89,10 +90,7 @@ def security(scene: Scene) -> Iterator[Shown]:
     one, other = scene.vm("green-a", "green", ESX1), scene.vm("green-b", "green", ESX3)
     ready = scene.active("green-a", "green-b") is not None and scene.talks("green-a", "green-b") is not None
     for address, what, passes in ((one.address, "its own address", True), ("10.0.7.250", "another's", False)):
-        said = frames.gratuitous_arp(one.guest.mac, address)
-        with other.guest.listen() as heard:
-            one.guest.send(said)
-            passed = heard.hears(lambda frame, said=said: frame.payload == said.payload, 1.0)  # type: ignore[misc]
+        passed = other.guest.gets(frames.gratuitous_arp(one.guest.mac, address), one.guest, 2.0)
         yield Shown(
             f"from {what} it is {'' if passes else 'not '}heard on another host", ready and passed == passes,
             f"{address}: heard {passed}",
@@ -126,10 +124,28 @@ def network_node(scene: Scene) -> Iterator[Shown]:
     for vm in (web, db):
         address = dhcp.lease(vm.guest, scene.site.state.directory)
         yield Shown(f"{vm.guest.name} gets its address from Neutron's DHCP agent", address == vm.address, f"{address}")
-    scene.site.rest.router("red-router", scene.networks["red"], scene.networks["red-db"])
+    router = scene.site.rest.router("red-router", scene.networks["red"], scene.networks["red-db"])
     reached = scene.talks("red-a", "db-a")
     pings = web.guest.ping(db.address)
     yield Shown("its router joins the two networks", pings.all_answered, f"first answer {took(reached)}, {pings}")
+    yield from _outside(scene, router)
+
+
+def _outside(scene: Scene, router: str) -> Iterator[Shown]:
+    web, world = scene.guest("red-a"), scene.site.machines[NETWORK_NODE].outside
+    address = scene.site.rest.lead_out(router, EXTERNAL, f"{OUTSIDE}/24")
+    reached = until(lambda: web.reaches(OUTSIDE, 0.5), 60)
+    with world.listen() as heard:
+        pings = web.ping(OUTSIDE)
+        sent = web.transfer(world, OUTSIDE, 1 << 20)
+        packets = heard.frames(lambda frame: frame.ethertype == frames.ETH_IPV4)
+    sources = {str(IPv4Address(packet.payload[12:16])) for packet in packets}
+    yield Shown(
+        "and leads to the world outside",
+        pings.all_answered and sent.intact,
+        f"first answer {took(reached)}, {pings}, {sent.received} bytes by TCP",
+    )
+    yield Shown("where a VM is known by its router's address", sources == {address}, listed(sources))
 
 
 def vmotion(scene: Scene) -> Iterator[Shown]:

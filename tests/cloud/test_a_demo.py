@@ -23,14 +23,14 @@ TREE = Path(__file__).parents[2]
 
 @pytest.mark.openstack
 @pytest.mark.live_long
-@pytest.mark.timeout(620)
+@pytest.mark.timeout(920)
 @pytest.mark.parametrize(("command", "label"), [("demo", "demo-vds"), ("demo-ovsvapp", "demo-ovsvapp")])
 def test_the_demo_shows_everything_and_leaves_nothing(command: str, label: str) -> None:
     if advice := preflight.missing():
         pytest.skip("; ".join(advice))
     state, before = WorldState(f"o{os.getpid()}"), set(namespace.existing())
     called = [sys.executable, "-m", "lab.openstack", command, state.name]
-    done = subprocess.run(called, cwd=TREE, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(called, cwd=TREE, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.fullmatch(label + r": (3[0-9]|[4-9]\d) checks passed, 0 failed", done.stdout.splitlines()[-1])
     assert not state.exists

@@ -10,7 +10,6 @@ from ipaddress import IPv4Address
 import pytest
 
 from lab.netns.frames import ETH_IPV4, Frame, checksum, gratuitous_arp
-from lab.netns.guest import Guest
 from lab.netns.stage import until
 from lab.openstack import preflight
 from lab.openstack.live_move import LiveMove
@@ -58,16 +57,6 @@ def talks(one: Vm, other: Vm) -> bool:
 def takes_tcp(one: Vm, other: Vm) -> bool:
     """Whether a connection is accepted within a few seconds."""
     return one.guest.connects(other.guest, other.address, UNHEARD)
-
-
-def hears(listener: Guest, speaker: Guest, said: Frame) -> bool:
-    """Whether one of several such frames arrives."""
-    with listener.listen() as heard:
-        for _ in range(3):
-            speaker.send(said)
-            if heard.hears(lambda frame: frame.src == said.src and frame.payload == said.payload, UNHEARD / 3):
-                return True
-    return False
 
 
 def echo_request(speaker: Vm, to: Vm, source: str) -> Frame:
@@ -120,10 +109,10 @@ def test_a_group_that_allows_icmp_keeps_tcp_from_a_vm_on_the_same_host_until_a_r
 def test_a_foreign_source_address_is_dropped_on_the_same_host(three: dict[str, Vm]) -> None:
     a, b = three["a"], three["b"]
     assert talks(a, b)
-    assert hears(b.guest, a.guest, is_at(a, a.address))
-    assert not hears(b.guest, a.guest, is_at(a, "10.0.0.250"))
-    assert hears(b.guest, a.guest, echo_request(a, b, a.address))
-    assert not hears(b.guest, a.guest, echo_request(a, b, "10.0.0.250"))
+    assert b.guest.gets(is_at(a, a.address), a.guest, UNHEARD)
+    assert not b.guest.gets(is_at(a, "10.0.0.250"), a.guest, UNHEARD)
+    assert b.guest.gets(echo_request(a, b, a.address), a.guest, UNHEARD)
+    assert not b.guest.gets(echo_request(a, b, "10.0.0.250"), a.guest, UNHEARD)
 
 
 def test_a_vm_on_a_kvm_host_and_vms_on_esxi_reach_each_other(site: Site, icmp_only: str) -> None:
@@ -142,8 +131,8 @@ def test_nobody_hears_another_network_with_the_same_addresses(site: Site, icmp_o
     assert talks(x, y)
     for one in (x, y):
         for other in three.values():
-            assert not hears(other.guest, one.guest, is_at(one, one.address))
-            assert not hears(one.guest, other.guest, is_at(other, other.address))
+            assert not other.guest.gets(is_at(one, one.address), one.guest, UNHEARD)
+            assert not one.guest.gets(is_at(other, other.address), other.guest, UNHEARD)
 
 
 def test_a_vm_that_is_switched_off_and_on_is_wired_anew(site: Site, three: dict[str, Vm]) -> None:
