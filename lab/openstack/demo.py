@@ -47,7 +47,7 @@ NEUTRON = "-- bringing up Neutron with MariaDB and RabbitMQ, and its stock agent
 
 def demo(name: str) -> int:
     """Exit status 0 if everything was as it should be."""
-    rest = " and a network node,\n   a vCenter, four ESXi hosts in three racks, a leaf switch in each, isthmus (half a minute)"
+    rest = " and a network node,\n   a vCenter, four ESXi hosts below three leaf switches, and isthmus (half a minute)"
     return tell("demo-vds", _all(WorldState(name), site, STEPS, rest))
 
 
