@@ -6,11 +6,12 @@ isthmus, Neutron --- 127.0.0.1:port --- RabbitMQ --- amqp.sock --- [namespace] 1
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.netns.namespace import inside
-from lab.netns.process import Processes
+from lab.netns.process import Processes, end
 from lab.netns.stage import until
 
 PATIENCE = 90.0
@@ -19,33 +20,39 @@ SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 USUAL_PORT = 5672
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Broker:
     directory: Path
     port: int
+    processes: Processes
+    _names: int = field(default_factory=lambda: free_port())
+    _running: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """As seen from the machine that it runs on."""
         return f"rabbit://guest:guest@127.0.0.1:{self.port}/"
 
-    def start(self, processes: Processes) -> None:
-        """Begin to start it."""
+    def install(self) -> None:
+        """What it needs, and begin to start it."""
         self.directory.mkdir()
         (self.directory / "plugins").write_text("[].\n")
-        names, distribution = free_port(), free_port()
         # RabbitMQ would start this by itself where it finds none, and leave it behind.
-        registry = ["epmd", "-port", str(names), "-address", "127.0.0.1"]
-        processes.start("epmd", registry, self.directory / "epmd.log", has_family=True)
-        until(lambda: is_open(names), 10)
+        registry = ["epmd", "-port", str(self._names), "-address", "127.0.0.1"]
+        self.processes.start("epmd", registry, self.directory / "epmd.log", has_family=True)
+        until(lambda: is_open(self._names), 10)
+        self.start()
+
+    def start(self) -> None:
+        """Begin to start it, for the first time or with what it had on its disk."""
         environment = {
             "HOME": str(self.directory),
-            "ERL_EPMD_PORT": str(names),
+            "ERL_EPMD_PORT": str(self._names),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": "lab@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(self.directory),
             "RABBITMQ_LOG_BASE": str(self.directory),
             "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq"),
@@ -54,23 +61,31 @@ class Broker:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
             "RUNNING_UNDER_SYSTEMD": "yes",  # no shell around it
         }
-        processes.start("rabbitmq", [SERVER], self.directory / "log", environment, has_family=True)
+        log = self.directory / "log"
+        self._running = self.processes.start("rabbitmq", [SERVER], log, environment, has_family=True)
+
+    def kill(self) -> None:
+        """SIGKILL: what it had only in memory is gone."""
+        assert self._running is not None
+        gone = self._running
+        end([process for process in self.processes.alive() if process.pid == gone.pid])
 
     def await_answer(self) -> None:
         """Returns when it takes connections."""
         if until(lambda: is_open(self.port), PATIENCE) is None:
             raise RuntimeError(f"RabbitMQ did not start:\n{(self.directory / 'log').read_text()[-2000:]}")
 
-    def open_outwards(self, processes: Processes) -> None:
+    def open_outwards(self) -> None:
         """A socket file, since those are reached from every namespace."""
         ways = [f"UNIX-LISTEN:{self._file},fork", f"TCP:127.0.0.1:{self.port}"]
-        processes.start("way to the bus", ["socat", *ways], self.directory / "socat.log", has_family=True)
+        self.processes.start("way to the bus", ["socat", *ways], self.directory / "socat.log", has_family=True)
 
-    def open_in(self, namespace: str, processes: Processes) -> None:
+    def open_in(self, namespace: str) -> None:
         """From now on it is at its usual port in a namespace, too."""
         ways = [f"TCP-LISTEN:{USUAL_PORT},bind=127.0.0.1,reuseaddr,fork", f"UNIX-CONNECT:{self._file}"]
         log = self.directory / "socat.log"
-        processes.start(f"way to the bus from {namespace}", [*inside(namespace), "socat", *ways], log, has_family=True)
+        command = [*inside(namespace), "socat", *ways]
+        self.processes.start(f"way to the bus from {namespace}", command, log, has_family=True)
 
     @property
     def _file(self) -> Path:

@@ -91,7 +91,7 @@ class Machine:
 
     def install(self, broker: Broker) -> None:
         """The way to the message bus, and the agents' configuration."""
-        broker.open_in(self.namespace, self.state.processes)
+        broker.open_in(self.namespace)
         self.directory.mkdir(exist_ok=True)
         write(self._file, self._options())
         # As another user it could not read what is in the world's directory.

@@ -84,6 +84,11 @@ class Neutron:
         """With its workers, and no time for a last word."""
         self._kill("rpc-server")
 
+    def kill(self) -> None:
+        """All of its processes."""
+        for name in list(self._running):
+            self._kill(name)
+
     def await_answer(self) -> None:
         """Returns when every API process and neutron-rpc-server answer."""
         if until(self._answers, PATIENCE) is None:

@@ -43,8 +43,8 @@ def flows_at(state: WorldState, host: str) -> list[str]:
 
 
 def _bring_up(state: WorldState) -> Site:
-    broker = Broker(state.directory / "broker", free_port())
-    broker.start(state.processes)
+    broker = Broker(state.directory / "broker", free_port(), state.processes)
+    broker.install()
     database = Database(state.directory / "database")
     apis, nova = (free_port(), free_port()), Nova(free_port())
     nova.start()
@@ -63,7 +63,7 @@ def _bring_up(state: WorldState) -> Site:
     isthmus.configure(world.login, broker.url, with_appliances(CLUSTER, world.appliances))
     prepared = isthmus.prepare()
     isthmus.start()
-    made = Site(state, world.login, {}, database, neutron, nova, machines, isthmus, prepared, (CLUSTER,))
+    made = Site(state, world.login, {}, database, broker, neutron, nova, machines, isthmus, prepared, (CLUSTER,))
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()

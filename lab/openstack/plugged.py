@@ -57,8 +57,8 @@ def plugged_site(name: str) -> AbstractContextManager[Site]:
 
 
 def _bring_up(state: WorldState) -> Site:
-    broker = Broker(state.directory / "broker", free_port())
-    broker.start(state.processes)
+    broker = Broker(state.directory / "broker", free_port(), state.processes)
+    broker.install()
     database = Database(state.directory / "database")
     apis, nova = (free_port(), free_port()), Nova(free_port())
     nova.start()
@@ -78,7 +78,7 @@ def _bring_up(state: WorldState) -> Site:
     for rack, appliance in zip(COMPUTES, world.appliances, strict=True):
         machines[rack.compute] = agent = OnAppliance(state, rack.compute, str(appliance.vtep.ip), appliance=appliance)
         agent.install(broker)
-    made = Site(state, world.login, {}, database, neutron, nova, machines, isthmus, prepared, COMPUTES)
+    made = Site(state, world.login, {}, database, broker, neutron, nova, machines, isthmus, prepared, COMPUTES)
     neutron.await_answer()
     made.await_agents({(rack.compute, AGENT_TYPE) for rack in COMPUTES})
     # Not before: what they ask neutron-rpc-server while it is not there they wait for a minute.

@@ -74,6 +74,7 @@ class Site:
     login: Login
     leaves: Mapping[str, Leaf]
     database: Database
+    broker: Broker
     neutron: Neutron
     nova: Nova
     machines: Mapping[str, Machine]
@@ -251,8 +252,8 @@ def standing(name: str, bring_up: Callable[[WorldState], Site]) -> Iterator[Site
 
 
 def _bring_up(state: WorldState, plan: Plan) -> Site:
-    broker = Broker(state.directory / "broker", free_port())
-    broker.start(state.processes)
+    broker = Broker(state.directory / "broker", free_port(), state.processes)
+    broker.install()
     database = Database(state.directory / "database")
     vlans = {rack.name: rack.vids for rack in plan.racks}
     apis = (free_port(), free_port())
@@ -270,7 +271,7 @@ def _bring_up(state: WorldState, plan: Plan) -> Site:
     isthmus.configure(login, broker.url, below_leaves(plan.racks, leaves))
     prepared = isthmus.prepare()
     isthmus.start()
-    made = Site(state, login, leaves, database, neutron, nova, machines, isthmus, prepared, plan.racks)
+    made = Site(state, login, leaves, database, broker, neutron, nova, machines, isthmus, prepared, plan.racks)
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()
@@ -285,5 +286,5 @@ def serve(state: WorldState, database: Database, broker: Broker, neutron: Neutro
     database.start(state.processes)
     neutron.configure()
     broker.await_answer()
-    broker.open_outwards(state.processes)
+    broker.open_outwards()
     neutron.start()
