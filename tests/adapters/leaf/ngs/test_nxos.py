@@ -271,6 +271,27 @@ def test_a_vni_whose_frames_for_all_go_to_a_group_is_somebodys(switch: NxosTestS
     assert "VLANs 102" in shared
 
 
+@pytest.mark.parametrize("gone", [(), ("evpn",), ("nve",)])
+@pytest.mark.parametrize(("part", "line"), [("nve", "mcast-group 239.1.1.1"), ("evpn", "route-target import 65000:77")])
+def test_a_network_is_forgotten_also_where_a_hand_said_more_of_its_vni_and_what_he_said_stays(
+    switch: NxosTestSwitch, part: str, line: str, gone: tuple[str, ...]
+) -> None:
+    target = switch.target()
+    done(target, Learn((binding(101),)))
+    for lost in gone:
+        getattr(switch.cli, lost).clear()
+    getattr(switch.cli, part).setdefault(5000, []).append(line)
+    lines = {name: dict(getattr(switch.cli, name)) if name == part else {} for name in ("nve", "evpn")}
+    lacks = set(gone) - {part}
+    assert held(target) == {binding(101, whole=not lacks)}
+    told = list(switch.told)
+    [result] = apply(target, Learn((binding(101),)))
+    assert (result.outcome, line in result.detail, switch.told) == (Outcome.REFUSED, True, told)
+    done(target, Forget((binding(101),)))
+    assert (switch.state, {"nve": switch.cli.nve, "evpn": switch.cli.evpn}) == ({}, lines)
+    assert any("VNI 5000 is told to BGP or the NVE interface" in found.what for found in target.findings())
+
+
 LOST: dict[str, Callable[[NxosSwitch], object]] = {
     "evpn": lambda cli: cli.evpn.clear(),
     "nve": lambda cli: cli.nve.clear(),

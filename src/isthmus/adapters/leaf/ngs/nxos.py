@@ -52,7 +52,9 @@ class _Config(Judged):
     members: set[Vni] = field(default_factory=set)
     """The VNIs that the NVE interface has, as we have it told."""
     odd: dict[Vni, str] = field(default_factory=dict)
-    """Those that it has otherwise."""
+    """Those that it, or BGP, has otherwise."""
+    kept: defaultdict[Vni, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Where: what a hand says below a VNI is not ours to take away with it."""
     evpn: set[Vni] = field(default_factory=set)
     vtp: bool = False
     transparent: bool = False
@@ -145,7 +147,7 @@ class _Config(Judged):
                 self.members.add(Vni(int(found[1])))
             case [line, of] if (found := _MEMBER.fullmatch(line)) and not found[2]:
                 if of not in _OF_MEMBER:
-                    self.odd.setdefault(Vni(int(found[1])), str(said))
+                    self._odd(Vni(int(found[1])), "member", said)
             case _:
                 self.unknown(said)
 
@@ -156,12 +158,16 @@ class _Config(Judged):
             case [_, vni] if found := re.fullmatch(r"vni (\d+) l2", vni):
                 self.evpn.add(Vni(int(found[1])))
             case [_, vni, line] if (found := re.fullmatch(r"vni (\d+) l2", vni)) and not _OF_EVPN.fullmatch(line):
-                self.odd.setdefault(Vni(int(found[1])), str(said))
+                self._odd(Vni(int(found[1])), "evpn", said)
                 self.unknown(said)
             case [_, vni, _] if re.fullmatch(r"vni \d+ l2", vni):
                 pass
             case _:
                 self.unknown(said)
+
+    def _odd(self, vni: Vni, part: str, said: Statement) -> None:
+        self.odd.setdefault(vni, str(said))
+        self.kept[vni].add(part)
 
     def _of_bgp(self, said: Statement) -> None:
         match (*said.above, said.line):
@@ -178,15 +184,16 @@ class _Config(Judged):
 
     def finish(self) -> None:
         """What only all of them together say."""
+        parts = {"evpn": self.evpn, "member": self.members}
         for vid, vni in self.vnis.items():
+            lacking = {part for part, vnis in parts.items() if vni not in vnis} - self.kept[vni]
+            self.without[vid] = frozenset(lacking | self.kept[vni])
+            if lacking:
+                self.lost.add(vid)
             if odd := self.odd.get(vni):
                 self.said.setdefault(vid, odd)
-            elif vni not in self.members & self.evpn:
-                self.lost.add(vid)
-                parts = {"evpn": self.evpn, "member": self.members}
-                self.without[vid] = frozenset(part for part, vnis in parts.items() if vni not in vnis)
-                if why := taker(vni, self.taken, self.taken_ranges):  # what lacks may be another's to say
-                    self.said.setdefault(vid, why)
+            elif lacking and (why := taker(vni, self.taken, self.taken_ranges)):
+                self.said.setdefault(vid, why)  # what lacks may be another's to say
         for vni, odd in self.odd.items():
             self.taken.setdefault(vni, odd)
         for vni in sorted((self.members | self.evpn) - set(self.vnis.values())):
@@ -329,7 +336,7 @@ def _spelt(device: Any, step: Step) -> list[str]:
             # It wants TCAM that most switches have none carved of, and only spares the fabric some ARP.
             return [command for command in said if command != "suppress-arp"]
         case Unmap(_, vni, lacks):
-            # It complains of what is not there, and would be broken off before the sign of ours.
+            # It complains of what is not there, and would be broken off before the sign of ours; the rest is a hand's.
             evpn = () if "evpn" in lacks else device.UNPLUG_EVPN_VNI
             member = () if "member" in lacks else device.UNPLUG_NVE_MEMBER
             said = words((*evpn, *member, *device.UNPLUG_VLAN_VNI_SEGMENT), vni=int(vni))
