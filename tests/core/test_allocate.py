@@ -58,13 +58,13 @@ def test_a_vid_that_only_an_nve_still_maps_is_not_free() -> None:
 
 
 def test_a_vid_that_an_nve_would_not_take_now_is_given_to_nobody_and_who_has_it_keeps_it() -> None:
-    unfit = {SWITCH: VidSet.of("100-108")}
+    unfit = {SWITCH: {"leaf:one": VidSet.of("100-105"), "leaf:two": VidSet.of("104-108")}}
     assert allocate([claim(1)], [], pool(), unfit=unfit).bindings == {place(1): 109}
     seen = [worn(107, key=1), worn(103, vni=6000, key=98)]
     kept = allocate([claim(1), claim(2, vni=6000), claim(3, assigned=105, vni=6001)], seen, pool(), unfit=unfit)
     assert kept.bindings == {place(1): 107, place(2): 103, place(3): 105}
     [unmet] = allocate([claim(1)], [worn(109, vni=6000)], pool(), unfit=unfit).unmet
-    assert "a switch does not take them now (100-108)" in unmet.reason
+    assert "reserved, or not taken now by leaf:one (100-105), or not taken now by leaf:two (104-108)" in unmet.reason
 
 
 def test_reserved_vids_are_never_given_out_and_a_reservation_on_one_host_counts_there_alone() -> None:

@@ -110,6 +110,7 @@ def test_a_vid_that_a_leaf_would_not_take_is_free_and_yet_not_to_be_given_to_a_n
     (leaf,) = rack.nves.values()
     leaf.fellows, leaf.unfit = [leaf], {199}  # type: ignore[attr-defined]
     assert (seen(rack).is_free(199), seen(rack).is_fit(199)) == (True, False)
+    assert seen(rack).unfit == {199: str(leaf.id)}
     assert seen(rack).is_fit(198)
     (vid,) = seen(rack).vids
     assert not seen(rack).is_fit(vid)

@@ -200,7 +200,7 @@ def test_a_vlan_that_a_network_has_is_neither_held_nor_freed(neutron: Cloud) -> 
 
 def test_a_vlan_that_is_held_is_given_to_no_network(neutron: Cloud) -> None:
     everything = [("rack2", vid) for vid in range(201, 300)]
-    neutron.ask("hold", vlans=everything)
+    neutron.ask("hold", vlans=[(*vlan, "leaf1 does not take it") for vlan in everything])
     port = neutron.port_on(neutron.network_named("red"), "compute-3")
     assert neutron.port(port)["binding:vif_type"] == "binding_failed"
     neutron.ask("free", vlans=everything)
@@ -301,7 +301,7 @@ def test_an_errand_that_cannot_be_run_keeps_no_other_from_it(neutron: Cloud) -> 
     assert neutron.ask("release", retiring=[(NONSENSE, ""), (segment, neutron.marks()[segment])]) == [segment]
 
     vacant = min(set(range(201, 300)) - neutron.allocated("rack2"))
-    neutron.ask("hold", vlans=[("rack2", NONSENSE), ("rack2", vacant)])
+    neutron.ask("hold", vlans=[("rack2", NONSENSE, "why"), ("rack2", vacant, "why")])
     assert vacant in neutron.allocated("rack2")
     neutron.ask("free", vlans=[("rack2", NONSENSE), ("rack2", vacant)])
     assert vacant not in neutron.allocated("rack2")

@@ -147,12 +147,13 @@ def allocate(
     pool: VidPool,
     unseen: Mapping[Domain, str] = MappingProxyType({}),
     shared: Set[Domain] = frozenset(),
-    unfit: Mapping[Domain, VidSet] = MappingProxyType({}),
+    unfit: Mapping[Domain, Mapping[str, VidSet]] = MappingProxyType({}),
 ) -> Allocation:
     """Meet each claim that can be met; a claim that cannot leaves all others as they are.
 
     `unseen` names, by domain, an NVE that was never read: any VID that nobody is seen wearing may be known there.
-    `shared` are the domains in which others allocate, too.  No search finds what is `unfit`; who has it keeps it.
+    `shared` are the domains in which others allocate, too.  No search finds what is `unfit`, by domain and NVE; who has
+    it keeps it.
     """
     worn = tuple(worn)
     by_tag = _by_tag(worn)
@@ -224,7 +225,7 @@ class _State:
     owners: dict[tuple[Domain, Vid], Subject]
     worn: tuple[Worn, ...]
     unseen: Mapping[Domain, str]
-    unfit: Mapping[Domain, VidSet]
+    unfit: Mapping[Domain, Mapping[str, VidSet]]
     at_place: dict[Place, Vid] = field(default_factory=dict)
     known: set[tuple[Scope | None, Vid, Subject]] = field(default_factory=set)
     taken: Counter[Domain] = field(default_factory=Counter)
@@ -276,14 +277,16 @@ class _State:
 
     def _searched(self, claim: Claim) -> Vid | str:
         size = len(self.pool.ranges)
-        unfit = VidSet.joined(piece for d in claim.domains if d in self.unfit for piece in self.unfit[d].ranges)
+        refused = {who: vids for d in claim.domains for who, vids in self.unfit.get(d, {}).items()}
+        unfit = VidSet.joined(piece for vids in refused.values() for piece in vids.ranges)
         if size and all(self.taken[domain] < size for domain in claim.domains):
             for number in _search(claim.subject):
                 offered = number not in unfit and self.pool.offers(claim.scope, number)
                 if offered and all((domain, number) not in self.owners for domain in claim.domains):
                     return Vid(number)
         free = " and ".join(f"{self.taken[domain]} worn in {domain}" for domain in claim.domains)
-        rest = f"reserved, or a switch does not take them now ({unfit})" if unfit.ranges else "reserved"
+        refusals = (f"not taken now by {who} ({vids})" for who, vids in refused.items())
+        rest = ", or ".join(("reserved", *refusals))
         return f"no VID left of {size} ({self.pool.ranges}): {free}, the others are {rest}"
 
     def _owner(self, claim: Claim, vid: Vid) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from isthmus.core.attach import Marks, attach
@@ -54,10 +55,19 @@ def handover(
     )
     members = frozenset(_members(world, marks, vteps))
     vids = frozenset(_vids(world, observed))
-    unfit = frozenset(int(vid) for mirror in here if isinstance(mirror, NveMirror) for vid in mirror.unfit)
+    unfit = _unfit(world, observed)
     at, reading = min(now, observed.since), world.intent.reading
     unmet = thought.unmet
     return Handover(shard.scope, groups, frozenset(vnis), vids, whole, at, members, unmet, reading, unfit=unfit)
+
+
+def _unfit(world: World, observed: Observed) -> dict[int, str]:
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    for target in world.shard.nves.values():
+        mirror = observed.targets.get(target)
+        for vid in mirror.unfit if isinstance(mirror, NveMirror) else ():
+            found[int(vid)].append(str(target))
+    return {vid: ", ".join(sorted(targets)) for vid, targets in found.items()}
 
 
 def overlaid(

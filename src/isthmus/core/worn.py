@@ -52,12 +52,12 @@ def unseen(view: View) -> dict[Domain, str]:
     return found
 
 
-def unfit(view: View) -> dict[Domain, VidSet]:
+def unfit(view: View) -> dict[Domain, dict[str, VidSet]]:
     """The VIDs that an NVE of the scope would not take now: nobody is given one of these, and who has one keeps it."""
     if view.shard.scope is None:
         return {}
-    mirrors = (view.nves[target] for target in view.shard.nves.values() if target in view.nves)
-    return {view.shard.scope: VidSet.joined(piece for mirror in mirrors for piece in mirror.unfit.ranges)}
+    found = {str(target): view.nves[target].unfit for target in view.shard.nves.values() if target in view.nves}
+    return {view.shard.scope: {target: vids for target, vids in sorted(found.items()) if vids.ranges}}
 
 
 def shared(view: View) -> frozenset[Domain]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isthmus.model.change import Unmet
 from isthmus.model.names import DvsId, Mac, NetworkId, PortId
@@ -54,8 +54,8 @@ class Handover:
     """Which of its source's answers the intent was."""
     wired: frozenset[PortId] | None = None
     """The ports whose DV ports are open with a VID of their own; None: it is not known, or tags are not worn there."""
-    unfit: frozenset[int] = frozenset()
-    """VIDs that nobody wears there, and that an NVE would not take now."""
+    unfit: Mapping[int, str] = field(default_factory=dict)
+    """VIDs that nobody wears there, and the NVEs that would not take them now."""
 
     def wears(self, vni: Vni) -> bool:
         """Something in the scope has the network, or might."""

@@ -33,7 +33,7 @@ ALL = Errands(
     allocate=((RED, "rack1"),),
     retire=(("s", ""),),
     release=(("t", "mark"),),
-    hold=(("rack1", 101),),
+    hold=(("rack1", 101, "a stranger wears it"),),
     free=(("rack1", 102),),
 )
 KINDS = ("correct", "ready", "allocate", "retire", "release", "hold", "free")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from isthmus.adapters.neutron.errands import LINGER, LONGEST_AGAIN, Cluster, Errands, Memory, errands
+from isthmus.adapters.neutron.errands import LINGER, LONGEST_AGAIN, WORN, Cluster, Errands, Memory, errands
 from isthmus.adapters.neutron.facts import Binding, Facts, NeutronNetwork, NeutronPort, Segment
 from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.model.handover import Handover, StandingGroup
@@ -166,7 +166,7 @@ def test_a_machines_port_that_could_not_be_bound_is_tried_again(made: Site, owne
 
 def test_a_vlan_that_neutron_does_not_give_out_is_not_held(made: Site) -> None:
     made.sees(vids=frozenset({101, 102, 900}))
-    assert made.errands().hold == (("rack1", 102),)
+    assert made.errands().hold == (("rack1", 102, WORN),)
 
 
 def test_a_vlan_that_was_reserved_meanwhile_is_unused_since_then(made: Site) -> None:
@@ -261,7 +261,7 @@ def test_a_vlan_of_a_deleted_network_is_free_when_a_later_look_sees_nobody_wear_
 
 def test_a_vlan_that_something_wears_of_which_neutron_does_not_know_is_held(made: Site) -> None:
     made.segments = ()
-    assert made.errands().hold == (("rack1", 101),)
+    assert made.errands().hold == (("rack1", 101, WORN),)
     made.held = (("rack1", 101),)
     assert made.errands().hold == ()
     made.segments, made.held = (replace(UNUSED, used=True),), ()
@@ -269,14 +269,16 @@ def test_a_vlan_that_something_wears_of_which_neutron_does_not_know_is_held(made
 
 
 def test_a_vlan_that_a_leaf_would_not_take_now_is_held_and_taken_from_nobody(made: Site) -> None:
-    made.sees(unfit=frozenset({101, 102}))
-    assert made.errands().hold == (("rack1", 102),), "101 is a network's"
+    made.sees(unfit={101: "leaf:leaf1", 102: "leaf:leaf1, leaf:leaf2"})
+    [(domain, vid, why)] = made.errands().hold
+    assert (domain, vid) == ("rack1", 102), "101 is a network's"
+    assert why == "nothing wears it, and leaf:leaf1, leaf:leaf2 does not take it now ('isthmus check' says why)"
     made.held = (("rack1", 102),)
     made.errands()
     made.now = 1.0
     made.sees()
     assert made.errands() == Errands()
-    made.sees(unfit=frozenset({101}))
+    made.sees(unfit={101: "leaf:leaf1"})
     assert made.errands() == Errands(free=(("rack1", 102),))
 
 
@@ -284,7 +286,7 @@ def test_a_retiring_vlan_is_released_also_where_a_leaf_would_not_take_it(made: S
     made.segments = (replace(UNUSED, mark=ONE),)
     made.errands()
     made.now = 1.0
-    made.sees(groups={}, vnis=frozenset(), vids=frozenset(), unfit=frozenset({101}))
+    made.sees(groups={}, vnis=frozenset(), vids=frozenset(), unfit={101: "leaf:leaf1"})
     assert len(made.errands().release) == 1
 
 

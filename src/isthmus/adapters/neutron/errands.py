@@ -18,6 +18,7 @@ from isthmus.model.tags import Vni
 LINGER = 45.0
 """Seconds that a segment is unused before it is retired, or a port unbound before it is bound: twice the longest
 `port_group_wait`, so longer than binding takes."""
+WORN = "something that is no network of Neutron's wears it"
 FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
 """Seconds until something that failed in Neutron is tried again: at first, and after many times."""
 
@@ -50,7 +51,8 @@ class Errands:
     retire: tuple[tuple[str, str], ...] = ()
     release: tuple[tuple[str, str], ...] = ()
     """Both: segments, each with the mark that it was seen to have."""
-    hold: tuple[tuple[str, int], ...] = ()
+    hold: tuple[tuple[str, int, str], ...] = ()
+    """VLANs, each with the reason."""
     free: tuple[tuple[str, int], ...] = ()
 
 
@@ -149,7 +151,7 @@ def errands(
         "allocate": lacking,
         "retire": retire,
         "release": release,
-        "hold": list(_worn_by_others(facts, seen)) if facts.fabric else [],
+        "hold": list(_not_to_be_had(facts, seen)) if facts.fabric else [],
         "free": free,
     }
     memory.keep_only(
@@ -259,12 +261,15 @@ def _waits_for_us(port: NeutronPort) -> bool:
     return port.status != "ACTIVE" and port.admin_up and not port.awaits_others
 
 
-def _worn_by_others(facts: Facts, seen: Mapping[str, Handover]) -> Iterator[tuple[str, int]]:
-    """VLANs that Neutron might give to a network, worn by what it does not know, or not taken by an NVE."""
+def _not_to_be_had(facts: Facts, seen: Mapping[str, Handover]) -> Iterator[tuple[str, int, str]]:
+    """VLANs that Neutron might give to a network, worn by what it does not know, or not taken by an NVE, and why."""
     known = {(segment.domain, segment.vid) for segment in facts.segments} | set(facts.held)
     for domain in sorted(seen.keys() & facts.domains.keys()):
-        given_out = (vid for vid in sorted(seen[domain].vids | seen[domain].unfit) if vid in facts.domains[domain])
-        yield from ((domain, vid) for vid in given_out if (domain, vid) not in known)
+        here = seen[domain]
+        for vid in sorted(here.vids | here.unfit.keys()):
+            if vid in facts.domains[domain] and (domain, vid) not in known:
+                refused = f"nothing wears it, and {here.unfit.get(vid)} does not take it now ('isthmus check' says why)"
+                yield domain, vid, WORN if vid in here.vids else refused
 
 
 def _lacking(facts: Facts, seen: Mapping[str, Handover], static: frozenset[str]) -> Iterator[tuple[NetworkId, str]]:

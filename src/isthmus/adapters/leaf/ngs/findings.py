@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from isthmus.adapters.leaf.finding import LeafFinding
-from isthmus.adapters.leaf.ngs.held import Held, company, is_foreign
+from isthmus.adapters.leaf.ngs.held import Held, is_foreign, not_ours
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.model.tags import Vid, VidSet
 
@@ -16,9 +16,9 @@ def findings(held: Held, settings: NgsSettings) -> Iterator[LeafFinding]:
     theirs: defaultdict[str, list[Vid]] = defaultdict(list)
     for vid, vlan in held.vlans.items():
         if vid in settings.vids and is_foreign(vid, vlan, settings):
-            theirs[company(vlan, settings)].append(vid)
+            theirs[not_ours(vid, vlan, held, settings)].append(vid)
     for why, vids in theirs.items():
-        what = f"VLAN {VidSet.of(vids)}, in our range, is somebody else's: {why}, without a VNI"
+        what = f"VLAN {VidSet.of(vids)}, in our range, {why}"
         yield LeafFinding(what, "leave it out of vids; it is left alone in any case")
     yield from _open(held, settings)
 

@@ -103,12 +103,19 @@ def is_foreign(vid: Vid, vlan: Vlan, settings: NgsSettings) -> bool:
     return vlan.vni is None and bool(company(vlan, settings))
 
 
-def company(vlan: Vlan, settings: NgsSettings) -> str:
+def company(vlan: Vlan, settings: NgsSettings, verb: str = "is") -> str:
     """Who is in a VLAN beside the ports of ours that are to be: empty if nobody is."""
     if vlan.said:
         return vlan.said
     strange = sorted(vlan.tagged.difference(settings.members) | vlan.untagged)
-    return f"it is on {', '.join(strange)}" if strange else ""
+    return f"it {verb} on {', '.join(strange)}" if strange else ""
+
+
+def not_ours(vid: Vid, vlan: Vlan, held: Held, settings: NgsSettings) -> str:
+    """Why a VLAN that is foreign is, or one that there is none of would be."""
+    if vid in held.absent:
+        return f"is not made: there is none yet, and it would not be ours alone: {company(vlan, settings, 'would be')}"
+    return f"is somebody else's: {company(vlan, settings)}, without a VNI"
 
 
 def mirror(target: TargetId, held: Held, settings: NgsSettings) -> NveMirror:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from isthmus.adapters.leaf.ngs.held import NOTHING, Held, Vlan, company, is_foreign
+from isthmus.adapters.leaf.ngs.held import NOTHING, Held, Vlan, company, is_foreign, not_ours
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.model.change import BuildNve, Change, Forget, Learn
 from isthmus.model.faults import Refused, Retry
@@ -164,8 +164,7 @@ class Draft:
         if binding.vni < self._settings.lowest_vni:
             raise Refused(f"VNI {int(binding.vni)}: such a switch has none below {self._settings.lowest_vni}")
         if is_foreign(vid, vlan, self._settings):
-            who = company(vlan, self._settings)
-            raise Refused(f"VLAN {vid} is somebody else's: {who}, without a VNI.  Leave it out of vids")
+            raise Refused(f"VLAN {vid} {not_ours(vid, vlan, self._held, self._settings)}.  Leave it out of vids")
         if why := self._held.vain.get(vid) or self._held.unproven.get(vid):
             raise Refused(f"VLAN {vid} is not asked for now: {why}")
         if vlan.vni is not None and vlan.vni != binding.vni:  # nobody who saw it said that it may be taken off

@@ -83,10 +83,12 @@ class Answers:
         for port in ports:
             _each(port, directory.get_plugin().update_port, context, port, {resources.PORT: {}})
 
-    def hold(self, context: Any, vlans: list[tuple[str, int]]) -> None:
-        """Give these VLANs (mapping domain, VID) to nobody: something of which Neutron does not know wears them."""
-        for domain, vid in vlans if self._fabric else ():
-            _each(f"VLAN {vid} of {domain}", segments.hold, context, domain, vid)
+    def hold(self, context: Any, vlans: list[tuple[str, int, str]]) -> None:
+        """Give these VLANs (mapping domain, VID, why) to nobody: something of which Neutron does not know wears them,
+        or a leaf does not take them.
+        """
+        for domain, vid, why in vlans if self._fabric else ():
+            _each(f"VLAN {vid} of {domain}", segments.hold, context, domain, vid, why)
 
     def free(self, context: Any, vlans: list[tuple[str, int]]) -> None:
         """Give back VLANs (mapping domain, VID) that were held."""

@@ -5,7 +5,8 @@
                         '------- retire: no level of any binding refers to it ---'
 ```
 A network that is deleted takes its segments along, and Neutron counts their VLANs as free at once.  Ours are held:
-taken, without a segment, until isthmus says that nothing wears them; so are those that it sees something else wear.
+taken, without a segment, until isthmus says that nothing wears them; so are those that it sees something else wear, or
+that a leaf does not take.
 
 Law: a segment is retired only while nothing refers to it and nobody has reserved it since isthmus looked, and released
 only while nothing refers to it in the very retirement that isthmus looked after, both under a lock on its row; who
@@ -176,13 +177,13 @@ def held(context: Any) -> list[tuple[str, int]]:
 
 
 @db_api.retry_if_session_inactive()
-def hold(context: Any, domain: str, vid: int) -> None:
+def hold(context: Any, domain: str, vid: int, why: str) -> None:
     """Take a VLAN if it is free."""
     with db_api.CONTEXT_WRITER.using(context):
         row = _allocation(context, domain, vid).with_for_update().one_or_none()
         if row is not None and not row.allocated:
             row.allocated = True
-            LOG.warning("VLAN %d of %s is held: something that is no network of Neutron's wears it", vid, domain)
+            LOG.warning("VLAN %d of %s is held: %s", vid, domain, why)
 
 
 @db_api.retry_if_session_inactive()
