@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyVmomi import vim
 
-from isthmus.adapters.vcenter import marks
+from isthmus.adapters.vcenter import ground, marks, preparing
 from isthmus.adapters.vcenter.ground import OPAQUE, PNIC, VNIC, host_found, standing_on
 from isthmus.adapters.vcenter.vlans import carried, is_trunk, trunk_of
 from isthmus.core.prepare import prepare
@@ -154,7 +154,7 @@ def test_a_switch_of_another_installation_and_a_foreign_trunk_are_left_alone(
         bench.vcenter.prepare(Step("rack1", None, "another", ours.does, ""))
     group = client.port_group("t")
     with pytest.raises(Refused, match="carries no mark"):
-        bench.vcenter.prepare(Step("theirs", None, "isthmus", SetTrunk(group.key, "t", VIDS), ""))
+        bench.vcenter.prepare(Step("theirs", client.dvs("theirs").uuid, "isthmus", SetTrunk(group.key, "t", VIDS), ""))
     assert [(piece.start, piece.end) for piece in group.config.defaultPortConfig.vlan.vlanId] == [(0, 50)]
 
 
@@ -226,6 +226,48 @@ def test_what_a_trunk_carries_beyond_its_need_it_goes_on_carrying(bench: Bench, 
     let_through(group, (0, 120), (300, 310))
     bench.vcenter.prepare(step(SetTrunk(group.key, "appliances", VIDS)))
     assert ranges(group) == [(0, 199), (300, 310)]
+
+
+@pytest.fixture
+def swapped(bench: Bench, client: Client, ours: Step, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Two trunks and the uplinks, each with the id of another as its key: so it may be in a vCenter that was restored
+    from a backup.  By the keys.
+    """
+    for name in ("appliances", "others"):
+        bench.vcenter.prepare(step(MakeTrunk(name, MARK, VidSet.of("100-150"))))
+    groups = [client.port_group("appliances"), client.port_group("others"), uplinks_of(client.dvs("rack1"))]
+    ids = [group._GetMoId() for group in groups]
+    keys = dict(zip(ids, [*ids[1:], ids[0]], strict=True))
+    for module in (preparing, ground):
+        really = module.properties
+
+        def read(*asked: Any, really: Any = really, **how: Any) -> dict[Any, Any]:
+            found: dict[Any, Any] = really(*asked, **how)
+            for managed, known in found.items():
+                if managed._GetMoId() in keys:
+                    known["config"].key = keys[managed._GetMoId()]
+                    known["config"].uplink = None  # as a vCenter may leave it
+            return found
+
+        monkeypatch.setattr(module, "properties", read)
+    return {keys[group._GetMoId()]: group for group in groups}
+
+
+def test_a_port_group_whose_key_is_not_the_id_of_its_object_is_read_and_written(
+    bench: Bench, client: Client, swapped: dict[str, Any]
+) -> None:
+    [found] = bench.vcenter.ground(set(), {"rack1"}).switches
+    by_name = {one.state.name: one.state.key for one in found.groups}
+    assert {swapped[by_name[name]].name for name in ("appliances", "others")} == {"appliances", "others"}
+    assert by_name.keys() == {"appliances", "others"}, "the uplinks are known as such"
+    [uplinks] = found.uplink_groups
+    bench.vcenter.prepare(step(SetTrunk(by_name["appliances"], "appliances", VidSet.of("160-170"))))
+    bench.vcenter.prepare(step(WidenUplinks(uplinks.key, Carried(VidSet.of("300")))))
+    assert ranges(client.port_group("appliances")) == [(100, 150), (160, 170)]
+    assert ranges(client.port_group("others")) == [(100, 150)]
+    assert passing(client.dvs("rack1")) == [(100, 199), (300, 300)]
+    with pytest.raises(Retry, match="port group dvportgroup-none is gone"):
+        bench.vcenter.prepare(step(SetTrunk("dvportgroup-none", "appliances", VIDS)))
 
 
 def test_a_member_that_tells_of_no_interface_may_have_one_on_the_switch() -> None:

@@ -177,7 +177,7 @@ def standing_on(
 def _switch(content: Any, instance: str, known: Properties, datacenter: str, vmkernel: tuple[str, ...]) -> SwitchFound:
     config = known["config"]
     groups = properties(content, list(known.get("portgroup") or ()), {PortGroup: ["name", "config"]})
-    uplink_keys = frozenset(group._GetMoId() for group in config.uplinkPortgroup or ())
+    uplink_keys = frozenset(groups[one]["config"].key for one in config.uplinkPortgroup or () if one in groups)
     uplinks, others = [], []
     for found in groups.values():
         state = port_group(group_config(found["config"]), found.get("name"), uplink_keys)

@@ -6,6 +6,7 @@ moment, not what the plan saw: what passed the uplinks or a trunk goes on passin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyVmomi import vim
@@ -63,7 +64,7 @@ class Preparing:
             case MakeTrunk() as make:
                 return self._make_trunk(self._switch(step), make)
             case SetTrunk() as wanted:
-                return self._set_trunk(step.owner, wanted)
+                return self._set_trunk(self._switch(step), step.owner, wanted)
         dvs = self._switch(step)
         config = self._ours(dvs, step.owner)
         match step.does:
@@ -120,20 +121,23 @@ class Preparing:
     def _ours(self, managed: Any, owner: str) -> Any:
         """Its configuration, if it still says that it is ours."""
         config = self._config(managed)
-        maker = marks.maker(config.description)
-        if maker is None or maker.owner != owner:
-            raise Refused(f"{ident(managed)} carries no mark of isthmus prepare any more: it is left alone")
+        _must_be_ours(managed, config, owner)
         return config
 
     def _uplinks(self, config: Any, key: str) -> tuple[Any, Any]:
         """An uplink port group of this switch and its configuration, whose trunk can be written."""
-        group = next((group for group in config.uplinkPortgroup or () if group._GetMoId() == key), None)
-        if group is None:
-            raise Retry(f"uplink port group {key} is gone")
-        there = self._config(group)
+        group, there = self._group(config.uplinkPortgroup, key)
         if not is_trunk(vlan_of(there)):
             raise Refused(f"uplink port group {key} is no VLAN trunk any more: it is left alone")
         return group, there
+
+    def _group(self, groups: Sequence[Any] | None, key: str) -> tuple[Any, Any]:
+        """The one of these with that key, which need not be the id of its object, and its configuration."""
+        read = self._session.call(lambda content: properties(content, groups or (), {PortGroup: ["config"]}))
+        found = next(((group, known["config"]) for group, known in read.items() if known["config"].key == key), None)
+        if found is None:
+            raise Retry(f"port group {key} is gone")
+        return found
 
     def _refuse_users(self, uuid: str, owner: str, lets: Carried) -> None:
         for switch in ground(self._session, (), {uuid}).switches:
@@ -174,14 +178,21 @@ class Preparing:
         made = self._tasks.run(lambda _: dvs.CreateDVPortgroup_Task(spec), "make trunk")
         return f"made {made._GetMoId()}"
 
-    def _set_trunk(self, owner: str, wanted: SetTrunk) -> str:
-        group = self._session.object(PortGroup, wanted.key)
-        config = self._ours(group, owner)
+    def _set_trunk(self, dvs: Any, owner: str, wanted: SetTrunk) -> str:
+        read = self._session.call(lambda content: properties(content, [dvs], {Dvs: ["portgroup"]}))
+        group, config = self._group(read.get(dvs, {}).get("portgroup"), wanted.key)
+        _must_be_ours(group, config, owner)
         before = carried(vlan_of(config)) if is_trunk(vlan_of(config)) else Carried()
         setting = _trunk_setting(before | Carried(wanted.vids))
         spec = PortGroup.ConfigSpec(configVersion=config.configVersion, defaultPortConfig=setting)
         self._set_group(group, spec)
         return f"set {wanted.key}"
+
+
+def _must_be_ours(managed: Any, config: Any, owner: str) -> None:
+    maker = marks.maker(config.description)
+    if maker is None or maker.owner != owner:
+        raise Refused(f"{ident(managed)} carries no mark of isthmus prepare any more: it is left alone")
 
 
 def _new_trunk(wanted: MakeTrunk) -> Any:
