@@ -126,6 +126,15 @@ def test_a_vlan_is_forgotten_whole_where_what_is_empty_stays_behind(switch: Juno
         "interfaces xe-0/0/1 native-vlan-id 150",
         f"interfaces xe-0/0/1 {SWITCHED} vlan members 140-160",
         f"vlans vlan150 vlan-id 150; set interfaces xe-0/0/1 {SWITCHED} vlan members vlan150",
+        f"interfaces xe-0/0/9 {SWITCHED} vlan members all",
+        "interfaces xe-0/0/9 unit 7 family ethernet-switching vlan members all",
+        "interfaces xe-0/0/9 unit 7 family ethernet-switching vlan members [ 300 all ]",
+        "groups G interfaces <*> unit 7 family ethernet-switching vlan members all; set apply-groups G",
+        "interfaces xe-0/0/9 unit 0 family bridge vlan-id-list 140-160",
+        "interfaces xe-0/0/9 unit 7 vlan-tags outer 0x8100.150",
+        f"interfaces xe-0/0/9 {SWITCHED} inter-switch-link; set interfaces xe-0/0/9 {SWITCHED} vlan members 150",
+        "vlans theirs vlan-id all",
+        "protocols evpn interconnect interconnected-vlan-list 140-160",
         "interfaces xe-0/0/9 unit 150 vlan-id 150",
         "interfaces xe-0/0/9 unit 7 vlan-id-list 140-160",
         "interfaces xe-0/0/9 unit 7 input-vlan-map vlan-id 150",
@@ -164,6 +173,7 @@ def test_a_vlan_of_our_range_that_a_statement_is_about_is_somebody_elses(
         "interfaces xe-0/0/1 unit 0 family ethernet-switching storm-control 150",
         "interfaces irb unit 150 family inet address 192.0.2.1/24",
         "vlans tenant vlan-id 300",
+        f"interfaces xe-0/0/3 {SWITCHED} inter-switch-link",
         "vlans vlan300 l3-interface irb.150",
         f"interfaces xe-0/0/3 {SWITCHED} vlan members 300-400",
         f"interfaces xe-0/0/1 {SWITCHED} vlan members 300",
@@ -191,6 +201,11 @@ def test_a_statement_that_means_nothing_for_who_hears_whom_is_in_nobodys_way(
         "routing-instances RED vrf-target target:65000:{vni}",
         "policy-options community RT members target:65000:{auto}",
         "protocols evpn vni-options vni {vni} vrf-target target:65000:7",
+        "protocols evpn interconnect interconnected-vni-list {vni}",
+        "protocols evpn interconnect interconnected-vni-list [ 17 4000-{vni} ]",
+        "routing-instances OTHER protocols evpn interconnect interconnected-vni-list {vni}",
+        "routing-instances OTHER protocols evpn extended-vni-list {vni}",
+        "vlans theirs vlan-id 300; set vlans theirs vxlan translation-vni {vni}",
         "vlans theirs vlan-id 300; set vlans theirs vxlan vni {vni}",
         "vlans nameless vxlan vni {vni}",
     ],
@@ -272,6 +287,7 @@ def test_what_is_deactivated_of_a_vlan_of_ours_stops_it(switch: JunosTestSwitch,
         (("set interfaces xe-0/0/2 unit 7 vlan-id 300",), "more than unit 0"),
         ((f"set interfaces xe-0/0/2 {SWITCHED} interface-mode access",), "interface-mode is access"),
         ((f"delete interfaces xe-0/0/2 {SWITCHED}", "set interfaces xe-0/0/2 mtu 9216"), "no switched port"),
+        ((f"set interfaces xe-0/0/2 {SWITCHED} inter-switch-link",), "private VLANs"),
         (("delete interfaces xe-0/0/2",), "no such port"),
         ((members("xe-0/0/2", 12), members("xe-0/0/2", 4).replace("set", "delete")), "lists no VLAN outside vids"),
         (("set routing-instances OTHER interface xe-0/0/2.0",), "in routing instance OTHER"),
@@ -932,10 +948,39 @@ def test_a_configuration_that_is_cut_anywhere_shows_no_secret(command: str, shar
         assert "HID" not in said
 
 
-def test_a_login_that_is_not_shown_everything_is_no_good(switch: JunosTestSwitch, target: NgsTarget) -> None:
-    switch.cli.by_hand("set system ACCESS-DENIED")
+@pytest.mark.parametrize("list_of", ["vni", "vlan"])
+def test_a_network_that_is_carried_on_to_another_data_centre_like_all_is_told(
+    switch: JunosTestSwitch, target: NgsTarget, list_of: str
+) -> None:
+    switch.cli.by_hand(line := f"set protocols evpn interconnect interconnected-{list_of}-list all")
+    told = f"frames of ours may go elsewhere too: {line.removeprefix('set ')}"
+    assert any(told in warning for warning in target.observe().warnings)
+    done(target, Learn((binding(101),)))
+
+
+@pytest.mark.parametrize("command", [CONFIG, IN_FORCE])
+@pytest.mark.parametrize(
+    "line",
+    ["set system ACCESS-DENIED", "set vlans ## ACCESS-DENIED", "## ACCESS-DENIED", "set vlans /* ACCESS-DENIED */"],
+)
+def test_a_switch_that_does_not_show_this_login_everything_is_not_read(
+    switch: JunosTestSwitch, target: NgsTarget, command: str, line: str
+) -> None:
+    """What is not shown would look as if nobody had it."""
+    first, *rest = switch.cli.run(command).splitlines()
+    switch.answers = {command: "\n".join([first, line, *rest])}
+    with pytest.raises(Retry, match="is not shown all of its configuration"):
+        target.observe()
     [result] = apply(target, Learn((binding(101),)))
     assert "is not shown all of its configuration" in result.detail
+    assert switch.told == []
+
+
+def test_a_configuration_with_a_complaint_in_it_is_not_read(switch: JunosTestSwitch, target: NgsTarget) -> None:
+    first, *rest = switch.cli.run(IN_FORCE).splitlines()
+    switch.answers = {IN_FORCE: "\n".join([first, "error: could not expand group 'G'", *rest])}
+    with pytest.raises(Retry, match="could not expand"):
+        target.observe()
 
 
 def test_both_prompts_end_an_answer_and_nothing_else_does() -> None:

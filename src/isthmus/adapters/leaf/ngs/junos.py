@@ -42,6 +42,8 @@ _LATE = 120.0
 _MEANWHILE = "somebody else committed something meanwhile"
 _DECOR = re.compile(r"#.*|\[edit\]|\{(master|backup|linecard|primary|secondary)(:\S+)?\}")
 """What stands around an answer."""
+_HIDDEN = re.compile(r"(^|\s)(ACCESS-DENIED|(## |/\* ).*\bdenied)\b", re.IGNORECASE | re.MULTILINE)
+"""What stands in the place of what a login is not shown."""
 _LOCKED = re.compile(r"error: .*configuration database (locked|modified)")
 
 
@@ -49,8 +51,7 @@ def _read(say: Say, settings: NgsSettings) -> Held:
     begun, trial = _latest(say)
     plain, in_force = _whole(say, CONFIG), _whole(say, IN_FORCE)
     vlans, tunnels = _bare(say(VLANS)), _counted(say, TUNNELS)
-    denied = ["this login is not shown all of its configuration"] * any("ACCESS-DENIED" in line for line in plain)
-    held = understood(plain, in_force, vlans, tunnels, settings, [*trial, *denied])
+    held = understood(plain, in_force, vlans, tunnels, settings, trial)
     return replace(held, revision=begun[0])  # who commits something meanwhile keeps ours from being committed to this
 
 
@@ -301,7 +302,12 @@ def _shown(lines: Sequence[str]) -> str:
 
 def _whole(say: Say, command: str) -> list[str]:
     """A configuration as statements.  Raises Retry unless it begins and ends as one does."""
-    lines, last = _lines(say(command)), _lines(say(command + LAST))
+    answer, last = say(command), _lines(say(command + LAST))
+    lines = _lines(answer)
+    if _HIDDEN.search(answer):
+        raise Retry("this login is not shown all of its configuration: give it a class that may view everything")
+    if wrong := next((line for line in lines if line.startswith("error:")), ""):
+        raise nonsense(wrong)
     if not lines or not lines[0].startswith("set version ") or not last or lines[-len(last) :] != last:
         raise nonsense(first_words(lines[-1]) if lines else "")
     return lines

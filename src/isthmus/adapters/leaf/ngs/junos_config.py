@@ -32,6 +32,11 @@ _HARMLESS = re.compile(
 )
 """Whatever VLANs they name: they mean nothing for who hears whom."""
 _TARGET = re.compile(r"\btarget:[^\s:]+:(\d+)")
+_VNI_LIST = re.compile(r"vni-list (.+)")
+"""Such as those that are carried on to another data centre (`protocols evpn interconnect`)."""
+_EVERYWHERE = re.compile(r" (vlan members|vlan-id-list) (.* )?all\b")
+_OUTER = re.compile(r"\b0x[\da-f]+\.(\d+)")
+"""A VID after the type of its tag."""
 _OF_ALL = 1 << 28
 """What a route target that the switch makes by itself has beside the VNI."""
 _NEEDED = {
@@ -64,6 +69,8 @@ class _Config(Judged):
     """Ports whose list says that they are in all VLANs."""
     by_unit: set[str] = field(default_factory=set)
     """Ports that have VLANs by their units."""
+    linked: set[str] = field(default_factory=set)
+    """Ports that carry private VLANs to another switch, whatever they list."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Ports in another routing instance."""
     lists: list[tuple[str, VidSet, Statement]] = field(default_factory=list)
@@ -126,6 +133,10 @@ class _Config(Judged):
         for found in _TARGET.finditer(said.line):
             self.takes(int(found[1]), said)
             self.takes(int(found[1]) - _OF_ALL, said)
+        if listed := _VNI_LIST.search(said.line):
+            for first, last in re.findall(r"\b(\d+)(?:-(\d+))?\b", listed[1]):
+                self.taken_ranges.append((range(int(first), int(last or first) + 1), str(said)))
+        self.somebodys(_numbers(_OUTER.findall(said.line)), said)
 
     def _names_ours(self, words: Iterable[str]) -> bool:
         return not {port_name(word) for word in words}.isdisjoint(self.settings.members)
@@ -174,6 +185,8 @@ class _Config(Judged):
                 port.routed = True
                 self.unknown(said)
             case ["unit", unit, *what]:
+                if _EVERYWHERE.search(said.line):
+                    self.somebodys(ALL_VIDS, said)
                 if unit != "0" or what:
                     self.by_unit.add(name)
                 self.unknown(said)
@@ -195,7 +208,7 @@ class _Config(Judged):
             case [] | ["storm-control" | "recovery-timeout", *_]:
                 pass
             case ["inter-switch-link", *_]:
-                self.by_unit.add(name)
+                self.linked.add(name)
             case _:
                 self.unknown(said)
 
@@ -203,6 +216,8 @@ class _Config(Judged):
         if member == "all":
             self.every.add(name)
             port.allowed = ALL_VIDS
+            if name not in self.settings.members:
+                self.lists.append((name, ALL_VIDS, said))
             return
         vids = _numbers([member]) or self.names.get(member, NO_VIDS)
         port.allowed |= vids
@@ -218,6 +233,8 @@ class _Config(Judged):
                 self.there.add("vxlan")
             case ["extended-vni-list", *listed] if "all" in listed:
                 self.there.add("vnis")
+            case ["interconnect", "interconnected-vni-list" | "interconnected-vlan-list", *listed] if "all" in listed:
+                self.note_beside(said)
             case _:
                 self.unknown(said)
 
@@ -261,6 +278,8 @@ class _Config(Judged):
                 yield name, f"it is a member of {port.lag}: name that instead"
             elif name in self.elsewhere:
                 yield name, f"it is in routing instance {self.elsewhere[name]}"
+            elif name in self.linked:
+                yield name, "it carries private VLANs to another switch (inter-switch-link)"
             elif name in self.by_unit or port.routed:
                 yield name, "it has more than unit 0 with family ethernet-switching"
             elif name not in self.switched:
