@@ -580,6 +580,76 @@ def test_what_is_committed_and_does_not_come_about_is_not_done(switch: JunosTest
     assert held(target) == {binding(101)}
 
 
+def configured(switch: JunosTestSwitch, vid: int) -> list[str]:
+    return [line for line in switch.cli.run(CONFIG).splitlines() if {str(vid), f"vlan{vid}"} & set(line.split())]
+
+
+def test_a_vlan_that_is_shown_as_before_is_forgotten_whole(switch: JunosTestSwitch, target: NgsTarget) -> None:
+    """What is shown of VLANs comes after a commit."""
+    done(target, Learn((binding(101),)), Learn((binding(102, BLUE),)))
+    switch.answers = {VLANS: switch.cli.run(VLANS)}
+    done(target, Forget((binding(101),)))
+    assert configured(switch, 101) == []
+    switch.answers = {}
+    assert (held(target), target.observe().warnings) == ({binding(102, BLUE)}, ())
+    assert switch.state == {102: (BLUE, ON_OURS)}
+
+
+def test_a_vlan_whose_vni_is_shown_as_before_is_taken_off_and_forgotten_when_it_is_gone(
+    switch: JunosTestSwitch, target: NgsTarget
+) -> None:
+    done(target, Learn((binding(101),)))
+    switch.cli.slow = True
+    [result] = apply(target, Forget((binding(101),)))
+    assert (result.outcome, configured(switch, 101)) == (Outcome.RETRY, [])
+    switch.cli.slow = False
+    switch.cli.comes_about()
+    done(target, Forget((binding(101),)))
+    assert switch.state == {}
+
+
+def test_a_vlan_that_is_not_shown_yet_does_not_work_and_is_forgotten_whole(
+    switch: JunosTestSwitch, target: NgsTarget
+) -> None:
+    before = switch.cli.run(VLANS)
+    done(target, Learn((binding(101),)))
+    switch.answers = {VLANS: before}
+    assert held(target) == {binding(101, whole=False)}
+    done(target, Forget((binding(101),)))
+    assert configured(switch, 101) == []
+
+
+@pytest.mark.parametrize("word", ["delete vlans vlan101 vxlan vni 5000", "delete vlans vlan101"])
+def test_a_vlan_that_is_configured_still_is_not_forgotten_whatever_is_shown(
+    switch: JunosTestSwitch, target: NgsTarget, word: str
+) -> None:
+    done(target, Learn((binding(101),)))
+    switch.answers = {VLANS: switch.cli.run(VLANS), word: "error: not now"}
+    [result] = apply(target, Forget((binding(101),)))
+    assert (result.outcome, "not now" in result.detail) == (Outcome.RETRY, True)
+    assert "set vlans vlan101 vlan-id 101" in configured(switch, 101)
+
+
+@pytest.mark.parametrize("what", [101, "all"])
+def test_a_vlan_that_a_stranger_is_configured_in_stays_also_where_he_is_not_shown(
+    switch: JunosTestSwitch, target: NgsTarget, what: int | str
+) -> None:
+    done(target, Learn((binding(101),)))
+    switch.answers = {VLANS: switch.cli.run(VLANS)}
+    switch.cli.by_hand(members("xe-0/0/3", what))
+    apply(target, Forget((binding(101),)))
+    assert "set vlans vlan101 vlan-id 101" in configured(switch, 101)
+
+
+def test_a_vlan_that_a_stranger_is_shown_in_stays_when_it_is_forgotten(
+    switch: JunosTestSwitch, target: NgsTarget
+) -> None:
+    done(target, Learn((binding(101),)))
+    switch.cli.dynamic = {101: "xe-0/0/9"}
+    apply(target, Forget((binding(101),)))
+    assert configured(switch, 101) == ["set vlans vlan101 vlan-id 101"]
+
+
 def test_a_vni_that_the_switch_does_not_show_lets_nobody_join(switch: JunosTestSwitch, target: NgsTarget) -> None:
     def maps(command: str) -> None:
         switch.cli.slow = switch.cli.slow or "vxlan vni" in command

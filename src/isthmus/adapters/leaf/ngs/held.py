@@ -70,6 +70,8 @@ class Held:
     """VLANs that there are none of and that are not asked for now, and why: they were made in vain."""
     unproven: Mapping[Vid, str] = field(default_factory=dict)
     """VLANs that there are none of and that are not made now, and why: nobody can say who would be in them."""
+    bare: frozenset[Vid] = frozenset()
+    """VLANs that are configured without VNI, port or any other word, though the switch may show them otherwise yet."""
     revision: str = field(default="", compare=False)
     """What it was read of, where a switch says so."""
 

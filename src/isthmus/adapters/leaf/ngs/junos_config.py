@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -374,6 +374,7 @@ def _is_off(line: str, off: frozenset[str]) -> bool:
 
 def _held(config: _Config, vlans: list[_Vlan], tunnels: list[tuple[str, Vid, int]]) -> Held:
     settings, always = config.settings, config.always()
+    bare = set(_bare(config, vlans))
     ports: defaultdict[Vid, set[str]] = defaultdict(set)
     shown: set[Vid] = set()
     for vlan in vlans:
@@ -386,6 +387,10 @@ def _held(config: _Config, vlans: list[_Vlan], tunnels: list[tuple[str, Vid, int
             config.somebodys(VidSet.of([vlan.vid]), Statement(odd))
     for vid in config.vlans - shown:
         config.somebodys(VidSet.of([vid]), Statement("it is configured, and the switch does not show it"))
+        config.lost.add(vid)
+        ports[vid].update(
+            port for port in settings.members if port in config.ports and vid in config.ports[port].carries
+        )
     vnis: dict[Vid, Vni] = {}
     for instance, vid, vni in tunnels:
         if instance == INSTANCE and _is_vni(str(vni)):
@@ -395,7 +400,20 @@ def _held(config: _Config, vlans: list[_Vlan], tunnels: list[tuple[str, Vid, int
             config.takes(vni, said)
             config.somebodys(VidSet.of([vid]), said)
     config.notes += (f"{port} carries every VLAN, ours too: it is named as ours" for port in sorted(always))
-    return judged_held(config, Shown(shown, ports, shown - config.vlans, vnis), "; ".join(config.lacks()), always)
+    made = judged_held(config, Shown(shown, ports, shown - config.vlans, vnis), "; ".join(config.lacks()), always)
+    return replace(made, bare=frozenset(bare))
+
+
+def _bare(config: _Config, vlans: Iterable[_Vlan]) -> Iterator[Vid]:
+    """What is shown may be as it was before the last commit: it counts for what is not of our own doing."""
+    ours = set(config.settings.members)
+    used = {v.vid for v in vlans if v.instance != INSTANCE or v.routed or not ours.issuperset(v.ports)}
+    strangers = [port for name, port in config.ports.items() if name not in ours]
+    lists = (*(port.listed for port in config.ports.values()), *(port.may_carry for port in strangers))
+    configured = VidSet.joined(piece for vids in lists for piece in vids.ranges)
+    for vid in config.vlans & set(config.settings.vids) - used - config.said.keys() - config.vnis.keys():
+        if vid not in configured:
+            yield vid
 
 
 def _odd(vlan: _Vlan, always: Collection[str], settings: NgsSettings) -> Iterator[str]:

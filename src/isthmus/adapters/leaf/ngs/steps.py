@@ -116,8 +116,8 @@ def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
             return True
         case Unmap(_, vni):
             return vlan.vni == vni and vlan.ports.isdisjoint(settings.members)
-        case Remove():
-            return vlan == NOTHING
+        case Remove(vid):
+            return vlan == NOTHING or vid in held.bare
         case Make(vid):
             return not held.exists(vid)
         case Map(vid, vni):
@@ -249,7 +249,8 @@ def _rest(binding: LeafBinding, held: Held, settings: NgsSettings, steps: Collec
         ports = sorted(vlan.ports.intersection(settings.members))
         return f"VLAN {vid} is still on {', '.join(ports)}{why}" if ports else f"VLAN {vid} still has its VNI{why}"
     # One that others have ports in stays; one that nothing is in was to go, unless it is mapped anew.
-    return f"VLAN {vid} is still there{why}" if Remove(vid) in steps and vlan == NOTHING else ""
+    left = vlan == NOTHING or vid in held.bare
+    return f"VLAN {vid} is still there{why}" if Remove(vid) in steps and left else ""
 
 
 def _bindings(entries: Iterable[NveEntry]) -> Iterator[LeafBinding]:
