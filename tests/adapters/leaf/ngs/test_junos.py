@@ -491,6 +491,35 @@ def test_vlans_that_the_switch_refuses_do_not_stop_the_others_and_are_named(
     assert {e.vid for e in held(target) if isinstance(e, LeafBinding)} == set(range(100, 116)) - {103, 110}
 
 
+def test_who_commits_right_after_one_half_of_a_stage_is_looked_at_before_the_other(
+    switch: JunosTestSwitch, target: NgsTarget
+) -> None:
+    switch.cli.refuses = frozenset((103,))
+    his: list[None] = []
+
+    def comes() -> None:
+        if not his:
+            his.append(None)
+            switch.cli.by_hand(*ACCESS)
+
+    switch.cli.changed = comes
+    apply(target, *(Learn((binding(100 + n, Vni(5000 + n)),)) for n in range(4)))
+    assert his, "he came"
+    since = switch.asked[switch.asked.index(COMMIT) + 1 :]
+    assert COMMIT not in since[: since.index(CONFIG)], "nothing more, before all was looked at anew"
+
+
+def test_nothing_is_committed_where_nothing_is_left_to_say(switch: JunosTestSwitch, target: NgsTarget) -> None:
+    """A VNI that a group gives to a VLAN is not in the configuration to be taken off."""
+    switch.cli.by_hand(
+        "set vlans vlan101 vlan-id 101", "set groups G vlans vlan101 vxlan vni 5000", "set apply-groups G"
+    )
+    [result] = apply(target, Forget((binding(101),)))
+    assert (result.outcome, "still has its VNI" in result.detail) == (Outcome.RETRY, True)
+    assert {CHECK, COMMIT}.isdisjoint(switch.told)
+    assert switch.cli.candidate is None
+
+
 def test_a_word_that_the_switch_refuses_stops_its_own_vlan_alone(switch: JunosTestSwitch, target: NgsTarget) -> None:
     switch.refuses = "set vlans vlan103 vxlan"
     results = apply(target, *(Learn((binding(100 + n, Vni(5000 + n)),)) for n in range(8)))
