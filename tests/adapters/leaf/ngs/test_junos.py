@@ -1035,6 +1035,12 @@ def test_nothing_that_is_shown_has_a_secret_in_it(switch: JunosTestSwitch, targe
     assert "HIDDEN" not in str((result, target.findings(), target.observe()))
 
 
+def test_what_the_switch_says_to_a_word_is_shown_without_a_secret(switch: JunosTestSwitch, target: NgsTarget) -> None:
+    switch.refuses, switch.no = "set vlans", "error: password HIDDEN is too old"
+    [result] = apply(target, Learn((binding(101),)))
+    assert ("error: password ..." in result.detail, "HIDDEN" in result.detail) == (True, False)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from((CONFIG, IN_FORCE)), st.floats(0, 1))
 def test_a_configuration_that_is_cut_anywhere_shows_no_secret(command: str, share: float) -> None:
