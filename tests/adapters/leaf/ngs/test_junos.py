@@ -609,6 +609,35 @@ def test_what_is_committed_and_does_not_come_about_is_not_done(switch: JunosTest
     assert held(target) == {binding(101)}
 
 
+def test_a_port_of_ours_that_is_shown_in_a_vlan_with_and_without_a_tag_has_it_without_too(
+    switch: JunosTestSwitch, target: NgsTarget
+) -> None:
+    done(target, Learn((binding(101),)))
+    shown = switch.cli.run(VLANS)
+    tagged = {
+        "l2ng-l2rtb-vlan-member-interface": [{"data": "xe-0/0/1.0*"}],
+        "l2ng-l2rtb-vlan-member-tagness": [{"data": "tagged"}],
+        "l2ng-l2rtb-vlan-member-interface-mode": [{"data": "trunk"}],
+    }
+    for both in (["untagged", "tagged"], ["tagged", "untagged"]):
+        told = json.loads(shown)
+        [information] = told["l2ng-l2ald-vlan-instance-information"]
+        groups = information["l2ng-l2ald-vlan-instance-group"]
+        [group] = [group for group in groups if group["l2ng-l2rtb-vlan-tag"] == [{"data": "101"}]]
+        group["l2ng-l2rtb-vlan-member"] = [
+            {**tagged, "l2ng-l2rtb-vlan-member-tagness": [{"data": how}]} for how in both
+        ] + group["l2ng-l2rtb-vlan-member"][1:]
+        switch.answers = {VLANS: json.dumps(told)}
+        assert any("it is on xe-0/0/1 without a tag" in warning for warning in target.observe().warnings)
+
+
+def test_a_vni_that_is_shown_in_another_instance_is_not_ours_to_use(switch: JunosTestSwitch, target: NgsTarget) -> None:
+    row = "    OTHER                    theirs+300                 5000                         0.0.0.0"
+    switch.answers = {TUNNELS: row, TUNNELS + COUNT: "Count: 1 lines"}
+    [result] = apply(target, Learn((binding(150),)))
+    assert (result.outcome, "VNI 5000 is somebody else's" in result.detail) == (Outcome.REFUSED, True)
+
+
 def configured(switch: JunosTestSwitch, vid: int) -> list[str]:
     return [line for line in switch.cli.run(CONFIG).splitlines() if {str(vid), f"vlan{vid}"} & set(line.split())]
 
