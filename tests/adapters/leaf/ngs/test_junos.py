@@ -231,6 +231,7 @@ def test_a_vni_that_another_statement_is_about_is_not_ours_to_use(
         ("delete switch-options route-distinguisher", "route-distinguisher"),
         ("delete switch-options vrf-target", "vrf-target"),
         ("delete protocols bgp", "family evpn signaling"),
+        ("delete protocols bgp; set protocols bgp group UNDERLAY neighbor 192.0.2.9", "family evpn signaling"),
         ("set protocols mvrp interface xe-0/0/9", "others make VLANs of it"),
         ("set switch-options ovsdb-managed", "others make VLANs of it"),
         ("set protocols bgp disable", "BGP is disabled"),
@@ -268,6 +269,12 @@ def test_what_is_deactivated_is_somebodys_also_where_it_is_not_shown_with_what_i
     shown = [line for line in switch.cli.run(IN_FORCE).splitlines() if "theirs" not in line]
     switch.answers = {IN_FORCE: "\n".join(shown), f"{IN_FORCE} | last 3": "\n".join(shown[-3:])}
     assert 150 in not_to_be_had(target)
+
+
+def test_a_group_that_is_deactivated_is_in_nobodys_way(switch: JunosTestSwitch, target: NgsTarget) -> None:
+    switch.cli.by_hand("set groups G vlans theirs vlan-id 150")
+    switch.cli.deactivate("groups G")
+    done(target, Learn((binding(150),)))
 
 
 def test_what_is_deactivated_of_a_vlan_of_ours_stops_it(switch: JunosTestSwitch, target: NgsTarget) -> None:
