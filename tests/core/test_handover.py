@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from isthmus.core.design import VDS_LEAF
+from isthmus.core.design import VDS_LEAF, VDS_STATIC
 from isthmus.core.handover import handover
 from isthmus.model.change import Plan, Reconciled
 from isthmus.model.handover import Handover, Member
@@ -16,8 +16,9 @@ from isthmus.model.nve import LeafBinding, LeafFlood
 from isthmus.model.observed import Access, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
 from isthmus.model.tags import Vid, Vni
+from lab.wire.leaf import WireLeaf
 from lab.wire.vsphere import DistributedSwitch, PortGroup
-from lab.wire.world import HostSpec, Lab
+from lab.wire.world import HostSpec, Lab, two_racks
 
 RED = NetworkId("red")
 
@@ -114,6 +115,14 @@ def test_a_vid_that_a_leaf_would_not_take_is_free_and_yet_not_to_be_given_to_a_n
     assert seen(rack).is_fit(198)
     (vid,) = seen(rack).vids
     assert not seen(rack).is_fit(vid)
+
+
+def test_a_vid_that_any_leaf_would_not_take_is_not_to_be_given_to_a_network() -> None:
+    lab = two_racks(VDS_STATIC)
+    found = [nve for nve in lab.nves.values() if isinstance(nve, WireLeaf)]
+    for vid, leaf in enumerate(found, 190):
+        leaf.fellows, leaf.unfit = found, {Vid(vid)}
+    assert [seen(lab).is_fit(vid) for vid in (190, 191, 192)] == [False, False, True]
 
 
 def test_a_vid_that_a_port_wears_though_its_port_group_does_not_is_not_free(rack: Lab) -> None:

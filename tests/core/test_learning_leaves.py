@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
 from isthmus.core.explain import explain
-from isthmus.model.change import Outcome
+from isthmus.model.change import AlterPortGroup, Outcome
 from isthmus.model.names import LeafId
 from isthmus.model.nve import LeafBinding
 from isthmus.model.observed import Access, Observed
@@ -265,3 +267,37 @@ def test_a_vid_that_two_networks_wear_means_neither_where_somebody_has_it_on_ano
     blue.vlan = red.vlan
     lab.settle()
     assert bound(leaves(lab)[1]) == set()
+
+
+def test_a_network_that_is_assigned_another_vid_goes_to_it_wherever_nobody_wears_that() -> None:
+    lab = learning()
+    [loop] = lab.loops.values()
+    assert loop.shard.scope is not None
+    red = lab.intent.add_network("red", assigned={loop.shard.scope: Vid(150)})
+    lab.settle().vms("a@esx1", "c@esx3", network="red")
+    lab.intent.networks[red.id] = replace(red, assigned={loop.shard.scope: Vid(160)})
+    lab.settle()
+    assert worn(lab) == {"red": 160}
+    assert [bound(leaf) for leaf in leaves(lab)] == [{(160, red.vni)}] * 2
+    assert lab.hears("c", frame_from="a")
+
+
+def test_a_port_group_that_is_to_leave_a_vid_of_its_own_is_for_the_guard_and_one_that_has_anothers_is_not() -> None:
+    """Neutron was restored from a backup, say: where many are to, the intent may be what is wrong."""
+    lab = learning()
+    [loop] = lab.loops.values()
+    assert loop.shard.scope is not None
+    red = lab.intent.add_network("red", assigned={loop.shard.scope: Vid(150)})
+    lab.settle()
+    lab.intent.networks[red.id] = replace(red, assigned={loop.shard.scope: Vid(160)})
+    assert guarded_retags(lab) == [True]
+    lab.intent.networks[red.id] = red
+    [group] = lab.groups_of_ours()
+    lab.vcenter.add_port_group(next(iter(lab.vcenter.switches)), "theirs", Access(Vid(170)))
+    group.vlan = Access(Vid(170))
+    assert guarded_retags(lab) == [False]
+
+
+def guarded_retags(lab: Lab) -> list[bool]:
+    [loop] = lab.loops.values()
+    return [change.guarded for change in loop.think().plan.changes if isinstance(change.action, AlterPortGroup)]

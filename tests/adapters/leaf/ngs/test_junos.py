@@ -1215,3 +1215,28 @@ def test_what_is_committed_is_committed_to_what_was_looked_at(stage: str, at: st
             if vni is None:
                 assert after[0] is None, "he was not given our network"  # type: ignore[index]
             assert set(after[1]) <= set(ports) or "xe-0/0/3" not in after[1], "no port of ours joined him"  # type: ignore[index]
+
+
+OTHER = "set routing-instances OTHER"
+DIVERTED = {
+    "another instance": (
+        f"{OTHER} instance-type virtual-switch",
+        f"{OTHER} interface xe-0/0/2.0",
+        f"{OTHER} vlans theirs vlan-id 150",
+    ),
+    "a translation": ("set interfaces xe-0/0/2 unit 0 family ethernet-switching vlan-rewrite translate 150 250",),
+    "a unit": ("set interfaces xe-0/0/2 flexible-vlan-tagging", "set interfaces xe-0/0/2 unit 150 vlan-id 150"),
+}
+
+
+@pytest.mark.parametrize("lines", DIVERTED.values(), ids=DIVERTED)
+def test_a_vid_that_a_port_of_ours_brings_to_somebody_else_is_his_though_there_is_no_such_vlan(
+    lines: tuple[str, ...],
+) -> None:
+    with junos() as switch:
+        switch.cli.by_hand(*lines)
+        seen = switch.target().observe()
+        assert (150 in seen.foreign_vids, 150 in seen.unfit) == (True, False)
+        switch.cli.by_hand("set firewall family ethernet-switching filter f term t from user-vlan-id 160")
+        seen = switch.target().observe()
+        assert (160 in seen.foreign_vids, 160 in seen.unfit) == (False, True), "no port of ours has it"

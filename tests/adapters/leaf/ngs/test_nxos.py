@@ -616,3 +616,14 @@ def test_options_that_cannot_work_are_refused_at_once(options: dict[str, str], s
 
 def test_a_new_switch_is_empty() -> None:
     assert {vid for vid in read(answers(nxos_switch())).vlans if vid in SETTINGS.vids} == set()
+
+
+@pytest.mark.parametrize("how", ["a translation", "a part of the port"])
+def test_a_vid_that_a_port_of_ours_brings_to_somebody_else_is_his_though_there_is_no_such_vlan(how: str) -> None:
+    with nxos() as switch:
+        if how == "a translation":
+            switch.cli.ports[switch.ports[0]].more.append("switchport vlan mapping 150 250")
+        else:
+            switch.cli.more = f"interface {switch.ports[0]}.150\n  encapsulation dot1q 150"
+        seen = switch.target().observe()
+        assert (150 in seen.foreign_vids, 150 in seen.unfit) == (True, False)

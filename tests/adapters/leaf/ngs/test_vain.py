@@ -11,10 +11,13 @@ from isthmus.adapters.leaf.ngs import NgsTarget
 from isthmus.core.design import VDS_STATIC
 from isthmus.model.change import Change, Result
 from isthmus.model.names import LeafId, NetworkId
+from isthmus.model.nve import LeafBinding
 from isthmus.model.observed import NveMirror
 from isthmus.model.tags import VidSet
 from lab.wire.leaf import WireLeaf
-from lab.wire.world import Unsettled
+from lab.wire.nvue import fresh
+from lab.wire.world import Lab, Unsettled
+from tests.adapters.leaf.ngs.nvue_switch import NvueTestSwitch, nvue, nvue_settings
 from tests.adapters.leaf.ngs.switch import EosTestSwitch, eos
 from tests.core.test_learning_leaves import bound, learning, leaves, worn
 
@@ -178,6 +181,48 @@ def test_networks_work_elsewhere_while_a_leaf_that_lost_their_vnis_has_a_strange
     assert lab.hears("c", frame_from="a")
 
 
+def test_a_vlan_that_is_gone_and_whose_vni_stands_is_not_made_where_a_stranger_would_be_in_it_at_once(
+    world: World,
+) -> None:
+    lab = world.lab.network("red").vms("a@esx1", "c@esx3", "d@esx3")
+    [vid], before = worn(lab).values(), bound(world.other)
+    cli = world.switch.cli
+    del cli.vlans[vid]
+    theirs = cli.ports["Ethernet48"]
+    theirs.mode, theirs.allowed, usual = "trunk", None, (theirs.mode, theirs.allowed)
+    why = world.stuck()
+    assert vid not in cli.vlans
+    assert (worn(lab), bound(world.other)) == ({"red": vid}, before)
+    assert any(f"VLAN {vid} is not made" in reason and "Ethernet48" in reason for reason in why)
+    assert lab.hears("d", frame_from="c")
+    theirs.mode, theirs.allowed = usual
+    lab.settle()
+    assert vid in cli.vlans
+    assert lab.hears("c", frame_from="a")
+
+
+@pytest.mark.parametrize("how", ["a translation", "a part of the port"])
+def test_a_network_leaves_a_vid_that_a_port_of_ours_on_a_replaced_leaf_brings_to_somebody_else(
+    world: World, how: str
+) -> None:
+    """There is no such VLAN, and its VMs' frames would go to him all the same."""
+    lab = world.lab.network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx2", "e@esx3")
+    before = worn(lab)
+    world.replaced()
+    cli, ours, vid = world.switch.cli, world.switch.ports[0], before["red"]
+    if how == "a translation":
+        cli.ports[ours].more.append(f"switchport vlan translation {vid} 250")
+    else:
+        cli.more = f"interface {ours}.{vid}\n   encapsulation dot1q vlan {vid}\n   vrf theirs"
+    lab.settle()
+    assert worn(lab)["blue"] == before["blue"]
+    assert worn(lab)["red"] not in before.values()
+    assert bound(world.leaf) == bound(world.other)
+    assert vid not in cli.vlans
+    assert lab.hears("c", frame_from="a")
+    assert not lab.hears("e", frame_from="a")
+
+
 def test_a_leaf_with_a_port_in_a_mode_that_nobody_knows_keeps_no_network_from_the_others(world: World) -> None:
     """No VLAN is made there while a port of ours would carry it at once, and who says that he would not be in it?"""
     cli = world.switch.cli
@@ -194,3 +239,44 @@ def test_a_leaf_with_a_port_in_a_mode_that_nobody_knows_keeps_no_network_from_th
     theirs.mode = usual
     world.lab.settle()
     assert bound(world.leaf) == bound(world.other)
+
+
+def leaf_of_a_fabric(switch: NvueTestSwitch) -> tuple[Lab, NgsTarget]:
+    """Two racks, the first below this switch."""
+    lab = learning(VDS_STATIC)
+    leaf, _ = leaves(lab)
+    target = NgsTarget(LeafId(leaf.id.name), replace(nvue_settings(), vids=VidSet.of("100-199")), lambda: 0.0)
+    [loop] = lab.loops.values()
+    loop.targets = {**loop.targets, leaf.id: Driven(leaf, target)}
+    return lab, target
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "set interface swp3 bridge domain br_default vlan 100-199",
+        "set interface vlan100-199",
+        "set system global reserved vlan internal range 100-199",
+        "set acl theirs rule 1 match mac vlan 100-199",
+    ],
+)
+def test_networks_keep_their_vids_and_work_elsewhere_while_an_nvue_leaf_that_was_replaced_has_a_word_about_all_of_them(
+    line: str,
+) -> None:
+    with nvue() as switch:
+        lab, target = leaf_of_a_fabric(switch)
+        _, other = leaves(lab)
+        lab.network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx2", "e@esx3")
+        groups, before = worn(lab), bound(other)
+        switch.nvue.applied, switch.nvue.carried = fresh(), fresh()
+        switch.nvue.by_hand(line)
+        for _ in range(3):
+            lab.round()
+        assert (worn(lab), bound(other)) == (groups, before)
+        assert not {entry.vid for entry in target.observe().entries.values() if isinstance(entry, LeafBinding)}
+        assert lab.hears("d", frame_from="c")
+        assert not lab.hears("e", frame_from="c")
+        switch.nvue.by_hand(f"un{line}")
+        lab.settle()
+        assert (worn(lab), bound(leaves(lab)[0])) == (groups, before)
+        assert lab.hears("c", frame_from="a")

@@ -54,6 +54,10 @@ class _Config(Judged):
     def bgp(self) -> str:
         return f"router bgp {self.settings.options['ngs_bgp_asn']}"
 
+    def called(self, name: str) -> str:
+        """A port by the name that the configuration has for it."""
+        return port_name(name)
+
     def take(self, said: Statement) -> None:
         """Judge one statement."""
         outer = said.above[0] if said.above else ""

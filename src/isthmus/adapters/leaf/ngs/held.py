@@ -14,7 +14,7 @@ from typing import TypeAlias
 from isthmus.adapters.leaf.ngs.settings import NgsSettings
 from isthmus.model.nve import LeafBinding, NveEntry, NveKey
 from isthmus.model.observed import NveMirror, TargetId
-from isthmus.model.tags import Vid, VidSet, Vni
+from isthmus.model.tags import NO_VIDS, Vid, VidSet, Vni
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,9 @@ class Held:
     """VLANs that there are none of and that are not asked for now, and why: they were made in vain."""
     unproven: Mapping[Vid, str] = field(default_factory=dict)
     """VLANs that there are none of and that are not made now, and why: nobody can say who would be in them."""
+    diverted: VidSet = NO_VIDS
+    """VIDs that a port of ours has another meaning for, whether there are such VLANs or not: a translation, a part of
+    the port that is somebody's."""
     bare: frozenset[Vid] = frozenset()
     """VLANs that are configured without VNI, port or any other word, though the switch may show them otherwise yet."""
     revision: str = field(default="", compare=False)
@@ -124,16 +127,16 @@ def mirror(target: TargetId, held: Held, settings: NgsSettings) -> NveMirror:
     """All that the switch holds of what may be ours.
 
     A VLAN that there is none of nobody wears, whatever ports would be in it at once, and whatever statements are about
-    it: but it is not ours to make.
+    it: but it is not ours to make.  Where a port of ours brings its frames to somebody all the same, it is worn.
     """
     entries: dict[NveKey, NveEntry] = {}
     foreign: list[Vid] = []
     unfit = list(held.vain)
     for vid, vlan in held.vlans.items():
         if is_foreign(vid, vlan, settings):
-            (unfit if vid in held.absent else foreign).append(vid)
+            (unfit if vid in held.absent and vid not in held.diverted else foreign).append(vid)
         elif vlan.vni is not None:
-            whole = vid not in held.lost and vlan.tagged.issuperset(held.joining(settings))
+            whole = held.exists(vid) and vid not in held.lost and vlan.tagged.issuperset(held.joining(settings))
             binding = LeafBinding(vid, vlan.vni, whole)
             entries[binding.key] = binding
     return NveMirror(

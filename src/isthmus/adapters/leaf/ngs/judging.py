@@ -70,6 +70,8 @@ class Judged:
     vlans: set[Vid] = field(default_factory=set)
     vnis: dict[Vid, Vni] = field(default_factory=dict)
     said: dict[Vid, str] = field(default_factory=dict)
+    judgements: list[tuple[VidSet, Statement]] = field(default_factory=list)
+    """The same, all that is said of each."""
     taken: dict[Vni, str] = field(default_factory=dict)
     taken_ranges: list[tuple[range, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -94,8 +96,19 @@ class Judged:
 
     def somebodys(self, vids: VidSet, said: Statement) -> None:
         """These VLANs are."""
+        self.judgements.append((vids & self.settings.vids, said))
         for vid in vids & self.settings.vids:
             self.said.setdefault(vid, str(said))
+
+    def is_of_ours(self, said: Statement) -> bool:
+        """It is said of a port of ours, or of a part of it."""
+        outer = said.above[0] if said.above else said.line
+        name = outer.removeprefix("interface ")
+        return name != outer and self.called(name).partition(".")[0] in self.settings.members
+
+    def called(self, name: str) -> str:
+        """A port by the name that the configuration has for it."""
+        return name
 
     def takes(self, vni: int, said: Statement) -> None:
         """This VNI is, if it is one."""
@@ -175,6 +188,7 @@ def held(judged: Judged, shown: Shown, unready: str, always: frozenset[str] = fr
         taken_ranges=tuple(judged.taken_ranges),
         without=judged.without,
         unproven=dict(_unproven(judged, shown)),
+        diverted=VidSet.joined(p for vids, by in judged.judgements if judged.is_of_ours(by) for p in vids.ranges),
     )
 
 

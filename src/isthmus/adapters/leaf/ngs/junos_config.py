@@ -138,6 +138,15 @@ class _Config(Judged):
                 self.taken_ranges.append((range(int(first), int(last or first) + 1), str(said)))
         self.somebodys(_numbers(_OUTER.findall(said.line)), said)
 
+    def is_of_ours(self, said: Statement) -> bool:
+        """It is said of a port of ours, or of its instance; a list of VLANs gives them no other meaning."""
+        match said.line.split():
+            case ["interfaces", name, *rest]:
+                return name in self.settings.members and "members" not in rest
+            case ["routing-instances", instance, *_]:
+                return instance in (self.elsewhere.get(name) for name in self.settings.members)
+        return False
+
     def _names_ours(self, words: Iterable[str]) -> bool:
         return not {port_name(word) for word in words}.isdisjoint(self.settings.members)
 

@@ -168,6 +168,8 @@ class Reading:
     settings: NgsSettings
     exists: set[Vid] = field(default_factory=set)
     """VLANs of the bridge."""
+    named: set[Vid] = field(default_factory=set)
+    """The same, in whatever words."""
     maps: dict[Vid, Vni] = field(default_factory=dict)
     lists: defaultdict[str, VidSet] = field(default_factory=lambda: defaultdict(VidSet))
     """The VLANs that a port of the bridge lists."""
@@ -181,6 +183,8 @@ class Reading:
     peerlinks: set[str] = field(default_factory=lambda: {"peerlink"})
     """By its type, or by the name that it has in most places."""
     said: dict[Vid, str] = field(default_factory=dict)
+    diverted: VidSet = NO_VIDS
+    """VIDs that a port of ours has another meaning for."""
     taken: dict[Vni, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     on: set[str] = field(default_factory=set)
@@ -246,6 +250,7 @@ class Reading:
         listed = vids(vlan)
         if listed is None:
             return False
+        self.named.update(listed)
         match rest:
             case [] | ["vni"]:
                 pass
@@ -280,13 +285,21 @@ class Reading:
         """It is not one that we give: what it mentions is somebody's."""
         words = _words(statement)
         line = _shown(words)
-        for vid in mentioned(statement) & self.settings.vids:
+        about = mentioned(statement) & self.settings.vids
+        for vid in about:
             self.said.setdefault(vid, line)
+        if statement[0] == "interface" and _is_part(statement[1], self.settings):
+            self.diverted |= about
         for at, word in enumerate(words[1:], 1):
             found = _ROUTE_TARGET.fullmatch(word) if "route-target" in words[:at] else None
             number = found[1] if found else word if words[at - 1] == "vni" else ""
             if vni := _vni(number):
                 self.taken.setdefault(vni, line)
+
+
+def _is_part(name: str, settings: NgsSettings) -> bool:
+    """A port of ours, or an interface that stands on it."""
+    return name.partition(".")[0] in settings.members
 
 
 def mentioned(statement: Statement) -> VidSet:
@@ -336,6 +349,8 @@ def held(config: Iterable[Statement], now: Kernel, settings: NgsSettings, in_the
         taken=reading.taken,
         barred=dict(_barred(reading, now)),
         notes=tuple(dict.fromkeys(_noted(reading, everywhere))),
+        absent=frozenset(vlans.keys() - reading.named - now.carried.keys() - now.maps.keys()),
+        diverted=reading.diverted | VidSet.of(vid for vid, name in now.upper.items() if _is_part(name, settings)),
         always=everywhere,
     )
 

@@ -64,6 +64,10 @@ class _Config(Judged):
     def nve(self) -> str:
         return f"interface {port_name(self.settings.options.get('ngs_nve_interface', 'nve1'))}"
 
+    def called(self, name: str) -> str:
+        """A port by the name that the configuration has for it."""
+        return port_name(name)
+
     def take(self, said: Statement) -> None:
         """Judge one statement."""
         outer = said.above[0] if said.above else said.line

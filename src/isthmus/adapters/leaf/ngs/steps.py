@@ -119,7 +119,7 @@ def stands(step: Step, held: Held, settings: NgsSettings) -> bool:
         case Remove(vid):
             return vlan == NOTHING or vid in held.bare
         case Make(vid):
-            return not held.exists(vid)
+            return not held.exists(vid) and not company(vlan, settings)
         case Map(vid, vni):
             free = vlan.vni is None or (vlan.vni == vni and vid in held.lost)
             free = free and not company(vlan, settings)
@@ -163,7 +163,7 @@ class Draft:
             raise Refused(f"VID {vid} is not in vids ({self._settings.vids}): it is not isthmus's on this switch")
         if binding.vni < self._settings.lowest_vni:
             raise Refused(f"VNI {int(binding.vni)}: such a switch has none below {self._settings.lowest_vni}")
-        if is_foreign(vid, vlan, self._settings):
+        if is_foreign(vid, vlan, self._settings) or (vid in self._held.absent and company(vlan, self._settings)):
             raise Refused(f"VLAN {vid} {not_ours(vid, vlan, self._held, self._settings)}.  Leave it out of vids")
         if why := self._held.vain.get(vid) or self._held.unproven.get(vid):
             raise Refused(f"VLAN {vid} is not asked for now: {why}")
