@@ -22,6 +22,7 @@ AT_ONCE = 200
 """Ports or segments in one message."""
 READY_AT_ONCE = 50
 """Neutron takes some hundredths of a second to make a port ACTIVE."""
+STRANGE = "Neutron's isthmus drivers answered something else than expected: are they of this isthmus's release?"
 REBIND = "rebind"
 REBOUND_AT_ONCE = 5
 REBOUND_WITHIN = 150.0
@@ -89,7 +90,10 @@ class Delivery:
         answers = []
         for portion in _portions(items, at_once):
             try:
-                answers.append(self._bus.call(SERVER_TOPIC, kind, **put(portion)))
+                answer = self._bus.call(SERVER_TOPIC, kind, **put(portion))
+                if not _is_expected(kind, answer):
+                    raise Retry(STRANGE)
+                answers.append(answer)
                 self._note(kind, portion)
             except Unreachable:
                 raise
@@ -148,6 +152,16 @@ class _Rebinding:
     ports: tuple[str, ...]
     reason: str
     tried: bool = True
+
+
+def _is_expected(kind: str, answer: Any) -> bool:
+    """Whether it is an answer to that kind of errand; to most there is nothing to be said."""
+    match kind:
+        case "retire" | "release":
+            return isinstance(answer, list) and all(isinstance(id_, str) for id_ in answer)
+        case "allocate":
+            return isinstance(answer, str)
+    return True
 
 
 def _joined(answers: Sequence[list[str]]) -> list[str]:

@@ -6,6 +6,7 @@ Law: nothing here writes to vCenter or a leaf, and the loop waits for nobody her
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import threading
 import time
@@ -50,6 +51,8 @@ REPORT_EVERY = 30.0
 """Seconds between two reports of a host: Neutron takes it for dead after 75."""
 SOON = 0.1
 """Seconds between two thoughts of what to ask of Neutron: looks are gathered meanwhile."""
+LONGEST_WAIT = 20.0
+"""Seconds: the longest `port_group_wait`."""
 AFTER_A_FAULT = 2.0
 """Seconds until Neutron is spoken to again when it could not be."""
 Work: TypeAlias = Callable[[Facts, Mapping[str, Handover]], None]
@@ -400,7 +403,15 @@ class _Endpoint:
     def port_group(
         self, context: object, host: str, network: str, vid: int | None, seconds: float, wait: float
     ) -> dict[str, str]:
-        """See `Desk.port_group`."""
+        """See `Desk.port_group`.  Nobody waits longer than binding may: he would keep others from being answered."""
+        names, numbers = (host, network), (seconds, wait)
+        if not (
+            all(isinstance(name, str) for name in names)
+            and isinstance(vid, int | None)
+            and all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
+        ):
+            return {"reason": f"isthmus was asked for what makes no sense: network {network!r} for host {host!r}"}
+        seconds, wait = (min(max(0.0, number), LONGEST_WAIT) for number in numbers)
         return self._desk.port_group(self._domain, host, NetworkId(network), vid, seconds, wait)
 
 

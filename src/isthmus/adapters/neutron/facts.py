@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,20 +125,23 @@ class Facts:
         return network is not None and binding.segments == (network.overlay,)
 
 
-def facts_of(answer: Mapping[str, Any]) -> Facts:
+def facts_of(answer: Any) -> Facts:
     """Of an answer to `read`.  Raises Retry for one that is not of the drivers' making."""
     try:
-        ports = tuple(_port(row) for row in answer["ports"])
+        networks = {row.id: row for row in map(_network, _rows(answer["networks"]))}
+        ports = tuple(map(_port, _rows(answer["ports"])))
+        if lost := next((port for port in ports if port.network not in networks), None):
+            raise ValueError(f"port {lost.id} is in network {lost.network}, which is not among the networks")
         return Facts(
-            {NetworkId(row["id"]): _network(row) for row in answer["networks"]},
+            networks,
             tuple(_segments(answer["networks"])),
             ports,
-            tuple(Tunnelling(row["host"], row["vtep"], row["started_at"]) for row in answer["agents"]),
-            {domain: VidSet.of(",".join(ranges)) for domain, ranges in answer["domains"].items()},
-            tuple((domain, int(vid)) for domain, vid in answer["held"]),
-            bool(answer["fabric"]),
-            frozenset(answer["static"]),
-            frozenset(answer["kept"]),
+            tuple(map(_tunnelling, _rows(answer["agents"]))),
+            {_text(domain): VidSet.of(",".join(_texts(ranges))) for domain, ranges in answer["domains"].items()},
+            tuple((_text(domain), _number(vid)) for domain, vid in _rows(answer["held"])),
+            _flag(answer["fabric"]),
+            frozenset(_texts(answer["static"])),
+            frozenset(_texts(answer["kept"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as wrong:
         raise Retry(
@@ -148,47 +151,84 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
 
 
 def _network(row: Mapping[str, Any]) -> NeutronNetwork:
-    return NeutronNetwork(NetworkId(row["id"]), row["name"], row["mtu"], row["vni"], row["overlay"])
+    id_ = NetworkId(_text(row["id"]))
+    return NeutronNetwork(id_, _text(row["name"]), _number(row["mtu"]), _number(row["vni"]), _text(row["overlay"]))
 
 
 def _segments(networks: Iterable[Mapping[str, Any]]) -> Iterable[Segment]:
     for network in networks:
-        for row in network["segments"]:
+        for row in _rows(network["segments"]):
             yield Segment(
-                row["id"],
+                _text(row["id"]),
                 NetworkId(network["id"]),
-                row["physical_network"],
-                row["vid"],
-                row["dynamic"],
-                row["mark"],
-                row["used"],
+                _text(row["physical_network"]),
+                _number(row["vid"]),
+                _flag(row["dynamic"]),
+                _text(row["mark"]),
+                _flag(row["used"]),
             )
 
 
 def _port(row: Mapping[str, Any]) -> NeutronPort:
     return NeutronPort(
-        row["id"],
-        NetworkId(row["network"]),
-        row["mac"],
-        row["device"] or "",
-        row["owner"] or "",
-        row["admin_up"],
-        row["status"],
-        tuple(row["addresses"]),
-        tuple((mac, address) for mac, address in row["pairs"]),
-        tuple(
-            Binding(
-                b["host"],
-                b["active"],
-                b["failed"],
-                tuple(b["segments"]),
-                b["ours"],
-                b["dvs_id"],
-                b["pg_id"],
-                b["unbound"],
-            )
-            for b in row["bindings"]
-        ),
-        row["secured"],
-        row["awaits_others"],
+        _text(row["id"]),
+        NetworkId(_text(row["network"])),
+        _text(row["mac"]),
+        _text(row["device"] or ""),
+        _text(row["owner"] or ""),
+        _flag(row["admin_up"]),
+        _text(row["status"]),
+        _texts(row["addresses"]),
+        tuple((_text(mac), _text(address)) for mac, address in _rows(row["pairs"])),
+        tuple(map(_binding, _rows(row["bindings"]))),
+        _flag(row["secured"]),
+        _flag(row["awaits_others"]),
     )
+
+
+def _binding(row: Mapping[str, Any]) -> Binding:
+    # Other drivers may mean something else by these two: then they are not ours.
+    dvs_id, pg_id = (row[key] if isinstance(row[key], str) else None for key in ("dvs_id", "pg_id"))
+    return Binding(
+        _text(row["host"]),
+        _flag(row["active"]),
+        _flag(row["failed"]),
+        _texts(row["segments"]),
+        _flag(row["ours"]),
+        dvs_id,
+        pg_id,
+        _flag(row["unbound"]),
+    )
+
+
+def _tunnelling(row: Mapping[str, Any]) -> Tunnelling:
+    # What an agent said of itself may be nonsense, and not the drivers'.
+    return Tunnelling(_text(row["host"]), str(row["vtep"]), _text(row["started_at"]))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _rows(value: Any) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(_text, _rows(value)))
