@@ -74,13 +74,19 @@ def _deployment(
         return
     (dvs,) = switches
     yield from _hosts(wiring, name, deployment, inventory, dvs)
-    yield from room(place, deployment, mtu)
+    yield from room(place, deployment, mtu, _beyond(name, intent) if intent is not None else ())
     if intent is not None:
         yield from _unfiltered(place, deployment, intent)
     try:
         yield from _switch(wiring, place, deployment, dvs, mtu)
     except (Refused, Retry) as fault:
         yield Finding(Level.ERROR, f"{place}.dvs", f"cannot be read: {fault}", "check the role's privileges")
+
+
+def _beyond(name: str, intent: Intent) -> set[str]:
+    """The VTEPs outside vSphere of networks that have a place in a deployment."""
+    networks = intent.within(None, name).networks
+    return {peer.vtep for peer in intent.peers if peer.network in networks}
 
 
 def _unfiltered(place: str, deployment: DeploymentConfig, intent: Intent) -> Iterator[Finding]:

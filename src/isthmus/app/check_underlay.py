@@ -13,11 +13,12 @@ SMALL = 68
 _SHOWN = 5
 
 
-def room(place: str, deployment: DeploymentConfig, mtu: int) -> Iterator[Finding]:
-    """Room for networks of that MTU and their encapsulation, on the way to every other VTEP of the deployment."""
+def room(place: str, deployment: DeploymentConfig, mtu: int, beyond: Collection[str] = ()) -> Iterator[Finding]:
+    """Room for networks of that MTU and their encapsulation, on the way to every other VTEP of the deployment, and to
+    those `beyond` it (KVM hosts, network nodes, gateways)."""
     vteps = {vtep for name in deployment.host if (vtep := deployment.vtep_of(name))}
     for here in sorted(vtep for name in deployment.served if (vtep := deployment.vtep_of(name))):
-        peers = sorted(vteps - {here})
+        peers = sorted({*vteps, *beyond} - {here})
         paths = [path for peer in peers if (path := mtu_between(here, peer)) is not None]
         if not mtu or not paths:
             continue
@@ -45,7 +46,7 @@ def _arriving(
         yield Finding(Level.ERROR, at, what, remedy)
     if silent:
         what = f"no answer to a ping from {_listed(silent)}, so whether packets of {needed} bytes arrive is not known"
-        yield Finding(Level.WARNING, at, what, "start those appliances, or let ICMP echo pass between VTEPs")
+        yield Finding(Level.WARNING, at, what, "start what has those VTEPs, or let ICMP echo pass between VTEPs")
     if not narrow and not silent:
         yield Finding(Level.GOOD, at, f"packets of {needed} bytes reach all other VTEPs ({len(peers)})")
 
