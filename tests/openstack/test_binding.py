@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from neutron.db import provisioning_blocks
@@ -118,6 +119,20 @@ def test_a_port_whose_port_group_is_not_there_is_not_bound_and_is_bound_when_it_
     bound = neutron.port(port)
     assert bound["binding:vif_type"] == "dvs"
     assert bound["binding:vif_details"]["pg_id"] == "dvportgroup-8"
+
+
+@pytest.mark.parametrize("strange", [7, "dvportgroup-7", [["pg_id"]], {"pg_id": "dvportgroup-7"}, {"a": 1}])
+def test_an_answer_that_makes_no_sense_binds_nothing_and_is_named(
+    neutron: Cloud, strange: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    neutron.keeper.default = strange
+    port = neutron.port_on(neutron.network_named("red"), "compute-1")
+    assert neutron.port(port)["binding:vif_type"] == "binding_failed"
+    said = [record.getMessage() for record in caplog.records]
+    assert any(port in text and "answered something else than expected" in text for text in said)
+    neutron.keeper.default = {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-8"}
+    neutron.ask("rebind", ports=[port])
+    assert neutron.port(port)["binding:vif_type"] == "dvs"
 
 
 def test_while_isthmus_is_down_a_port_fails_soon_and_not_ten_times(neutron: Cloud) -> None:

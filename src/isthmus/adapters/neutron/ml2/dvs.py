@@ -90,9 +90,11 @@ class PortGroupBinder(Hooks):
         if answer is None:
             self._patience.unheard(port, host.name)
             return nobody
+        if not isinstance(answer, dict) or not (answer.keys() >= {"dvs_id", "pg_id"} or "reason" in answer):
+            return {"reason": f"the 'isthmus run' that keeps {host.domain} answered something else than expected"}
         if "pg_id" in answer:
             self._patience.over(port, host.name)
-        return dict(answer)
+        return answer
 
     def create_port_precommit(self, context: Any) -> None:
         """A port that was bound as BUILD stays so until it can be used, or until Neutron's own agent has wired it."""
