@@ -155,6 +155,26 @@ class Site:
             self.daemon.loop.wake()
             until(lambda before=before: all(seat.rounds > before[seat.keeper.name] for seat in seats))
 
+    def stirs(self, rounds: int = 4) -> list[str]:
+        """What is written, and what Neutron is asked to do, in some rounds: nothing once all is at rest."""
+        asked: list[str] = []
+        plain = bus.Bus.call
+
+        def noted(spoken: bus.Bus, topic: str, method: str, **more: Any) -> Any:
+            asked.append(method)
+            return plain(spoken, topic, method, **more)
+
+        self.rounds(2)
+        before = self.writes()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bus.Bus, "call", noted)
+            self.rounds(rounds)
+        return ["write"] * (self.writes() - before) + [what for what in asked if what not in ("read", "report_state")]
+
+    def is_named(self, *words: str) -> bool:
+        """Some condition says all of this."""
+        return any(all(word in f"{c['about']} {c['reason']}" for word in words) for c in self.conditions())
+
     def writes(self) -> int:
         """How many changes were made in vCenter and at leaves since the start."""
         return sum(seat.changes for seat in self.daemon.loop.seats.values())

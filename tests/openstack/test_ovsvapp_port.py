@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from neutron.plugins.ml2.rpc import RpcCallbacks
 
+from isthmus.adapters.neutron.desk import Desk
 from isthmus.adapters.neutron.protocol import APPLIANCE_TYPE
 from isthmus.model.nve import Plug
 from lab.vcenter import Cluster, Datacenter, Dvs, Host, Topology
@@ -153,6 +154,7 @@ def test_a_port_is_not_bound_where_no_agent_lives_to_wire_it(made: Site, red: st
     port = made.neutron.port_on(red, "compute-2")
     assert made.neutron.port(port)["binding:vif_type"] == "binding_failed"
     until(lambda: any("no living Open vSwitch agent" in condition["reason"] for condition in made.conditions()))
+    made.neutron.delete("ports", port)
 
 
 def test_neutron_itself_tells_who_is_behind_the_agents_and_isthmus_does_not(made: Site, red: str, agent: Agent) -> None:
@@ -174,3 +176,15 @@ def test_neutron_itself_tells_who_is_behind_the_agents_and_isthmus_does_not(made
         until(lambda: VTEPS["esx1.lab"] in ear.vteps_of(EVERYBODY))
     kinds = {a["agent_type"] for a in made.neutron.plugin.get_agents(made.neutron.context)}
     assert APPLIANCE_TYPE not in kinds
+
+
+def test_a_port_whose_port_group_is_not_there_is_not_bound_past_it_by_neutrons_own_driver(
+    made: Site, red: str, agent: Agent
+) -> None:
+    """Its agent is there, so that driver would: with a vif_type that Nova takes for another product's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Desk, "port_group", lambda *of: {"reason": "vCenter is away"})
+        port = made.neutron.port_on(red, "compute-1")
+        assert made.neutron.port(port)["binding:vif_type"] == "binding_failed"
+        until(lambda: made.is_named(f"port {port}", "vCenter is away"))
+    until(lambda: made.neutron.port(port)["binding:vif_type"] == "dvs", 20)

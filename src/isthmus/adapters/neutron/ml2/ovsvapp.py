@@ -7,9 +7,10 @@ runs on the appliance, it is that of one ESXi host, has the name of its nova-com
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from neutron_lib.constants import AGENT_TYPE_OVS
+from neutron_lib.constants import AGENT_TYPE_OVS, DEVICE_OWNER_COMPUTE_PREFIX
 
 from isthmus.adapters.neutron.ml2 import preflight, segments
 from isthmus.adapters.neutron.ml2.dvs import PortGroupBinder
@@ -33,3 +34,12 @@ class IsthmusOvsvappDriver(PortGroupBinder):
             self.not_bound(context, host.name, f"no living {AGENT_TYPE_OVS} of host {host.name}, which would wire it")
             return
         self.bind_to_port_group(context, host, overlay, None)
+
+    def not_bound(self, context: Any, host: str, reason: str, *, level: int = logging.ERROR) -> None:
+        """And by nobody else: where Neutron's own agent is, its driver would bind a VM's port as `ovs`.
+
+        Nova takes that for another product's, and Neutron a bound port for a good one, which nobody binds again.
+        """
+        super().not_bound(context, host, reason, level=level)
+        if context.current.get("device_owner", "").startswith(DEVICE_OWNER_COMPUTE_PREFIX):
+            context.segments_to_bind.clear()  # of this try: ML2 offers each driver in turn the same list
