@@ -220,6 +220,36 @@ def test_how_a_deployment_stands_is_told_with_its_hosts(side: NeutronSide) -> No
         assert {presence.standing for presence in side._desk._presences()} == {told}  # type: ignore[union-attr]
 
 
+CLOUD = """
+[vcenter.vc1]
+url = "https://vc1.example/sdk"
+user = "isthmus"
+password_env = "SECRET"
+[intent.neutron]
+url_env = "BUS"
+[deployment.cloud]
+design = "ovsvapp"
+dvs = "tenants"
+vids = "101-199"
+[deployment.cloud.appliance]
+trunk = "eth1"
+[deployment.cloud.compute."compute-1"]
+[deployment.cloud.host.esx1]
+vtep = "192.0.2.1"
+ovsdb = "unix:/run/one/db.sock"
+"""
+
+
+def test_the_vteps_of_our_own_appliances_are_known_and_those_of_neutrons_agents_are_not_ours(tmp_path: Path) -> None:
+    for design, own in (("ovsvapp", {"192.0.2.1": "esx1"}), ("ovsvapp-port", {})):
+        text = CLOUD.replace('"ovsvapp"', f'"{design}"')
+        if design == "ovsvapp-port":
+            text = text.replace('"compute-1"]', '"compute-1"]\nhost = "esx1"')
+        (tmp_path / "isthmus.toml").write_text(text)
+        side = NeutronSide(load(tmp_path / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)
+        assert side._places.appliances == own
+
+
 def test_vlans_that_are_reserved_are_not_there_for_neutron(tmp_path: Path) -> None:
     (tmp_path / "isthmus.toml").write_text(FABRIC.replace('"100-199"', '"100-199"\nreserved = "150-159"'))
     side = NeutronSide(load(tmp_path / "isthmus.toml", {"SECRET": "x", "BUS": "fake:///"}), lambda: 0.0)

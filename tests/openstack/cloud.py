@@ -244,6 +244,11 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
             rows = self.context.session.query(Agent).filter_by(host=host, agent_type=kind)
             rows.update({"heartbeat_timestamp": datetime(2020, 1, 1)})
 
+    def agent_is_gone(self, host: str, kind: str) -> None:
+        """An operator deletes it (`openstack network agent delete`)."""
+        (found,) = self.plugin.get_agents(self.context, {"agent_type": [kind], "host": [host]})
+        self.plugin.delete_agent(self.context, found["id"])
+
     def network_named(self, name: str, **more: Any) -> str:
         """A network's id."""
         return str(self._make_network(self.fmt, name, True, as_admin=True, **more)["network"]["id"])
@@ -348,6 +353,11 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
     def dhcp_is_ready(self, port: str) -> None:
         """It has."""
         provisioning_blocks.provisioning_complete(self.context, port, resources.PORT, DHCP_ENTITY)
+
+    def resegment(self, network: str, **columns: Any) -> None:
+        """Its one segment is another in the database, and nobody is told."""
+        with db_api.CONTEXT_WRITER.using(self.context):
+            self.context.session.query(NetworkSegment).filter_by(network_id=network).update(columns)
 
     def delete(self, what: str, of: str) -> None:
         self._delete(what, of, as_admin=True)

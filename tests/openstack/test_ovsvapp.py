@@ -6,11 +6,13 @@ Neutron knows a cluster; on which ESXi host a VM is, only vCenter knows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from isthmus.adapters.neutron.protocol import APPLIANCE_TYPE
 from isthmus.app.check import check
+from isthmus.core.flows import FLOOD
 from isthmus.model.flow import ETH_IPV4, Flow
 from isthmus.model.names import Mac
 from lab.vcenter import Cluster, Datacenter, Dvs, Host, Topology
@@ -119,14 +121,58 @@ def test_a_port_group_whose_last_port_went_is_given_to_the_next_only_if_it_stays
         made.neutron.delete("ports", port)
 
 
-def test_a_network_that_is_no_vxlan_gets_no_port_group(made: Site, request: pytest.FixtureRequest) -> None:
-    plain = {"provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 1191}
-    net = made.neutron.network_named(name(request), arg_list=tuple(plain), **plain)
-    port = made.neutron.port_on(net, "compute-1")
-    assert made.neutron.port(port)["binding:vif_type"] == "binding_failed"
-    made.rounds(2)
-    assert made.vids(name(request)) == {}
-    made.neutron.delete("ports", port)
+NO_VNI: tuple[dict[str, Any], ...] = (
+    {"network_type": "vlan", "physical_network": "rack1", "segmentation_id": 1191},
+    {"network_type": "flat", "physical_network": "rack1", "segmentation_id": None},
+    {"network_type": "gre", "segmentation_id": 5191},
+    {"network_type": "geneve", "segmentation_id": 5191},
+    {"network_type": "vxlan", "segmentation_id": None},
+)
+
+
+def test_a_port_of_a_network_without_a_vni_is_not_bound_and_named_with_the_reason(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    theirs = made.neutron.port_on(red, "compute-1")
+    made.boot(theirs, "esx1.lab")
+    until(lambda: made.is_active(theirs))
+    ports = []
+    for segment in NO_VNI:
+        net = made.neutron.network_named(f"none {name(request)}")
+        made.neutron.resegment(net, **segment)
+        ports.append(made.neutron.port_on(net, "compute-1"))
+        assert made.neutron.port(ports[-1])["binding:vif_type"] == "binding_failed"
+    for port in ports:
+        until(lambda port=port: made.is_named(f"port {port}", "compute-1", "no VXLAN segment with a VNI"))
+    assert made.stirs() == []
+    assert made.vids(f"none {name(request)}") == {}
+    assert {made.neutron.port(port)["binding:vif_type"] for port in ports} == {"binding_failed"}
+    assert made.is_active(theirs)
+    assert speaks_at("esx1.lab", mac_of(made, theirs))
+    for port in ports:
+        made.neutron.delete("ports", port)
+    made.daemon.loop.wake()
+    until(lambda: not any(made.is_named(f"port {port}") for port in ports))
+
+
+def test_a_network_that_loses_its_vni_is_closed_and_named_and_no_other_is(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    blue = made.neutron.network_named(f"blue {name(request)}")
+    mine, theirs = (made.neutron.port_on(net, "compute-1") for net in (red, blue))
+    for port in (mine, theirs):
+        made.boot(port, "esx1.lab")
+    until(lambda: made.is_active(mine) and made.is_active(theirs))
+    (was,) = [row["vni"] for row in made.neutron.read(red)]
+    made.neutron.resegment(red, segmentation_id=None)
+    made.daemon.loop.wake()
+    until(lambda: made.is_named(f"port {mine}", "no VXLAN segment with a VNI"))
+    until(lambda: not speaks_at("esx1.lab", mac_of(made, mine)))
+    assert made.stirs() == []
+    assert speaks_at("esx1.lab", mac_of(made, theirs))
+    made.neutron.resegment(red, segmentation_id=was)
+    made.daemon.loop.wake()
+    until(lambda: speaks_at("esx1.lab", mac_of(made, mine)) and not made.is_named(f"port {mine}"))
 
 
 def test_of_a_network_with_a_vlan_of_the_provider_too_the_vxlan_is_what_its_vms_speak_in(
@@ -205,6 +251,7 @@ def test_a_vm_with_the_identity_of_no_port_is_wired_nowhere(
     made.admin.create_vm("thief", "esx1.lab", [name(request)], [mac])
     made.admin.power_on("thief")
     until(lambda: any(str(mac) in c["reason"] for c in made.conditions()))
+    assert made.stirs() == []
     assert not speaks_at("esx1.lab", mac)
     assert not made.is_active(port)
     made.admin.destroy("thief")
@@ -239,3 +286,108 @@ def test_a_port_is_let_in_from_its_own_addresses_and_pairs_unless_its_security_i
     made.neutron.change(port, allowed_address_pairs=[])
     made.neutron.unsecure(port)
     until(lambda: senders("esx1.lab", mac) == {None})
+
+
+def floods(host: str, vni: int) -> set[str]:
+    """The VTEPs to which the host's appliance sends what is for all of a network."""
+    flows = [entry for entry in MemoryOvs.made[VTEPS[host]].entries.values() if isinstance(entry, Flow)]
+    to_all = (flow for flow in flows if flow.vni == vni and flow.table == FLOOD)
+    return {vtep for flow in to_all for action in flow.actions if (vtep := getattr(action, "vtep", None))}
+
+
+def vni_of(made: Site, network: str) -> int:
+    (row,) = made.neutron.read(network)
+    return int(row["vni"])
+
+
+def there(made: Site, port: str, host: str) -> None:
+    """The port is wired by a stock agent on that host."""
+    made.neutron.plugin.update_port_status(made.neutron.context, port, "ACTIVE", host)
+
+
+def test_a_port_without_an_address_is_wired_and_found_by_flooding(made: Site, red: str, kvm: OvsAgent) -> None:
+    port, theirs = (made.neutron.port_on(red, host, fixed_ips=[]) for host in ("compute-1", "kvm"))
+    there(made, theirs, "kvm")
+    mac = mac_of(made, port)
+    made.boot(port, "esx1.lab")
+    until(lambda: made.is_active(port) and VTEPS["esx1.lab"] in kvm.vteps_of(EVERYBODY))
+    until(lambda: sends_to("esx1.lab", mac_of(made, theirs)) == {KVM})
+    assert senders("esx1.lab", mac) == {"0.0.0.0"}, "it may ask for an address, and no more"
+    assert made.stirs() == []
+    assert kvm.vteps_of(mac) == set()
+    subnet = made.neutron.port(theirs)["fixed_ips"] or made.neutron.ports(red)[0]["fixed_ips"]
+    made.neutron.change(port, fixed_ips=[{"subnet_id": subnet[0]["subnet_id"], "ip_address": "10.7.0.77"}])
+    until(lambda: kvm.vteps_of(mac) == {VTEPS["esx1.lab"]})
+    until(lambda: senders("esx1.lab", mac) == {"0.0.0.0", "10.7.0.77"})
+
+
+def test_ports_with_one_mac_in_two_networks_on_one_host_are_two(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    blue = made.neutron.network_named(f"blue {name(request)}")
+    ports = [made.neutron.port_on(net, "compute-1", mac_address="fa:16:3e:66:66:66") for net in (red, blue)]
+    vms = [made.boot(port, "esx1.lab") for port in ports]
+    until(lambda: all(made.is_active(port) for port in ports))
+
+    def spoken_in() -> dict[int, set[int]]:
+        """The VNIs in which the host's appliance lets the MAC in, each with the VIDs."""
+        found: dict[int, set[int]] = {}
+        for flow in MemoryOvs.made[VTEPS["esx1.lab"]].entries.values():
+            if isinstance(flow, Flow) and flow.match.src == "fa:16:3e:66:66:66":
+                found.setdefault(int(flow.vni or 0), set()).add(int(flow.match.vid or 0))
+        return found
+
+    mine, theirs = (vni_of(made, net) for net in (red, blue))
+    vids = spoken_in()
+    assert vids.keys() == {mine, theirs}
+    assert not vids[mine] & vids[theirs]
+    assert made.stirs() == []
+    made.unplug(vms[0])
+    made.neutron.delete("ports", ports[0])
+    until(lambda: spoken_in().keys() == {theirs})
+    assert spoken_in()[theirs] == vids[theirs]
+    assert made.is_active(ports[1])
+
+
+def test_a_neutron_agent_with_the_vtep_of_an_appliance_is_named_and_nobody_sends_there_for_it(
+    made: Site, red: str
+) -> None:
+    made.neutron.subnet_of(red, "10.7.0.0/24")
+    told = {"tunneling_ip": VTEPS["esx1.lab"], "tunnel_types": ["vxlan"], "bridge_mappings": {}}
+    made.neutron.agent("liar", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+    theirs = made.neutron.port_on(red, "liar")
+    there(made, theirs, "liar")
+    ports = {host: made.neutron.port_on(red, "compute-1") for host in VTEPS}
+    for host, port in ports.items():
+        made.boot(port, host)
+    until(lambda: all(made.is_active(port) for port in ports.values()))
+    until(lambda: made.is_named("neutron agent on host liar", VTEPS["esx1.lab"], "esx1.lab"))
+    assert made.stirs() == []
+    one, two = VTEPS
+    assert (floods(one, vni_of(made, red)), floods(two, vni_of(made, red))) == ({VTEPS[two]}, {VTEPS[one]})
+    assert [sends_to(host, mac_of(made, theirs)) for host in VTEPS] == [set(), set()]
+    assert sends_to(one, mac_of(made, ports[two])) == {VTEPS[two]}
+    made.neutron.agent_is_gone("liar", "Open vSwitch agent")
+    made.daemon.loop.wake()
+    until(lambda: not made.is_named("neutron agent on host liar"))
+
+
+def test_members_behind_a_vtep_that_answers_nobody_cost_the_others_nothing(made: Site, red: str) -> None:
+    """Whether it answers, no flow asks: `isthmus check` does."""
+    gone = "192.0.2.99"
+    told = {"tunneling_ip": gone, "tunnel_types": ["vxlan"], "bridge_mappings": {}}
+    made.neutron.agent("kvm-gone", "Open vSwitch agent", "neutron-openvswitch-agent", told)
+    theirs = made.neutron.port_on(red, "kvm-gone")
+    there(made, theirs, "kvm-gone")
+    made.neutron.agent_is_dead("kvm-gone", "Open vSwitch agent")
+    ports = {host: made.neutron.port_on(red, "compute-1") for host in VTEPS}
+    for host, port in ports.items():
+        made.boot(port, host)
+    until(lambda: all(made.is_active(port) for port in ports.values()))
+    one, two = VTEPS
+    until(lambda: floods(one, vni_of(made, red)) == {VTEPS[two], gone})
+    assert made.stirs() == []
+    assert sends_to(one, mac_of(made, ports[two])) == {VTEPS[two]}
+    assert sends_to(one, mac_of(made, theirs)) == {gone}
+    made.neutron.delete("ports", theirs)
+    until(lambda: floods(one, vni_of(made, red)) == {VTEPS[two]})

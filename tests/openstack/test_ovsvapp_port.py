@@ -188,3 +188,62 @@ def test_a_port_whose_port_group_is_not_there_is_not_bound_past_it_by_neutrons_o
         assert made.neutron.port(port)["binding:vif_type"] == "binding_failed"
         until(lambda: made.is_named(f"port {port}", "vCenter is away"))
     until(lambda: made.neutron.port(port)["binding:vif_type"] == "dvs", 20)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        {"network_type": "vlan", "physical_network": "rack1", "segmentation_id": 1191},
+        {"network_type": "geneve"},
+        {"segmentation_id": None},
+    ],
+    ids=["vlan", "geneve", "no-id"],
+)
+def test_a_port_of_a_network_without_a_vni_is_not_bound_and_named_with_the_reason(
+    made: Site, red: str, agent: Agent, segment: dict[str, Any]
+) -> None:
+    made.neutron.resegment(red, **segment)
+    port = made.neutron.port_on(red, "compute-1")
+    assert made.neutron.port(port)["binding:vif_type"] == "binding_failed"
+    until(lambda: made.is_named(f"port {port}", "compute-1", "no VXLAN segment with a VNI"))
+    assert made.stirs() == []
+    made.neutron.delete("ports", port)
+
+
+def test_a_vm_with_the_identity_of_no_port_is_plugged_in_nowhere_and_named(
+    made: Site, red: str, agent: Agent, request: pytest.FixtureRequest
+) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    mac = made.neutron.port(port)["mac_address"]
+    made.admin.create_vm("thief", "esx1.lab", [str(request.node.name)[:60]], [mac])
+    made.admin.power_on("thief")
+    until(lambda: made.is_named(mac, "no port of network"))
+    assert made.stirs() == []
+    assert not plugs("esx1.lab", port)
+    assert not is_open(made, "thief")
+    made.admin.destroy("thief")
+
+
+def test_ports_with_one_mac_and_no_address_in_two_networks_on_one_host_are_two(
+    made: Site, red: str, agent: Agent, request: pytest.FixtureRequest
+) -> None:
+    blue = made.neutron.network_named(f"blue {request.node.name}"[:60])
+    ports = [made.neutron.port_on(net, "compute-1", mac_address="fa:16:3e:66:66:66") for net in (red, blue)]
+    assert not any(made.neutron.port(port)["fixed_ips"] for port in ports)
+    vms = [made.boot(port, "esx1.lab") for port in ports]
+    until(lambda: all(plugs("esx1.lab", port) for port in ports))
+    agent.reports(up=(ports[0],))
+    until(lambda: is_open(made, vms[0]))
+    assert made.stirs() == []
+    assert not is_open(made, vms[1]), "what the agent said of one is nothing of the other"
+    agent.reports(up=(ports[1],))
+    until(lambda: is_open(made, vms[1]))
+    assert made.admin.vid_of(vms[0]) != made.admin.vid_of(vms[1])
+    made.unplug(vms[0])
+    until(lambda: not plugs("esx1.lab", ports[0]))
+    assert is_open(made, vms[1])
+
+
+def test_the_vtep_of_an_appliance_is_its_agents_and_nothing_is_said_of_it(made: Site, red: str, agent: Agent) -> None:
+    made.rounds(2)
+    assert not made.is_named("neutron agent on host compute-1")

@@ -230,6 +230,13 @@ def _places(everywhere: Mapping[str, tuple[str, DeploymentConfig]]) -> Places:
             for host in deployment.compute
         },
         frozenset(host for _, found in everywhere.values() if _has_agents(found) for host in found.compute),
+        {
+            vtep: host
+            for _, found in everywhere.values()
+            if found.design.nve.on_each_host and not _has_agents(found)
+            for host in found.host
+            if (vtep := found.vtep_of(host)) is not None
+        },
     )
 
 

@@ -98,6 +98,7 @@ class Neutron:
             "domains": domains,
             "fabric": True,
             "kept": [],
+            "beside": [],
             "static": [],
             **nothing,
         }

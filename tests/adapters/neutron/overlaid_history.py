@@ -73,6 +73,7 @@ class OverlaidHistory:
                 "domains": {},
                 "fabric": False,
                 "kept": [],
+                "beside": [],
                 "static": [],
             }
             self.answer = {"networks": [rows.network(RED, VNI)], "ports": bound, **nothing}

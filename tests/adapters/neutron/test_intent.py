@@ -31,7 +31,15 @@ class Bus:
             raise Retry("away")
         nets = [network("red", 70001, self.segment)]
         none: dict[str, Any] = {"ports": [BOUND], "agents": [], "held": []}
-        return {"networks": nets, "domains": {"rack1": ["101-149"]}, "fabric": True, "kept": [], "static": [], **none}
+        return {
+            "networks": nets,
+            "domains": {"rack1": ["101-149"]},
+            "fabric": True,
+            "kept": [],
+            "beside": [],
+            "static": [],
+            **none,
+        }
 
 
 class Site:

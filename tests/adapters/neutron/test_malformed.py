@@ -45,6 +45,7 @@ ANSWER: dict[str, Any] = {
     "held": [["rack1", 120]],
     "fabric": True,
     "kept": ["compute-1"],
+    "beside": [{"id": "flat", "host": "compute-2"}],
     "static": [],
 }
 

@@ -73,6 +73,7 @@ def meant(
         "held": [],
         "fabric": True,
         "kept": [],
+        "beside": [],
         "static": [],
     }
     return intent_of(facts_of(answer), places)
@@ -176,6 +177,16 @@ def test_an_agent_whose_tunnel_address_is_no_vteps_is_named_and_no_leaf_is_told_
     assert address in intent.doubts[0].reason
 
 
+def test_an_agent_with_the_vtep_of_an_appliance_of_ours_is_named_and_nobody_is_told_of_it() -> None:
+    """An appliance sends nothing to itself, and no other one sends there what is not there."""
+    own = replace(PLACES, appliances={"192.0.2.9": "esx1"})
+    intent = meant([network("red", 70001)], port("kvm", "red", binding("kvm", "vxlan")), places=own)
+    assert intent.peers == ()
+    (doubt,) = intent.doubts
+    assert doubt.about == "neutron agent on host kvm"
+    assert "192.0.2.9 is the VTEP of the appliance on esx1" in doubt.reason
+
+
 def test_a_port_with_the_mac_of_many_is_left_out_and_named() -> None:
     intent = meant([network("red", 70001)], port("p", "red", binding("kvm", "vxlan"), mac="33:33:00:00:00:01"))
     assert (intent.ports, intent.peers) == ({}, ())
@@ -235,6 +246,7 @@ def test_why_a_port_is_not_bound_is_said_as_exactly_as_it_is_known(
         "held": [("rack1", 103)],
         "fabric": True,
         "kept": [],
+        "beside": [],
         "static": [],
     }
     (doubt,) = intent_of(facts_of(answer), PLACES, reasons).doubts
@@ -261,6 +273,7 @@ def test_a_domain_that_is_static_on_one_side_only_is_said_with_its_remedy(here: 
         "agents": [],
         "held": [],
         "kept": [],
+        "beside": [],
         "fabric": True,
         "static": sorted(there),
     }
@@ -278,6 +291,7 @@ def test_vlans_that_neutron_may_give_out_and_nobody_carries_are_said_before_a_ne
         "agents": [],
         "held": [],
         "kept": [],
+        "beside": [],
         "static": [],
         "fabric": True,
         "domains": {"rack1": ["90-149"]},

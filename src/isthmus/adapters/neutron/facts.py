@@ -101,6 +101,14 @@ class Tunnelling:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """A port of a network without a VNI that should have a port group on a host."""
+
+    id: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All of it."""
 
@@ -118,6 +126,7 @@ class Facts:
     """The mapping domains in which, by Neutron's configuration, every network has a VLAN."""
     kept: frozenset[str] = frozenset()
     """The hosts that a living `isthmus run` keeps."""
+    beside: tuple[Beside, ...] = ()
 
     def tunnelled(self, port: NeutronPort, binding: Binding) -> bool:
         """The port is in its network's overlay itself there: bound to the VXLAN segment, and to nothing below."""
@@ -142,6 +151,7 @@ def facts_of(answer: Any) -> Facts:
             _flag(answer["fabric"]),
             frozenset(_texts(answer["static"])),
             frozenset(_texts(answer["kept"])),
+            tuple(Beside(_text(row["id"]), _text(row["host"])) for row in _rows(answer["beside"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as wrong:
         raise Retry(

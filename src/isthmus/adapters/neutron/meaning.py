@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
-from isthmus.adapters.neutron.facts import Facts, NeutronPort, Segment
+from isthmus.adapters.neutron.facts import Facts, NeutronPort, Segment, Tunnelling
+from isthmus.adapters.neutron.protocol import NO_OVERLAY
 from isthmus.model.intent import AllowedPair, Doubt, Intent, Network, Peer, Port
 from isthmus.model.names import Mac, NetworkId, PortId, VmId, mac, prefix, unicast_mac, vtep
 from isthmus.model.scope import Scope
@@ -27,7 +28,8 @@ class Places:
     `homes` are the domains of nova-compute hosts and of machines that are below a leaf and no ESXi hosts; `attached`
     gives the VTEP of the leaf of these; `vids` are those that switches and leaves of a domain are there for.
     `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own; of these, `plugged`
-    are those where Neutron's own agent wires ports.  In the domains of `static` every network is to have a VLAN.
+    are those where Neutron's own agent wires ports; `appliances` are the ESXi hosts where it does not, by VTEP.  In the
+    domains of `static` every network is to have a VLAN.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class Places:
     vids: Mapping[str, VidSet] = field(default_factory=dict)
     overlaid: Mapping[str, str] = field(default_factory=dict)
     plugged: frozenset[str] = frozenset()
+    appliances: Mapping[str, str] = field(default_factory=dict)
     static: frozenset[str] = frozenset()
 
 
@@ -132,7 +135,7 @@ def intent_of(
     vteps: dict[str, str] = {}
     for agent in facts.tunnelling:
         try:
-            vteps[agent.host] = vtep(agent.vtep)
+            vteps[agent.host] = _vtep_of(agent, places)
         except ValueError as wrong:
             doubts.append(Doubt(f"neutron agent on host {agent.host}", f"its ports are behind no VTEP: {wrong}"))
     domains = {segment.id: segment.domain for segment in facts.segments}
@@ -151,6 +154,14 @@ def intent_of(
 def _unknown(facts: Facts, places: Places) -> list[str]:
     """The mapping domains that Neutron does not name: none of its networks has a VLAN there, whatever is in use."""
     return sorted(places.scopes.keys() - facts.domains.keys())
+
+
+def _vtep_of(agent: Tunnelling, places: Places) -> str:
+    """Raises ValueError for an address that is no VTEP's, or another's."""
+    address = vtep(agent.vtep)
+    if address in places.appliances:
+        raise ValueError(f"{address} is the VTEP of the appliance on {places.appliances[address]}")
+    return address
 
 
 def _port(row: NeutronPort, address: Mac, places: Places) -> Port:
@@ -218,6 +229,9 @@ def _doubts(facts: Facts, places: Places, reasons: Reasons) -> Iterator[Doubt]:
                 f"[ml2_isthmus] {wrong} names it, which does not fit the deployment's design: name it in {right}",
                 places.scopes[domain],
             )
+    for beside in facts.beside:
+        if beside.host in places.overlaid:
+            yield Doubt(f"port {beside.id}", f"it has no port group on host {beside.host}: {NO_OVERLAY}")
     for port in facts.ports:
         for binding in port.bindings:
             home = places.homes.get(binding.host) or places.overlaid.get(binding.host)

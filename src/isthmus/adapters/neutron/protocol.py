@@ -46,6 +46,9 @@ APPLIANCE_TYPE = "isthmus OVSvApp agent"
 PLUGIN_TOPIC = "q-plugin"
 """Where Neutron is told of a VTEP, by whoever has one."""
 
+NO_OVERLAY = "its network has no VXLAN segment with a VNI, and appliances know networks by nothing else"
+"""Why a port of a flat, VLAN, GRE or Geneve network is not bound on a cluster with appliances."""
+
 PROVISIONING_ENTITY = "ISTHMUS"
 """The provisioning block that is completed when port group and leaf are in place."""
 RESERVED, RETIRING = "isthmus: reserved", "isthmus: retiring"

@@ -57,6 +57,7 @@ class Answers:
             return {
                 "networks": found,
                 "ports": list(_ports(context, {row["id"] for row in found})),
+                "beside": list(_beside(context, {row["id"] for row in found})),
                 "agents": list(_tunnelling(context)),
                 "domains": {domain: ranges_of(domain) for domain in sorted(domains_of())},
                 "static": sorted(static_domains()),
@@ -265,6 +266,15 @@ def _ports(context: Any, networks: Collection[str]) -> Iterator[Row]:
                 if binding[0]
             ],
         }
+
+
+def _beside(context: Any, networks: Collection[str]) -> Iterator[Row]:
+    """The ports of all other networks that could not be bound, or are bound to a port group: there is none for them."""
+    port, binding = models_v2.Port, models.PortBinding
+    rows = context.session.query(port.id, port.network_id, binding.host).filter(binding.port_id == port.id)
+    for row in rows.filter(binding.vif_type.in_((portbindings.VIF_TYPE_BINDING_FAILED, "dvs"))):
+        if row.network_id not in networks:
+            yield {"id": row.id, "host": row.host}
 
 
 def _binding(row: tuple[Any, ...], levels: Sequence[tuple[Any, ...]]) -> Row:

@@ -15,6 +15,7 @@ from neutron_lib.constants import AGENT_TYPE_OVS, DEVICE_OWNER_COMPUTE_PREFIX
 from isthmus.adapters.neutron.ml2 import preflight, segments
 from isthmus.adapters.neutron.ml2.dvs import PortGroupBinder
 from isthmus.adapters.neutron.ml2.hosts import our_host
+from isthmus.adapters.neutron.protocol import NO_OVERLAY
 
 
 class IsthmusOvsvappDriver(PortGroupBinder):
@@ -26,9 +27,12 @@ class IsthmusOvsvappDriver(PortGroupBinder):
         """Bind the network's VXLAN segment, once its port group is there."""
         if context.binding_levels:
             return
+        host = our_host(context)
+        if host is None or not host.is_overlaid:
+            return
         overlay = segments.overlay_of(context.segments_to_bind)
-        host = our_host(context) if overlay is not None else None
-        if overlay is None or host is None or not host.is_overlaid:
+        if overlay is None:
+            self.not_bound(context, host.name, NO_OVERLAY)
             return
         if host.is_plugged and not any(agent.get("alive") for agent in context.host_agents(AGENT_TYPE_OVS)):
             self.not_bound(context, host.name, f"no living {AGENT_TYPE_OVS} of host {host.name}, which would wire it")
