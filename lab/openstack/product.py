@@ -30,11 +30,12 @@ APPLIANCE_TYPE = "isthmus OVSvApp agent"
 
 @dataclass(slots=True)
 class Isthmus:
-    """One process for all racks of a site."""
+    """One process for all racks of a site, or one of several, each by a name of its own."""
 
     state: WorldState
     module: str = CLI
     """What is run: the product's command line, or something around it."""
+    name: str = "isthmus"
     _running: subprocess.Popen[bytes] | None = None
 
     def configure(self, login: Login, bus: str, deployments: str) -> None:
@@ -45,7 +46,8 @@ class Isthmus:
         text = (
             f'[vcenter.lab]\nurl = "{login.url}"\nuser = "{login.user}"\n'
             f'password_file = "password"\nca_file = "{login.ca_file}"\n'
-            '[intent.neutron]\nurl_file = "bus.url"\ntimeout = 5\n[status]\nsocket = "sock"\nstate = "state"\n'
+            '[intent.neutron]\nurl_file = "bus.url"\ntimeout = 5\n[status]\n'
+            f'socket = "{self.name}.sock"\nstate = "{self.name}.state"\n'
             "[loop]\nresync = 10\nbackoff_first = 0.5\nbackoff_longest = 4\n"
         )
         self._file.write_text(text + deployments)
@@ -58,9 +60,9 @@ class Isthmus:
         return told.stdout
 
     def start(self) -> None:
-        log = self.state.directory / "isthmus.log"
+        log = self.state.directory / f"{self.name}.log"
         self._running = self.state.processes.start(
-            "isthmus", self._command("run", module=self.module), log, is_vital=False
+            self.name, self._command("run", module=self.module), log, is_vital=False
         )
 
     def kill(self) -> None:
@@ -96,7 +98,7 @@ class Isthmus:
 
     @property
     def _file(self) -> Path:
-        return self.state.directory / "isthmus.toml"
+        return self.state.directory / f"{self.name}.toml"
 
 
 def vnis_at(leaf: Leaf) -> set[int]:
@@ -110,11 +112,11 @@ def below_leaves(racks: Sequence[Rack], leaves: Mapping[str, Leaf]) -> str:
     return "".join(_deployment(rack, leaves[rack.leaf]) for rack in racks)
 
 
-def with_appliances(rack: Rack, appliances: Sequence[Appliance]) -> str:
-    """One deployment, on hosts with an appliance each."""
+def with_appliances(rack: Rack, appliances: Sequence[Appliance], more: str = "") -> str:
+    """One deployment, on hosts with an appliance each; `more` of it."""
     head = (
         f'[deployment.{rack.name}]\ndesign = "ovsvapp"\ndvs = "{rack.name}"\nmtu = {MTU}\n'
-        f'vids = "{rack.vids[0]}-{rack.vids[1]}"\n[deployment.{rack.name}.compute."{rack.compute}"]\n'
+        f'vids = "{rack.vids[0]}-{rack.vids[1]}"\n{more}[deployment.{rack.name}.compute."{rack.compute}"]\n'
         f'[deployment.{rack.name}.appliance]\ntrunk = "{TRUNK}"\ndatapath_type = "netdev"\n'
     )
     return head + "".join(

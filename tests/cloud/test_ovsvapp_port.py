@@ -16,6 +16,7 @@ from lab.openstack.live_move import LiveMove
 from lab.openstack.machines import OVS_AGENT
 from lab.openstack.plugged import COMPUTES, plugged_site
 from lab.openstack.site import KVM, Site, Vm
+from tests.cloud.talking import talks
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(600)]
 
@@ -48,10 +49,6 @@ def three(site: Site, icmp_only: str) -> dict[str, Vm]:
     made = {name: site.vm(f"red-{name}", red, host, security_groups=[icmp_only]) for name, host in where.items()}
     assert until(lambda: site.are_active(*made.values()), 60) is not None, site.logs()
     return made
-
-
-def talks(one: Vm, other: Vm) -> bool:
-    return until(lambda: one.guest.reaches(other.address, 0.5), 30) is not None
 
 
 def takes_tcp(one: Vm, other: Vm) -> bool:

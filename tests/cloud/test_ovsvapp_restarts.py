@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -15,7 +15,8 @@ from lab.netns.world import appliance_of
 from lab.openstack import preflight
 from lab.openstack.overlaid import CLUSTER, LAYOUT, overlaid_site
 from lab.openstack.product import APPLIANCE_TYPE
-from lab.openstack.site import KVM, Site, Vm
+from lab.openstack.site import Site, Vm
+from tests.cloud.talking import settled_company, talks, unharmed
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(600)]
 
@@ -35,27 +36,12 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def vms(site: Site) -> dict[str, Vm]:
-    """A network with VMs on three ESXi hosts and on KVM; the last of them moves about."""
-    red = site.network("red", "10.0.0.0/24")
-    where = {"a": ESX1, "b": ESX3, "k": KVM, "mover": ESX1}
-    made = {name: site.vm(f"red-{name}", red, host) for name, host in where.items()}
-    assert until(lambda: site.are_active(*made.values()), 90) is not None
-    assert talks(made["a"], made["b"])
-    assert talks(made["k"], made["a"])
-    return made
+    return settled_company(site)
 
 
-def talks(one: Vm, other: Vm, patience: float = 60.0) -> bool:
-    return until(lambda: one.guest.reaches(other.address, 0.5), patience) is not None
-
-
-@contextmanager
-def unharmed(vms: dict[str, Vm]) -> Iterator[None]:
-    """Those who stay where they are talk on, between ESXi hosts and with KVM, and no packet is lost."""
-    pings = [vms["a"].guest.keep_pinging(vms["b"].address), vms["k"].guest.keep_pinging(vms["b"].address)]
-    yield
-    results = [ping.stop() for ping in pings]
-    assert all(result.all_answered for result in results), [str(result) for result in results]
+def those_who_stay(vms: dict[str, Vm]) -> AbstractContextManager[None]:
+    """They talk on, between ESXi hosts and with KVM, and no packet is lost."""
+    return unharmed((vms["a"], vms["b"]), (vms["k"], vms["b"]))
 
 
 def all_is_well(site: Site, vms: dict[str, Vm]) -> None:
@@ -74,7 +60,7 @@ def all_is_well(site: Site, vms: dict[str, Vm]) -> None:
 def test_rabbitmq_that_is_killed_and_started_anew_costs_no_packet_and_all_is_well_after(
     site: Site, vms: dict[str, Vm]
 ) -> None:
-    with unharmed(vms):
+    with those_who_stay(vms):
         site.broker.kill()
         site.migrate(vms["mover"].guest.name, ESX2)
         assert talks(vms["a"], vms["mover"])
@@ -87,7 +73,7 @@ def test_rabbitmq_that_is_killed_and_started_anew_costs_no_packet_and_all_is_wel
 def test_isthmus_that_starts_while_rabbitmq_is_away_harms_nobody_and_all_is_well_after(
     site: Site, vms: dict[str, Vm]
 ) -> None:
-    with unharmed(vms):
+    with those_who_stay(vms):
         site.broker.kill()
         site.isthmus.kill()
         site.isthmus.start()
@@ -100,7 +86,7 @@ def test_isthmus_that_starts_while_rabbitmq_is_away_harms_nobody_and_all_is_well
 def test_neutron_that_is_away_until_all_timers_have_expired_twice_costs_no_packet_and_all_is_well_after(
     site: Site, vms: dict[str, Vm]
 ) -> None:
-    with unharmed(vms):
+    with those_who_stay(vms):
         site.neutron.kill()
         time.sleep(AWAY / 2)
         site.migrate(vms["mover"].guest.name, ESX3)
@@ -113,7 +99,7 @@ def test_neutron_that_is_away_until_all_timers_have_expired_twice_costs_no_packe
 
 def test_sessions_that_vcenter_ends_while_vms_come_move_and_die_lose_nothing(site: Site, vms: dict[str, Vm]) -> None:
     network = site.rest.show("ports", vms["a"].port)["network_id"]
-    with unharmed(vms):
+    with those_who_stay(vms):
         site.admin.end_other_sessions()
         site.migrate(vms["mover"].guest.name, ESX2)
         site.admin.end_other_sessions()

@@ -7,13 +7,10 @@ import pytest
 from lab.netns.stage import until
 from lab.openstack.machines import OVS_AGENT
 from lab.openstack.site import KVM, Site, Vm
+from tests.cloud.talking import talks
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(300)]
 SUBNET = "10.0.0.0/24"
-
-
-def reaches(vm: Vm, peer: Vm, patience: float = 40.0) -> bool:
-    return until(lambda: vm.guest.reaches(peer.address, 0.5), patience) is not None
 
 
 @pytest.fixture
@@ -23,8 +20,8 @@ def three(cloud: Site, request: pytest.FixtureRequest) -> tuple[str, Vm, Vm, Vm]
     network = cloud.network(name, SUBNET)
     a, b, k = (cloud.vm(f"{name}-{host[:4]}", network, host) for host in ("esx1.lab", "esx3.lab", KVM))
     assert until(lambda: cloud.are_active(a, b, k), 60) is not None
-    assert reaches(a, b)
-    assert reaches(k, a)
+    assert talks(a, b)
+    assert talks(k, a)
     return network, a, b, k
 
 
@@ -60,8 +57,8 @@ def test_a_kvm_host_whose_agent_starts_anew_reaches_vms_below_leaves_again(
     machine.ovs.vsctl("del-br", "br-tun")  # as after a reboot: of the tunnels nothing is left
     assert k.guest.ping(a.address, patience=0.3).none_answered
     machine.start(OVS_AGENT)
-    assert reaches(k, a, 90)
-    assert reaches(b, k)
+    assert talks(k, a, 90)
+    assert talks(b, k)
     assert a.guest.hears(k.guest)
     assert k.guest.hears(b.guest)
 
@@ -85,12 +82,12 @@ def test_a_vm_moved_cold_to_another_rack_is_reached_there_and_leaves_nothing_at_
     vni = cloud.vni_of(network)
     moved = cloud.move_cold(a, "esx3.lab")
     assert until(lambda: cloud.are_active(moved), 60) is not None
-    assert reaches(b, moved)
-    assert reaches(k, moved)
+    assert talks(b, moved)
+    assert talks(k, moved)
     assert k.guest.hears(moved.guest)
     assert until(lambda: vni not in cloud.vnis_at("leaf1"), 90) is not None
     assert set(cloud.vids_of(network)) == {"rack2"}
-    assert reaches(k, moved)
+    assert talks(k, moved)
     back = cloud.move_cold(moved, "esx2.lab")
-    assert reaches(b, back)
-    assert reaches(k, back)
+    assert talks(b, back)
+    assert talks(k, back)

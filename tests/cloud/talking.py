@@ -1,0 +1,37 @@
+"""Who talks to whom below a whole Neutron, and that nobody is harmed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab.netns.stage import until
+from lab.openstack.overlaid import CLUSTER
+from lab.openstack.site import KVM, Site, Vm
+
+
+def talks(one: Vm, other: Vm, patience: float = 60.0) -> bool:
+    """Whether one gets an answer of the other in time."""
+    return until(lambda: one.guest.reaches(other.address, 0.5), patience) is not None
+
+
+@contextmanager
+def unharmed(*pairs: tuple[Vm, Vm]) -> Iterator[None]:
+    """The first of each pair pings the second every 10 ms, and no packet is lost."""
+    pings = [one.guest.keep_pinging(other.address) for one, other in pairs]
+    yield
+    results = [ping.stop() for ping in pings]
+    assert all(result.all_answered for result in results), [str(result) for result in results]
+
+
+def settled_company(site: Site) -> dict[str, Vm]:
+    """On hosts with appliances and on KVM, a network with VMs that talk: `a`, `b`, `k`, and one to be moved about."""
+    first, _, third = CLUSTER.hosts
+    red = site.network("red", "10.0.0.0/24")
+    where = {"a": first, "b": third, "k": KVM, "mover": first}
+    vms = {name: site.vm(f"red-{name}", red, host) for name, host in where.items()}
+    assert until(lambda: site.are_active(*vms.values()), 90) is not None
+    assert talks(vms["a"], vms["b"])
+    assert talks(vms["k"], vms["a"])
+    assert talks(vms["k"], vms["b"])
+    return vms
