@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import itertools
 
-from lab.bench import bindings, core, decoder, dvports, events, flows, leaves, moves
+from lab.bench import appliances, bindings, core, decoder, dvports, events, flows, leaves, moves
 from lab.bench.figures import show
 
 PARTS = {
+    "appliances": appliances.figures,
     "bindings": bindings.figures,
     "core": core.figures,
     "decoder": decoder.figures,

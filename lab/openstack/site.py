@@ -142,7 +142,7 @@ class Site:
 
     def vm(self, name: str, network: str, host: str, *, by_dhcp: bool = False, **more: Any) -> Vm:
         """A VM on an ESXi host, or on the KVM host, with a port of its own, as Nova makes it."""
-        port = self.rest.port(network, self._neutron_host(host), **more)
+        port = self.rest.port(network, self.neutron_host(host), **more)
         shown = self.rest.show("ports", port)
         guest = self.machines[KVM].plug(name, shown) if host == KVM else self._boot(name, host, shown)
         address = str(shown["fixed_ips"][0]["ip_address"])
@@ -153,7 +153,7 @@ class Site:
     def move_cold(self, vm: Vm, host: str) -> Vm:
         """Off, to another host, perhaps below another leaf, and on again there: what remains of it is its port."""
         self.admin.destroy(vm.guest.name)
-        self.rest.move(vm.port, self._neutron_host(host))
+        self.rest.move(vm.port, self.neutron_host(host))
         guest = self._boot(vm.guest.name, host, self.rest.show("ports", vm.port))
         guest.set_addresses(f"{vm.address}/24")
         return Vm(guest, vm.port, vm.address)
@@ -173,7 +173,7 @@ class Site:
         self.admin.power_on(name)
         return hosts.guest(self.state, name)
 
-    def _neutron_host(self, host: str) -> str:
+    def neutron_host(self, host: str) -> str:
         """What Neutron knows a host as: an ESXi host is its cluster's nova-compute."""
         return next((rack.compute for rack in self.racks if host in rack.hosts), host)
 
