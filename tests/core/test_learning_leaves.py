@@ -303,6 +303,24 @@ def guarded_retags(lab: Lab) -> list[bool]:
     return [change.guarded for change in loop.think().plan.changes if isinstance(change.action, AlterPortGroup)]
 
 
+def test_of_two_port_groups_of_a_network_the_lesser_keeps_no_vid_that_the_network_has_left() -> None:
+    """Somebody copied it, with its mark, and a NIC is still in the copy."""
+    lab = learning().network("red").vms("a@esx1", "b@esx2", "c@esx3", "d@esx1")
+    [dvs], [group] = lab.vcenter.switches, lab.groups_of_ours()
+    vid = worn(lab)["red"]
+    copy = lab.vcenter.add_port_group(dvs, "copy", Access(Vid(vid)))
+    copy.mark = group.mark
+    lab.vcenter.replug(lab.nic("d").id, (dvs, copy.key))
+    lab.settle()
+    one, two = leaves(lab)
+    one.entries.clear()
+    one.foreign = {Vid(vid): STRANGE}
+    lab.settle()
+    [(now, _)] = bound(one)
+    assert (now != vid, bound(two)) == (True, bound(one))
+    assert lab.hears("c", frame_from="a")
+
+
 @pytest.mark.parametrize("order", [(1, 0), (1, 2, 0), (1, 0, 3, 2), (2, 1, 0)])
 def test_networks_whose_vids_were_exchanged_get_each_others_one_after_the_other(order: tuple[int, ...]) -> None:
     """A database restored from an old backup has it so, and each waits for what the other wears."""

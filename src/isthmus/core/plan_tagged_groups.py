@@ -114,7 +114,7 @@ def live_groups(view: View, allocation: Allocation) -> list[Live]:
         and (not group.leaving or group.in_use)
         and (
             _is_its_own(view, allocation, NetworkSubject(group.network.vni), group.vid)
-            or (group.place not in allocation.bindings and _is_its_own_elsewhere(view, allocation, group))
+            or (not _is_given(view, allocation, group) and _is_its_own_elsewhere(view, allocation, group))
         )
     ]
 
@@ -165,6 +165,13 @@ def _all_read(view: View) -> bool:
 def _is_its_own(view: View, allocation: Allocation, subject: NetworkSubject, vid: Vid) -> bool:
     scope = view.shard.scope
     return scope is not None and allocation.owners.get((scope, vid)) == subject
+
+
+def _is_given(view: View, allocation: Allocation, group: _Tagged) -> bool:
+    """Its network has a VID now, on whatever switch, and another port group of it: a leaf has one VID for it."""
+    dvses = (dvs for dvs in view.shard.switches if dvs in view.switches)
+    places = (group.place, *(wanted_group(view, dvs, group.network) for dvs in dvses))
+    return any(place in allocation.bindings for place in places)
 
 
 def _is_its_own_elsewhere(view: View, allocation: Allocation, group: _Tagged) -> bool:

@@ -716,3 +716,19 @@ def test_a_map_that_is_configured_and_not_shown_or_the_other_way_round_is_somebo
 def test_options_that_cannot_work_are_refused_at_once(options: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         EosTestSwitch().settings(**options)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mac access-group VLAN-140-160 in",
+        "switchport port-security vlan 140-160 mac-address maximum 5",
+        "switchport backup-link Ethernet7 prefer vlan 140-160",
+    ],
+)
+def test_a_word_about_vlans_at_a_port_of_ours_that_gives_them_no_other_meaning_takes_no_vid_from_a_network(
+    line: str,
+) -> None:
+    with eos() as switch:
+        switch.cli.ports[switch.ports[0]].more.append(line)
+        assert 150 not in switch.target().observe().foreign_vids

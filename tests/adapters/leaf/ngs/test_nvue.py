@@ -984,10 +984,18 @@ def test_a_switch_of_a_pair_takes_the_vlans_of_its_layer_3_vnis_for_itself(switc
     assert (result.outcome, "takes this VLAN for itself" in result.detail) == (Outcome.REFUSED, True)
 
 
-@pytest.mark.parametrize("name", ["swp1.150", "vlan150"])
-def test_a_vid_is_a_strangers_where_a_part_of_a_port_of_ours_has_its_frames_and_else_only_not_to_be_had(
-    switch: NvueTestSwitch, name: str
+@pytest.mark.parametrize(
+    ("lines", "is_his"),
+    [
+        (("set interface swp1.150 ip address 192.0.2.1/24",), True),
+        (("set interface theirs base-interface swp1", "set interface theirs vlan 150"), True),
+        (("set interface theirs base-interface swp3", "set interface theirs vlan 150"), False),
+        (("set interface vlan150 ip address 192.0.2.1/24",), False),
+    ],
+)
+def test_a_vid_is_a_strangers_where_what_stands_on_a_port_of_ours_has_its_frames_and_else_only_not_to_be_had(
+    switch: NvueTestSwitch, lines: tuple[str, ...], *, is_his: bool
 ) -> None:
-    switch.nvue.by_hand(f"set interface {name} ip address 192.0.2.1/24")
+    switch.nvue.by_hand(*lines)
     seen = switch.target().observe()
-    assert (150 in seen.foreign_vids, 150 in seen.unfit) == (name == "swp1.150", name != "swp1.150")
+    assert (150 in seen.foreign_vids, 150 in seen.unfit) == (is_his, not is_his)

@@ -201,7 +201,7 @@ def test_a_vlan_that_is_gone_and_whose_vni_stands_is_not_made_where_a_stranger_w
     assert lab.hears("c", frame_from="a")
 
 
-@pytest.mark.parametrize("how", ["a translation", "a part of the port"])
+@pytest.mark.parametrize("how", ["a translation", "a part of the port", "a translation by a profile"])
 def test_a_network_leaves_a_vid_that_a_port_of_ours_on_a_replaced_leaf_brings_to_somebody_else(
     world: World, how: str
 ) -> None:
@@ -212,6 +212,9 @@ def test_a_network_leaves_a_vid_that_a_port_of_ours_on_a_replaced_leaf_brings_to
     cli, ours, vid = world.switch.cli, world.switch.ports[0], before["red"]
     if how == "a translation":
         cli.ports[ours].more.append(f"switchport vlan translation {vid} 250")
+    elif "profile" in how:
+        cli.more = f"interface profile HOSTS\n   command switchport vlan translation {vid} 250"
+        cli.ports[ours].more.append("profile HOSTS")
     else:
         cli.more = f"interface {ours}.{vid}\n   encapsulation dot1q vlan {vid}\n   vrf theirs"
     lab.settle()
@@ -255,9 +258,10 @@ def leaf_of_a_fabric(switch: NvueTestSwitch) -> tuple[Lab, NgsTarget]:
     "line",
     [
         "set interface swp3 bridge domain br_default vlan 100-199",
+        "set interface vlan{vid}",
         "set interface vlan100-199",
-        "set system global reserved vlan internal range 100-199",
-        "set acl theirs rule 1 match mac vlan 100-199",
+        "set system global reserved vlan internal range {vid}",
+        "set acl theirs rule 1 match mac vlan {vid}",
     ],
 )
 def test_networks_keep_their_vids_and_work_elsewhere_while_an_nvue_leaf_that_was_replaced_has_a_word_about_all_of_them(
@@ -269,11 +273,12 @@ def test_networks_keep_their_vids_and_work_elsewhere_while_an_nvue_leaf_that_was
         lab.network("red").vms("a@esx1", "c@esx3", "d@esx3").network("blue").vms("b@esx2", "e@esx3")
         groups, before = worn(lab), bound(other)
         switch.nvue.applied, switch.nvue.carried = fresh(), fresh()
+        line = line.format(vid=groups["red"])
         switch.nvue.by_hand(line)
         for _ in range(3):
             lab.round()
         assert (worn(lab), bound(other)) == (groups, before)
-        assert not {entry.vid for entry in target.observe().entries.values() if isinstance(entry, LeafBinding)}
+        assert groups["red"] not in {e.vid for e in target.observe().entries.values() if isinstance(e, LeafBinding)}
         assert lab.hears("d", frame_from="c")
         assert not lab.hears("e", frame_from="c")
         switch.nvue.by_hand(f"un{line}")

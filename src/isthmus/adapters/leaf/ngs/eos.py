@@ -54,9 +54,13 @@ class _Config(Judged):
     def bgp(self) -> str:
         return f"router bgp {self.settings.options['ngs_bgp_asn']}"
 
-    def called(self, name: str) -> str:
-        """A port by the name that the configuration has for it."""
-        return port_name(name)
+    def port_of(self, said: Statement) -> str:
+        """The port that it is said of, or one that has a profile that it is said of; empty if none."""
+        outer = said.above[0] if said.above else said.line
+        if outer.startswith("interface profile "):
+            profile = outer.removeprefix("interface profile ")
+            return next((port for port in self.settings.members if profile in self.profiles.get(port, ())), "")
+        return port_name(outer.removeprefix("interface ")) if outer.startswith("interface ") else ""
 
     def take(self, said: Statement) -> None:
         """Judge one statement."""

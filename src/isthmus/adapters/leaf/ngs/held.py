@@ -65,7 +65,7 @@ class Held:
     taken_ranges: tuple[tuple[range, str], ...] = ()
     """As `taken`, of statements that name many at once."""
     without: Mapping[Vid, frozenset[str]] = field(default_factory=dict)
-    """What goes with a VLAN's VNI and is not taken away with it: a hand's, or not there, of which it complains."""
+    """What of it is not there of a VLAN in `lost`, where the switch complains if it is to be taken away."""
     vain: Mapping[Vid, str] = field(default_factory=dict)
     """VLANs that there are none of and that are not asked for now, and why: they were made in vain."""
     unproven: Mapping[Vid, str] = field(default_factory=dict)

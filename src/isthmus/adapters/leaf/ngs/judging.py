@@ -24,6 +24,7 @@ HARMLESS = (
 )
 """Whatever VIDs they cover: they mean nothing for who hears whom."""
 _ROUTE_TARGET = re.compile(r"route-target .*?[\d.]+:(\d+)")
+_DIVERTS = re.compile(r"translat|mapping|rewrite|encapsulation|dot1q")
 _VNI = re.compile(r"(?:\bvni|vn-segment) (\d+)(?:-(\d+))?")
 
 
@@ -100,15 +101,14 @@ class Judged:
         for vid in vids & self.settings.vids:
             self.said.setdefault(vid, str(said))
 
-    def is_of_ours(self, said: Statement) -> bool:
-        """It is said of a port of ours, or of a part of it."""
-        outer = said.above[0] if said.above else said.line
-        name = outer.removeprefix("interface ")
-        return name != outer and self.called(name).partition(".")[0] in self.settings.members
+    def diverts(self, said: Statement) -> bool:
+        """It is said of a part of a port of ours, or gives VIDs another meaning there."""
+        port, _, part = self.port_of(said).partition(".")
+        return port in self.settings.members and (bool(part) or _DIVERTS.search(said.line) is not None)
 
-    def called(self, name: str) -> str:
-        """A port by the name that the configuration has for it."""
-        return name
+    def port_of(self, said: Statement) -> str:
+        """The port that it is said of, or one that has a profile that it is said of; empty if none."""
+        raise NotImplementedError
 
     def takes(self, vni: int, said: Statement) -> None:
         """This VNI is, if it is one."""
@@ -188,7 +188,7 @@ def held(judged: Judged, shown: Shown, unready: str, always: frozenset[str] = fr
         taken_ranges=tuple(judged.taken_ranges),
         without=judged.without,
         unproven=dict(_unproven(judged, shown)),
-        diverted=VidSet.joined(p for vids, by in judged.judgements if judged.is_of_ours(by) for p in vids.ranges),
+        diverted=VidSet.joined(p for vids, by in judged.judgements if judged.diverts(by) for p in vids.ranges),
     )
 
 

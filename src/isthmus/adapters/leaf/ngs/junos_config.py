@@ -138,11 +138,12 @@ class _Config(Judged):
                 self.taken_ranges.append((range(int(first), int(last or first) + 1), str(said)))
         self.somebodys(_numbers(_OUTER.findall(said.line)), said)
 
-    def is_of_ours(self, said: Statement) -> bool:
-        """It is said of a port of ours, or of its instance; a list of VLANs gives them no other meaning."""
+    def diverts(self, said: Statement) -> bool:
+        """It is said of a part of a port of ours, or of its instance, or gives VIDs another meaning there."""
         match said.line.split():
             case ["interfaces", name, *rest]:
-                return name in self.settings.members and "members" not in rest
+                words = {"vlan-rewrite", "vlan-id", "vlan-tags", "vlan-id-list", "vlan-id-range"}
+                return name in self.settings.members and not words.isdisjoint(rest)
             case ["routing-instances", instance, *_]:
                 return instance in (self.elsewhere.get(name) for name in self.settings.members)
         return False

@@ -116,6 +116,8 @@ class Kernel:
     maps: Mapping[Vid, Vni]
     upper: Mapping[Vid, str]
     """The interface that stands on a VLAN, of the bridge or of a port."""
+    bases: Mapping[str, str]
+    """What such an interface stands on."""
 
 
 def kernel(links_said: str, vlans_said: str, tunnels_said: str) -> Kernel:
@@ -158,6 +160,7 @@ def _kernel(links: Any, vlans: Any, tunnels: Any) -> Kernel:
         carried,
         maps,
         {Vid(kinds[n]["info_data"]["id"]): n for n in by_name if kinds[n].get("info_kind") == "vlan"},
+        {n: link["link"] for n, link in by_name.items() if kinds[n].get("info_kind") == "vlan" and "link" in link},
     )
 
 
@@ -183,8 +186,10 @@ class Reading:
     peerlinks: set[str] = field(default_factory=lambda: {"peerlink"})
     """By its type, or by the name that it has in most places."""
     said: dict[Vid, str] = field(default_factory=dict)
-    diverted: VidSet = NO_VIDS
-    """VIDs that a port of ours has another meaning for."""
+    parts: defaultdict[str, VidSet] = field(default_factory=lambda: defaultdict(VidSet))
+    """The VIDs that something is said of at an interface."""
+    bases: dict[str, str] = field(default_factory=dict)
+    """What an interface stands on."""
     taken: dict[Vni, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     on: set[str] = field(default_factory=set)
@@ -288,18 +293,16 @@ class Reading:
         about = mentioned(statement) & self.settings.vids
         for vid in about:
             self.said.setdefault(vid, line)
-        if statement[0] == "interface" and _is_part(statement[1], self.settings):
-            self.diverted |= about
+        match statement:
+            case ("interface", name, "base-interface", port):
+                self.bases[name] = port
+            case ("interface", name, *_):
+                self.parts[name] |= about
         for at, word in enumerate(words[1:], 1):
             found = _ROUTE_TARGET.fullmatch(word) if "route-target" in words[:at] else None
             number = found[1] if found else word if words[at - 1] == "vni" else ""
             if vni := _vni(number):
                 self.taken.setdefault(vni, line)
-
-
-def _is_part(name: str, settings: NgsSettings) -> bool:
-    """A port of ours, or an interface that stands on it."""
-    return name.partition(".")[0] in settings.members
 
 
 def mentioned(statement: Statement) -> VidSet:
@@ -350,9 +353,21 @@ def held(config: Iterable[Statement], now: Kernel, settings: NgsSettings, in_the
         barred=dict(_barred(reading, now)),
         notes=tuple(dict.fromkeys(_noted(reading, everywhere))),
         absent=frozenset(vlans.keys() - reading.named - now.carried.keys() - now.maps.keys()),
-        diverted=reading.diverted | VidSet.of(vid for vid, name in now.upper.items() if _is_part(name, settings)),
+        diverted=_diverted(reading, now),
         always=everywhere,
     )
+
+
+def _diverted(reading: Reading, now: Kernel) -> VidSet:
+    """The VIDs that a port of ours has another meaning for: what stands on it has their frames."""
+
+    def is_ours(name: str) -> bool:
+        port = reading.bases.get(name) or now.bases.get(name) or name.partition(".")[0]
+        return port in reading.settings.members
+
+    said = (vids for name, vids in reading.parts.items() if is_ours(name))
+    shown = VidSet.of(vid for vid, name in now.upper.items() if is_ours(name))
+    return VidSet.joined(piece for vids in (*said, shown) for piece in vids.ranges)
 
 
 def _reserved(reading: Reading) -> VidSet:

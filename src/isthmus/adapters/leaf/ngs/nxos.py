@@ -53,8 +53,8 @@ class _Config(Judged):
     """The VNIs that the NVE interface has, as we have it told."""
     odd: dict[Vni, str] = field(default_factory=dict)
     """Those that it, or BGP, has otherwise."""
-    kept: defaultdict[Vni, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Where: what a hand says below a VNI is not ours to take away with it."""
+    profiles: dict[str, list[str]] = field(default_factory=dict)
+    """Those of each port."""
     evpn: set[Vni] = field(default_factory=set)
     vtp: bool = False
     transparent: bool = False
@@ -64,9 +64,13 @@ class _Config(Judged):
     def nve(self) -> str:
         return f"interface {port_name(self.settings.options.get('ngs_nve_interface', 'nve1'))}"
 
-    def called(self, name: str) -> str:
-        """A port by the name that the configuration has for it."""
-        return port_name(name)
+    def port_of(self, said: Statement) -> str:
+        """The port that it is said of, or one that has a profile that it is said of; empty if none."""
+        outer = said.above[0] if said.above else said.line
+        if outer.startswith("port-profile "):
+            profile = outer.split()[-1]
+            return next((port for port in self.settings.members if profile in self.profiles.get(port, ())), "")
+        return port_name(outer.removeprefix("interface ")) if outer.startswith("interface ") else ""
 
     def take(self, said: Statement) -> None:
         """Judge one statement."""
@@ -120,8 +124,9 @@ class _Config(Judged):
                 port.lag = f"port-channel{number}"
             case ["no", "lacp", "suspend-individual"]:
                 port.alone = True
-            case ["inherit", "port-profile", *_]:
+            case ["inherit", "port-profile", *profiles]:
                 port.inherits = True
+                self.profiles[name] = profiles
             case _:
                 self.unknown(said)
 
@@ -151,7 +156,7 @@ class _Config(Judged):
                 self.members.add(Vni(int(found[1])))
             case [line, of] if (found := _MEMBER.fullmatch(line)) and not found[2]:
                 if of not in _OF_MEMBER:
-                    self._odd(Vni(int(found[1])), "member", said)
+                    self.odd.setdefault(Vni(int(found[1])), str(said))
             case _:
                 self.unknown(said)
 
@@ -162,16 +167,12 @@ class _Config(Judged):
             case [_, vni] if found := re.fullmatch(r"vni (\d+) l2", vni):
                 self.evpn.add(Vni(int(found[1])))
             case [_, vni, line] if (found := re.fullmatch(r"vni (\d+) l2", vni)) and not _OF_EVPN.fullmatch(line):
-                self._odd(Vni(int(found[1])), "evpn", said)
+                self.odd.setdefault(Vni(int(found[1])), str(said))
                 self.unknown(said)
             case [_, vni, _] if re.fullmatch(r"vni \d+ l2", vni):
                 pass
             case _:
                 self.unknown(said)
-
-    def _odd(self, vni: Vni, part: str, said: Statement) -> None:
-        self.odd.setdefault(vni, str(said))
-        self.kept[vni].add(part)
 
     def _of_bgp(self, said: Statement) -> None:
         match (*said.above, said.line):
@@ -190,10 +191,10 @@ class _Config(Judged):
         """What only all of them together say."""
         parts = {"evpn": self.evpn, "member": self.members}
         for vid, vni in self.vnis.items():
-            lacking = {part for part, vnis in parts.items() if vni not in vnis} - self.kept[vni]
-            self.without[vid] = frozenset(lacking | self.kept[vni])
+            lacking = frozenset(part for part, vnis in parts.items() if vni not in vnis)
             if lacking:
                 self.lost.add(vid)
+                self.without[vid] = lacking
             if odd := self.odd.get(vni):
                 self.said.setdefault(vid, odd)
             elif lacking and (why := taker(vni, self.taken, self.taken_ranges)):
@@ -340,7 +341,7 @@ def _spelt(device: Any, step: Step) -> list[str]:
             # It wants TCAM that most switches have none carved of, and only spares the fabric some ARP.
             return [command for command in said if command != "suppress-arp"]
         case Unmap(_, vni, lacks):
-            # It complains of what is not there, and would be broken off before the sign of ours; the rest is a hand's.
+            # It complains of what is not there, and would be broken off before the sign of ours.
             evpn = () if "evpn" in lacks else device.UNPLUG_EVPN_VNI
             member = () if "member" in lacks else device.UNPLUG_NVE_MEMBER
             said = words((*evpn, *member, *device.UNPLUG_VLAN_VNI_SEGMENT), vni=int(vni))

@@ -44,7 +44,7 @@ class Unmap:
     vid: Vid
     vni: Vni
     lacks: frozenset[str] = frozenset()
-    """What goes with a VNI, and is not there to be taken away, or not ours to."""
+    """What goes with a VNI, and is not there to be taken away."""
 
 
 @dataclass(frozen=True, slots=True)
