@@ -67,21 +67,6 @@ def test_a_vid_that_an_nve_would_not_take_now_is_given_to_nobody_and_who_has_it_
     assert "reserved, or not taken now by leaf:one (100-105), or not taken now by leaf:two (104-108)" in unmet.reason
 
 
-def test_who_wears_what_it_is_assigned_though_that_is_reserved_stays_there_and_is_said() -> None:
-    reserving = pool("100-109", reserved=VidSet.of("105"))
-    allocation = allocate([claim(1, assigned=105)], [worn(105, key=1)], reserving)
-    assert (allocation.bindings, len(allocation.unmet)) == ({}, 1)
-
-
-def test_two_subjects_that_wait_for_each_others_vids_get_them_by_a_third_at_all_their_places() -> None:
-    claims = [claim(1, assigned=101), claim(2, on=2, assigned=101), claim(3, vni=6000, assigned=100)]
-    seen = [worn(100, key=1), worn(100, on=2, key=2), worn(101, vni=6000, key=3)]
-    allocation = allocate(claims, seen, pool("100-102"))
-    assert allocation.bindings == {place(1): 102, place(2): 102}
-    assert {unmet.about for unmet in allocation.unmet} == {str(place(number)) for number in (1, 2, 3)}
-    assert allocate(claims, seen, pool("100-101")).bindings == {}, "there is no third"
-
-
 def test_reserved_vids_are_never_given_out_and_a_reservation_on_one_host_counts_there_alone() -> None:
     reserving = pool("100-101", reserved=VidSet.of("100"))
     assert allocate([claim(1)], [], reserving).bindings == {place(1): 101}

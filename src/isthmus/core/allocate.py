@@ -201,8 +201,7 @@ def _breaking_circles(waiting: Iterable[Claim], state: _State) -> Iterator[Claim
     So they would wait for ever: as after a restored database has exchanged the VIDs of two networks.
     """
     stuck = [claim for claim in waiting if claim.assigned is not None and claim.place in state.at_place]
-    held = ((c.subject, state.owners.get((d, c.assigned))) for c in stuck for d in c.domains if c.assigned is not None)
-    holder = {subject: other for subject, other in held if other != subject}
+    holder = {c.subject: state.owners.get((d, c.assigned)) for c in stuck for d in c.domains if c.assigned is not None}
     first: set[Subject] = set()
     for start in sorted(holder, key=str):
         walk: list[Subject] = []
