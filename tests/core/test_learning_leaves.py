@@ -10,7 +10,7 @@ from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.core.design import VDS_LEAF, VDS_STATIC, Design
 from isthmus.core.explain import explain
 from isthmus.model.change import AlterPortGroup, Outcome
-from isthmus.model.names import LeafId, NetworkId
+from isthmus.model.names import LeafId
 from isthmus.model.nve import LeafBinding
 from isthmus.model.observed import Access, Observed
 from isthmus.model.shard import World
@@ -319,29 +319,3 @@ def test_of_two_port_groups_of_a_network_the_lesser_keeps_no_vid_that_the_networ
     [(now, _)] = bound(one)
     assert (now != vid, bound(two)) == (True, bound(one))
     assert lab.hears("c", frame_from="a")
-
-
-@pytest.mark.parametrize("order", [(1, 0), (1, 2, 0), (1, 0, 3, 2), (2, 1, 0)])
-def test_networks_whose_vids_were_exchanged_get_each_others_one_after_the_other(order: tuple[int, ...]) -> None:
-    """A database restored from an old backup has it so, and each waits for what the other wears."""
-    lab = learning()
-    [loop] = lab.loops.values()
-    assert loop.shard.scope is not None
-    names = ("red", "blue", "green", "brown")[: len(order)]
-    for vid, name in enumerate(names, 150):
-        lab.intent.add_network(name, assigned={loop.shard.scope: Vid(vid)})
-    lab.settle()
-    for name in names:
-        lab.vms(f"{name}-1@esx1", f"{name}-2@esx3", network=name)
-    for place, name in zip(order, names, strict=True):
-        network = lab.intent.networks[NetworkId(name)]
-        lab.intent.networks[network.id] = replace(network, assigned={loop.shard.scope: Vid(150 + place)})
-    assert set(guarded_retags(lab)) == {True}
-    for _ in range(12):
-        lab.round()
-        heard = {(a, b) for a in names for b in names if lab.hears(f"{b}-2", frame_from=f"{a}-1")}
-        assert all(one == other for one, other in heard), "never in another network"
-    lab.settle()
-    assert worn(lab) == {name: 150 + place for place, name in zip(order, names, strict=True)}
-    assert all(lab.hears(f"{name}-2", frame_from=f"{name}-1") for name in names)
-    assert unmet(lab) == {}

@@ -375,13 +375,6 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
             session.query(NetworkSegment).filter_by(network_id=network).delete()
             session.query(models_v2.Network).filter_by(id=network).delete()
 
-    def exchanges(self, domain: str, one: str, other: str) -> None:
-        """Its database is an older one, in which two networks have each other's VLANs; nobody is told."""
-        with db_api.CONTEXT_WRITER.using(self.context):
-            rows = self.context.session.query(NetworkSegment).filter_by(physical_network=domain)
-            first, second = (rows.filter_by(network_id=network).one() for network in (one, other))
-            first.segmentation_id, second.segmentation_id = second.segmentation_id, first.segmentation_id
-
     # --- what they see --------------------------------------------------------------------------------------------
 
     def port(self, port: str) -> dict[str, Any]:

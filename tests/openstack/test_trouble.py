@@ -210,25 +210,6 @@ def test_neutron_restored_from_an_old_backup_takes_no_vlan_from_a_vm_that_runs(
         assert made.at_leaf("leaf1") == {101: vni_of(made, blue)}
 
 
-def test_neutron_restored_from_a_backup_that_exchanged_two_vlans_gets_them_exchanged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with site(tmp_path, monkeypatch, per_leaf()) as made:
-        made.has_hosts(*HOSTS)
-        networks = [made.neutron.network_named(name) for name in ("red", "blue")]
-        ports = [made.neutron.port_on(network, "compute-1") for network in networks]
-        until(lambda: all(made.is_active(port) for port in ports))
-        for port in ports:
-            made.boot(port, "esx1.lab")
-        before = made.at_leaf("leaf1")
-        made.neutron.exchanges("rack1", *networks)
-        [(one, red), (other, blue)] = sorted(before.items())
-        until(lambda: made.at_leaf("leaf1") == {one: blue, other: red}, 60)
-        until(lambda: all(made.is_active(port) for port in ports), 60)
-        third = made.neutron.port_on(networks[0], "compute-1")
-        until(lambda: made.is_active(third), 60)
-
-
 def test_while_a_rack_cannot_be_looked_at_no_port_is_bound_there_and_the_reason_is_the_ports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,45 +173,17 @@ def allocate(
             bindings[claim.place] = vid
             state.give(claim, vid)
     siblings = _Siblings.of(worn, kept) if pending else _Siblings()
-    waiting: list[Claim] = []
     for claim in sorted(pending, key=lambda c: (str(c.subject), str(c.scope), str(c.place))):
         found = state.found(claim, siblings)
         if isinstance(found, str):
             unmet.append(Unmet(str(claim.place), found))
-            waiting.append(claim)
         else:
             bindings[claim.place] = found
             state.give(claim, found)
             siblings.note(claim, found)
-    wanted = frozenset(claim.assigned for claim in waiting)
-    for claim in _breaking_circles(waiting, state):
-        spare = state.spare(claim, siblings, wanted)
-        if spare is not None:
-            bindings[claim.place] = spare
-            state.give(claim, spare)
-            siblings.note(claim, spare)
     contested = frozenset(tag for tag, wears in by_tag.items() if _is_contested(wears))
     but_for = {tag: subject for tag, wears in by_tag.items() if (subject := _but_for_nves(wears)) is not None}
     return Allocation(bindings, tuple(unmet), state.owners, but_for, contested, tuple(state.warnings()))
-
-
-def _breaking_circles(waiting: Iterable[Claim], state: _State) -> Iterator[Claim]:
-    """Where subjects that wear something wait for each other's VIDs in a circle, the claims of one of them.
-
-    So they would wait for ever: as after a restored database has exchanged the VIDs of two networks.
-    """
-    stuck = [claim for claim in waiting if claim.assigned is not None and claim.place in state.at_place]
-    holder = {c.subject: state.owners.get((d, c.assigned)) for c in stuck for d in c.domains if c.assigned is not None}
-    first: set[Subject] = set()
-    for start in sorted(holder, key=str):
-        walk: list[Subject] = []
-        at: Subject | None = start
-        while at is not None and at in holder and at not in walk:
-            walk.append(at)
-            at = holder[at]
-        if at in walk:
-            first.add(min(walk[walk.index(at) :], key=str))
-    yield from (claim for claim in stuck if claim.subject in first)
 
 
 @dataclass(slots=True)
@@ -295,14 +267,6 @@ class _State:
             if self.pool.offers(claim.scope, vid) and self._mine(claim, vid):
                 return vid
         return self._doubt(claim) or self._searched(claim)
-
-    def spare(self, claim: Claim, siblings: _Siblings, wanted: Set[Vid | None]) -> Vid | None:
-        """A VID that nobody waits for, for the time until the assigned one is free: what it has, if that is one."""
-        for vid in (self.at_place[claim.place], *siblings.near(claim)):
-            if vid not in wanted and self.pool.offers(claim.scope, vid) and self._mine(claim, vid):
-                return vid
-        found = self._doubt(claim) or self._searched(claim)
-        return None if isinstance(found, str) else found
 
     def _doubt(self, claim: Claim, vid: Vid | None = None) -> str:
         """Why a VID that nobody is seen wearing must not be taken for free."""
