@@ -1225,6 +1225,7 @@ DIVERTED = {
         f"{OTHER} vlans theirs vlan-id 150",
     ),
     "a translation": ("set interfaces xe-0/0/2 unit 0 family ethernet-switching vlan-rewrite translate 150 250",),
+    "frames without a tag": ("set interfaces xe-0/0/2 native-vlan-id 150",),
     "a unit": ("set interfaces xe-0/0/2 flexible-vlan-tagging", "set interfaces xe-0/0/2 unit 150 vlan-id 150"),
 }
 

@@ -201,7 +201,9 @@ def test_a_vlan_that_is_gone_and_whose_vni_stands_is_not_made_where_a_stranger_w
     assert lab.hears("c", frame_from="a")
 
 
-@pytest.mark.parametrize("how", ["a translation", "a part of the port", "a translation by a profile"])
+@pytest.mark.parametrize(
+    "how", ["a translation", "a part of the port", "a translation by a profile", "frames without a tag"]
+)
 def test_a_network_leaves_a_vid_that_a_port_of_ours_on_a_replaced_leaf_brings_to_somebody_else(
     world: World, how: str
 ) -> None:
@@ -212,6 +214,8 @@ def test_a_network_leaves_a_vid_that_a_port_of_ours_on_a_replaced_leaf_brings_to
     cli, ours, vid = world.switch.cli, world.switch.ports[0], before["red"]
     if how == "a translation":
         cli.ports[ours].more.append(f"switchport vlan translation {vid} 250")
+    elif how == "without a tag":
+        cli.ports[ours].more.append(f"switchport trunk native vlan {vid}")
     elif "profile" in how:
         cli.more = f"interface profile HOSTS\n   command switchport vlan translation {vid} 250"
         cli.ports[ours].more.append("profile HOSTS")

@@ -24,7 +24,7 @@ HARMLESS = (
 )
 """Whatever VIDs they cover: they mean nothing for who hears whom."""
 _ROUTE_TARGET = re.compile(r"route-target .*?[\d.]+:(\d+)")
-_DIVERTS = re.compile(r"translat|mapping|rewrite|encapsulation|dot1q")
+_DIVERTS = re.compile(r"translat|mapping|rewrite|encapsulation|dot1q|native vlan")
 _VNI = re.compile(r"(?:\bvni|vn-segment) (\d+)(?:-(\d+))?")
 
 

@@ -142,7 +142,7 @@ class _Config(Judged):
         """It is said of a part of a port of ours, or of its instance, or gives VIDs another meaning there."""
         match said.line.split():
             case ["interfaces", name, *rest]:
-                words = {"vlan-rewrite", "vlan-id", "vlan-tags", "vlan-id-list", "vlan-id-range"}
+                words = {"vlan-rewrite", "vlan-id", "vlan-tags", "vlan-id-list", "vlan-id-range", "native-vlan-id"}
                 return name in self.settings.members and not words.isdisjoint(rest)
             case ["routing-instances", instance, *_]:
                 return instance in (self.elsewhere.get(name) for name in self.settings.members)
