@@ -214,7 +214,7 @@ def test_a_network_leaves_a_vid_that_a_port_of_ours_on_a_replaced_leaf_brings_to
     cli, ours, vid = world.switch.cli, world.switch.ports[0], before["red"]
     if how == "a translation":
         cli.ports[ours].more.append(f"switchport vlan translation {vid} 250")
-    elif how == "without a tag":
+    elif how == "frames without a tag":
         cli.ports[ours].more.append(f"switchport trunk native vlan {vid}")
     elif "profile" in how:
         cli.more = f"interface profile HOSTS\n   command switchport vlan translation {vid} 250"

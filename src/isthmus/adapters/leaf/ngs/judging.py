@@ -25,6 +25,7 @@ HARMLESS = (
 """Whatever VIDs they cover: they mean nothing for who hears whom."""
 _ROUTE_TARGET = re.compile(r"route-target .*?[\d.]+:(\d+)")
 _DIVERTS = re.compile(r"translat|mapping|rewrite|encapsulation|dot1q|native vlan")
+"""Words at a port that give its frames another VLAN, or somebody else, than their VID says."""
 _VNI = re.compile(r"(?:\bvni|vn-segment) (\d+)(?:-(\d+))?")
 
 
