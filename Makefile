@@ -38,7 +38,7 @@ fast: venv
 
 check: lint types contracts fast ## lint, types, import contracts, fast tests: some five minutes on 2 cores, no root
 
-test: check apt simulator openstack ## everything a change must pass (40 minutes on 2 cores; root)
+test: check apt simulator openstack ## everything a change must pass (45 minutes on 2 cores; root)
 	@tools/tier test
 
 live: venv apt-cloud simulator openstack ## every scenario on the simulator and real Open vSwitch (an hour; root)

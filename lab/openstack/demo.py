@@ -47,14 +47,14 @@ NEUTRON = "-- bringing up Neutron with MariaDB and RabbitMQ, and its stock agent
 
 def demo(name: str) -> int:
     """Exit status 0 if everything was as it should be."""
-    rest = " and a network node,\n   a vCenter, four ESXi hosts below three leaf switches, and isthmus (half a minute)"
+    rest = " and a network node,\n   a vCenter, four ESXi hosts below three leaf switches, and isthmus (a minute)"
     return tell("demo-vds", _all(WorldState(name), site, STEPS, rest))
 
 
 def demo_ovsvapp(name: str) -> int:
     """The same with appliances; and then, as another site, with Neutron's own agent on each of them."""
-    rest = " and a network node,\n   a vCenter, three ESXi hosts with an appliance each, and isthmus (half a minute)"
-    again = " and on the appliances,\n   a vCenter, two ESXi hosts with an appliance each, and isthmus (half a minute)"
+    rest = " and a network node,\n   a vCenter, three ESXi hosts with an appliance each, and isthmus (a minute)"
+    again = " and on the appliances,\n   a vCenter, two ESXi hosts with an appliance each, and isthmus (a minute)"
     state = WorldState(name)
     own = _all(state, overlaid_site, APPLIANCE_STEPS, rest)
     return tell("demo-ovsvapp", chain(own, _all(state, plugged_site, PLUGGED_STEPS, again)))
