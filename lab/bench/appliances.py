@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,12 @@ from lab.netns.ping import Ping
 from lab.netns.stage import until
 from lab.openstack.machines import OVS_AGENT
 from lab.openstack.overlaid import CLUSTER, overlaid_site
+from lab.openstack.product import Isthmus
 from lab.openstack.site import KVM, Site, Vm
 
 ONE_BY_ONE, AT_ONCE, MOVES, QUIET = 30, 200, 10, 60.0
+RESTARTED = 2000
+"""Ports on the three hosts while isthmus is killed and started again."""
 WARM = 3
 """The first VMs of each kind are not measured."""
 CALLERS = 4
@@ -51,7 +55,7 @@ class Awaited:
 
 def figures() -> Iterator[Figure]:
     """One VM after the other, many at once, and what isthmus costs meanwhile."""
-    with overlaid_site(f"b{os.getpid()}", METERED) as made:
+    with overlaid_site(f"b{os.getpid()}", partial(Isthmus, module=METERED, resync=60)) as made:
         network = made.rest.network("bench", "10.0.0.0/16", port_security_enabled=False)
         peer = _there(made, "peer", network, CLUSTER.hosts[2])
         yield from _one_by_one(made, network, peer)
@@ -59,6 +63,7 @@ def figures() -> Iterator[Figure]:
         yield from _idle(made)
         yield from _at_once(made, network)
         yield from _memory(made)
+        yield from _restart(made, network, peer)
 
 
 def _there(made: Site, name: str, network: str, host: str) -> Vm:
@@ -119,24 +124,27 @@ def _awaited(made: Site, network: str, host: str, name: str) -> Awaited:
 def _at_once(made: Site, network: str) -> Iterator[Figure]:
     taken: dict[str, float] = {}
     for kind, places in (("esx", CLUSTER.hosts), ("kvm", (KVM,))):
-        with ThreadPoolExecutor(CALLERS) as callers:
-            names = [(places[number % len(places)], f"many-{kind}-{number}") for number in range(AT_ONCE)]
-            vms = list(callers.map(lambda of: _awaited(made, network, *of), names))
-        _settle(made)
-        began = time.monotonic()
-        with ThreadPoolExecutor(CALLERS) as callers:
-            list(callers.map(lambda vm: _appear(made, vm), vms))
-        appeared = time.monotonic() - began
-        waiting = {vm.port["id"] for vm in vms}
-        active = until(lambda: not waiting - _active(made, network), PATIENCE)  # noqa: B023
-        _must(active is not None, f"{AT_ONCE} ports ACTIVE")
-        taken[kind] = time.monotonic() - began
-        taken[f"{kind} there"] = appeared
+        taken[kind], taken[f"{kind} there"] = _together(made, network, places, f"many-{kind}", AT_ONCE)
     against = (
         f"{taken['esx']:.1f} s from the first power-on, the last was done after {taken['esx there']:.1f}; "
         f"as many on one KVM host {taken['kvm']:.1f} s, the last tap after {taken['kvm there']:.1f}"
     )
     yield Figure(f"{AT_ONCE} VMs at once, all ACTIVE", taken["esx"] / taken["kvm"], "x", 1.0, against)
+
+
+def _together(made: Site, network: str, places: Sequence[str], name: str, number: int) -> tuple[float, float]:
+    """Seconds from the first of so many VMs until all are ACTIVE, and until the last of them was there."""
+    with ThreadPoolExecutor(CALLERS) as callers:
+        names = [(places[one % len(places)], f"{name}-{one}") for one in range(number)]
+        vms = list(callers.map(lambda of: _awaited(made, network, *of), names))
+    _settle(made)
+    began = time.monotonic()
+    with ThreadPoolExecutor(CALLERS) as callers:
+        list(callers.map(lambda vm: _appear(made, vm), vms))
+    appeared = time.monotonic() - began
+    waiting = {vm.port["id"] for vm in vms}
+    _must(until(lambda: not waiting - _active(made, network), PATIENCE) is not None, f"{number} ports ACTIVE")
+    return time.monotonic() - began, appeared
 
 
 def _active(made: Site, network: str) -> set[str]:
@@ -199,6 +207,26 @@ def _memory(made: Site) -> Iterator[Figure]:
         f"for three hosts; Neutron's own agent on the KVM host {theirs:.0f} MB; each with {ONE_BY_ONE + AT_ONCE} VMs"
     )
     yield Figure("memory of isthmus, resident", ours, "MB", None, against)
+
+
+def _restart(made: Site, network: str, peer: Vm) -> Iterator[Figure]:
+    """isthmus is killed and started again, under pings across hosts and to a KVM host."""
+    there = len(made.rest.list("ports", f"network_id={network}&binding:host_id={CLUSTER.compute}&fields=id"))
+    _together(made, network, CLUSTER.hosts, "restarted", RESTARTED - there)
+    witnesses = [_there(made, f"witness-{host}", network, host) for host in (CLUSTER.hosts[0], KVM)]
+    _settle(made)
+    running = [witness.guest.keep_pinging(peer.address) for witness in witnesses]
+    made.isthmus.kill()
+    began = time.monotonic()
+    made.isthmus.start()
+    _settle(made)
+    taken = time.monotonic() - began
+    results = [pings.stop() for pings in running]
+    asked = ", ".join(f"{name} {count}" for name, count in _calls(made).most_common(5))
+    against = f"from its start until nothing is left to do, after a SIGKILL; calls: {asked}"
+    yield Figure(f"a restart with {RESTARTED:,} ports on three hosts", taken, "s", None, against)
+    against = f"of {sum(result.sent for result in results)} across hosts and from KVM, one every 10 ms each"
+    yield Figure("pings lost meanwhile", sum(result.lost for result in results), "", 0.0, against)
 
 
 def _processes(made: Site) -> tuple[Sequence[int], Sequence[int]]:

@@ -7,6 +7,7 @@ Law: as in `site`: whatever is made is on record in the site's directory first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
@@ -22,7 +23,7 @@ from lab.openstack.database import Database
 from lab.openstack.machines import Machine
 from lab.openstack.neutron import Neutron
 from lab.openstack.nova import Nova
-from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE, CLI, Isthmus, with_appliances
+from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE, Isthmus, with_appliances
 from lab.openstack.racks import Rack
 from lab.openstack.site import NETWORK_NODE, VTEPS, Site, serve, standing
 
@@ -32,9 +33,9 @@ CLUSTER = Rack(TENANT, "", "", "compute-1", (101, 149), LAYOUT.hosts)
 CHAIN = "isthmus_ovsvapp,openvswitch,l2population"
 
 
-def overlaid_site(name: str, module: str = CLI) -> AbstractContextManager[Site]:
-    """A site for the duration of a block.  `module`: what is run as isthmus."""
-    return standing(name, partial(_bring_up, module=module))
+def overlaid_site(name: str, isthmus: Callable[[WorldState], Isthmus] = Isthmus) -> AbstractContextManager[Site]:
+    """A site for the duration of a block.  `isthmus`: what is run as isthmus."""
+    return standing(name, partial(_bring_up, runs=isthmus))
 
 
 def flows_at(state: WorldState, host: str) -> list[str]:
@@ -43,7 +44,7 @@ def flows_at(state: WorldState, host: str) -> list[str]:
     return [line for bridge in appliance.own_bridges for line in appliance.ovs.dump_flows(bridge)]
 
 
-def _bring_up(state: WorldState, module: str) -> Site:
+def _bring_up(state: WorldState, runs: Callable[[WorldState], Isthmus]) -> Site:
     broker = Broker(state.directory / "broker", free_port(), state.processes)
     broker.install()
     database = Database(state.directory / "database")
@@ -60,7 +61,7 @@ def _bring_up(state: WorldState, module: str) -> Site:
             for name, vtep in VTEPS.items()
         }
         server.result()
-    isthmus = Isthmus(state, module)
+    isthmus = runs(state)
     isthmus.configure(world.login, broker.url, with_appliances(CLUSTER, world.appliances))
     prepared = isthmus.prepare()
     isthmus.start()
