@@ -109,3 +109,25 @@ def test_a_bug_in_reading_is_no_answer_to_anybody(far: Slow, readers: Readers) -
     readers.end()
     assert [type(fault) for fault in readers.faults] == [ZeroDivisionError] * 7
     assert [answer.value for answer in readers.answers] == [1]
+
+
+def test_an_answer_that_still_holds_is_not_asked_for_again(far: Slow) -> None:
+    holds = True
+    source = Source("far", far.read, time.monotonic, Backoff(60, 60), patience=PATIENCE, holds=lambda: holds)
+    for _ in range(3):
+        far.going.release()
+    assert [source.read().value for _ in range(3)] == [1, 1, 1]
+    holds = False
+    assert source.read().value == 2
+
+
+def test_an_answer_that_could_not_be_had_anew_is_not_taken_for_one_that_holds(far: Slow) -> None:
+    holds = False
+    source = Source("far", far.read, time.monotonic, Backoff(0, 0), patience=PATIENCE, holds=lambda: holds)
+    for _ in range(3):
+        far.going.release()
+    source.read()
+    far.fault = Retry("away")
+    assert source.read().reason == "away"
+    holds, far.fault = True, None
+    assert source.read() == Answer(3, 0.0, "")

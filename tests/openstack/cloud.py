@@ -21,7 +21,6 @@ from neutron.db.agents_db import AgentExtRpcCallback
 from neutron.db.models.agent import Agent
 from neutron.db.models.plugins.ml2 import vlanallocation as vlanalloc
 from neutron.db.models.segment import NetworkSegment
-from neutron.db.port_security.models import PortSecurityBinding
 from neutron.plugins.ml2 import models
 from neutron.services.segments import db as segments_db
 from neutron.tests.unit.plugins.ml2 import test_plugin
@@ -124,6 +123,7 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         _set_ranges(self._ranges)
         cfg.CONF.set_override("type_drivers", ["vxlan", "vlan", "flat"], group="ml2")
         cfg.CONF.set_override("project_network_types", ["vxlan"], group="ml2")
+        cfg.CONF.set_override("extension_drivers", ["port_security"], group="ml2")
         cfg.CONF.set_override("vni_ranges", ["70001:70999"], group="ml2_type_vxlan")
         super().setup_parent()
         # Neutron gives back a network's segments in callbacks that its test base forgets.
@@ -257,11 +257,6 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         """Give a network addresses, the first of them the gateway's."""
         of = {"network": {"id": network, "project_id": self._project_id}}
         self._make_subnet(self.fmt, of, cidr.replace(".0/", ".1/").partition("/")[0], cidr, as_admin=True)
-
-    def unsecure(self, port: str) -> None:
-        """Switch port security off for a port, as the extension driver does it."""
-        with db_api.CONTEXT_WRITER.using(self.context):
-            self.context.session.add(PortSecurityBinding(port_id=port, port_security_enabled=False))
 
     def port_on(self, network: str, host: str | None, owner: str = COMPUTE, **more: Any) -> str:
         """A port's id."""

@@ -333,6 +333,7 @@ ALONE = [
     ("compute-1", {"fixed_ips": []}),
     ("compute-1", {"allowed_address_pairs": [PAIR]}),
     ("compute-1", {"admin_state_up": False}),
+    ("compute-1", {"port_security_enabled": False, "security_groups": []}),
 ]
 
 

@@ -284,7 +284,7 @@ def test_a_port_is_let_in_from_its_own_addresses_and_pairs_unless_its_security_i
     said = [found.what for found in check(made.wiring)]
     assert any("secured ports" in what and "never leave the switch" in what for what in said)
     made.neutron.change(port, allowed_address_pairs=[])
-    made.neutron.unsecure(port)
+    made.neutron.change(port, port_security_enabled=False, security_groups=[])
     until(lambda: senders("esx1.lab", mac) == {None})
 
 

@@ -49,7 +49,7 @@ class NeutronSide:
         self._bus = Bus(BusSettings(settings.bus_url, options, neutron.timeout))
         static = {d for d, (_, found) in self._deployments.items() if found.design.scope is TagScope.FABRIC}
         self._places = replace(_places(self._deployments), static=frozenset(static))
-        self.intent = NeutronIntent(self._bus, self._places)
+        self.intent = NeutronIntent(self._bus, self._places, clock)
         # Who keeps a deployment reports its machines: another process does not know how they are.
         kept = {d: found for d, (_, found) in self._deployments.items() if found.port_groups}
         attached = {host: domain for domain, found in kept.items() for host in found.attached}

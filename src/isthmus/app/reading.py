@@ -37,8 +37,10 @@ class Source(Generic[T]):
         backoff: Backoff,
         patience: float = PATIENCE,
         silence: Callable[[], float] | None = None,
+        holds: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`silence`: seconds since the far side's last word, if what is read from memory is kept current by these."""
+        """`silence`: seconds since the far side's last word, if what is read from memory is kept current by these.
+        `holds`: whether its last good answer is still what it would say, as it has told of no change."""
         self.late: Callable[[], None] = lambda: None
         """Told when a read ends that somebody stopped waiting for."""
         self.name = name
@@ -47,6 +49,7 @@ class Source(Generic[T]):
         self._backoff = backoff
         self._patience = patience
         self._silence = silence
+        self._holds = holds
         self._lock = threading.Lock()
         self._reading: Asking[T] | None = None
         self._begun = 0
@@ -67,6 +70,8 @@ class Source(Generic[T]):
         while True:
             with self._lock:
                 if wanted is None:
+                    if self._good is not None and not self.reason and self._holds():
+                        return self._last(None)
                     # Only a read that began after we were asked is the answer: who needs it has looked before.
                     wanted = self._begun + 1
                 if self._reading is None:

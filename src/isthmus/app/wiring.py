@@ -178,7 +178,9 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
         settings,
         clock,
         Sight(clock, backoff()),
-        Source("Neutron" if neutron is not None else "intent file", wanted.read, clock, backoff()),
+        Source("intent file", wanted.read, clock, backoff())
+        if neutron is None
+        else Source("Neutron", wanted.read, clock, backoff(), holds=neutron.intent.holds),
         wanted,
         vcenters,
         {

@@ -80,6 +80,10 @@ class Source:
         self.tenure = Tenure()
         self.reasons: dict[Any, str] = {}
         self.troubles: Mapping[str, str] = {}
+        self.changes = 0
+
+    def changed(self) -> None:
+        self.changes += 1
 
     def reads(self, mark: str = "", *, used: bool = False) -> int:
         """Another answer of Neutron's: what RED's VLAN in rack1 is marked with.  Returns its number."""

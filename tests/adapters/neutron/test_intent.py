@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from isthmus.adapters.neutron.intent import NeutronIntent
+from isthmus.adapters.neutron.intent import HOLDS, NeutronIntent
 from isthmus.adapters.neutron.meaning import Places
 from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.model.faults import Retry
@@ -45,7 +45,9 @@ class Bus:
 class Site:
     def __init__(self) -> None:
         self.bus = Bus()
-        self.source = NeutronIntent(self.bus, Places({"rack1": LeafScope(LeafId("leaf1"))}))  # type: ignore[arg-type]
+        self.now = 0.0
+        places = Places({"rack1": LeafScope(LeafId("leaf1"))})
+        self.source = NeutronIntent(self.bus, places, lambda: self.now)  # type: ignore[arg-type]
 
     def has_place(self, mark: str, *, used: bool = False) -> bool:
         """Whether the network has a place in rack1 after another reading."""
@@ -98,3 +100,38 @@ def test_what_a_binding_refers_to_stays_whatever_its_mark(made: Site) -> None:
 def test_what_could_not_be_had_of_neutron_is_a_doubt(made: Site) -> None:
     made.source.troubles = {"correct": "ValueError"}
     assert [(doubt.about, doubt.scope) for doubt in made.source.read().doubts] == [("neutron correct", None)]
+
+
+def test_an_answer_holds_until_neutron_says_that_something_changed(made: Site) -> None:
+    assert not made.source.holds()
+    made.source.read()
+    assert made.source.holds()
+    made.bus.serve = lambda topic, server, endpoints: endpoints[0].changed(None, ["red"])  # type: ignore[attr-defined]
+    woken: list[object] = []
+    made.source.watch(woken.append)
+    assert woken == [None]
+    assert not made.source.holds()
+
+
+def test_what_changed_while_neutron_was_answering_is_not_in_the_answer(made: Site) -> None:
+    answer = made.bus.call
+
+    def slowly(topic: str, method: str) -> Any:
+        made.source.changed()
+        return answer(topic, method)
+
+    made.bus.call = slowly  # type: ignore[method-assign]
+    made.source.read()
+    assert not made.source.holds()
+
+
+def test_an_answer_does_not_hold_for_long_since_a_word_of_neutron_may_be_lost(made: Site) -> None:
+    made.source.read()
+    made.now = HOLDS
+    assert not made.source.holds()
+
+
+def test_why_a_port_is_not_bound_is_in_the_next_answer(made: Site) -> None:
+    made.source.read()
+    made.source.hear("p", "compute-1", "no")
+    assert not made.source.holds()

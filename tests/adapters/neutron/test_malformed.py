@@ -209,7 +209,7 @@ def test_nobody_waits_longer_than_binding_may_whatever_he_asks_for(
 
 def test_a_notice_that_makes_no_sense_is_at_most_shown() -> None:
     source, woken = NeutronIntent(Neutron(), PLACES), list[frozenset[HostId] | None]()  # type: ignore[arg-type]
-    ear = _Ear(woken.append, source.hear)
+    ear = _Ear(woken.append, source)
     ear.changed(None, 7)  # type: ignore[arg-type]
     ear.refused(None, ["p"], {"h": 1}, None)
     ear.refused(None, "r", "compute-1", 7)

@@ -21,7 +21,7 @@ import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
 from isthmus.adapters.neutron.delivery import Delivery
-from isthmus.adapters.neutron.errands import Cluster, Memory, errands
+from isthmus.adapters.neutron.errands import Cluster, Errands, Memory, errands
 from isthmus.adapters.neutron.facts import Facts
 from isthmus.adapters.neutron.fdb import Announcer
 from isthmus.adapters.neutron.intent import NeutronIntent
@@ -237,6 +237,7 @@ class Desk:
             self._source.reasons[network, host] = answer["reason"]
         else:
             self._source.reasons.pop((network, host), None)
+        self._source.changed()
         return answer
 
     def _answer(
@@ -253,6 +254,7 @@ class Desk:
             return {"reason": f"host '{host}' is no cluster of '{domain}' that is found in vCenter"}
         found = self._standing(cluster, network, vid)
         if found is None:
+            self._source.changed()
             self._wake(cluster.hosts or None)
         with self._board.changed:
             while (found := self._standing(cluster, network, vid)) is None:
@@ -367,9 +369,15 @@ class Desk:
         staying = {domain: self._staying(domain, seen[domain]) for domain in ours}
         found = errands(facts, staying, self._clusters(), self._attached, self._static, self._memory, now)
         retiring = self._source.tenure.retiring
+        try:
+            is_news = self._delivery.deliver(found)
+        finally:
+            if found != Errands():
+                self._source.changed()
         # What is on its way out is so when Neutron has said it twice.
-        if self._delivery.deliver(found) or retiring - self._confirmed:
+        if is_news or retiring - self._confirmed:
             self._confirmed = retiring
+            self._source.changed()
             self._wake(None)
 
     def _announce(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
@@ -381,9 +389,12 @@ class Desk:
         return 60.0 if moment is None else min(60.0, max(SOON, moment - self._clock()))
 
     def _show(self, troubles: Mapping[str, str]) -> None:
-        self._source.troubles = troubles
+        if troubles != self._source.troubles:
+            self._source.troubles = troubles
+            self._source.changed()
 
     def _look_again(self) -> None:
+        self._source.changed()
         with self._board.changed:
             self._looked()
 

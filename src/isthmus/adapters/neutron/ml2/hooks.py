@@ -20,6 +20,7 @@ SEEN = (
     "fixed_ips",
     "admin_state_up",
     "allowed_address_pairs",
+    "port_security_enabled",
     "device_id",
     "device_owner",
 )
