@@ -1,9 +1,9 @@
 """Any history of one network in one mapping domain: ports come and go while Neutron is read, looked at and obeyed.
 
 The desk, its errands and the source are the product's.  Neutron, the rack, and the two shards that share a reading of
-Neutron are as small as they can be.  Everything that takes a while takes several steps, so that all else may happen in
-between: a reading (asked, then answered), a round (look, read, tell the desk, and each change), a binding (reserved,
-asked for, bound).
+Neutron are as small as they can be.  What Neutron says of a change, it says at once or never.  Everything that takes a
+while takes several steps, so that all else may happen in between: a reading (asked, then answered), a round (look,
+read, tell the desk, and each change), a binding (reserved, asked for, bound).
 
 Law: whoever was told a port group finds it there with that VID until he goes; a port that is ACTIVE has its mapping.
 """
@@ -157,7 +157,8 @@ class History:
         self.names = 0
         self.neutron, self.rack = Neutron(self), Rack()
         self.answer: dict[str, Any] = {}
-        self.told = self.removed = self.readied = 0
+        self.told = self.removed = self.readied = self.held = 0
+        self.asked = (0, 0.0)
         self.restart()
 
     def name(self, what: str) -> str:
@@ -169,7 +170,8 @@ class History:
 
     def restart(self) -> None:
         """It dies at whatever it was doing."""
-        self.source = NeutronIntent(self.neutron, Places({"rack1": HOME, "rack2": ELSEWHERE}))  # type: ignore[arg-type]
+        places = Places({"rack1": HOME, "rack2": ELSEWHERE})
+        self.source = NeutronIntent(self.neutron, places, lambda: self.now)  # type: ignore[arg-type]
         self.desk = Desk(self.neutron, self.source, frozenset(), {}, lambda: self.now)  # type: ignore[arg-type]
         self.begun = self.ended = 0
         self.intent: Intent | None = None
@@ -179,6 +181,7 @@ class History:
         """Neutron makes its answer."""
         if self.begun == self.ended:
             self.begun += 1
+            self.asked = self.source._changes, self.now
             self.answer = self.neutron.told()
 
     def end_reading(self) -> None:
@@ -187,6 +190,7 @@ class History:
             self.ended = self.begun
             if self.dice.random() < 0.9:
                 self.intent = self.source.read()
+                self.source._answered = self.asked
 
     def keep(self) -> None:
         """One step of rack1's shard."""
@@ -228,7 +232,10 @@ class History:
             self.desk.saw("rack2", nothing, {})
 
     def _read(self) -> Iterator[None]:
-        """Of a reading that began after this, or, if it takes too long, what was wanted last."""
+        """What holds, or of a reading that began after this, or, if it takes too long, what was wanted last."""
+        if self.intent is not None and self.source.holds():
+            self.held += 1
+            return self.intent
         wanted = self.begun + 1
         while True:
             self.begin_to_read()
@@ -290,11 +297,17 @@ class History:
                 assert there is not None, "its VLAN went while it was bound"
                 assert there["id"] == port.segment, "its VLAN went while it was bound"
                 port.bound = True
+                self._says_of_it()
 
     def port_goes(self) -> None:
         gone = [id_ for id_, port in self.neutron.ports.items() if port.bound or not port.group]
         if gone:
             del self.neutron.ports[self.dice.choice(gone)]
+            self._says_of_it()
+
+    def _says_of_it(self) -> None:
+        if self.dice.random() < 0.7:
+            self.source.changed()
 
     def time_passes(self) -> None:
         """No binding takes longer than a VLAN is left unused."""

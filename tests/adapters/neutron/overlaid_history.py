@@ -38,13 +38,16 @@ class OverlaidHistory:
     answer: dict[str, Any] = field(default_factory=dict)
     told: int = 0
     removed: int = 0
+    held: int = 0
+    asked: tuple[int, float] = (0, 0.0)
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """isthmus dies at whatever it was doing."""
-        self.source = NeutronIntent(self, Places(overlaid={"compute-1": "cloud"}))  # type: ignore[arg-type]
+        places = Places(overlaid={"compute-1": "cloud"})
+        self.source = NeutronIntent(self, places, lambda: self.now)  # type: ignore[arg-type]
         self.desk = Desk(self, self.source, frozenset(), {}, lambda: self.now)  # type: ignore[arg-type]
         self.intent: Intent | None = None
         self.begun = self.ended = 0
@@ -63,6 +66,7 @@ class OverlaidHistory:
         """Neutron makes its answer."""
         if self.begun == self.ended:
             self.begun += 1
+            self.asked = self.source._changes, self.now
             bound = [
                 rows.port(id_, RED, rows.binding("compute-1", *(["vxlan"] if group else []), ours=bool(group)))
                 for id_, group in self.ports.items()
@@ -84,6 +88,7 @@ class OverlaidHistory:
             self.ended = self.begun
             if self.dice.random() < 0.9:
                 self.intent = self.source.read()
+                self.source._answered = self.asked
 
     def keep(self) -> None:
         """One step of the shard that writes the switch's port groups."""
@@ -118,7 +123,10 @@ class OverlaidHistory:
         return Handover(None, standing, vnis, frozenset(), True, self.now, reading=intent.reading)
 
     def _read(self) -> Generator[None, None, Intent]:
-        """Of a reading that began after this."""
+        """What holds, or of a reading that began after this."""
+        if self.intent is not None and self.source.holds():
+            self.held += 1
+            return self.intent
         asked = self.begun + 1
         while self.intent is None or self.ended < asked:
             self.begin_to_read()
@@ -147,8 +155,14 @@ class OverlaidHistory:
                     assert answer["pg_id"] in self.groups, "told of what is not there"
                     self.ports[id_] = answer["pg_id"]
                     self.told += 1
+                    self._says_of_it()
+
+    def _says_of_it(self) -> None:
+        if self.dice.random() < 0.7:
+            self.source.changed()
 
     def port_goes(self) -> None:
         """Whether it was bound or not."""
         if self.ports:
             del self.ports[self.dice.choice(list(self.ports))]
+            self._says_of_it()

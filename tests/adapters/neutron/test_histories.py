@@ -47,6 +47,7 @@ def test_nobody_is_told_what_goes_and_no_active_port_loses_its_leaf() -> None:
     assert sum(history.told for history in made) > 500
     assert sum(history.readied for history in made) > 100
     assert sum(history.removed for history in made) > 100, "else nothing was ever about to go"
+    assert sum(history.held for history in made) > 1000, "else every round read Neutron anew"
 
 
 def ignoring_the_reading(self: Tenure, domain: str, network: object, vid: int, reading: int) -> bool:
@@ -104,6 +105,7 @@ def test_where_hosts_have_vteps_nobody_is_told_of_a_port_group_that_then_goes() 
     made = [play_overlaid(seed) for seed in range(150)]
     assert sum(history.told for history in made) > 500
     assert sum(history.removed for history in made) > 100, "else nothing was ever about to go"
+    assert sum(history.held for history in made) > 1000, "else every round read Neutron anew"
 
 
 def overlaid_ones(histories: int) -> None:
