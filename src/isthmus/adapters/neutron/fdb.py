@@ -1,12 +1,12 @@
-"""Who is behind our leaves, told to Neutron's Open vSwitch agents in the words of its l2population driver.
+"""Who is behind VTEPs of ours (appliances, leaves), told to Neutron's Open vSwitch agents in the words of l2population.
 
-That driver speaks only of hosts whose Neutron agent has a tunnel address, and our leaves have none: a VM's leaf is
-known when vCenter says where the VM is.  So KVM hosts and network nodes are told from here.
+That driver speaks only of hosts whose Neutron agent has a tunnel address, and what is behind a VTEP of ours is known
+when vCenter says where a VM is.  So KVM hosts and network nodes are told from here.
 
-Law: an agent that starts knows nothing, and one that has no port in a network leaves aside what it hears of it.  Nobody
-confirms anything.  So it is all said again, more and more seldom, and from the beginning to whoever starts anew.  What
-was told is kept over restarts, so that it can be taken back; what is behind a VTEP that was not looked at since then
-stays as it was told.
+Law: an agent that starts knows nothing, and one that has no port in a network leaves aside what it hears of it.  It may
+heed two messages in the wrong order.  Nobody confirms anything.  So what changed is said at once, and soon again; all
+of it is said again, more and more seldom, and from the beginning to whoever starts anew.  What was told is kept over
+restarts, so that it can be taken back; what is behind a VTEP that was not looked at since then stays as it was told.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from isthmus.model.names import NetworkId
 
 FLOOD = ("00:00:00:00:00:00", "0.0.0.0")
 """Stands for everybody: the VTEP gets what is for all."""
-AGAIN = (2.0, 5.0, 15.0, 60.0, 300.0)
-"""Seconds until an agent is told the same again; the last one over and over."""
+AGAIN = (0.5, 2.0, 5.0, 15.0)
+"""Seconds until an agent is told again what changed."""
+WHOLE = (2.0, 5.0, 15.0, 30.0, 60.0, 60.0, 60.0, 300.0)
+"""Seconds until an agent is told everything again; the last one over and over.  One that starts with many ports takes
+minutes until it listens."""
 
 Entries: TypeAlias = frozenset[tuple[str, str, str]]
 """VTEP, MAC and IP address of each."""
 NOBODY: Entries = frozenset()
+NEVER = float("inf")
 KEEP_EVERY = 5.0
 """Seconds between two times that what was told is kept."""
 Cast: TypeAlias = Callable[[str, str, Mapping[str, Any]], None]
@@ -38,9 +42,48 @@ class _Told:
     """What the agent on a host was told of a network, in its present life."""
 
     started_at: str
-    entries: Entries = frozenset()
+    entries: Entries = NOBODY
+    came: Entries = NOBODY
+    went: Entries = NOBODY
+    """What changed lately, and is to be said again."""
     times: int = 0
-    again_at: float = 0.0
+    again_at: float = NEVER
+    whole_times: int = 0
+    whole_at: float = 0.0
+
+    def becomes(self, entries: Entries, now: float) -> tuple[Entries, Entries]:
+        """What came, and what went."""
+        came, went = entries - self.entries, self.entries - entries
+        if came or went:
+            self.came, self.went = (self.came | came) & entries, (self.went | went) - entries
+            self.times, self.again_at = 0, min(self.again_at, now + AGAIN[0])
+        self.entries = entries
+        return came, went
+
+    def again(self, now: float) -> tuple[Entries, Entries]:
+        """What changed lately, for the next time."""
+        came, went = self.came, self.went
+        self.times += 1
+        self.again_at = now + AGAIN[self.times] if self.times < len(AGAIN) else NEVER
+        if self.again_at == NEVER:
+            self.came = self.went = NOBODY
+        return came, went
+
+    def whole(self, now: float) -> Entries:
+        """Everything, for the next time."""
+        self.whole_at = now + WHOLE[min(self.whole_times, len(WHOLE) - 1)]
+        self.whole_times += 1
+        return self.entries
+
+    @property
+    def next_at(self) -> float:
+        """When something is to be said again."""
+        return min(self.again_at, self.whole_at) if self.entries else self.again_at
+
+    @property
+    def is_nothing(self) -> bool:
+        """There is nothing to be said any more."""
+        return not (self.entries or self.came or self.went)
 
 
 @dataclass(slots=True)
@@ -78,47 +121,70 @@ class Announcer:
     def _announce(self, facts: Facts, members: Iterable[Member], now: float, unseen: Collection[str]) -> None:
         entries = _by_network(members)
         started = {agent.host: agent.started_at for agent in facts.tunnelling}
-        wanted = {key: entries.get(key[1], NOBODY) for key in _listeners(facts, started)}
-        if unseen:
-            for key in wanted.keys() & self._told.keys():
-                wanted[key] |= _not_looked_at(self._told[key].entries, wanted[key], unseen)
-        wanted = {key: found for key, found in wanted.items() if found}
-        for host, network in list(self._told):
-            if (host, network) not in wanted:
-                self._say_less(facts, host, network, frozenset())
-                del self._told[host, network]
-        for (host, network), all_of_it in sorted(wanted.items()):
-            told = self._told.get((host, network))
+        listeners = _listeners(facts, started)
+        others = _elsewhere(facts)
+        for host, network in [key for key in self._told if key not in listeners]:
+            self._say(facts, host, network, NOBODY, self._told.pop((host, network)).entries, others)
+        for host, network in sorted(listeners):
+            wanted, told = entries.get(network, NOBODY), self._told.get((host, network))
+            if unseen and told is not None:
+                wanted |= _not_looked_at(told.entries, wanted, unseen)
             if told is None or told.started_at != started[host]:
-                told = self._told[host, network] = _Told(started[host])
-            if told.entries - all_of_it:
-                self._say_less(facts, host, network, all_of_it)
-            if all_of_it - told.entries or now >= told.again_at:
-                told.times = 0 if all_of_it != told.entries else told.times
-                self.cast(host, "add_fdb_entries", _message(facts, network, all_of_it))
-                told.entries = all_of_it
-                told.again_at = now + AGAIN[min(told.times, len(AGAIN) - 1)]
-                told.times += 1
+                told = _Told(started[host], wanted)
+            came, went = told.becomes(wanted, now)
+            if now >= told.again_at:
+                more = told.again(now)
+                came, went = came | more[0], went | more[1]
+            if now >= told.whole_at and not told.is_nothing:
+                came = told.whole(now)
+            self._told[host, network] = told
+            self._say(facts, host, network, came, went, others)
+            if told.is_nothing:
+                del self._told[host, network]
 
     def next_at(self) -> float | None:
         """When somebody is to be told again."""
         keep = [self._kept_at + KEEP_EVERY] if self._changed else []
-        return min((*keep, *(told.again_at for told in self._told.values())), default=None)
+        return min((*keep, *(told.next_at for told in self._told.values())), default=None)
 
-    def _say_less(self, facts: Facts, host: str, network: NetworkId, left: Entries) -> None:
-        """What is no longer so.  A MAC that is elsewhere now is not taken back: to an agent a MAC is in one place."""
-        told = self._told[host, network]
-        kept = {mac for _, mac, _ in left if mac != FLOOD[0]}
-        gone = frozenset(entry for entry in told.entries - left if entry[1] not in kept)
-        if gone and network in facts.networks:
-            self.cast(host, "remove_fdb_entries", _message(facts, network, gone))
-        told.entries -= told.entries - left
+    def _say(
+        self,
+        facts: Facts,
+        host: str,
+        network: NetworkId,
+        came: Entries,
+        went: Entries,
+        others: Collection[tuple[NetworkId, str]],
+    ) -> None:
+        """What is no longer so, and what is.
+
+        A MAC that is elsewhere now, behind a VTEP of ours or of `others`, is not taken back: to an agent a MAC is in
+        one place.
+        """
+        if network not in facts.networks:
+            return
+        told = self._told.get((host, network))
+        here = {mac for _, mac, _ in (told.entries if told is not None else NOBODY) if mac != FLOOD[0]}
+        gone = frozenset(entry for entry in went if entry[1] not in here and (network, entry[1]) not in others)
+        for method, entries in (("remove_fdb_entries", gone), ("add_fdb_entries", came)):
+            if entries:
+                self.cast(host, method, _message(facts, network, entries))
 
 
 def _not_looked_at(told: Entries, seen: Entries, unseen: Collection[str]) -> Entries:
     """What was told of VTEPs that are unseen yet, but of who was seen elsewhere."""
     elsewhere = {mac for _, mac, _ in seen if mac != FLOOD[0]}
     return frozenset(entry for entry in told if entry[0] in unseen and entry[1] not in elsewhere)
+
+
+def _elsewhere(facts: Facts) -> set[tuple[NetworkId, str]]:
+    """The networks and MACs that Neutron has behind VTEPs of its own agents."""
+    return {
+        (port.network, port.mac)
+        for port in facts.ports
+        for binding in port.bindings
+        if binding.active and facts.tunnelled(port, binding)
+    }
 
 
 def _by_network(members: Iterable[Member]) -> dict[NetworkId, Entries]:
