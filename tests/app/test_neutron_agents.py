@@ -77,6 +77,18 @@ def test_what_cannot_work_is_refused_with_its_reason(tmp_path: Path, old: str, n
     assert said in str(refused.value)
 
 
+def test_a_nova_compute_with_the_name_of_an_esxi_host_is_refused_where_that_host_has_a_vtep_of_its_own(
+    tmp_path: Path,
+) -> None:
+    mine = GOOD.replace("ovsvapp-port", "ovsvapp").replace('host = "esx1"\n', "").replace('host = "esx2"\n', "")
+    file = tmp_path / "isthmus.toml"
+    file.write_text(mine)
+    load(file, SECRETS)
+    file.write_text(mine.replace('compute."compute-1"', 'compute."esx1"'))
+    with pytest.raises(Refused, match=r'compute."?esx1.*is an ESXi host, too'):
+        load(file, SECRETS)
+
+
 def test_a_shard_plugs_in_at_its_hosts_appliance(tmp_path: Path) -> None:
     found = placing(tmp_path)
     shard = found.tags("esx1", inventory(ONE, TWO)).shard

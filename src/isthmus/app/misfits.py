@@ -120,6 +120,12 @@ def _neutron_agents(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]
             if settings.host is not None:
                 what = f"design '{design}' does not need to know which ESXi host it stands for: take it out"
                 yield (*at, "compute", compute, "host"), what
+            if deployment.design.nve.on_each_host and compute in deployment.host:
+                what = (
+                    "is an ESXi host, too: Neutron would take that host's VTEP for the whole cluster's; "
+                    "give nova-compute another 'host'"
+                )
+                yield (*at, "compute", compute), what
         return
     for key in sorted({"openflow", "vxlan_port"} & deployment.appliance.model_fields_set):
         yield (*at, "appliance", key), f"design '{design}': that is the Neutron agent's own business: take it out"
