@@ -44,6 +44,9 @@ def add(name: str, speaks_ipv6: bool = True) -> None:
     # Router solicitations and duplicate detection of a fresh interface are noise in a world that counts frames.
     settings = ["net.ipv6.conf.default.accept_ra=0", "net.ipv6.conf.default.accept_dad=0"]
     settings.append(f"net.ipv6.conf.default.disable_ipv6={0 if speaks_ipv6 else 1}")
+    # A switch in user space leaves its uplink's frames to the kernel, too: it would answer for the VTEP's address with
+    # the uplink's MAC, to which no tunnel listens.
+    settings += ["net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.default.arp_ignore=1"]
     run("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
     ip(name, ["link set lo up"])
 
