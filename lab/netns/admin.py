@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -59,10 +58,19 @@ class Admin:
             view.DestroyView()
 
     def _named(self, kind: type) -> Iterator[tuple[Any, str]]:
-        for thing in self.all(kind):
-            # What is deleted between the list and the look at it is not there.
-            with contextlib.suppress(vmodl.fault.ManagedObjectNotFound):
-                yield thing, thing.name
+        """All of a kind with their names, in one answer.  What is deleted meanwhile is not there."""
+        content, collector = self._si.RetrieveContent(), vmodl.query.PropertyCollector
+        view = content.viewManager.CreateContainerView(content.rootFolder, [kind], True)
+        through = collector.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)
+        what = collector.FilterSpec(
+            objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[through])],
+            propSet=[collector.PropertySpec(type=kind, pathSet=["name"])],
+        )
+        try:
+            for found in content.propertyCollector.RetrieveContents([what]):
+                yield from ((found.obj, its.val) for its in found.propSet)
+        finally:
+            view.DestroyView()
 
     def vm(self, name: str) -> Any:
         return self.find(vim.VirtualMachine, name)
