@@ -307,6 +307,16 @@ def test_a_mac_that_neutron_has_behind_an_agents_vtep_now_is_not_taken_back() ->
     assert world.kvm.flood == {RED: set()}
 
 
+def test_a_vm_of_ours_that_is_off_is_taken_back_though_its_port_stays() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF1)])
+    bound = Binding("compute-1", active=True, failed=False, segments=("vxlan",), ours=True)
+    its = replace(port_in(RED, "DOWN"), id="its", mac=str(A), bindings=(bound,))
+    facts = world.facts(RED)
+    world.announcer.announce(replace(facts, ports=(*facts.ports, its)), [at(B, LEAF1)], world.now)
+    assert world.kvm.unicast == {(RED, B): LEAF1}
+
+
 steps = st.lists(st.tuples(st.dictionaries(st.sampled_from([A, B]), st.sampled_from([LEAF1, LEAF2])), st.floats(0, 8)))
 
 

@@ -179,11 +179,12 @@ def _not_looked_at(told: Entries, seen: Entries, unseen: Collection[str]) -> Ent
 
 def _elsewhere(facts: Facts) -> set[tuple[NetworkId, str]]:
     """The networks and MACs that Neutron has behind VTEPs of its own agents."""
+    vteps = {agent.host for agent in facts.tunnelling}
     return {
         (port.network, port.mac)
         for port in facts.ports
         for binding in port.bindings
-        if binding.active and facts.tunnelled(port, binding)
+        if binding.active and binding.host in vteps and facts.tunnelled(port, binding)
     }
 
 
