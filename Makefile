@@ -4,7 +4,7 @@ PY    := .venv/bin/python
 APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server
 CLOUD := mariadb-server rabbitmq-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox mmdebstrap
 
-.PHONY: help venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean
+.PHONY: help dist venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help
 
 help: ## what the targets do
@@ -17,6 +17,9 @@ venv: .venv/.installed ## the Python environment of this tree (.venv)
 openstack: .venv-openstack/.installed ## the Python environment of the tests with OpenStack's own code (.venv-openstack; 1 GB)
 .venv-openstack/.installed: pyproject.toml requirements/constraints.txt requirements/openstack.txt requirements/openstack-constraints.txt
 	@tools/install openstack
+
+dist: venv ## isthmus as a wheel, to be copied to where it is to run (dist/)
+	@$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w dist . && ls dist/isthmus-*.whl
 
 apt: ## Debian packages the lab needs: Open vSwitch and friends (root)
 	@tools/install apt $(APT)

@@ -104,7 +104,7 @@ def test_a_library_that_is_missing_is_named_in_one_line_with_what_to_install(
     done = planned(tmp_path, VCENTER + configuration, *LIBRARIES[extra])
     assert done.returncode == 1
     [said] = done.stderr.splitlines()
-    assert re.search(rf"{re.escape(wanted_by)}\S* is not installed: pip install 'isthmus\[{extra}\]'$", said), said
+    assert re.search(rf"{re.escape(wanted_by)}\S* is not installed: install isthmus with \[{extra}\]$", said), said
 
 
 OTHERS = ("networking_generic_switch", "netmiko", *LIBRARIES["neutron"])

@@ -201,7 +201,7 @@ def _extra(extra: str, wanted_by: str) -> Iterator[None]:
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("isthmus"):
             raise
-        raise Refused(f"{wanted_by}: {missing.name} is not installed: pip install 'isthmus[{extra}]'") from missing
+        raise Refused(f"{wanted_by}: {missing.name} is not installed: install isthmus with [{extra}]") from missing
 
 
 def _neutron(settings: Settings, clock: Clock) -> NeutronSide:

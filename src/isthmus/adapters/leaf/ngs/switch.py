@@ -158,7 +158,7 @@ def _made(settings: NgsSettings, secrets: Mapping[str, str]) -> Any:
         from networking_generic_switch import batching
         from networking_generic_switch.devices import device_manager
     except ModuleNotFoundError as missing:
-        raise Refused(f"driver 'ngs': {missing.name} is not installed: pip install 'isthmus[leaf]'") from missing
+        raise Refused(f"driver 'ngs': {missing.name} is not installed: install isthmus with [leaf]") from missing
     # It would wait two seconds at our end for threads of batches that we never begin.
     atexit.unregister(batching._wait_for_threads)
     # What goes wrong comes to us as a fault, which is told once, and not in every round.
