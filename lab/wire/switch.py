@@ -30,6 +30,7 @@ from isthmus.model.observed import (
     Access,
     DvPortState,
     HostPortGroupState,
+    MacLearning,
     NoVlan,
     OwnerMark,
     PortGroupState,
@@ -266,7 +267,7 @@ def _group_state(group: PortGroup) -> PortGroupState:
         group.is_uplink,
         group.forged_transmits,
         group.promiscuous,
-        group.mac_learning,
+        MacLearning() if group.mac_learning else None,
         group.handed_back if group.mark is None else None,
     )
 

@@ -15,19 +15,32 @@ from typing import Any
 
 import pytest
 
-from lab.vcenter import Dvs, Member, Nic, PortGroup, Security, Simulator, Topology, Trunk, Vm
+from lab.vcenter import Dvs, MacLearning, Member, Nic, PortGroup, Security, Simulator, Topology, Trunk, Vm
 
 pytestmark = pytest.mark.sim
 CANARY = "canary-Pa55"
 HOSTS = ("esx1.lab", "esx2.lab")
 HOSTILE = "a\nb\u202e<b>%2f" + "x" * 40
+APPLIANCES = ("42000000-0000-0000-0000-00000000000a", "42000000-0000-0000-0000-00000000000b")
+LOST = "42000000-0000-0000-0000-00000000000c"
+DEAF = PortGroup(
+    "deaf",
+    Trunk(),
+    security=Security(forged_transmits=True),
+    mac_learning=MacLearning(limit=1, allow_unicast_flooding=False),
+)
 TOPOLOGY = Topology.single(
     HOSTS,
     [
-        Dvs("tenant", (PortGroup("trunk", Trunk(), security=Security(True, False, True)), PortGroup("hand", 77))),
+        Dvs("tenant", (PortGroup("trunk", Trunk(), security=Security(True, False, True)), PortGroup("hand", 77), DEAF)),
         Dvs("wired", uplinks=("uplink1",), uplink_vlans=((150, 160),), members=(Member("esx1.lab", ("vmnic1",)),)),
     ],
-    [Vm(HOSTILE, "esx1.lab", (Nic("hand"),))],
+    [
+        Vm(HOSTILE, "esx1.lab", (Nic("hand"),)),
+        Vm("va1", "esx1.lab", (Nic("hand"), Nic("deaf")), uuid=APPLIANCES[0]),
+        Vm("lost", "esx1.lab", uuid=LOST),
+        Vm("va2", "esx2.lab", (Nic("trunk"),), uuid=APPLIANCES[1]),
+    ],
 )
 
 
@@ -109,6 +122,29 @@ def test_check_names_a_missing_ovs_socket_and_else_finds_all_well(site: Site) ->
     assert len(errors) == 2
     one(errors, 'deployment.tenant.host."esx1.lab".ovsdb', "none1.sock")
     one(errors, 'deployment.tenant.host."esx2.lab".ovsdb', "none2.sock")
+
+
+def test_check_looks_at_the_port_group_of_each_appliance_that_is_known(site: Site) -> None:
+    for host, uuid in zip(HOSTS, APPLIANCES, strict=True):
+        site.hosts[host]["bios_uuid"] = uuid
+    errors = findings(site)
+    one(errors, "'deaf'", "floods no unicast")
+    one(errors, "'deaf'", "drops frames of remote VMs beyond the first 1 MACs")
+    assert not [error for error in errors if "'trunk'" in error]
+    del site.hosts["esx1.lab"]["bios_uuid"]
+    assert not [error for error in findings(site) if "deaf" in error], "nobody knows which trunk its appliance is in"
+
+
+def test_check_names_an_appliance_without_a_nic_on_the_switch_and_one_in_another_port_group_than_is_configured(
+    site: Site,
+) -> None:
+    site.hosts["esx1.lab"]["bios_uuid"] = LOST
+    one(findings(site), 'host."esx1.lab".bios_uuid', "has no NIC on dvs 'tenant'")
+    site.hosts["esx1.lab"]["bios_uuid"] = APPLIANCES[0]
+    site.deployment["trunk_port_group"] = "trunk"
+    told = json.loads(site.run("check", "--json").stdout)["findings"]
+    [warning] = [item for item in told if item["what"].endswith("has its trunk NIC in port group 'deaf'")]
+    assert (warning["level"], "move it to 'trunk'" in warning["remedy"]) == ("warning", True)
 
 
 def test_check_names_a_switch_that_does_not_exist_and_those_that_do(site: Site) -> None:

@@ -27,7 +27,7 @@ from isthmus.model.ground import (
     WidenUplinks,
 )
 from isthmus.model.names import DvsId, HostId, NetworkId
-from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState, PrivateVlan, Trunk, VlanSpec
+from isthmus.model.observed import Access, MacLearning, NoVlan, OwnerMark, PortGroupState, PrivateVlan, Trunk, VlanSpec
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, Vid, VidSet, Vni
 
 OURS = MakerMark("isthmus", "rack1")
@@ -273,6 +273,26 @@ def test_a_trunk_that_will_not_do_is_said_if_named_and_else_passed_over(unfit: G
     there = replace(carrying(made({"esx1": ()}), NO_VIDS), groups=(unfit,))
     refused(todo(replace(TENANT, trunk="t"), there), "port group 't'")
     assert does(todo(TENANT, there)) == [MakeTrunk("rack1-trunk", OURS, VIDS)]
+
+
+@pytest.mark.parametrize(
+    ("learning", "works"),
+    [
+        (MacLearning(), True),
+        (MacLearning(limit=1, drops=False), True),
+        (MacLearning(limit=1), False),
+        (MacLearning(unicast_flooding=False), False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_a_trunk_that_floods_no_unicast_or_drops_remote_vms_frames_is_none(
+    learning: MacLearning | None, works: bool
+) -> None:
+    by_hand = group("appliances", Trunk(ALL_VIDS))
+    state = replace(by_hand.state, promiscuous=False, mac_learning=learning)
+    there = replace(carrying(made({"esx1": ()}), NO_VIDS), groups=(replace(by_hand, state=state),))
+    assert does(todo(TENANT, there)) == ([] if works else [MakeTrunk("rack1-trunk", OURS, VIDS)])
 
 
 def test_nothing_is_put_on_a_tenant_switch_that_will_not_do() -> None:

@@ -11,6 +11,7 @@ from isthmus.app.finding import Finding, Level
 from isthmus.app.placing import SPLIT
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring
+from isthmus.core.appliances import candidates
 from isthmus.core.design import TagSubject
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
@@ -78,7 +79,7 @@ def _deployment(
     if intent is not None:
         yield from _unfiltered(place, deployment, intent)
     try:
-        yield from _switch(wiring, place, deployment, dvs, mtu)
+        yield from _switch(wiring, place, deployment, inventory, dvs, mtu)
     except (Refused, Retry) as fault:
         yield Finding(Level.ERROR, f"{place}.dvs", f"cannot be read: {fault}", "check the role's privileges")
 
@@ -100,7 +101,9 @@ def _unfiltered(place: str, deployment: DeploymentConfig, intent: Intent) -> Ite
         yield Finding(Level.GOOD, place, what)
 
 
-def _switch(wiring: Wiring, place: str, deployment: DeploymentConfig, dvs: Dvs, mtu: int) -> Iterator[Finding]:
+def _switch(
+    wiring: Wiring, place: str, deployment: DeploymentConfig, inventory: Inventory, dvs: Dvs, mtu: int
+) -> Iterator[Finding]:
     """The switch, its uplinks, its MTU, what we may do there, and the appliances' trunk."""
     vcenter = wiring.vcenters[wiring.config.vcenter_of(deployment)]
     vids = deployment.vids - deployment.reserved
@@ -113,22 +116,49 @@ def _switch(wiring: Wiring, place: str, deployment: DeploymentConfig, dvs: Dvs, 
         carried = "has no uplinks" if dvs.uplink_vids is None else "carries none of these VIDs on its uplinks"
         yield Finding(Level.GOOD, f"{place}.dvs", f"'{plain(dvs.name)}' {carried}; MTU {dvs.mtu}")
     mirror = vcenter.switch(dvs.id).observe()
-    trunks = [deployment.trunk_port_group] if deployment.trunk_port_group else _trunks(mirror)
-    if not trunks:
-        remedy = f"make one: VLAN trunk {vids}, forged transmits accepted, MAC learning on (or promiscuous)"
-        what = f"dvs '{plain(dvs.name)}' has no trunk port group for the appliances"
-        yield Finding(Level.ERROR, f"{place}.trunk_port_group", what, remedy)
-    flaws = {
-        trunk: [f for f in vcenter.preflight(dvs.id, vids=vids, mtu=mtu, trunk=trunk) if f not in general]
-        for trunk in trunks
-    }
-    for trunk, found_here in flaws.items():
-        if not found_here:
-            what = f"port group '{plain(trunk)}' lets through all that it must"
-            yield Finding(Level.GOOD, f"{place}.trunk_port_group", what)
-        elif all(flaws.values()):  # one good trunk is enough: which one the appliances use is not known here
-            for found in found_here:
-                yield Finding(Level.ERROR, f"{place}: {found.place}", found.problem, found.remedy)
+    used = dict(_trunks_in_use(deployment, inventory, dvs, mirror))
+    for host, trunks in used.items():
+        here = f'{place}.host."{plain(host)}".bios_uuid'
+        if not trunks:
+            what = f"the appliance's VM has no NIC on dvs '{plain(dvs.name)}'"
+            yield Finding(Level.ERROR, here, what, "put its trunk NIC into the trunk port group there")
+        elif deployment.trunk_port_group not in (None, *trunks):
+            what = f"the appliance's VM has its trunk NIC in port group '{plain(', '.join(trunks))}'"
+            remedy = f"move it to '{plain(deployment.trunk_port_group or '')}', or correct 'trunk_port_group'"
+            yield Finding(Level.WARNING, here, what, remedy)
+    choices = [trunks for trunks in used.values() if trunks]
+    if not deployment.served or len(used) < len(deployment.served):  # of some appliance nobody knows where it is
+        choices.append([deployment.trunk_port_group] if deployment.trunk_port_group else _trunks(mirror))
+    for trunks in dict.fromkeys(map(tuple, choices)):
+        if not trunks:
+            remedy = f"make one: VLAN trunk {vids}, forged transmits accepted, MAC learning on (or promiscuous)"
+            what = f"dvs '{plain(dvs.name)}' has no trunk port group for the appliances"
+            yield Finding(Level.ERROR, f"{place}.trunk_port_group", what, remedy)
+        flaws = {
+            trunk: [f for f in vcenter.preflight(dvs.id, vids=vids, mtu=mtu, trunk=trunk) if f not in general]
+            for trunk in trunks
+        }
+        for trunk, found_here in flaws.items():
+            if not found_here:
+                what = f"port group '{plain(trunk)}' lets through all that it must"
+                yield Finding(Level.GOOD, f"{place}.trunk_port_group", what)
+            elif all(flaws.values()):  # one good trunk is enough: which one it uses is not known
+                for found in found_here:
+                    yield Finding(Level.ERROR, f"{place}: {found.place}", found.problem, found.remedy)
+
+
+def _trunks_in_use(
+    deployment: DeploymentConfig, inventory: Inventory, dvs: Dvs, mirror: SwitchMirror
+) -> Iterator[tuple[str, list[str]]]:
+    """By host, for appliances that are known by their BIOS UUID: the port groups that its trunk NIC may be in."""
+    for host in deployment.served:
+        uuid = deployment.host[host].bios_uuid
+        machines = candidates(inventory, uuid) if uuid is not None else []
+        if len(machines) == 1:  # else that is said of its host
+            keys = [nic.port_group for nic in machines[0].nics if nic.dvs == dvs.id and nic.port_group is not None]
+            groups = [mirror.port_groups[key] for key in keys if key in mirror.port_groups]
+            trunks = [group for group in groups if isinstance(group.vlan, Trunk)] or groups
+            yield host, sorted({group.name for group in trunks})
 
 
 def _trunks(mirror: SwitchMirror) -> list[str]:

@@ -16,14 +16,19 @@ def elsewhere(inventory: Inventory, host: HostId, bios_uuid: str) -> str:
 
     Raises Refused if nobody can say: there is no such VM, or there are several.
     """
-    found = [machine for machine in inventory.machines if machine.bios_uuid == bios_uuid]
-    running = [machine for machine in found if machine.powered_on] or found
+    running = candidates(inventory, bios_uuid)
     if not running:
         raise Refused(f"vCenter shows no VM with BIOS UUID {bios_uuid}, the appliance's: correct 'bios_uuid'")
     if len(running) > 1:
         names = ", ".join(machine.name for machine in running)
         raise Refused(f"{names} have one BIOS UUID, {bios_uuid}, so nobody knows which is the appliance: change one's")
     return "" if running[0].host in (None, host) else _where(inventory, running[0], host)
+
+
+def candidates(inventory: Inventory, bios_uuid: str) -> list[Machine]:
+    """The VMs that may be the appliance: of several with its BIOS UUID those that run."""
+    found = [machine for machine in inventory.machines if machine.bios_uuid == bios_uuid]
+    return [machine for machine in found if machine.powered_on] or found
 
 
 def _where(inventory: Inventory, machine: Machine, host: HostId) -> str:

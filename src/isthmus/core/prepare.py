@@ -32,7 +32,7 @@ from isthmus.model.ground import (
     WidenUplinks,
 )
 from isthmus.model.names import DvsId
-from isthmus.model.observed import Trunk
+from isthmus.model.observed import MOST_LEARNED, MacLearning, Trunk
 from isthmus.model.tags import NO_VIDS, VidSet
 
 FEWEST_UPLINKS = 4  # what vCenter itself gives a new switch: room for another NIC later
@@ -271,6 +271,17 @@ def _flaws(group: GroupFound, vids: VidSet) -> list[str]:
         flaws.append("its ports are blocked")
     if not state.forged_transmits:
         flaws.append("it rejects forged transmits")
-    if not (state.promiscuous or state.mac_learning):
-        flaws.append("it neither learns MACs nor is promiscuous")
+    if not state.promiscuous:
+        flaws += _unlearned(state.mac_learning)
     return flaws
+
+
+def _unlearned(learning: MacLearning | None) -> Iterator[str]:
+    """What a port that is not promiscuous does not hear, or not send."""
+    if learning is None:
+        yield "it neither learns MACs nor is promiscuous"
+        return
+    if not learning.unicast_flooding:
+        yield "its MAC learning floods no unicast"
+    if learning.drops and learning.limit < MOST_LEARNED:
+        yield f"its MAC learning drops frames beyond the first {learning.limit} MACs"

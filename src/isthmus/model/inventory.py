@@ -99,6 +99,7 @@ class Machine:
     name: str
     host: HostId | None
     powered_on: bool
+    nics: tuple[Nic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,22 @@ class OwnerMark:
     schema: int = 1
 
 
+MOST_LEARNED = 4096
+"""MACs that a port of a distributed switch can learn."""
+
+
+@dataclass(frozen=True, slots=True)
+class MacLearning:
+    """What a port group's ports do with MACs that are not their NIC's own; by default what vSphere does by default.
+
+    `drops`: frames from a MAC beyond the first `limit` are dropped; else they pass, and their MAC is not learned.
+    """
+
+    unicast_flooding: bool = True
+    limit: int = MOST_LEARNED
+    drops: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class PortGroupState:
     """A port group of a distributed switch as vCenter holds it.  `mark` is None for what is not ours.
@@ -86,7 +102,7 @@ class PortGroupState:
     is_uplink: bool = False
     forged_transmits: bool = False
     promiscuous: bool = False
-    mac_learning: bool = False
+    mac_learning: MacLearning | None = None
     handed_back: OwnerMark | None = None
     unjudged: bool = False
 

@@ -13,7 +13,7 @@ from isthmus.adapters.vcenter.fetched import FETCH_DV_PORTS, dv_port
 from isthmus.adapters.vcenter.groups import group_config, port_group
 from isthmus.adapters.vcenter.stream import values
 from isthmus.model.names import HostId, NicId, VmId
-from isthmus.model.observed import Access, NoVlan, PrivateVlan, Trunk
+from isthmus.model.observed import Access, MacLearning, NoVlan, PrivateVlan, Trunk
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, Vid, VidSet
 from tests.adapters.vcenter.answers import answer_of
 
@@ -74,8 +74,20 @@ def test_the_newer_mac_policy_goes_before_the_older_security_policy() -> None:
     assert group(securityPolicy=old).promiscuous
     new = Switch.MacManagementPolicy(forgedTransmits=False, macLearningPolicy=Switch.MacLearningPolicy(enabled=True))
     read = group(securityPolicy=old, macManagementPolicy=new)
-    assert (read.forged_transmits, read.promiscuous, read.mac_learning) == (False, True, True)
+    assert (read.forged_transmits, read.promiscuous, read.mac_learning) == (False, True, MacLearning())
     assert not group().forged_transmits
+
+
+def test_mac_learning_is_read_with_what_it_floods_and_where_it_ends_and_else_as_vsphere_has_it() -> None:
+    def learning(**how: Any) -> MacLearning | None:
+        policy = Switch.MacManagementPolicy(macLearningPolicy=Switch.MacLearningPolicy(**how))
+        learned: MacLearning | None = group(macManagementPolicy=policy).mac_learning
+        return learned
+
+    assert learning(enabled=False, allowUnicastFlooding=True) is None
+    assert learning(enabled=True) == MacLearning(unicast_flooding=True, limit=4096, drops=True)
+    silent = learning(enabled=True, allowUnicastFlooding=False, limit=1, limitPolicy="ALLOW")
+    assert silent == MacLearning(unicast_flooding=False, limit=1, drops=False)
 
 
 def test_a_setting_of_a_plain_switch_reads_as_untagged_and_open() -> None:

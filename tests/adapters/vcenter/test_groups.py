@@ -40,6 +40,20 @@ VARIED: dict[str, dict[str, Any]] = {
             macManagementPolicy=Switch.MacManagementPolicy(forgedTransmits=False, macLearningPolicy=LEARNING),
         )
     },
+    "few": {
+        "defaultPortConfig": Setting(
+            macManagementPolicy=Switch.MacManagementPolicy(
+                macLearningPolicy=Switch.MacLearningPolicy(
+                    enabled=True, allowUnicastFlooding=False, limit=0, limitPolicy="DROP"
+                )
+            )
+        )
+    },
+    "learning as usual": {
+        "defaultPortConfig": Setting(
+            macManagementPolicy=Switch.MacManagementPolicy(macLearningPolicy=Switch.MacLearningPolicy(enabled=True))
+        )
+    },
     "plain": {"defaultPortConfig": vim.dvs.DistributedVirtualPort.Setting(blocked=ON), "type": "ephemeral"},
     "marked": {"description": "isthmus/1 owner=o network=<n> vni=5\r\n & \u202e", "name": "a%2fb <b>"},
 }

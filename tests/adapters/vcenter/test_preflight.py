@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pyVmomi import vim
 
 from isthmus.adapters.vcenter import Finding
-from isthmus.adapters.vcenter.preflight import wired_switch
+from isthmus.adapters.vcenter.preflight import trunk_port_group, wired_switch
 from isthmus.model.faults import Refused
 from isthmus.model.inventory import Dvs
 from isthmus.model.names import DvsId, HostId
-from isthmus.model.observed import Access, PortGroupState, SwitchMirror, Trunk
+from isthmus.model.observed import Access, MacLearning, PortGroupState, SwitchMirror, Trunk
 from isthmus.model.tags import Vid, VidSet
 from tests.adapters.vcenter.bench import Bench
 
@@ -80,6 +82,35 @@ def test_a_trunk_that_is_none_is_found(bench: Bench) -> None:
     findings = bench.vcenter.preflight("tenant", vids=POOL, trunk="red")
     one(findings, "red", "not a trunk")
     one(findings, "red", "blocked")
+
+
+@pytest.mark.parametrize(
+    ("learning", "named"),
+    [
+        (MacLearning(), []),
+        (MacLearning(limit=1, drops=False), []),
+        (MacLearning(limit=1), ["drops frames of remote VMs beyond the first 1 MACs; set its limit policy to ALLOW"]),
+        (MacLearning(unicast_flooding=False), ["floods no unicast"]),
+        (MacLearning(unicast_flooding=False, limit=9), ["floods no unicast", "beyond the first 9 MACs"]),
+    ],
+    ids=str,
+)
+def test_a_trunk_that_learns_macs_must_flood_unicast_and_drop_no_remote_vms_frames(
+    learning: MacLearning, named: list[str]
+) -> None:
+    dvs = Dvs(DvsId("d"), "tenant", 1500, frozenset({HostId("esx1")}))
+    trunk = PortGroupState(
+        "t", "t", Trunk(POOL), blocked=False, version="1", forged_transmits=True, mac_learning=learning
+    )
+
+    def judged(group: PortGroupState) -> list[Finding]:
+        return trunk_port_group(SwitchMirror(dvs.id, {"t": group}, {}), dvs, "t", POOL)
+
+    found = judged(trunk)
+    assert len(found) == len(named)
+    for words in named:
+        one(found, words)
+    assert judged(replace(trunk, promiscuous=True)) == [], "it hears and learns nothing by learning"
 
 
 def test_every_lack_of_a_trunk_is_found_at_once_and_gone_when_mended(bench: Bench) -> None:

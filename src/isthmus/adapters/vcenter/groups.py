@@ -10,7 +10,7 @@ from isthmus.adapters.vcenter.marks import decoded, handed_back, newer_schema
 from isthmus.adapters.vcenter.naming import plain
 from isthmus.adapters.vcenter.stream import flag, inside, said
 from isthmus.adapters.vcenter.vlans import vlan_in, vlan_spec
-from isthmus.model.observed import PortGroupState, VlanSpec
+from isthmus.model.observed import MacLearning, PortGroupState, VlanSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class GroupConfig:
     reset_at_disconnect: bool
     forged_transmits: bool
     promiscuous: bool
-    mac_learning: bool
+    mac_learning: MacLearning | None
 
 
 def group_config(config: Any) -> GroupConfig:
@@ -56,7 +56,9 @@ def group_config(config: Any) -> GroupConfig:
         # macManagementPolicy replaced securityPolicy in vSphere 6.7; either may be unset.
         forged_transmits=_either(mac and mac.forgedTransmits, security and security.forgedTransmits),
         promiscuous=_either(mac and mac.allowPromiscuous, security and security.allowPromiscuous),
-        mac_learning=bool(learning and learning.enabled),
+        mac_learning=_learning(learning.enabled, learning.allowUnicastFlooding, learning.limit, learning.limitPolicy)
+        if learning
+        else None,
     )
 
 
@@ -78,7 +80,7 @@ def group_config_in(config: Element) -> GroupConfig:
         reset_at_disconnect=flag(policy, "portConfigResetAtDisconnect"),
         forged_transmits=_either_in(mac, security, "forgedTransmits"),
         promiscuous=_either_in(mac, security, "allowPromiscuous"),
-        mac_learning=flag(inside(mac, "macLearningPolicy"), "enabled"),
+        mac_learning=_learning_in(inside(mac, "macLearningPolicy")),
     )
 
 
@@ -101,6 +103,28 @@ def port_group(config: GroupConfig, name: str | None, uplink_keys: frozenset[str
         mac_learning=config.mac_learning,
         handed_back=handed_back(config.description),
         unjudged=newer_schema(config.description) is not None,
+    )
+
+
+def _learning(enabled: bool, floods: bool | None, limit: int | None, policy: str | None) -> MacLearning | None:
+    """What is not said is as vSphere has it by default."""
+    if not enabled:
+        return None
+    usual = MacLearning()
+    return MacLearning(
+        usual.unicast_flooding if floods is None else floods,
+        usual.limit if limit is None else limit,
+        usual.drops if policy is None else policy.upper() == "DROP",
+    )
+
+
+def _learning_in(policy: Element | None) -> MacLearning | None:
+    floods, limit = inside(policy, "allowUnicastFlooding"), said(policy, "limit")
+    return _learning(
+        flag(policy, "enabled"),
+        flag(policy, "allowUnicastFlooding") if floods is not None else None,
+        int(limit) if limit else None,
+        said(policy, "limitPolicy") or None,
     )
 
 

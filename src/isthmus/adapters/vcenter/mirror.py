@@ -157,7 +157,13 @@ class Mirror:
         """The VMs with the BIOS UUIDs that were asked for: several where one is a copy of another."""
         found = ((vm.bios_uuid, vm) for vm in (self.vms[moref] for moref in sorted(self._machines, key=_age)))
         return tuple(
-            Machine(bios, plain(vm.name), self.host_id(vm.host) if vm.host else None, vm.powered_on)
+            Machine(
+                bios,
+                plain(vm.name),
+                self.host_id(vm.host) if vm.host else None,
+                vm.powered_on,
+                tuple(self._nics_of(VmId(vm.uuid or ""), vm)),
+            )
             for bios, vm in found
             if bios is not None and not vm.template
         )

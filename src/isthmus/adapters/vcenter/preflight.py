@@ -12,7 +12,16 @@ from isthmus.adapters.vcenter.faults import one_line
 from isthmus.adapters.vcenter.vlans import worn
 from isthmus.model.inventory import Dvs
 from isthmus.model.names import DvsId
-from isthmus.model.observed import Access, NoVlan, PortGroupState, PrivateVlan, SwitchMirror, Trunk
+from isthmus.model.observed import (
+    MOST_LEARNED,
+    Access,
+    MacLearning,
+    NoVlan,
+    PortGroupState,
+    PrivateVlan,
+    SwitchMirror,
+    Trunk,
+)
 from isthmus.model.tags import VidSet
 
 WRITING = (
@@ -104,14 +113,21 @@ def trunk_port_group(mirror: SwitchMirror, switch: Dvs, name: str, vids: VidSet)
         findings.append(
             Finding(place, "forged transmits are rejected", "accept them: frames leave with the MACs of remote VMs")
         )
-    if not (group.promiscuous or group.mac_learning):
-        findings.append(
-            Finding(
-                place,
-                "it receives only frames for the appliance's own MAC",
-                "enable MAC learning (vSphere 6.7 and later) or promiscuous mode",
-            )
-        )
+    return findings if group.promiscuous else findings + _learned(place, group.mac_learning)
+
+
+def _learned(place: str, learning: MacLearning | None) -> list[Finding]:
+    """What a port group that is not promiscuous keeps from the appliance, or drops of what it sends."""
+    if learning is None:
+        only_own = "it receives only frames for the appliance's own MAC"
+        return [Finding(place, only_own, "enable MAC learning (vSphere 6.7 and later) or promiscuous mode")]
+    findings = []
+    if not learning.unicast_flooding:
+        what = "its MAC learning floods no unicast, so the appliance hears nothing for remote VMs that were silent"
+        findings.append(Finding(place, what, "allow unicast flooding there"))
+    if learning.drops and learning.limit < MOST_LEARNED:
+        what = f"its MAC learning drops frames of remote VMs beyond the first {learning.limit} MACs"
+        findings.append(Finding(place, what, f"set its limit policy to ALLOW, or its limit to {MOST_LEARNED}"))
     return findings
 
 

@@ -32,11 +32,11 @@ from isthmus.model.ground import (
     Step,
     WidenUplinks,
 )
+from isthmus.model.observed import MOST_LEARNED
 
 PortGroup = vim.dvs.DistributedVirtualPortgroup
 Dvs = vim.DistributedVirtualSwitch
 Vmware = vim.dvs.VmwareDistributedVirtualSwitch
-LEARNED = 4096  # MACs for each port: the most there can be; beyond, frames are flooded
 
 
 class Preparing:
@@ -209,7 +209,7 @@ def _new_trunk(wanted: MakeTrunk) -> Any:
 def _trunk_setting(carries: Carried) -> Any:
     """What an appliance needs: to send with other VMs' MACs, and to get frames for MACs that are not on this host."""
     learning = Vmware.MacLearningPolicy(
-        inherited=False, enabled=True, allowUnicastFlooding=True, limit=LEARNED, limitPolicy="ALLOW"
+        inherited=False, enabled=True, allowUnicastFlooding=True, limit=MOST_LEARNED, limitPolicy="ALLOW"
     )
     macs = Vmware.MacManagementPolicy(
         inherited=False, allowPromiscuous=False, macChanges=False, forgedTransmits=True, macLearningPolicy=learning
