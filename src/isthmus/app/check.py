@@ -128,8 +128,8 @@ def _switch(
             yield Finding(Level.WARNING, here, what, remedy)
     choices = [trunks for trunks in used.values() if trunks]
     if not deployment.served or len(used) < len(deployment.served):  # of some appliance nobody knows where it is
-        choices.append([deployment.trunk_port_group] if deployment.trunk_port_group else _trunks(mirror))
-    for trunks in dict.fromkeys(map(tuple, choices)):
+        choices.append((deployment.trunk_port_group,) if deployment.trunk_port_group else _trunks(mirror))
+    for trunks in dict.fromkeys(choices):
         if not trunks:
             remedy = f"make one: VLAN trunk {vids}, forged transmits accepted, MAC learning on (or promiscuous)"
             what = f"dvs '{plain(dvs.name)}' has no trunk port group for the appliances"
@@ -149,7 +149,7 @@ def _switch(
 
 def _trunks_in_use(
     deployment: DeploymentConfig, inventory: Inventory, dvs: Dvs, mirror: SwitchMirror
-) -> Iterator[tuple[str, list[str]]]:
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """By host, for appliances that are known by their BIOS UUID: the port groups that its trunk NIC may be in."""
     for host in deployment.served:
         uuid = deployment.host[host].bios_uuid
@@ -158,12 +158,12 @@ def _trunks_in_use(
             keys = [nic.port_group for nic in machines[0].nics if nic.dvs == dvs.id and nic.port_group is not None]
             groups = [mirror.port_groups[key] for key in keys if key in mirror.port_groups]
             trunks = [group for group in groups if isinstance(group.vlan, Trunk)] or groups
-            yield host, sorted({group.name for group in trunks})
+            yield host, tuple(sorted({group.name for group in trunks}))
 
 
-def _trunks(mirror: SwitchMirror) -> list[str]:
+def _trunks(mirror: SwitchMirror) -> tuple[str, ...]:
     groups = mirror.port_groups.values()
-    return sorted(g.name for g in groups if isinstance(g.vlan, Trunk) and not g.is_uplink and g.mark is None)
+    return tuple(sorted(g.name for g in groups if isinstance(g.vlan, Trunk) and not g.is_uplink and g.mark is None))
 
 
 def _hosts(
