@@ -45,6 +45,8 @@ from tests.openstack.database import FileDatabase
 
 COMPUTE = "compute:nova"
 DRIVERS = ("isthmus_fabric", "isthmus_vds", "openvswitch", "l2population")
+LIVES = 3600
+"""Seconds for which an agent that reported once is alive, longer than any page of tests: see `agent_is_dead`."""
 DHCP_ENTITY = provisioning_blocks.DHCP_ENTITY
 
 
@@ -58,6 +60,7 @@ class Keeper:
         self.default: dict[str, str] | None = {"dvs_id": "dvs-uuid", "pg_id": "dvportgroup-7"}
         self.asked: list[dict[str, Any]] = []
         self.changes: list[str] = []
+        self.woken = 0
         self.before_answer: Callable[[], None] = lambda: None
 
     def port_group(self, context: Any, **question: Any) -> Mapping[str, str]:
@@ -69,6 +72,7 @@ class Keeper:
 
     def changed(self, context: Any, networks: Sequence[str]) -> None:
         self.changes.extend(networks)
+        self.woken += 1
 
     def heard_of(self, network: str, times: int, within: float = 5.0) -> bool:
         """Whether it was told of the network so often, soon."""
@@ -124,6 +128,7 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
         cfg.CONF.set_override("type_drivers", ["vxlan", "vlan", "flat"], group="ml2")
         cfg.CONF.set_override("project_network_types", ["vxlan"], group="ml2")
         cfg.CONF.set_override("extension_drivers", ["port_security"], group="ml2")
+        cfg.CONF.set_override("agent_down_time", LIVES)
         cfg.CONF.set_override("vni_ranges", ["70001:70999"], group="ml2_type_vxlan")
         super().setup_parent()
         # Neutron gives back a network's segments in callbacks that its test base forgets.
@@ -207,7 +212,7 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
             self.agent(host, AGENT_TYPE, BINARY, {"physical_network": domain, "kind": kind})
 
     def agent(self, host: str, kind: str, binary: str, configurations: Mapping[str, Any]) -> None:
-        """A Neutron agent reports."""
+        """A Neutron agent starts, and reports."""
         state = {
             "agent_type": kind,
             "binary": binary,

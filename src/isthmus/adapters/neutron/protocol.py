@@ -5,6 +5,7 @@
    bind_port ---- port_group (call) ----------------------------------------> topic isthmus.DOMAIN
               --- refused (fanout cast) -------------------------------------> topic isthmus-notify
    postcommit --- changed (fanout cast) -------------------------------------> topic isthmus-notify
+                                          an agent starts --- changed ------> topic isthmus-notify
                                           topic isthmus <------ read, ready, correct, rebind, allocate,
                                                                         retire, release, hold, free, down
                                           topic q-reports-plugin <---------- report_state (a Neutron agent per host)

@@ -25,10 +25,10 @@ from neutron_lib.plugins import directory
 from oslo_log import log
 
 from isthmus.adapters.neutron.ml2 import segments
+from isthmus.adapters.neutron.ml2.hosts import vtep_of
 from isthmus.adapters.neutron.ml2.preflight import BINDERS, domains_of, ranges_of, static_domains
 from isthmus.adapters.neutron.protocol import (
     AGENT_TYPE,
-    APPLIANCE_TYPE,
     KEPT,
     PAUSED,
     PROVISIONING_ENTITY,
@@ -325,8 +325,8 @@ def _tunnelling(context: Any) -> Iterator[Row]:
     rows = context.session.query(table.host, table.agent_type, table.configurations, table.started_at)
     for row in rows.order_by(table.heartbeat_timestamp):
         told = json.loads(row.configurations) if row.configurations else {}
-        if row.agent_type not in (AGENT_TYPE, APPLIANCE_TYPE) and isinstance(told, dict) and told.get("tunneling_ip"):
-            yield {"host": row.host, "vtep": told["tunneling_ip"], "started_at": str(row.started_at)}
+        if (vtep := vtep_of(row.agent_type, told)) is not None:
+            yield {"host": row.host, "vtep": vtep, "started_at": str(row.started_at)}
 
 
 def _kept(context: Any) -> Iterator[str]:

@@ -43,6 +43,7 @@ class PortGroupBinder(Hooks):
         """Read the options.  No thread, no connection: this process may fork."""
         self._options = options.register()
         self.speaks = preflight.speaker() == self.NAME
+        super().initialize()
         self._patience = Patience(self._options.port_group_wait, time.monotonic)
         trunks.subscribe()
 

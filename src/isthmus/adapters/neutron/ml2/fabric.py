@@ -31,6 +31,7 @@ class IsthmusFabricDriver(Hooks):
     def initialize(self) -> None:
         """Read the options.  No thread, no connection of ours: this process may fork."""
         self._options = options.register()
+        super().initialize()
         # Neutron counts a deleted network's VLANs as free while port groups and leaves still wear them.
         registry.subscribe(_hold_on, resources.NETWORK, events.PRECOMMIT_DELETE, priority=segments.LAST)
         # Before anybody gives out what Neutron has just counted as free.

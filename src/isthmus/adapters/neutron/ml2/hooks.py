@@ -1,4 +1,4 @@
-"""What the drivers do at every hook: say which network changed.  One of them is enough."""
+"""What the drivers do at every hook: say which network changed, or that an agent starts.  One of them is enough."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from neutron_lib.api.definitions import portbindings
+from neutron_lib.callbacks import events, registry, resources
 from neutron_lib.plugins.ml2.api import MechanismDriver
 from oslo_log import log
 
+from isthmus.adapters.neutron.ml2.hosts import vtep_of
 from isthmus.adapters.neutron.ml2.notices import Notices
 
 LOG = log.getLogger(__name__)
@@ -37,7 +39,10 @@ class Hooks(MechanismDriver):
         """False where another driver of ours hears of the same."""
 
     def initialize(self) -> None:
-        """Nothing: this process may fork."""
+        """Hear of Neutron agents.  No thread, no connection: this process may fork."""
+        if self.speaks:
+            for event in (events.AFTER_CREATE, events.AFTER_UPDATE):
+                registry.subscribe(self._agent_reported, resources.AGENT, event)
 
     def create_network_postcommit(self, context: Any) -> None:
         """A network is there."""
@@ -62,6 +67,13 @@ class Hooks(MechanismDriver):
         """Say why a port is not bound on a host: in the log, and to `isthmus run`, which shows it."""
         LOG.log(level, "port %s is not bound on host %s: %s", context.current["id"], host, reason)
         self.notices.refused(context.current["id"], host, reason)
+
+    def _agent_reported(self, resource: str, event: str, trigger: object, payload: Any) -> None:
+        """One with a VTEP that starts knows nobody behind ours.  The Open vSwitch agent starts with its switch, too."""
+        agent = payload.desired_state or {}
+        starts = event == events.AFTER_CREATE or agent.get("start_flag")
+        if starts and vtep_of(agent.get("agent_type"), agent.get("configurations")):
+            self.notices.changed([])
 
     def _changed(self, network: str) -> None:
         if self.speaks:

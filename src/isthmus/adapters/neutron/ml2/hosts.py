@@ -8,7 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.adapters.neutron.protocol import AGENT_TYPE, ATTACHED, CLUSTER, KEPT, NOT_KEPT, OVERLAID, PLUGGED
+from isthmus.adapters.neutron.protocol import (
+    AGENT_TYPE,
+    APPLIANCE_TYPE,
+    ATTACHED,
+    CLUSTER,
+    KEPT,
+    NOT_KEPT,
+    OVERLAID,
+    PLUGGED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +64,10 @@ def our_host(context: Any) -> OurHost | None:
         ):
             return OurHost(agent["host"], domain, told["kind"], bool(agent.get("alive")), str(told.get("standing")))
     return None
+
+
+def vtep_of(agent_type: object, told: Any) -> Any:
+    """The VTEP of a Neutron agent of this type, by the configurations that it tells; None: it has none, or is ours."""
+    if agent_type in (AGENT_TYPE, APPLIANCE_TYPE) or not isinstance(told, dict):
+        return None
+    return told.get("tunneling_ip") or None
