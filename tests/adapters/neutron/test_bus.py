@@ -39,6 +39,12 @@ def test_a_broker_that_is_away_is_said_soon_and_by_its_address(nobody: int) -> N
     assert SECRET not in str(told.value)
 
 
+def test_who_hears_no_answer_is_asked_for_no_driver_that_he_may_not_use() -> None:
+    with pytest.raises(Retry, match=r"did not answer 'read': is neutron-rpc-server running") as told:
+        bus("fake:///").call("isthmus", "read", seconds=0.1)
+    assert not re.search(r"isthmus_(fabric|vds|ovsvapp)", str(told.value))
+
+
 @dataclass(frozen=True)
 class Host:
     port: int

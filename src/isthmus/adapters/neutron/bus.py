@@ -107,7 +107,7 @@ class Bus:
             return getattr(prepared(), how)(dict(ADMIN), method, **arguments)
         except oslo_messaging.MessagingTimeout as fault:
             raise Retry(
-                f"Neutron did not answer '{method}': is neutron-rpc-server running, and isthmus_vds loaded by it?"
+                f"Neutron did not answer '{method}': is neutron-rpc-server running, with isthmus's mechanism drivers?"
             ) from fault
         except oslo_messaging.RemoteError as fault:
             raise Retry(f"Neutron failed at '{method}': {fault.exc_type}: {_first_line(fault.value)}") from fault
