@@ -7,17 +7,17 @@ from math import inf
 
 import pytest
 
-from isthmus.core.design import VDS_LEAF, VDS_STATIC
-from isthmus.core.handover import handover
+from isthmus.core.design import OVSVAPP, VDS_LEAF, VDS_STATIC
+from isthmus.core.handover import handover, overlaid
 from isthmus.model.change import Plan, Reconciled
 from isthmus.model.handover import Handover, Member
-from isthmus.model.names import NetworkId
+from isthmus.model.names import NetworkId, PortId
 from isthmus.model.nve import LeafBinding, LeafFlood
 from isthmus.model.observed import Access, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import World
 from isthmus.model.tags import Vid, Vni
 from lab.wire.leaf import WireLeaf
-from lab.wire.vsphere import DistributedSwitch, PortGroup
+from lab.wire.vsphere import DistributedSwitch, Port, PortGroup
 from lab.wire.world import HostSpec, Lab, two_racks
 
 RED = NetworkId("red")
@@ -29,12 +29,13 @@ def rack() -> Lab:
 
 
 def seen(rack: Lab, unreadable: str = "", since: float = inf) -> Handover:
-    (loop,) = rack.loops.values()
+    loop = next(iter(rack.loops.values()))
     mirrors = {t: target.observe() for t, target in loop.targets.items()}
     targets = {t: Unknown("no answer", mirror) if t.kind == unreadable else mirror for t, mirror in mirrors.items()}
     world = World(loop.shard, rack.intent.read(), rack.inventory.read())
+    look = overlaid if rack.design.nve.on_each_host else handover
     vteps = frozenset(host.vtep for host in rack.vcenter.hosts.values() if host.vtep)
-    found = handover(world, Observed(targets, since), Reconciled(Plan()), 7.0, vteps)
+    found = look(world, Observed(targets, since), Reconciled(Plan()), 7.0, vteps)
     assert found is not None
     return found
 
@@ -160,3 +161,34 @@ def test_of_two_port_groups_of_a_network_the_one_that_its_leaf_maps_stands(rack:
     switch_of(rack).port_groups[key] = copy
     (group,) = seen(rack).groups.values()
     assert (group.key, group.mapped_at) == (mapped.key, frozenset(nves(rack)))
+
+
+@pytest.fixture
+def cluster() -> Lab:
+    """With appliances; what is a port there the intent lists."""
+    return Lab(OVSVAPP, [HostSpec("esx1"), HostSpec("esx2")]).network("red", ports_listed=True).vms("a@esx1", "b@esx2")
+
+
+@pytest.mark.parametrize("where", ["rack", "cluster"])
+def test_a_vm_that_is_off_is_behind_no_vtep(where: str, request: pytest.FixtureRequest) -> None:
+    lab = request.getfixturevalue(where)
+    (nic,) = lab.vm("a").nics.values()
+    for on in (True, False, True):
+        lab.vcenter.power(lab.vm("a").id, on)
+        assert (nic.mac in {member.mac for member in seen(lab).members}) is on
+
+
+def test_a_port_is_wired_while_its_nic_is_on_and_its_dv_port_open(cluster: Lab) -> None:
+    a, b = PortId("port-a"), PortId("port-b")
+    assert seen(cluster).wired == {a, b}
+    place = port_of(cluster, "a")
+    place.blocked = True
+    assert seen(cluster).wired == {b}
+    place.blocked = False
+    cluster.vcenter.power(cluster.vm("b").id, False)
+    assert seen(cluster).wired == {a}
+
+
+def port_of(lab: Lab, vm: str) -> Port:
+    (nic,) = lab.vm(vm).nics.values()
+    return next(port for port in switch_of(lab).ports.values() if port.nic == nic.id)

@@ -605,3 +605,16 @@ def test_a_look_without_an_old_answer_of_a_slow_leaf_is_heeded_like_any(standing
     assert seen is not None
     standing.desk.saw("rack1", replace(seen, groups={}, whole=False, at=-math.inf), {"compute-1": RACK1})
     assert not standing.gives()
+
+
+def test_neutron_hears_of_an_appliances_tunnel_whenever_it_begins_to_answer(made: Office) -> None:
+    """Agents that take part in no l2population know VTEPs from there."""
+    due: dict[Any, float] = {}
+    for times in (1, 2):
+        made.desk.answers("esx1", "192.0.2.1")
+        for _ in range(2):
+            made.desk._report_those(due)
+            assert made.bus.calls["tunnel_sync"] == times
+        made.desk.is_silent("esx1")
+        made.desk._report_those(due)
+    assert made.bus.calls["report_state"] == 2
