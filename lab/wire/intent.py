@@ -78,6 +78,11 @@ class WireIntent:
         self.ports[PortId(name)] = replace(self.ports[PortId(name)], admin_up=up)
         self._wake()
 
+    def set_elsewhere(self, name: str, where: str) -> None:
+        """Have a port on a host that is none of ours (empty: here)."""
+        self.ports[PortId(name)] = replace(self.ports[PortId(name)], elsewhere=where)
+        self._wake()
+
     def add_peer(self, network: str, vtep: str, mac: Mac | None = None, *addresses: str) -> Peer:
         """A member of a network behind a VTEP that isthmus does not run."""
         peer = Peer(NetworkId(network), vtep, mac, addresses)

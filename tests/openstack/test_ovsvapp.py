@@ -257,6 +257,60 @@ def test_a_vm_with_the_identity_of_no_port_is_wired_nowhere(
     made.admin.destroy("thief")
 
 
+def announced(made: Site, mac: Mac) -> set[str]:
+    """The VTEPs of ours behind which stock agents are told that a MAC is."""
+    assert made.wiring.neutron is not None
+    told = made.wiring.neutron._desk._announcer._told.values()
+    return {vtep for of in told for vtep, known, _ in of.entries if known == mac}
+
+
+def test_a_port_that_was_bound_to_a_kvm_host_while_its_old_vm_runs_is_there_alone_until_it_is_back(
+    made: Site, red: str, kvm: OvsAgent
+) -> None:
+    keep, port = (made.neutron.port_on(red, "compute-1") for _ in range(2))
+    mac = mac_of(made, port)
+    vm, other = made.boot(port, "esx1.lab"), made.boot(keep, "esx2.lab")
+    until(lambda: made.is_active(port) and kvm.vteps_of(mac) == {VTEPS["esx1.lab"]})
+    until(lambda: sends_to("esx2.lab", mac) == {VTEPS["esx1.lab"]})
+    made.neutron.host_of(port, "kvm")
+    there(made, port, "kvm")
+    until(lambda: not speaks_at("esx1.lab", mac))
+    until(lambda: made.is_named(f"port {port} is bound on host kvm, not here"))
+    until(lambda: announced(made, mac) == set())
+    kvm.known.clear()
+    until(lambda: sends_to("esx2.lab", mac) == {KVM})
+    made.rounds(2)
+    for asked in (port, vm, str(mac)):
+        assert "is bound on host kvm, not here" in made.explained(asked)
+    assert made.stirs() == []
+    assert kvm.vteps_of(mac) <= {KVM}, "Neutron's own driver alone speaks of it now"
+    made.neutron.host_of(port, "compute-1")
+    until(lambda: speaks_at("esx1.lab", mac) and made.is_active(port))
+    until(lambda: VTEPS["esx1.lab"] in kvm.vteps_of(mac))
+    assert not made.is_named(f"port {port}")
+    for gone in (vm, other):
+        made.unplug(gone)
+    for gone in (port, keep):
+        made.neutron.delete("ports", gone)
+
+
+def test_a_vm_with_the_identity_of_a_port_that_no_compute_host_of_ours_has_is_wired_nowhere(
+    made: Site, red: str, request: pytest.FixtureRequest
+) -> None:
+    keep = made.neutron.port_on(red, "compute-1")
+    for host, why in (("kvm", "is bound on host kvm, not here"), (None, "is bound on no host")):
+        port = made.neutron.port_on(red, host)
+        mac, device = mac_of(made, port), made.neutron.port(port)["device_id"]
+        made.admin.create_vm(f"ghost-{host}", "esx1.lab", [name(request)], [mac], uuid=device)
+        made.admin.power_on(f"ghost-{host}")
+        until(lambda port=port, why=why: made.is_named(f"port {port} {why}"))
+        assert made.stirs() == []
+        assert not speaks_at("esx1.lab", mac)
+        made.unplug(f"ghost-{host}")
+        made.neutron.delete("ports", port)
+    made.neutron.delete("ports", keep)
+
+
 def test_a_port_that_is_down_by_will_speaks_nowhere(made: Site, red: str) -> None:
     port = made.neutron.port_on(red, "compute-1")
     made.boot(port, "esx1.lab")

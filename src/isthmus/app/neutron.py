@@ -48,7 +48,8 @@ class NeutronSide:
         self._deployments = {domain_of(name, found): (name, found) for name, found in config.deployment.items()}
         self._bus = Bus(BusSettings(settings.bus_url, options, neutron.timeout))
         static = {d for d, (_, found) in self._deployments.items() if found.design.scope is TagScope.FABRIC}
-        self._places = replace(_places(self._deployments), static=frozenset(static))
+        computes = frozenset(host for _, found in self._deployments.values() for host in found.compute)
+        self._places = replace(_places(self._deployments), static=frozenset(static), computes=computes)
         self.intent = NeutronIntent(self._bus, self._places, clock)
         # Who keeps a deployment reports its machines: another process does not know how they are.
         kept = {d: found for d, (_, found) in self._deployments.items() if found.port_groups}

@@ -264,6 +264,9 @@ def _is_port(wanted: str, port: Port) -> bool:
 
 def _unplugged(name: str, last: Pass, port: Port) -> Row:
     doubts, network = _doubts(last, port), last.world.intent.networks.get(port.network)
+    why = "no NIC with its VM's instance UUID and its MAC is in a port group of its network"
+    if port.elsewhere:
+        why = f"port {port.id} {port.elsewhere}"
     return {
         "port": port.id,
         "vm": "",
@@ -275,8 +278,8 @@ def _unplugged(name: str, last: Pass, port: Port) -> Row:
         "network_id": port.network,
         "host": None,
         "wired": False,
-        "behind": "intent" if doubts else "vcenter",
-        "why": "; ".join(doubts) or "no NIC with its VM's instance UUID and its MAC is in a port group of its network",
+        "behind": "intent" if doubts or port.elsewhere else "vcenter",
+        "why": "; ".join(doubts) or why,
         "shard": name,
     }
 

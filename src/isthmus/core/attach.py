@@ -1,6 +1,7 @@
 """Join intent and inventory: which NIC is which port, of which network, at which place.
 
-A NIC is in a network because its port group carries our mark for that network; a listed port must agree with it.
+A NIC is in a network because its port group carries our mark for that network; a listed port must agree with it, and
+must not be elsewhere.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class Attachments:
     unmet: tuple[Unmet, ...] = ()
     left_out: tuple[tuple[Attachment, str], ...] = ()
     """What NICs would be that the inventory leaves out, and why it does."""
+    elsewhere: frozenset[NicId] = frozenset()
+    """The NICs whose ports are elsewhere."""
 
 
 Marks: TypeAlias = Mapping[tuple[DvsId, str], OwnerMark]
@@ -110,16 +113,23 @@ def attach(intent: Intent, inventory: Inventory, marks: Marks, presumed: Marks =
     carried, lost = _carried(marks, intent), _lost(presumed, intent)
     found: list[Attachment] = []
     unmet: list[Unmet] = []
+    elsewhere: set[NicId] = set()
     for nic in inventory.nics.values():
         network = _network_of(nic, carried, intent)
         if network is None:
             former = lost.get((nic.dvs, nic.port_group)) if lost else None
             if former is not None and (attachment := _joined(nic, former, listed)) is not None:
                 found.append(attachment._replace(presumed=True))
+            elif (mark := _mark_of(nic, marks, presumed)) and (why := _elsewhere(nic, mark.network, listed)):
+                elsewhere.add(nic.id)
+                unmet.append(Unmet(str(nic.id), why))
         elif twins and (nic.id.vm, nic.mac) in twins:
             unmet.append(Unmet(str(nic.id), f"two NICs of one VM identity carry MAC {nic.mac}: none is wired"))
         elif (attachment := _joined(nic, network, listed)) is not None:
             found.append(attachment)
+        elif why := _elsewhere(nic, network.id, listed):
+            elsewhere.add(nic.id)
+            unmet.append(Unmet(str(nic.id), why))
         else:
             unmet.append(Unmet(str(nic.id), _stranger(nic, network, listed)))
     left_out = [
@@ -127,7 +137,7 @@ def attach(intent: Intent, inventory: Inventory, marks: Marks, presumed: Marks =
         for left in inventory.left_out
         if (network := _network_of(left.nic, carried, intent)) is not None
     ]
-    return _indexed(found, unmet, left_out)
+    return replace(_indexed(found, unmet, left_out), elsewhere=frozenset(elsewhere))
 
 
 def _carried(marks: Marks, intent: Intent) -> dict[tuple[DvsId | None, str | None], Network]:
@@ -158,11 +168,11 @@ def _network_of(nic: Nic, carried: Mapping[tuple[DvsId | None, str | None], Netw
 
 
 def _joined(nic: Nic, network: Network, listed: _Listed) -> Attachment | None:
-    """The NIC in this network, as its port; None if the network lists its ports and none of them is this NIC."""
+    """The NIC in this network, as its port; None if that is elsewhere, or if the network lists its ports without it."""
     if listed:
         for port in listed.get((nic.id.vm, nic.mac), ()):
             if port.network == network.id:
-                return Attachment(nic, network, port)
+                return None if port.elsewhere else Attachment(nic, network, port)
     return None if network.ports_listed else Attachment(nic, network)
 
 
@@ -175,6 +185,21 @@ def _twins(nics: Iterable[Nic], listed: _Listed) -> set[tuple[VmId, Mac]]:
         if (nic.id.vm, nic.mac) in listed:
             seen[nic.id.vm, nic.mac, nic.port_group or nic.network_name] += 1
     return {(vm, mac) for (vm, mac, _), count in seen.items() if count > 1}
+
+
+def _mark_of(nic: Nic, marks: Marks, presumed: Marks) -> OwnerMark | None:
+    """Of its port group, also of one that lost it, or whose network is not wanted here."""
+    if nic.dvs is None or nic.port_group is None:
+        return None
+    return marks.get((nic.dvs, nic.port_group)) or presumed.get((nic.dvs, nic.port_group))
+
+
+def _elsewhere(nic: Nic, network: NetworkId, listed: _Listed) -> str:
+    """Where the port is that the NIC would be in this network, if it is elsewhere."""
+    for port in listed.get((nic.id.vm, nic.mac), ()):
+        if port.network == network and port.elsewhere:
+            return f"port {port.id} {port.elsewhere}"
+    return ""
 
 
 def _stranger(nic: Nic, network: Network, listed: _Listed) -> str:

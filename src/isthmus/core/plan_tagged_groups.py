@@ -256,13 +256,16 @@ def _name_on(view: View, dvs: DvsId, network: Network) -> str:
 
 
 def _write_ports(view: View, draft: Draft) -> None:
-    """A port in a tagged port group of ours has no settings of its own, but that it is closed while it is disabled."""
+    """A port in a tagged port group of ours has no settings of its own, but that it is closed while it is disabled.
+
+    That of a NIC whose own port is elsewhere is left as it is: what is closed is not opened for it.
+    """
     for dvs in view.shard.switches:
         if switch_target(dvs) not in view.known:
             continue
         mirror = view.switches[dvs]
         for state in mirror.ports.values():
-            if state.conflict or (dvs, state.port_group) not in view.marks:
+            if state.conflict or (dvs, state.port_group) not in view.marks or state.nic in view.attachments.elsewhere:
                 continue
             group = mirror.port_groups[state.port_group]
             if group.mark is None:

@@ -42,7 +42,9 @@ class Port:
     """One attachment to a network, matched to a VM NIC by VM and MAC together.
 
     One that is `secured` may send from its own addresses and those of its pairs only.  `wired` is False for one that
-    an agent of the SDN's own wires and filters, and has not said to be ready: it is not opened before.
+    an agent of the SDN's own wires and filters, and has not said to be ready: it is not opened before.  `elsewhere`
+    says where the source has it instead, if that is on no host of ours ("is bound on host kvm-1, not here"): no NIC
+    is it then, whatever its VM and MAC.
     """
 
     id: PortId
@@ -54,6 +56,7 @@ class Port:
     allowed_pairs: tuple[AllowedPair, ...] = ()
     secured: bool = False
     wired: bool = True
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)

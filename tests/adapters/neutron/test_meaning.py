@@ -307,3 +307,41 @@ def test_vlans_that_neutron_may_give_out_and_nobody_carries_are_said_before_a_ne
 def test_an_answer_of_another_release_is_a_failed_read_and_no_empty_one(nonsense: dict[str, Any]) -> None:
     with pytest.raises(Retry, match="same release"):
         facts_of(nonsense)
+
+
+OURS = Places(overlaid={"compute-1": "cloud"}, computes=frozenset({"compute-1", "compute-2"}))
+
+
+@pytest.mark.parametrize(
+    ("bindings", "elsewhere"),
+    [
+        ([binding("compute-1", "vxlan", ours=True)], ""),
+        ([binding("compute-1", failed=True)], ""),
+        ([binding("compute-1", unbound=True)], ""),
+        ([binding("compute-1", "vxlan", ours=True), binding("compute-2", "vxlan", active=False, ours=True)], ""),
+        ([binding("kvm", "vxlan"), binding("compute-2", "vxlan", active=False, ours=True)], ""),
+        ([binding("renamed", "vxlan", ours=True)], ""),
+        ([binding("kvm", "vxlan")], "is bound on host kvm, not here"),
+        ([binding("kvm", "vxlan"), binding("kvm-2", active=False)], "is bound on host kvm, kvm-2, not here"),
+        ([binding("kvm", failed=True)], "is bound on host kvm, not here"),
+        ([], "is bound on no host"),
+    ],
+)
+def test_a_vms_port_is_here_while_any_of_our_compute_hosts_has_a_binding_of_it(
+    bindings: list[dict[str, Any]], elsewhere: str
+) -> None:
+    intent = meant([network("red", 70001)], port("p", "red", *bindings), places=OURS)
+    assert intent.ports[PortId("p")].elsewhere == elsewhere
+
+
+def test_a_machine_below_a_leaf_is_no_place_for_a_vm_of_vcenter() -> None:
+    places = replace(PLACES, computes=frozenset({"compute-1"}))
+    below = port("p", "red", binding("net-1", "vxlan", "s101"))
+    intent = meant([network("red", 70001, segment(101))], below, places=places)
+    assert intent.ports[PortId("p")].elsewhere == "is bound on host net-1, not here"
+    assert [peer.vtep for peer in intent.peers] == ["192.0.2.1"]
+
+
+def test_where_no_compute_host_is_named_any_port_may_be_here() -> None:
+    intent = meant([network("red", 70001)], port("p", "red", binding("kvm", "vxlan")), port("q", "red"))
+    assert {port.elsewhere for port in intent.ports.values()} == {""}

@@ -29,7 +29,8 @@ class Places:
     gives the VTEP of the leaf of these; `vids` are those that switches and leaves of a domain are there for.
     `overlaid` are the deployments of nova-compute hosts whose ESXi hosts have VTEPs of their own; of these, `plugged`
     are those where Neutron's own agent wires ports; `appliances` are the ESXi hosts where it does not, by VTEP.  In the
-    domains of `static` every network is to have a VLAN.
+    domains of `static` every network is to have a VLAN.  `computes` are all nova-compute hosts: VMs of theirs, and of
+    no other host of Neutron's, are in vCenter; if none is named, any may be.
     """
 
     scopes: Mapping[str, Scope] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Places:
     plugged: frozenset[str] = frozenset()
     appliances: Mapping[str, str] = field(default_factory=dict)
     static: frozenset[str] = frozenset()
+    computes: frozenset[str] = frozenset()
 
 
 Wanted: TypeAlias = frozenset[tuple[str, NetworkId]]
@@ -176,7 +178,20 @@ def _port(row: NeutronPort, address: Mac, places: Places) -> Port:
         tuple(AllowedPair(mac(pair), prefix(ip)) for pair, ip in row.pairs),
         row.secured,
         wired=row.status == "ACTIVE" or not has_agent,
+        elsewhere=_elsewhere(row, places),
     )
+
+
+def _elsewhere(row: NeutronPort, places: Places) -> str:
+    """Where a VM's port is, if not in vCenter.
+
+    A VM that runs is not cut off because it is on another cluster than Neutron says: whichever of our hosts has a
+    binding, active, prepared for a move, or failed, it is here.
+    """
+    if not places.computes or any(binding.ours or binding.host in places.computes for binding in row.bindings):
+        return ""
+    hosts = ", ".join(binding.host for binding in row.bindings)
+    return f"is bound on host {hosts}, not here" if hosts else "is bound on no host"
 
 
 def _peers(
