@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -369,16 +369,22 @@ class Desk:
         staying = {domain: self._staying(domain, seen[domain]) for domain in ours}
         found = errands(facts, staying, self._clusters(), self._attached, self._static, self._memory, now)
         retiring = self._source.tenure.retiring
-        try:
+        with self._changing() if found != Errands() else nullcontext():
             is_news = self._delivery.deliver(found)
-        finally:
-            if found != Errands():
-                self._source.changed()
         # What is on its way out is so when Neutron has said it twice.
         if is_news or retiring - self._confirmed:
             self._confirmed = retiring
             self._source.changed()
             self._wake(None)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Neutron is not as it was read, from when it is asked for something: it may do that long before it answers."""
+        self._source.changed()
+        try:
+            yield
+        finally:
+            self._source.changed()
 
     def _announce(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         members = [member for domain in seen.values() for member in domain.members]
