@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from isthmus.adapters.ovs.text import parse, render, render_key
 from isthmus.model.flow import (
     ETH_ARP,
+    ETH_IPV6,
     ArpReply,
     Bridge,
     Flow,
@@ -24,7 +25,7 @@ from isthmus.model.flow import (
     Resubmit,
     Tunnel,
 )
-from isthmus.model.names import mac
+from isthmus.model.names import mac, prefix
 from isthmus.model.tags import Vid, Vni
 from tests.adapters.ovs.vocabulary import flows
 
@@ -66,6 +67,13 @@ def test_the_vni_and_the_schema_are_in_the_cookie() -> None:
                 Match(vid=Vid(11)),
                 (PopVid(), Tunnel(Vni(5000), "192.0.2.9"), Output(FlowPort.VXLAN)),
                 Vni(5000),
+            ),
+        ),
+        (
+            Bridge.INT,
+            f" {OURS}, priority=100,ipv6,ipv6_src=::ffff:124.128.0.0/105 actions=goto_table:10",
+            Flow(
+                Bridge.INT, 0, 100, Match(eth_type=ETH_IPV6, source=prefix("::ffff:7c80:0/105")), (Goto(10),), Vni(5000)
             ),
         ),
         (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from isthmus.adapters.ovs.numbers import port_number, port_numbered
 from isthmus.model.flow import ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_RARP, MULTICAST, Bridge, Match
+from isthmus.model.names import prefix
 from isthmus.model.tags import Vid, Vni
 
 _ETH_WORDS = {ETH_ARP: "arp", ETH_RARP: "rarp", ETH_IPV4: "ip", ETH_IPV6: "ipv6", 0x8847: "mpls", 0x8848: "mplsm"}
@@ -48,7 +49,8 @@ _FIELDS: dict[str, tuple[str, Callable[[Bridge, str], object]]] = {
     "dl_type": ("eth_type", lambda _, text: int(text, 0)),
     "arp_tpa": ("arp_target", lambda _, text: _only(text, "/" not in text)),
     "arp_op": ("arp_op", lambda _, text: int(text)),
-    **{word: ("source", lambda _, text: text) for word in _SOURCES.values()},
+    # Open vSwitch writes the end of an IPv6 address as IPv4 where that is its kind (::ffff:192.0.2.0).
+    **{word: ("source", lambda _, text: prefix(text)) for word in _SOURCES.values()},
 }
 
 
