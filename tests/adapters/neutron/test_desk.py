@@ -536,6 +536,33 @@ def test_a_port_that_was_in_place_when_isthmus_died_becomes_active_though_nothin
     anew.desk.close()
 
 
+def test_from_when_neutron_is_asked_for_something_until_it_answered_no_answer_of_before_holds(busy: Office) -> None:
+    before = busy.source.changes
+    busy.bus.hanging.add("ready")
+    busy.bus.going.clear()
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: busy.bus.calls["ready"] > 0)
+    asked = busy.source.changes
+    assert asked > before, "it may have done it, and not answered yet"
+    busy.bus.going.set()
+    time.sleep(1.0)  # long before it is asked again
+    assert busy.source.changes > asked
+    assert busy.bus.calls["ready"] == 1
+    busy.desk.close()
+
+
+def test_an_answer_holds_though_neutron_asks_for_a_port_group_that_stands_and_not_if_for_one_that_does_not(
+    standing: Office,
+) -> None:
+    assert standing.gives()
+    assert standing.source.changes == 0
+    assert "reason" in standing.desk.port_group("rack1", "compute-1", RED, 102, 0.0)
+    refused = standing.source.changes
+    assert refused == 2, "when it is asked, and when it is refused: it may wait for long in between"
+    assert standing.gives()
+    assert standing.source.changes > refused, "why there was none is no longer so"
+
+
 def test_before_the_first_look_no_cluster_is_reported_and_who_asks_is_answered_by_it(made: Office) -> None:
     """What is reported alive would be bound to, whatever is left there of an earlier life."""
     made.source.reads()

@@ -235,9 +235,9 @@ class Desk:
         answer = self._answer(domain, host, network, vid, seconds, seconds if wait is None else wait)
         if "reason" in answer:
             self._source.reasons[network, host] = answer["reason"]
-        else:
-            self._source.reasons.pop((network, host), None)
-        self._source.changed()
+            self._source.changed()
+        elif self._source.reasons.pop((network, host), None) is not None:
+            self._source.changed()
         return answer
 
     def _answer(
