@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from isthmus.model.change import Change, Learn
 from isthmus.model.faults import Retry
-from isthmus.model.names import HostId
+from isthmus.model.names import HostId, PortId
 from isthmus.model.nve import Plug
 from isthmus.model.observed import TargetId
 from isthmus.model.tags import Vid
@@ -46,6 +46,8 @@ class WireVrouter(WireNve):
         self.ready = True
         self.agent_away = False
         """The agent beside the plugs wires none, and those it has wired go on."""
+        self.asks: Callable[[PortId], None] = lambda port: None
+        """What the agent does before it wires a port: it asks the SDN what that is to be."""
         self.directory = directory
         directory.nves.append(self)
 
@@ -57,10 +59,13 @@ class WireVrouter(WireNve):
     def _make(self, change: Change) -> None:
         """A port is held when its agent has wired it."""
         super()._make(change)
-        if self.agent_away and isinstance(change.action, Learn):
-            told = (entry for entry in change.action.entries if isinstance(entry, Plug))
+        entries = change.action.entries if isinstance(change.action, Learn) else ()
+        told = [entry for entry in entries if isinstance(entry, Plug)]
+        if self.agent_away and told:
             self.entries |= {plug.key: replace(plug, wired=False) for plug in told}
             raise Retry("the agent has not wired it")
+        for plug in told:
+            self.asks(plug.port)
 
     def plugs(self, vni: int | None = None) -> list[Plug]:
         """The enabled ports, of one network or of all."""

@@ -91,3 +91,107 @@ def test_a_port_is_closed_until_neutron_hears_that_its_agent_has_filtered_it_and
     lab.settle()
     assert is_open(lab, "a"), "an agent that starts anew closes nothing"
     assert lab.hears("b", frame_from="a")
+
+
+def agent_that_takes_its_time(lab: Lab) -> None:
+    """As the stock one: it asks for a port, by which the SDN knows that it is not ready, tags it, and reports later."""
+    for host in ("esx1", "esx2"):
+        appliance(lab, host).asks = lambda port: reports(lab, port, up=False)
+
+
+def reports(lab: Lab, port: str, *, up: bool) -> None:
+    listed = lab.intent.ports[PortId(port)]
+    lab.intent.ports[listed.id] = replace(listed, wired=up)
+
+
+def a_filtered_port(lab: Lab) -> None:
+    lab.boot("b", "esx2", "red")
+    lab.boot("a", "esx1", "red")
+    lab.settle()
+    for port in ("port-a", "port-b"):
+        reports(lab, port, up=True)
+    lab.settle()
+    assert is_open(lab, "a")
+
+
+def test_a_vm_off_and_on_is_not_opened_on_what_its_agent_said_of_the_plug_before() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    agent_that_takes_its_time(lab)
+    a_filtered_port(lab)
+    vm = lab.vm("a")
+    lab.vcenter.power(vm.id, on=False)
+    lab.settle()
+    assert not plugs(lab, "esx1")
+    assert lab.intent.ports[PortId("port-a")].wired, "the agent has not looked yet"
+    lab.vcenter.power(vm.id, on=True)
+    for _ in range(6):
+        lab.round()
+        assert not is_open(lab, "a")
+    assert [plug.port for plug in plugs(lab, "esx1")] == ["port-a"]
+    reports(lab, "port-a", up=True)
+    lab.settle()
+    assert is_open(lab, "a")
+    assert lab.hears("b", frame_from="a")
+
+
+def test_a_port_is_not_opened_on_what_neutron_said_before_it_fell_silent() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    a_filtered_port(lab)
+    lab.vcenter.power(lab.vm("a").id, on=False)
+    lab.settle()
+    lab.intent.faults.down = True
+    lab.vcenter.power(lab.vm("a").id, on=True)
+    some_rounds(lab)
+    assert not is_open(lab, "a")
+    assert is_open(lab, "b")
+    lab.intent.faults.down = False
+    lab.settle()
+    assert is_open(lab, "a")
+
+
+def test_an_open_port_whose_plug_is_gone_is_closed_until_it_is_plugged_in_and_filtered_again() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    agent_that_takes_its_time(lab)
+    a_filtered_port(lab)
+    nve = appliance(lab, "esx1")
+    nve.restart()
+    opens = []
+
+    def asks(port: str) -> None:
+        opens.append(is_open(lab, "a"))
+        reports(lab, port, up=False)
+
+    nve.asks = asks
+    for _ in range(6):
+        lab.round()
+    assert opens == [False], "plugged in anew once, while its DV port was closed"
+    assert not is_open(lab, "a")
+    assert is_open(lab, "b")
+    reports(lab, "port-a", up=True)
+    lab.settle()
+    assert lab.hears("b", frame_from="a")
+
+
+def test_an_open_port_whose_appliance_cannot_be_seen_is_left_open() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    a_filtered_port(lab)
+    appliance(lab, "esx1").faults.down = True
+    some_rounds(lab)
+    assert is_open(lab, "a")
+
+
+def test_isthmus_that_starts_anew_closes_no_open_port_and_opens_none_early() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    agent_that_takes_its_time(lab)
+    a_filtered_port(lab)
+    lab.boot("c", "esx1", "red")
+    lab.settle()
+    assert not is_open(lab, "c")
+    reports(lab, "port-a", up=False)
+    for loop in lab.loops.values():
+        loop.restart()
+    some_rounds(lab)
+    assert (is_open(lab, "a"), is_open(lab, "c")) == (True, False)
+    reports(lab, "port-c", up=True)
+    lab.settle()
+    assert is_open(lab, "c")

@@ -125,6 +125,33 @@ def test_a_port_is_opened_when_the_agent_reports_it_up_and_not_before(made: Site
         made.admin.power_on(vm)
 
 
+def test_a_vm_off_and_on_before_its_agent_looks_is_not_opened_on_what_it_said_before(
+    made: Site, red: str, agent: Agent
+) -> None:
+    port = made.neutron.port_on(red, "compute-1")
+    vm = made.boot(port, "esx1.lab")
+    until(lambda: plugs("esx1.lab", port))
+    agent.reports(up=(port,))
+    until(lambda: is_open(made, vm))
+    made.admin.power_off(vm)
+    until(lambda: not plugs("esx1.lab", port))
+    appliance = MemoryPlugger.made[VTEPS["esx1.lab"]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(appliance, "agent_away", True)
+        made.admin.power_on(vm)
+        until(lambda: plugs("esx1.lab", port))
+        made.rounds(2)
+        assert made.is_active(port), "it has neither asked nor said anything"
+        assert not is_open(made, vm)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(appliance, "asks", agent.asks)
+        until(lambda: plugs("esx1.lab", port)[0].wired)
+    made.rounds(2)
+    assert not is_open(made, vm), "it is tagged, and its filters are not there yet"
+    agent.reports(up=(port,))
+    until(lambda: is_open(made, vm))
+
+
 def test_what_is_open_stays_open_while_the_agent_starts_anew(made: Site, red: str, agent: Agent) -> None:
     port = made.neutron.port_on(red, "compute-1")
     vm = made.boot(port, "esx1.lab")

@@ -312,7 +312,9 @@ class Keeper:
             with suppress(Retry, Refused):
                 self.charge.intent.read()  # what is wanted meanwhile is told all the same
             raise
-        intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
+        # Where an agent filters, a port opens on what it says now of what was just seen.
+        anew = everything and self.charge.design.nve.has_an_agent
+        intent, inventory = self.charge.intent.read(anew=anew), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, said, think)
         if not everything and any(_opens_on_trust(change, observed) for change in found.plan.changes):

@@ -52,6 +52,11 @@ class NveKind(Enum):
         return self is not NveKind.LEAF
 
     @property
+    def has_an_agent(self) -> bool:
+        """What filters a port there is not ours, and does so some time after the port was plugged in."""
+        return self is NveKind.STOCK_OVS
+
+    @property
     def knows_ports(self) -> bool:
         """It takes one port at a time rather than whole networks."""
         return self in (NveKind.STOCK_OVS, NveKind.VROUTER)

@@ -5,6 +5,10 @@ claimed (closed, wearing its VID where every other allocator sees it), then, in 
 learns and the port opens; it goes down as closed, forgotten, bare.  A port whose VID another port of the same subject
 on the same host holds already, known to the NVE, opens in one write, and goes bare in one while that other stays.  But
 where only listed ports may speak none opens by its first write: carried out late, it could meet the port's next NIC.
+
+Where an agent of the SDN's own filters a port, it tags the plug before it has.  So nothing opens in a pass that plugs
+in: the plug that it opens on was seen wired, and the SDN was asked after that, whether the agent has reported it up.
+And an open port whose plug is gone is closed before it is plugged in anew.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from isthmus.model.change import Gate, Hand, SetDvPort
 from isthmus.model.names import DvsId, HostId, NicId
 from isthmus.model.observed import Access, DvPortState, OwnerMark
 from isthmus.model.place import DvPort
-from isthmus.model.scope import Domain, Subject
+from isthmus.model.scope import Domain, PortSubject, Subject
 from isthmus.model.tags import Vid
 
 AWAITS_AGENT = "its Neutron agent has not reported it up yet"
@@ -59,6 +63,8 @@ class PortPlan:
     attachment: Attachment | None = None
     refusal: str = ""
     """Why an unwanted port is unwanted."""
+    unplugged: bool = False
+    """It is open, and on its host's appliance nothing is left of it that the agent there could filter."""
 
     @property
     def awaits_agent(self) -> bool:
@@ -155,7 +161,19 @@ def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
         domain = view.domain(dvs, host)
         held = (host, vid, subject) in holders and not (attachment is not None and attachment.network.ports_listed)
         step = _step(state, worn, vid, subject, domain, allocation, held=held)
-        yield PortPlan(dvs, state, host, subject, worn, vid, step, attachment, _why(view, attachment, state.nic))
+        unplugged = step in (Step.REST, Step.RETAG) and not state.blocked and _is_unplugged(view, host, subject)
+        step = Step.CLAIM if unplugged else step
+        why = _why(view, attachment, state.nic)
+        yield PortPlan(dvs, state, host, subject, worn, vid, step, attachment, why, unplugged)
+
+
+def _is_unplugged(view: View, host: HostId, subject: Subject) -> bool:
+    """An agent is to filter it, and has no plug to do so at."""
+    target = view.shard.nves.get(host)
+    mirror = view.nves.get(target) if target is not None and target in view.known else None
+    if not view.design.nve.has_an_agent or mirror is None or not isinstance(subject, PortSubject):
+        return False
+    return subject.port not in mirror.entries
 
 
 def _here(view: View) -> Iterator[tuple[DvsId, DvPortState, OwnerMark]]:
@@ -272,7 +290,9 @@ def _close(view: View, ports: Sequence[PortPlan], diff: NveDiff, draft: Draft) -
         target = switch_target(port.dvs)
         if port.step is Step.CLAIM:
             reason = f"{port.subject} claims VID {port.wanted}"
-            if not port.state.blocked:
+            if port.unplugged:
+                reason += ": it is closed until it is plugged in again, and filtered"
+            elif not port.state.blocked:
                 reason += f", leaving {port.worn or 'no tag'} which is not its own"
             number = draft.add(target, port.write(Gate.CLAIM, port.wanted), reason)
             closing[port.subject].append(number)
@@ -304,7 +324,7 @@ def _open(
         if not diff.knows(port.subject):
             draft.cannot(f"port {port.state.key}", f"{diff.target} is not ready: the port stays as it is")
             continue
-        if port.awaits_agent:
+        if port.awaits_agent or (port.state.blocked and _may_be_unfiltered(view, diff, port.subject)):
             draft.cannot(f"port {port.state.key}", AWAITS_AGENT)
             continue
         reason = f"{port.subject} has VID {port.wanted}"
@@ -321,6 +341,11 @@ def _open(
         if port.step is Step.RETAG:
             retags[port.subject].append(number)
     return retags
+
+
+def _may_be_unfiltered(view: View, diff: NveDiff, subject: Subject) -> bool:
+    """An agent filters it, and what the SDN says of it may be of an earlier plug, or of another day."""
+    return view.design.nve.has_an_agent and (subject in diff.missing or not view.world.intent.fresh)
 
 
 def _bare(ports: Iterable[PortPlan], diff: NveDiff, closing: defaultdict[Subject, list[int]], draft: Draft) -> None:

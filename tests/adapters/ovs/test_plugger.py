@@ -185,9 +185,6 @@ def test_what_a_hand_breaks_is_seen_and_mended(plugged: PluggedAppliance, target
     plugged.vsctl("set", "port", "isv-9f3c0001-00", "tag=99")
     eventually(lambda: held(target) == {replace(A, vid=Vid(99), wired=False), B})
     done(target, Learn((A,)))
-    plugged.vsctl("del-port", "isi-9f3c0001-00")
-    eventually(lambda: held(target) == {replace(A, wired=False), B})
-    done(target, Learn((A,)))
     plugged.vsctl("clear", "port", "isv-9f3c0001-00", "tag")
     eventually(lambda: held(target) == {replace(A, wired=False), B})
     done(target, Learn((A,)))
@@ -195,6 +192,21 @@ def test_what_a_hand_breaks_is_seen_and_mended(plugged: PluggedAppliance, target
     done(target, Forget((A,)))
     assert held(target) == {B}
     assert "9f3c0001" not in plugged.vsctl("list-ports", "br-int")
+
+
+def test_a_plug_whose_half_on_br_int_a_hand_took_away_is_gone_and_what_is_left_of_it_goes_too(
+    plugged: PluggedAppliance, target: PluggerTarget
+) -> None:
+    """A new half has no filters yet, so its DV port is closed first, as if there never was a plug."""
+    done(target, Learn((A, B)))
+    plugged.vsctl("del-port", "isi-9f3c0001-00")
+    eventually(lambda: held(target) == {B})
+    assert not target.observe().ready
+    done(target, BuildNve())
+    assert target.observe().ready
+    assert "9f3c0001" not in plugged.vsctl("list-ports", "br-vds")
+    done(target, Learn((A,)))
+    assert held(target) == {A, B}
 
 
 def test_others_ports_are_left_alone(plugged: PluggedAppliance, target: PluggerTarget) -> None:

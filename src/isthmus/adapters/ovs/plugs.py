@@ -3,7 +3,8 @@
                   br-vds                                            br-int, the stock Neutron OVS agent's
     trunk NIC [vlan_mode trunk]  isv-9f3c1a2b-4d [tag 101] == isi-9f3c1a2b-4d [tag of the agent's own, 4095: none yet]
 
-Law: both halves say all of the Plug, and one VID is one pair: no frame of one port goes to another by br-vds.
+Law: both halves say all of the Plug, and one VID is one pair: no frame of one port goes to another by br-vds.  The half
+on br-int is what the agent filters: without it there is no Plug, and what is left is a stray.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def names(port: PortId) -> tuple[str, str]:
 
 
 def plugs_of(snapshot: Snapshot, settings: OvsSettings) -> Iterator[Plug]:
-    """The pairs of ours, and what is left of them."""
+    """The pairs of ours, and those halves on br-int that lack the other."""
     for port in {state.external_ids[PORT_KEY]: None for state in _marked(snapshot, settings) if _is_half(state)}:
         plug = _plug(snapshot, settings, PortId(port))
         if plug is not None:
@@ -89,12 +90,12 @@ def _is_half(state: PortState) -> bool:
 
 
 def _plug(snapshot: Snapshot, settings: OvsSettings, port: PortId) -> Plug | None:
-    """What stands of a port's pair, by either half; None if neither can be read."""
+    """What stands of a port's pair, by either half; None without the one on br-int, or if neither can be read."""
     found = (snapshot.ports.get(name) for name in names(port))
     halves = [s for s in found if s and s.owner == settings.owner and s.external_ids.get(PORT_KEY) == port]
     tag = next((state.tag for state in halves if state.bridge == BR_VDS), None)
     plug = next((read for state in halves if (read := _read(state.external_ids, tag)) is not None), None)
-    if plug is None:
+    if plug is None or all(state.bridge != BR_INT for state in halves):
         return None
     whole = not any(True for _ in _making(snapshot, settings, plug))
     works = all((state.number or -1) > 0 and not state.error for state in halves)
