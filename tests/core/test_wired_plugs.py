@@ -175,9 +175,13 @@ def test_an_open_port_whose_plug_is_gone_is_closed_until_it_is_plugged_in_and_fi
 def test_an_open_port_whose_appliance_cannot_be_seen_is_left_open() -> None:
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
     a_filtered_port(lab)
-    appliance(lab, "esx1").faults.down = True
+    for host in ("esx1", "esx2"):
+        appliance(lab, host).faults.down = True
     some_rounds(lab)
     assert is_open(lab, "a")
+    lab.vcenter.move(lab.vm("a").id, lab.host("esx2"))
+    some_rounds(lab)
+    assert is_open(lab, "a"), "whether it is plugged in there nobody knows"
 
 
 def test_isthmus_that_starts_anew_closes_no_open_port_and_opens_none_early() -> None:

@@ -1,0 +1,85 @@
+"""Plugs and their bridge as a snapshot of an appliance shows them, without Open vSwitch: what counts as wired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from isthmus.adapters.ovs import plug_frame
+from isthmus.adapters.ovs.bridges import LOCAL, OWNER_KEY, AddPort, BridgeState, PortState, Set, Snapshot
+from isthmus.adapters.ovs.plugs import BR_INT, DEAD, learning, names, plugs_of
+from isthmus.adapters.ovs.settings import BR_VDS, OvsSettings
+from isthmus.model.names import NetworkId, NicId, PortId, VmId, mac
+from isthmus.model.nve import Plug
+from isthmus.model.tags import Vid, Vni
+
+SETTINGS = OvsSettings("trunk0", "192.0.2.1", "east", own_flows=False)
+PLUG = Plug(
+    PortId("9f3c0001-0000-4000-8000-000000000001"),
+    Vid(11),
+    NetworkId("red"),
+    Vni(5000),
+    NicId(VmId("vm-1"), 4000),
+    mac("00:50:56:00:00:01"),
+)
+ON_VDS, ON_INT = names(PLUG.port)
+
+
+def frame(*more: PortState, controlled: bool = True) -> Snapshot:
+    """The bridges as they should be, and ports in them."""
+    bridges = (
+        BridgeState(BR_VDS, SETTINGS.owner, SETTINGS.datapath_type, "", frozenset()),
+        BridgeState(BR_INT, None, SETTINGS.datapath_type, "secure", frozenset(), controlled=controlled),
+    )
+    ours = {OWNER_KEY: SETTINGS.owner}
+    ports = (
+        PortState(BR_VDS, BR_VDS, "internal", number=LOCAL, tag=DEAD),
+        PortState(BR_VDS, SETTINGS.trunk, owner=SETTINGS.owner, number=1, vlan_mode="trunk", external_ids=ours),
+        *more,
+    )
+    return Snapshot({bridge.name: bridge for bridge in bridges}, {port.name: port for port in ports})
+
+
+def pair() -> dict[str, PortState]:
+    """What is made for a plug, tagged by the agent."""
+    steps = list(learning(frame(), SETTINGS, PLUG))
+    made = {}
+    for number, step in enumerate((step for step in steps if isinstance(step, AddPort)), 2):
+        ids, options = step.columns["external_ids"], step.columns["options"]
+        assert isinstance(ids, dict)
+        assert isinstance(options, dict)
+        tag = int(PLUG.vid) if step.bridge == BR_VDS else 7
+        made[step.name] = PortState(
+            step.bridge, step.name, "patch", options, SETTINGS.owner, number=number, tag=tag, external_ids=ids
+        )
+    return made
+
+
+def wired(states: Iterable[PortState], *, controlled: bool = True) -> list[bool]:
+    return [plug.wired for plug in plugs_of(frame(*states, controlled=controlled), SETTINGS)]
+
+
+def test_a_plug_is_wired_while_the_agent_that_tagged_it_is_there() -> None:
+    assert wired(pair().values()) == [True]
+    assert wired(pair().values(), controlled=False) == [False]
+
+
+@pytest.mark.parametrize("name", [ON_VDS, ON_INT])
+@pytest.mark.parametrize("broken", [{"error": "no such peer"}, {"number": None}, {"number": -1}], ids=str)
+def test_a_plug_with_a_half_that_open_vswitch_has_not_made_is_not_wired(name: str, broken: dict[str, object]) -> None:
+    made = pair()
+    made[name] = replace(made[name], **broken)  # type: ignore[arg-type]
+    assert wired(made.values()) == [False]
+
+
+@pytest.mark.parametrize(
+    "by_hand", [{"vlan_mode": "access", "tag": 11}, {"vlan_mode": "", "tag": 11}, {"tag": 11}], ids=str
+)
+def test_a_trunk_that_a_hand_puts_into_one_vid_is_made_a_trunk_again(by_hand: dict[str, object]) -> None:
+    right = frame()
+    assert plug_frame.corrections(right, SETTINGS) == ()
+    trunk = replace(right.ports[SETTINGS.trunk], **by_hand)  # type: ignore[arg-type]
+    wrong = replace(right, ports={**right.ports, trunk.name: trunk})
+    assert plug_frame.corrections(wrong, SETTINGS) == (Set("Port", trunk.name, {"vlan_mode": "trunk", "tag": []}),)
