@@ -220,7 +220,8 @@ def test_one_command_makes_it_the_appliance_of_its_host(site: Site) -> None:
     assert machine.bios_uuid in done.stdout
     assert "isthmus is ready" in done.stdout
     assert [site.state(unit) for unit in ("isthmus", "ovs-vswitchd")] == ["active", "active"]
-    assert machine.run("systemd-analyze", "verify", "isthmus.service").stderr == ""
+    assert machine.run("systemd-analyze", "verify", "isthmus.service", "isthmus-unplug.service").stderr == ""
+    assert machine.told("systemctl", "is-enabled", "isthmus-unplug") == "enabled"
     assert_nics_are_right(site)
     assert until(lambda: TRUNK in machine.run("ovs-vsctl", "list-ifaces", "br-int").stdout) is not None
 
@@ -277,6 +278,7 @@ def test_after_a_power_cut_it_comes_back_by_itself(site: Site) -> None:
     as_new(site.appliance)
     site.machine.power_on()
     assert until(lambda: site.state("isthmus") == "active", 30) is not None
+    assert site.state("isthmus-unplug") == "active"
     assert_nics_are_right(site)
     site.give_the_vtep_to_br_phy()
     assert site.stage.guest("a").reaches("10.0.0.3", 30)

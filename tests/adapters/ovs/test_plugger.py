@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -207,6 +211,33 @@ def test_a_plug_whose_half_on_br_int_a_hand_took_away_is_gone_and_what_is_left_o
     assert "9f3c0001" not in plugged.vsctl("list-ports", "br-vds")
     done(target, Learn((A,)))
     assert held(target) == {A, B}
+
+
+def test_an_appliance_that_boots_has_no_plug_until_it_is_plugged_in_anew(
+    plugged: PluggedAppliance, target: PluggerTarget
+) -> None:
+    """Open vSwitch kept them, and the agent switches before it filters: systemd takes them out before it starts."""
+    plugged.vsctl("add-port", "br-int", "tap9", "--", "set", "interface", "tap9", "type=internal")
+    done(target, Learn((A, B)))
+    plugged.agent.stop()
+    assert heard(plugged, 11) == {12}
+    for _ in range(2):
+        at_boot(plugged)
+        assert held(target) == set()
+        assert heard(plugged, 11) == set()
+    plugged.agent.start()
+    assert target.observe().ready
+    assert "tap9" in plugged.vsctl("list-ports", "br-int")
+    done(target, Learn((A, B)))
+    assert heard(plugged, 11) == {12}
+
+
+def at_boot(plugged: PluggedAppliance) -> None:
+    """What systemd runs then."""
+    unit = Path(__file__).parents[3] / "packaging/systemd/isthmus-unplug.service"
+    (line,) = (line for line in unit.read_text().splitlines() if line.startswith("ExecStart="))
+    words = shlex.split(line.removeprefix("ExecStart=").replace("$$", "$"))
+    subprocess.run(words, env={**os.environ, "OVS_RUNDIR": str(plugged.appliance.ovs.rundir)}, check=True)
 
 
 def test_others_ports_are_left_alone(plugged: PluggedAppliance, target: PluggerTarget) -> None:
