@@ -158,26 +158,29 @@ def test_what_cannot_work_is_refused_before_anything_is_changed(site: Site) -> N
     machine.told("touch", "/root/mark")
     machine.told("ip", "link", "add", "other0", "type", "veth", "peer", "name", "other1")
     machine.told("ip", "addr", "add", "198.51.100.7/24", "dev", "other0")
+    package = ["--package", "isthmus"]
     for words, why in (
         ([*nics], "--vtep ADDRESS/LENGTH is missing"),
-        ([*nics, "--vtep", "192.0.2.1/24", "--trunk", "eth9"], "there is no NIC eth9; there are:"),
-        ([*nics, "--vtep", "192.0.2.1/24", "--trunk", "other0"], "other0 has an address, 198.51.100.7/24"),
-        ([*nics, "--vtep", "198.51.100.7/24"], "198.51.100.7 is an address of other0, not of"),
-        ([*nics, "--vtep", "192.0.2.1/24", "--underlay", "other0"], "other0 has the address 198.51.100.7/24"),
-        ([*nics, "--vtep", "192.0.2.1/24"], "this kernel has no module openvswitch"),
+        ([*nics, "--vtep", "192.0.2.1/24"], "--package WHAT is missing"),
+        ([*nics, "--vtep", "192.0.2.1/24", "--package", "isthmus.whl"], "there is no such file or folder here"),
+        ([*nics, *package, "--vtep", "192.0.2.1/24", "--trunk", "eth9"], "there is no NIC eth9; there are:"),
+        ([*nics, *package, "--vtep", "192.0.2.1/24", "--trunk", "other0"], "other0 has an address, 198.51.100.7/24"),
+        ([*nics, *package, "--vtep", "198.51.100.7/24"], "198.51.100.7 is an address of other0, not of"),
+        ([*nics, *package, "--vtep", "192.0.2.1/24", "--underlay", "other0"], "other0 has the address 198.51.100.7/24"),
+        ([*nics, *package, "--vtep", "192.0.2.1/24"], "this kernel has no module openvswitch"),
     ):
         done = machine.run(INSTALL, *words)
         assert done.returncode == 1
         assert why in done.stderr
     machine.told("ip", "link", "delete", "other0")
     machine.told("ip", "addr", "add", "192.0.2.1/24", "dev", UNDERLAY)
-    done = machine.run(INSTALL, *nics, "--vtep", "192.0.2.1/24")
+    done = machine.run(INSTALL, *nics, *package, "--vtep", "192.0.2.1/24")
     assert f"the MTU of {UNDERLAY} is less than 1500 + 50: raise it where its address is configured" in done.stderr
     machine.told("ip", "addr", "flush", "dev", UNDERLAY)
     interfaces = machine.root / "etc/network/interfaces"
     interfaces.parent.mkdir(exist_ok=True)
     interfaces.write_text(f"auto lo {TRUNK}\niface {TRUNK} inet dhcp\n")
-    done = machine.run(INSTALL, *nics, "--vtep", "192.0.2.1/24")
+    done = machine.run(INSTALL, *nics, *package, "--vtep", "192.0.2.1/24")
     assert f"{TRUNK} is configured in /etc/network/interfaces" in done.stderr
     interfaces.unlink()
     assert changed_since(machine, "/root/mark") == ""
