@@ -16,6 +16,11 @@ class Stage(Protocol):
         """An NVE can hold a port before its VM is there; where the SDN locates a port at one host it cannot."""
         ...
 
+    @property
+    def new_plugs_need_the_sdn(self) -> bool:
+        """An agent of the SDN's own filters ports, and no new one while the SDN is silent."""
+        ...
+
     def network(self, name: str, *, listed: bool = False) -> None:
         """Create a network and let it be offered."""
         ...

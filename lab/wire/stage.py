@@ -26,6 +26,11 @@ class WireStage:
         """NVEs that take networks are ready; those that take ports enable one at its host only."""
         return not self.lab.design.nve.knows_ports
 
+    @property
+    def new_plugs_need_the_sdn(self) -> bool:
+        """Of an agent that filters it is not known, until the SDN says so, whether it does."""
+        return self.lab.design.nve.has_an_agent
+
     def network(self, name: str, *, listed: bool = False) -> None:
         """Create a network and let it be offered."""
         self.lab.network(name, ports_listed=listed)

@@ -70,7 +70,7 @@ class WireVrouter(WireNve):
     def plugs(self, vni: int | None = None) -> list[Plug]:
         """The enabled ports, of one network or of all."""
         plugs = (entry for entry in self.entries.values() if isinstance(entry, Plug))
-        return [plug for plug in plugs if plug.enabled and plug.wired and vni in (None, plug.vni)]
+        return [p for p in plugs if p.enabled and p.wired and not p.dead and vni in (None, p.vni)]
 
     def from_host(self, host: HostId, frame: Frame) -> Sequence[Exit]:
         """In from the trunk: the VID says which port speaks; if two ports share it, either of them."""

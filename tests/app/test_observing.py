@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import pytest
@@ -19,6 +19,7 @@ from isthmus.model.change import (
     Change,
     CreatePortGroup,
     Gate,
+    Learn,
     Plan,
     PortGroupSpec,
     Reconciled,
@@ -27,8 +28,19 @@ from isthmus.model.change import (
 from isthmus.model.faults import Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
-from isthmus.model.names import DvsId, NetworkId
-from isthmus.model.observed import Access, DvPortState, NoVlan, Observed, OwnerMark, SwitchMirror, TargetId, Unknown
+from isthmus.model.names import DvsId, NetworkId, NicId, PortId, VmId, mac
+from isthmus.model.nve import Plug
+from isthmus.model.observed import (
+    Access,
+    DvPortState,
+    NoVlan,
+    NveMirror,
+    Observed,
+    OwnerMark,
+    SwitchMirror,
+    TargetId,
+    Unknown,
+)
 from isthmus.model.shard import Shard, VidPool, World
 from isthmus.model.tags import Vid, Vni
 
@@ -135,6 +147,14 @@ def test_what_opens_with_a_tag_that_may_be_anothers_by_now_needs_a_look_at_every
 ) -> None:
     observed = Observed({ID: SwitchMirror(DVS, {}, {"1": held})})
     assert _opens_on_trust(Change(0, ID, action, "test"), observed) is so
+
+
+@pytest.mark.parametrize(("told", "held", "so"), [(False, True, True), (False, False, False), (True, True, False)])
+def test_a_dead_plug_that_is_to_pass_needs_one_too(told: bool, held: bool, so: bool) -> None:
+    plug = Plug(PortId("a"), Vid(11), NetworkId("red"), Vni(5000), NicId(VmId("vm-1"), 4000), mac("00:50:56:00:00:01"))
+    appliance = TargetId("stock-ovs", "esx1")
+    observed = Observed({appliance: NveMirror(appliance, {plug.key: replace(plug, dead=held)})})
+    assert _opens_on_trust(Change(0, appliance, Learn((replace(plug, dead=told),)), "test"), observed) is so
 
 
 def test_a_look_is_as_old_as_the_oldest_reading_in_it_and_not_as_the_thought() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from isthmus.core.design import OVSVAPP_PORT
 from isthmus.model.names import PortId
 from isthmus.model.nve import Plug
+from isthmus.model.observed import DvPortState
 from isthmus.model.shard import VidPool
 from isthmus.model.tags import VidSet
 from lab.wire.vrouter import WireVrouter
@@ -26,6 +27,11 @@ def plugs(lab: Lab, host: str) -> list[Plug]:
 def is_open(lab: Lab, vm: str) -> bool:
     ports = (port for switch in lab.vcenter.switches.values() for port in switch.ports.values())
     return any(port.nic == lab.nic(vm).id and not port.blocked for port in ports)
+
+
+def ports_of(lab: Lab) -> list[DvPortState]:
+    """Their versions count the writes."""
+    return [port for switch in lab.vcenter.switches.values() for port in switch.ports.values()]
 
 
 def some_rounds(lab: Lab) -> None:
@@ -149,27 +155,58 @@ def test_a_port_is_not_opened_on_what_neutron_said_before_it_fell_silent() -> No
     assert is_open(lab, "a")
 
 
-def test_an_open_port_whose_plug_is_gone_is_closed_until_it_is_plugged_in_and_filtered_again() -> None:
+def test_a_plug_made_anew_for_an_open_port_stays_dead_until_it_is_filtered_and_vcenter_is_told_nothing() -> None:
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
     agent_that_takes_its_time(lab)
     a_filtered_port(lab)
-    nve = appliance(lab, "esx1")
-    nve.restart()
-    opens = []
-
-    def asks(port: str) -> None:
-        opens.append(is_open(lab, "a"))
-        reports(lab, port, up=False)
-
-    nve.asks = asks
+    before = ports_of(lab)
+    appliance(lab, "esx1").restart()
     for _ in range(6):
         lab.round()
-    assert opens == [False], "plugged in anew once, while its DV port was closed"
-    assert not is_open(lab, "a")
-    assert is_open(lab, "b")
+        assert not lab.hears("b", frame_from="a")
+    assert [plug.dead for plug in plugs(lab, "esx1")] == [True]
+    assert [plug.dead for plug in plugs(lab, "esx2")] == [False], "the other appliance lost nothing"
+    assert any("not reported it up" in unmet.reason for loop in lab.loops.values() for unmet in loop.last.unmet)
     reports(lab, "port-a", up=True)
     lab.settle()
     assert lab.hears("b", frame_from="a")
+    assert ports_of(lab) == before
+
+
+def test_an_appliance_that_lost_its_plugs_while_vcenter_is_away_gets_them_and_each_passes_when_it_is_filtered() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    agent_that_takes_its_time(lab)
+    a_filtered_port(lab)
+    lab.vcenter.faults.down = True
+    appliance(lab, "esx1").restart()
+    some_rounds(lab)
+    assert not lab.hears("b", frame_from="a")
+    reports(lab, "port-a", up=True)
+    some_rounds(lab)
+    assert lab.hears("b", frame_from="a")
+
+
+def test_a_plug_stays_dead_while_neutron_is_silent_whatever_it_said_before() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    a_filtered_port(lab)
+    lab.intent.faults.down = True
+    appliance(lab, "esx1").restart()
+    some_rounds(lab)
+    assert [plug.dead for plug in plugs(lab, "esx1")] == [True]
+    lab.intent.faults.down = False
+    lab.settle()
+    assert lab.hears("b", frame_from="a")
+
+
+def test_a_plug_that_passes_goes_on_when_its_agent_starts_anew() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
+    a_filtered_port(lab)
+    nve = appliance(lab, "esx1")
+    nve.entries = {plug.key: replace(plug, wired=False) for plug in plugs(lab, "esx1")}
+    reports(lab, "port-a", up=False)
+    some_rounds(lab)
+    assert [plug.dead for plug in plugs(lab, "esx1")] == [False]
+    assert is_open(lab, "a")
 
 
 def test_an_open_port_whose_appliance_cannot_be_seen_is_left_open() -> None:

@@ -137,4 +137,4 @@ def in_force(intent: Answer[Intent], inventory: Answer[Inventory]) -> Intent:
     """The intent as the core must take it: what is stale on either side forbids deletes."""
     if not intent.reason and not inventory.reason:
         return intent.value
-    return replace(intent.value, fresh=False, age=max(intent.age, inventory.age))
+    return replace(intent.value, fresh=False, current=not intent.reason, age=max(intent.age, inventory.age))

@@ -22,6 +22,7 @@ from isthmus.core.view import View, look, switch_target
 from isthmus.core.worn import shared, unfit, unseen, worn
 from isthmus.model.change import Unmet
 from isthmus.model.names import HostId, NicId
+from isthmus.model.nve import Plug
 from isthmus.model.observed import Observed
 from isthmus.model.place import HostPortGroup, PlaceKind
 from isthmus.model.scope import NetworkSubject, PortSubject, Subject
@@ -148,11 +149,19 @@ def _step_behind(view: View, port: PortPlan, diff: NveDiff) -> tuple[Side, str]:
             return Side.INTENT, port.refusal
         case Step.REST if port.state.blocked:
             return Side.VCENTER, f"VID {port.wanted} is claimed by another subject at the same time"
+        case _ if _is_dead(view, port, diff):
+            return Side.NVE, AWAITS_AGENT
         case _ if _lacks(diff, port.subject):
             return Side.NVE, f"{diff.target} lacks {_lacks(diff, port.subject)} entries of {port.subject}"
         case _ if port.worn is not None and (why := unheard(view, port.worn)):
             return Side.VCENTER, why
     return Side.NOBODY, ""
+
+
+def _is_dead(view: View, port: PortPlan, diff: NveDiff) -> bool:
+    """It is plugged in, and the plug lets nothing pass yet."""
+    held = view.nves[diff.target].entries.get(port.subject.port) if isinstance(port.subject, PortSubject) else None
+    return isinstance(held, Plug) and held.dead
 
 
 def _lacks(diff: NveDiff, subject: Subject) -> int:

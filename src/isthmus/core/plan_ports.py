@@ -8,7 +8,7 @@ where only listed ports may speak none opens by its first write: carried out lat
 
 Where an agent of the SDN's own filters a port, it tags the plug before it has.  So nothing opens in a pass that plugs
 in: the plug that it opens on was seen wired, and the SDN was asked after that, whether the agent has reported it up.
-And an open port whose plug is gone is closed before it is plugged in anew.
+Where an open port's plug is gone it is the new plug that stays dead until then, which vCenter need not know of.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from isthmus.core.view import View, switch_target
 from isthmus.core.worn import host_of, subject_of
 from isthmus.model.change import Gate, Hand, SetDvPort
 from isthmus.model.names import DvsId, HostId, NicId
+from isthmus.model.nve import Plug
 from isthmus.model.observed import Access, DvPortState, OwnerMark
 from isthmus.model.place import DvPort
-from isthmus.model.scope import Domain, PortSubject, Subject
+from isthmus.model.scope import Domain, Subject
 from isthmus.model.tags import Vid
 
 AWAITS_AGENT = "its Neutron agent has not reported it up yet"
@@ -63,8 +64,6 @@ class PortPlan:
     attachment: Attachment | None = None
     refusal: str = ""
     """Why an unwanted port is unwanted."""
-    unplugged: bool = False
-    """It is open, and on its host's appliance nothing is left of it that the agent there could filter."""
 
     @property
     def awaits_agent(self) -> bool:
@@ -106,7 +105,11 @@ def _plan_host(
     for vid in sorted({item.vid for item in live}):
         if why := unheard(view, vid):
             draft.cannot(f"VID {int(vid)}", why)
-    diff = compare(view, target, realize(view, where, host, live), draft)
+    wanted = realize(view, where, host, live)
+    diff = compare(view, target, wanted, draft)
+    for entry in wanted.values():
+        if isinstance(entry, Plug) and entry.dead:
+            draft.cannot(entry.port, AWAITS_AGENT)
     if target not in view.known:
         draft.cannot(target, f"unknown: {view.unknown.get(target, 'never read')}")
     fresh = all(switch_target(dvs) in view.known for dvs in view.shard.switches)
@@ -161,19 +164,7 @@ def ports_of(view: View, allocation: Allocation) -> Iterator[PortPlan]:
         domain = view.domain(dvs, host)
         held = (host, vid, subject) in holders and not (attachment is not None and attachment.network.ports_listed)
         step = _step(state, worn, vid, subject, domain, allocation, held=held)
-        unplugged = step in (Step.REST, Step.RETAG) and not state.blocked and _is_unplugged(view, host, subject)
-        step = Step.CLAIM if unplugged else step
-        why = _why(view, attachment, state.nic)
-        yield PortPlan(dvs, state, host, subject, worn, vid, step, attachment, why, unplugged)
-
-
-def _is_unplugged(view: View, host: HostId, subject: Subject) -> bool:
-    """An agent is to filter it, and has no plug to do so at."""
-    target = view.shard.nves.get(host)
-    mirror = view.nves.get(target) if target is not None and target in view.known else None
-    if not view.design.nve.has_an_agent or mirror is None or not isinstance(subject, PortSubject):
-        return False
-    return subject.port not in mirror.entries
+        yield PortPlan(dvs, state, host, subject, worn, vid, step, attachment, _why(view, attachment, state.nic))
 
 
 def _here(view: View) -> Iterator[tuple[DvsId, DvPortState, OwnerMark]]:
@@ -265,7 +256,7 @@ def _live(ports: Iterable[PortPlan]) -> Iterator[Live]:
         if port.attachment is None or port.wanted is None:
             continue
         if port.step in (Step.REST, Step.OPEN, Step.RETAG) and not (port.step is Step.REST and port.state.blocked):
-            yield Live(port.attachment.network, port.wanted, port.attachment)
+            yield Live(port.attachment.network, port.wanted, port.attachment, closed=port.state.blocked)
 
 
 def _expected(view: View, allocation: Allocation, where: Whereabouts, host: HostId) -> Iterator[Live]:
@@ -290,9 +281,7 @@ def _close(view: View, ports: Sequence[PortPlan], diff: NveDiff, draft: Draft) -
         target = switch_target(port.dvs)
         if port.step is Step.CLAIM:
             reason = f"{port.subject} claims VID {port.wanted}"
-            if port.unplugged:
-                reason += ": it is closed until it is plugged in again, and filtered"
-            elif not port.state.blocked:
+            if not port.state.blocked:
                 reason += f", leaving {port.worn or 'no tag'} which is not its own"
             number = draft.add(target, port.write(Gate.CLAIM, port.wanted), reason)
             closing[port.subject].append(number)
@@ -345,7 +334,7 @@ def _open(
 
 def _may_be_unfiltered(view: View, diff: NveDiff, subject: Subject) -> bool:
     """An agent filters it, and what the SDN says of it may be of an earlier plug, or of another day."""
-    return view.design.nve.has_an_agent and (subject in diff.missing or not view.world.intent.fresh)
+    return view.design.nve.has_an_agent and (subject in diff.missing or not view.world.intent.current)
 
 
 def _bare(ports: Iterable[PortPlan], diff: NveDiff, closing: defaultdict[Subject, list[int]], draft: Draft) -> None:

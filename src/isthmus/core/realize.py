@@ -25,13 +25,14 @@ from isthmus.model.tags import Vid
 class Live:
     """A VID that is live at an NVE: for a network, and for a NIC where one is behind it.
 
-    `expected` says that the NIC is announced but not there yet.
+    `expected` says that the NIC is announced but not there yet, `closed` that its DV port lets nothing pass.
     """
 
     network: Network
     vid: Vid
     attachment: Attachment | None = None
     expected: bool = False
+    closed: bool = False
 
 
 def realize(view: View, where: Whereabouts, place: str, live: Iterable[Live]) -> Mapping[NveKey, NveEntry]:
@@ -45,7 +46,7 @@ def realize(view: View, where: Whereabouts, place: str, live: Iterable[Live]) ->
             learns = mirror is not None and mirror.learns
             entries = _leaf_entries(_segments(view, where, place, live), learns=learns)
         case NveKind.VROUTER | NveKind.STOCK_OVS:
-            entries = _plugs(live)
+            entries = _plugs(view, place, live)
     return {entry.key: entry for entry in entries}
 
 
@@ -94,7 +95,9 @@ def _leaf_entries(segments: Iterable[Segment], *, learns: bool) -> Iterator[NveE
                 yield LeafUnicast(vni, mac, vtep)
 
 
-def _plugs(live: Iterable[Live]) -> Iterator[NveEntry]:
+def _plugs(view: View, place: str, live: Iterable[Live]) -> Iterator[NveEntry]:
+    mirror = view.nves.get(view.shard.nves[place])
+    held = mirror.entries if mirror is not None else {}
     for item in live:
         attachment: Attachment | None = item.attachment
         if attachment is not None:
@@ -107,4 +110,15 @@ def _plugs(live: Iterable[Live]) -> Iterator[NveEntry]:
                 attachment.nic.mac,
                 attachment.addresses,
                 enabled=not item.expected,
+                dead=_may_pass_unfiltered(view, item, attachment, held.get(attachment.port)),
             )
+
+
+def _may_pass_unfiltered(view: View, item: Live, attachment: Attachment, held: NveEntry | None) -> bool:
+    """Its DV port is open, and its agent has not said of this very plug that it filters it.  What passes goes on."""
+    if not view.design.nve.has_an_agent or item.closed or item.expected:
+        return False
+    if isinstance(held, Plug) and not held.dead:
+        return False
+    says_so = attachment.listed is None or attachment.listed.wired
+    return not (isinstance(held, Plug) and held.wired and says_so and view.world.intent.current)

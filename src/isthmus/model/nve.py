@@ -72,7 +72,8 @@ class Plug:
     """A port handed to a vRouter agent or to the stock Neutron OVS agent: on this host's trunk, `vid` is this port.
 
     `wired` is False for one that the agent has not (or not yet, or no longer) wired, or of which a part is missing:
-    never wanted, so no port opens on it, and it is forgotten like any other.
+    never wanted, so no port opens on it, and it is forgotten like any other.  Nothing passes a `dead` one: its DV port
+    is open, and the agent may not filter it so far.
     """
 
     port: PortId
@@ -84,6 +85,7 @@ class Plug:
     addresses: tuple[str, ...] = ()
     enabled: bool = True
     wired: bool = True
+    dead: bool = False
 
     @property
     def key(self) -> PortId:

@@ -129,6 +129,22 @@ def test_two_that_the_agent_has_not_wired_do_not_hear_each_other(
     hasty.close()
 
 
+def test_a_dead_plug_lets_nothing_pass_though_the_agent_has_wired_it_until_it_is_dead_no_more(
+    plugged: PluggedAppliance, target: PluggerTarget
+) -> None:
+    dead = replace(A, dead=True)
+    done(target, Learn((dead, B)))
+    assert held(target) == {dead, B}
+    assert (heard(plugged, 11), heard(plugged, 12), heard(plugged, 4095)) == (set(), set(), set())
+    halves = plugged.vsctl("--columns=_uuid", "list", "interface", "isi-9f3c0001-00", "isv-9f3c0001-00")
+    done(target, Learn((A,)))
+    assert held(target) == {A, B}
+    assert (heard(plugged, 11), heard(plugged, 12)) == ({12}, {11})
+    assert plugged.vsctl("--columns=_uuid", "list", "interface", "isi-9f3c0001-00", "isv-9f3c0001-00") == halves
+    done(target, Learn((dead,)))
+    assert (heard(plugged, 11), heard(plugged, 12)) == (set(), set())
+
+
 def test_what_the_agent_unbinds_is_held_no_longer(plugged: PluggedAppliance, target: PluggerTarget) -> None:
     done(target, Learn((A,)))
     plugged.agent.refusing = {A.port}
@@ -201,7 +217,7 @@ def test_what_a_hand_breaks_is_seen_and_mended(plugged: PluggedAppliance, target
 def test_a_plug_whose_half_on_br_int_a_hand_took_away_is_gone_and_what_is_left_of_it_goes_too(
     plugged: PluggedAppliance, target: PluggerTarget
 ) -> None:
-    """A new half has no filters yet, so its DV port is closed first, as if there never was a plug."""
+    """A new half has no filters yet, so that it is as if there never was a plug."""
     done(target, Learn((A, B)))
     plugged.vsctl("del-port", "isi-9f3c0001-00")
     eventually(lambda: held(target) == {B})

@@ -2,6 +2,7 @@
 
                   br-vds                                            br-int, the stock Neutron OVS agent's
     trunk NIC [vlan_mode trunk]  isv-9f3c1a2b-4d [tag 101] == isi-9f3c1a2b-4d [tag of the agent's own, 4095: none yet]
+                                 [4095: a dead Plug]
 
 Law: both halves say all of the Plug, and one VID is one pair: no frame of one port goes to another by br-vds.  The half
 on br-int is what the agent filters: without it there is no Plug, and what is left is a stray.
@@ -64,12 +65,15 @@ def learning(snapshot: Snapshot, settings: OvsSettings, plug: Plug) -> Iterator[
 def _making(snapshot: Snapshot, settings: OvsSettings, plug: Plug) -> Iterator[Correction]:
     ids = _ids(settings, plug)
     on_vds, on_int = names(plug.port)
-    yield from _half(snapshot, BR_VDS, on_vds, on_int, ids, {"tag": int(plug.vid)})
+    # A port in this state takes part in no VLAN of its bridge: not even of those that are dead (LP 1930414).
+    closed: dict[str, object] = {"tag": DEAD, "vlan_mode": "trunk", "trunks": DEAD}
+    has_vid: dict[str, object] = {"tag": int(plug.vid), "vlan_mode": [], "trunks": []}
+    new, right = (closed, (DEAD, "trunk")) if plug.dead else (has_vid, (plug.vid, ""))
+    yield from _half(snapshot, BR_VDS, on_vds, on_int, ids, new)
     state = snapshot.ports.get(on_vds)
-    if state is not None and state.bridge == BR_VDS and (state.tag, state.vlan_mode) != (plug.vid, ""):
-        yield Set("Port", on_vds, {"tag": int(plug.vid), "vlan_mode": []})
-    # Until the agent has wired it, it takes part in no VLAN of br-int: not even of those that are dead (LP 1930414).
-    closed = {"tag": DEAD, "vlan_mode": "trunk", "trunks": DEAD}
+    if state is not None and state.bridge == BR_VDS and (state.tag, state.vlan_mode) != right:
+        yield Set("Port", on_vds, new)
+    # Until the agent has wired it.
     yield from _half(snapshot, BR_INT, on_int, on_vds, {**ids, **_iface(plug)}, closed)
 
 
@@ -110,13 +114,14 @@ def _read(ids: Mapping[str, str], tag: int | None) -> Plug | None:
         vm, _, key = ids["isthmus-nic"].rpartition("/")
         return Plug(
             PortId(ids[PORT_KEY]),
-            Vid(int(ids["isthmus-vid"]) if tag is None else tag),
+            Vid(int(ids["isthmus-vid"]) if tag in (None, DEAD) else tag),
             NetworkId(ids["isthmus-network"]),
             Vni(int(ids["isthmus-vni"])),
             NicId(VmId(vm), int(key)),
             unicast_mac(ids["isthmus-mac"]),
             tuple(ids["isthmus-addresses"].split()),
             ids["isthmus-enabled"] == "yes",
+            dead=tag == DEAD,
         )
     except (KeyError, ValueError):
         return None
