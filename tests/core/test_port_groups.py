@@ -46,10 +46,19 @@ def test_the_port_group_of_a_deleted_network_goes_when_nothing_is_plugged_in() -
     del town.networks[NetworkId("red")]
     thought = town.think()
     assert not thought.plan
-    assert "1 NICs are plugged in" in thought.unmet[0].reason
+    assert thought.unmet[0].reason == "network red is not wanted, but 1 NICs are plugged in: VM a"
     town.ports.clear()
     town.nics.clear()
     assert kinds(town.think()) == ["RemovePortGroup"]
+
+
+def test_of_many_vms_that_keep_an_unwanted_port_group_some_are_named() -> None:
+    town = town_of_groups().network("blue").vm("z", "blue")
+    for name in "abcdefg":
+        town.vm(name, "red")
+    del town.networks[NetworkId("red")]
+    (unmet,) = town.think().unmet
+    assert unmet.reason.endswith("but 7 NICs are plugged in: VM a, b, c, d, e and 2 more")
 
 
 def test_a_remembered_intent_or_an_unknown_switch_removes_nothing() -> None:

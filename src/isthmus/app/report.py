@@ -309,9 +309,26 @@ def _stranger(name: str, last: Pass, nic: Nic) -> Row:
         "host": _host_name(last.world.inventory, nic.host),
         "wired": False,
         "behind": "" if elsewhere else "intent",
-        "why": reasons.get(str(nic.id)) or elsewhere or its_group or "it is in no port group of ours",
+        "why": reasons.get(str(nic.id))
+        or elsewhere
+        or its_group
+        or _unwanted(last, nic)
+        or "it is in no port group of ours",
         "shard": name,
     }
+
+
+def _unwanted(last: Pass, nic: Nic) -> str:
+    """Of a NIC in a port group of ours whose network has no place here any more."""
+    if nic.dvs is None or nic.port_group is None:
+        return ""
+    seen = last.observed.targets.get(TargetId("dvs", nic.dvs))
+    mirror = seen.last if isinstance(seen, Unknown) else seen
+    group = mirror.port_groups.get(nic.port_group) if isinstance(mirror, SwitchMirror) else None
+    mark = group.mark if group is not None else None
+    if mark is None or mark.owner != last.world.shard.owner or mark.network in last.world.intent.networks:
+        return ""
+    return f"its port group is that of network {mark.network}, which is not wanted here any more"
 
 
 def reports_of(design: Design, last: Pass) -> tuple[PortReport, ...]:

@@ -12,6 +12,8 @@ from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
 
+_SHOWN = 5
+
 
 def networks(view: View) -> list[Network]:
     """The wanted networks, in a stable order."""
@@ -132,8 +134,16 @@ def remove_group(view: View, dvs: DvsId, key: str, after: tuple[int, ...], draft
     wanted = mark.network in view.world.intent.networks
     why = f"network {mark.network} has another port group" if wanted else f"network {mark.network} is not wanted"
     if in_use:
-        draft.cannot(f"port group {key}", f"{why}, but {in_use} NICs are plugged in")
+        draft.cannot(f"port group {key}", f"{why}, but {in_use} NICs are plugged in{_whose(view, dvs, key)}")
     elif not view.world.intent.fresh:
         draft.cannot(f"port group {key}", "not wanted any more, but the intent is only remembered")
     else:
         draft.add(switch_target(dvs), RemovePortGroup(dvs, key, mark), why, after, guarded=True)
+
+
+def _whose(view: View, dvs: DvsId, key: str) -> str:
+    """The VMs whose NICs are in a port group, as far as they are known here."""
+    nics = view.world.inventory.nics.values()
+    vms = sorted({nic.vm_name or str(nic.id.vm) for nic in nics if (nic.dvs, nic.port_group) == (dvs, key)})
+    more = f" and {len(vms) - _SHOWN} more" if len(vms) > _SHOWN else ""
+    return f": VM {', '.join(vms[:_SHOWN])}{more}" if vms else ""
