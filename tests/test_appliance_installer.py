@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -175,3 +176,19 @@ def test_purged_open_vswitch_has_nothing_of_isthmus_left_and_all_of_the_others_e
     assert vsctl(ovsdb, "list-br").split() == ["br-int"]
     assert vsctl(ovsdb, "list-ports", "br-int").split() == ["isi-2", "tap1"]
     assert said(tmp_path, "remove_bridges", env=ovsdb) == ""
+
+
+def test_an_open_vswitch_that_does_not_answer_is_waited_for_once_and_what_is_left_there_is_said(tmp_path: Path) -> None:
+    if shutil.which("ovs-vsctl") is None:
+        pytest.skip("openvswitch-switch is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="ovs", dir="/tmp"))  # the path of a socket must be short
+    try:
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.bind(str(folder / "db.sock"))
+            deaf.listen()
+            started = time.monotonic()
+            told = said(tmp_path, "patience=2; remove_bridges", env={"OVS_RUNDIR": str(folder)})
+        assert time.monotonic() - started < 3.5
+        assert told == "-- Open vSwitch does not answer: what isthmus made there is left\n"
+    finally:
+        shutil.rmtree(folder)
