@@ -31,6 +31,7 @@ from oslo_config import cfg
 
 from isthmus.adapters.neutron.ml2 import options
 from isthmus.adapters.neutron.ml2.answers import Answers
+from isthmus.adapters.neutron.packing import unpacked
 from isthmus.adapters.neutron.protocol import (
     AGENT_TYPE,
     BINARY,
@@ -446,7 +447,8 @@ class Cloud(test_plugin.Ml2PluginV2TestCase):  # type: ignore[misc]
     def ask(self, method: str, **arguments: Any) -> Any:
         """As `isthmus run` asks the drivers, over the bus."""
         client = rpc.get_client(oslo_messaging.Target(topic=SERVER_TOPIC, version=VERSION))
-        return client.prepare(timeout=10).call(self.context, method, **arguments)
+        answer = client.prepare(timeout=10).call(self.context, method, **arguments)
+        return unpacked(answer) if method == "read" else answer
 
 
 def _tagged(subports: Mapping[str, int]) -> list[dict[str, Any]]:

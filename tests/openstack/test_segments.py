@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from isthmus.adapters.neutron.facts import facts_of
 from isthmus.adapters.neutron.protocol import RETIRING
 from tests.openstack.cloud import Cloud, cloud
 
@@ -340,6 +341,7 @@ def test_all_that_isthmus_reads_is_in_one_answer(neutron: Cloud) -> None:
     neutron.agent_was_heard_of_last("kvm-9", "Open vSwitch agent")
     port = neutron.port_on(red, "compute-1", mac_address="00:50:56:00:00:01")
     answer = neutron.ask("read")
+    assert set(facts_of(answer).networks) == {row["id"] for row in answer["networks"]}
     assert {red, blue} <= {row["id"] for row in answer["networks"]}
     assert all(row["vni"] > 70000 for row in answer["networks"])
     (row,) = [row for row in answer["ports"] if row["id"] == port]

@@ -19,6 +19,7 @@ from isthmus.adapters.neutron.desk import Desk
 from isthmus.adapters.neutron.errands import LINGER, Cluster
 from isthmus.adapters.neutron.intent import NeutronIntent
 from isthmus.adapters.neutron.meaning import Places
+from isthmus.adapters.neutron.packing import packed
 from isthmus.adapters.neutron.protocol import RESERVED, RETIRING
 from isthmus.model.handover import Handover, StandingGroup
 from isthmus.model.intent import Intent
@@ -107,7 +108,7 @@ class Neutron:
         """What isthmus asks for is done as the drivers do it."""
         match method:
             case "read":
-                return self.history.answer
+                return packed(self.history.answer)
             case "retire":
                 return [id_ for id_, mark in asked["unused"] if self._is_idle(id_, mark) and self._marked(RETIRING)]
             case "release":

@@ -15,6 +15,7 @@ from isthmus.adapters.neutron.desk import Desk
 from isthmus.adapters.neutron.errands import Cluster
 from isthmus.adapters.neutron.intent import NeutronIntent
 from isthmus.adapters.neutron.meaning import Places
+from isthmus.adapters.neutron.packing import packed
 from isthmus.model.handover import Handover, StandingGroup
 from isthmus.model.intent import Intent
 from isthmus.model.names import DvsId, HostId, NetworkId
@@ -55,7 +56,7 @@ class OverlaidHistory:
 
     def call(self, topic: str, method: str, **asked: Any) -> Any:
         """What isthmus asks of Neutron."""
-        return self.answer if method == "read" else []
+        return packed(self.answer) if method == "read" else []
 
     def name(self, what: str) -> str:
         """Another each time."""

@@ -8,6 +8,7 @@ import pytest
 
 from isthmus.adapters.neutron.intent import HOLDS, NeutronIntent
 from isthmus.adapters.neutron.meaning import Places
+from isthmus.adapters.neutron.packing import packed
 from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.model.faults import Retry
 from isthmus.model.names import LeafId, NetworkId
@@ -31,15 +32,8 @@ class Bus:
             raise Retry("away")
         nets = [network("red", 70001, self.segment)]
         none: dict[str, Any] = {"ports": [BOUND], "agents": [], "held": []}
-        return {
-            "networks": nets,
-            "domains": {"rack1": ["101-149"]},
-            "fabric": True,
-            "kept": [],
-            "beside": [],
-            "static": [],
-            **none,
-        }
+        answer = {"networks": nets, "domains": {"rack1": ["101-149"]}, "fabric": True, **none}
+        return packed({**answer, "kept": [], "beside": [], "static": []})
 
 
 class Site:

@@ -21,6 +21,7 @@ from isthmus.adapters.neutron.errands import LONGEST_AGAIN, Cluster, Errands, Me
 from isthmus.adapters.neutron.fdb import Announcer
 from isthmus.adapters.neutron.intent import NeutronIntent, _Ear
 from isthmus.adapters.neutron.meaning import Places
+from isthmus.adapters.neutron.packing import packed
 from isthmus.adapters.neutron.protocol import SERVER_TOPIC, VERSION
 from isthmus.model.faults import Retry
 from isthmus.model.handover import Handover, Member, StandingGroup
@@ -90,7 +91,7 @@ class Neutron:
 
     def call(self, topic: str, method: str, **asked: Any) -> Any:
         self.calls[method] += 1
-        return self.answer if method == "read" else self.answers.get(method)
+        return packed(self.answer) if method == "read" else self.answers.get(method)
 
 
 def seen(domain: str) -> Handover:

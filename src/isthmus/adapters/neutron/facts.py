@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.adapters.neutron.packing import unpacked
 from isthmus.adapters.neutron.protocol import RETIRING
 from isthmus.model.faults import Retry
 from isthmus.model.names import NetworkId
@@ -134,6 +135,15 @@ class Facts:
         return network is not None and binding.segments == (network.overlay,)
 
 
+def facts_in(message: Any) -> Facts:
+    """Of what came over the bus for `read`.  Raises Retry for what is not of the drivers' making."""
+    try:
+        answer = unpacked(message)
+    except ValueError as wrong:
+        raise Retry(_strange(wrong)) from wrong
+    return facts_of(answer)
+
+
 def facts_of(answer: Any) -> Facts:
     """Of an answer to `read`.  Raises Retry for one that is not of the drivers' making."""
     try:
@@ -154,10 +164,14 @@ def facts_of(answer: Any) -> Facts:
             tuple(Beside(_text(row["id"]), _text(row["host"])) for row in _rows(answer["beside"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as wrong:
-        raise Retry(
-            f"Neutron's isthmus drivers answered something else than expected ({type(wrong).__name__}: {wrong}): "
-            "are they of the same release as this isthmus?"
-        ) from wrong
+        raise Retry(_strange(wrong)) from wrong
+
+
+def _strange(wrong: Exception) -> str:
+    return (
+        f"Neutron's isthmus drivers answered something else than expected ({type(wrong).__name__}: {wrong}): "
+        "are they of the same release as this isthmus?"
+    )
 
 
 def _network(row: Mapping[str, Any]) -> NeutronNetwork:

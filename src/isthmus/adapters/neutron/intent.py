@@ -11,7 +11,7 @@ from dataclasses import replace
 import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
-from isthmus.adapters.neutron.facts import Facts, facts_of
+from isthmus.adapters.neutron.facts import Facts, facts_in
 from isthmus.adapters.neutron.meaning import Places, Reasons, intent_of, wanted_in
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION
 from isthmus.adapters.neutron.tenure import Tenure
@@ -48,7 +48,7 @@ class NeutronIntent:
     def read(self) -> Intent:
         """The whole intent.  Raises Retry if Neutron does not answer."""
         asked = self._changes, self._clock()
-        facts = facts_of(self._bus.call(SERVER_TOPIC, "read"))
+        facts = facts_in(self._bus.call(SERVER_TOPIC, "read"))
         self.reasons = {key: why for key, why in list(self.reasons.items()) if key[0] in facts.networks}
         waiting = {(p.id, b.host) for p in facts.ports for b in p.bindings if b.failed or b.unbound}
         self.refused = {key: why for key, why in list(self.refused.items()) if key in waiting}

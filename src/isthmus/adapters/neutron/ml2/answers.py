@@ -27,6 +27,7 @@ from oslo_log import log
 from isthmus.adapters.neutron.ml2 import segments
 from isthmus.adapters.neutron.ml2.hosts import vtep_of
 from isthmus.adapters.neutron.ml2.preflight import BINDERS, domains_of, ranges_of, static_domains
+from isthmus.adapters.neutron.packing import packed
 from isthmus.adapters.neutron.protocol import (
     AGENT_TYPE,
     KEPT,
@@ -38,6 +39,8 @@ from isthmus.adapters.neutron.protocol import (
 
 LOG = log.getLogger(__name__)
 Row = dict[str, Any]
+LARGE = 12 << 20
+REMEDY = "RabbitMQ 4 takes no more than 16 MiB, unless its max_message_size is raised"
 
 
 class Answers:
@@ -49,9 +52,15 @@ class Answers:
         """`fabric`: dynamic segments of the mapping domains are ours to make and to release."""
         self._fabric = fabric
 
+    def read(self, context: Any) -> str:
+        """All VXLAN networks with their segments and ports, and the Neutron agents that have tunnels: packed."""
+        answer = packed(self._read(context))
+        if len(answer) > LARGE:
+            LOG.warning("all networks and ports are a message of %d MiB: %s", len(answer) >> 20, REMEDY)
+        return answer
+
     @db_api.retry_if_session_inactive()
-    def read(self, context: Any) -> dict[str, Any]:
-        """All VXLAN networks with their segments and ports, and the Neutron agents that have tunnels."""
+    def _read(self, context: Any) -> dict[str, Any]:
         with db_api.CONTEXT_READER.using(context):
             found = list(_networks(context))
             return {
