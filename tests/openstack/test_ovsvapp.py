@@ -242,6 +242,34 @@ def test_an_appliance_that_answers_is_a_neutron_agent_with_its_vtep_and_a_silent
     until(lambda: set(reported) == set(VTEPS))
 
 
+def test_an_appliance_that_another_process_serves_is_shown_alive_and_dead_when_nothing_is_heard_of_it(
+    made: Site,
+) -> None:
+    def only_looks_at_the_switch(text: str) -> str:
+        return text.replace("[deployment.cloud]", "[deployment.cloud]\nserve = []\nobserve_only = true")
+
+    with made.beside("looker", only_looks_at_the_switch) as other:
+
+        def shown() -> dict[str, str]:
+            return {row["host"]: row["nve"] for row in other.answer({"do": "show", "what": "hosts"})["rows"]}
+
+        alive = "served elsewhere: alive"
+        until(lambda: shown() == dict.fromkeys(VTEPS, alive))
+        MemoryOvs.silent.add(VTEPS["esx2.lab"])
+        try:
+            made.daemon.loop.look_at_everything()
+            assert made.wiring.neutron is not None
+            reported = made.wiring.neutron._desk._board.appliances
+            until(lambda: set(reported) == {"esx1.lab"})
+            made.neutron.agent_is_dead("esx2.lab", APPLIANCE_TYPE)
+            until(lambda: shown()["esx2.lab"] == "served elsewhere: dead since 2020-01-01 00:00:00 UTC")
+            assert shown()["esx1.lab"] == alive
+        finally:
+            MemoryOvs.silent.clear()
+        made.daemon.loop.look_at_everything()
+        until(lambda: shown() == dict.fromkeys(VTEPS, alive))
+
+
 def test_a_vm_with_the_identity_of_no_port_is_wired_nowhere(
     made: Site, red: str, request: pytest.FixtureRequest
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from isthmus.adapters.neutron.facts import facts_of
-from isthmus.adapters.neutron.protocol import RETIRING
+from isthmus.adapters.neutron.protocol import APPLIANCE_TYPE, BINARY, RETIRING
 from tests.openstack.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.openstack
@@ -350,3 +350,17 @@ def test_all_that_isthmus_reads_is_in_one_answer(neutron: Cloud) -> None:
     assert in_rack1(neutron, red) in row["bindings"][0]["segments"]
     assert [agent["vtep"] for agent in answer["agents"]] == ["192.0.2.8", "192.0.2.9"], "the last is who is there now"
     assert answer["domains"] == {"fabric": ["301-399"], "rack1": ["101-199"], "rack2": ["201-299"]}
+
+
+def test_who_reports_a_vtep_is_alive_or_was_heard_of_last_some_time_ago(neutron: Cloud) -> None:
+    for host, vtep in (("kvm-7", "192.0.2.7"), ("kvm-6", "192.0.2.6")):
+        neutron.agent(host, "Open vSwitch agent", "neutron-openvswitch-agent", {"tunneling_ip": vtep})
+    neutron.agent("provider", "Open vSwitch agent", "neutron-openvswitch-agent", {"tunneling_ip": None})
+    neutron.agent("esx1.lab", APPLIANCE_TYPE, BINARY, {"tunneling_ip": "192.0.2.1"})
+    neutron.agent_is_dead("kvm-7", "Open vSwitch agent")
+    heard = {row["vtep"]: row for row in neutron.ask("heard")}
+    assert {"192.0.2.7": False, "192.0.2.6": True, "192.0.2.1": True}.items() <= {
+        vtep: row["alive"] for vtep, row in heard.items()
+    }.items()
+    assert heard["192.0.2.7"]["at"] == "2020-01-01 00:00:00"
+    assert None not in heard

@@ -17,6 +17,7 @@ from typing import Any
 from isthmus.app import report
 from isthmus.app.cabling import keep_looking
 from isthmus.app.control import Answer, Request, Server
+from isthmus.app.elsewhere import served_elsewhere
 from isthmus.app.keeper import Keeper
 from isthmus.app.loop import AGREED, Loop, Timing
 from isthmus.app.notify import Systemd
@@ -136,7 +137,8 @@ class Daemon:
         seen = seen_by(self.loop)
         match asked.get("what"):
             case "hosts":
-                return {"rows": report.hosts(seen)}
+                others = served_elsewhere(self._wiring.config, self._wiring.neutron)
+                return {"rows": [*report.hosts(seen), *others]}
             case "leaves":
                 return {"rows": report.leaves(seen, self._wiring.config)}
             case "networks":

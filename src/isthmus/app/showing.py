@@ -8,6 +8,7 @@ from typing import Any
 
 from isthmus.app import report
 from isthmus.app.control import Answer, ask
+from isthmus.app.elsewhere import served_elsewhere
 from isthmus.app.looking import complaints, conditions, listen, looked, standing_of, wired
 from isthmus.app.output import complain, say, say_json, table
 from isthmus.app.settings import load
@@ -69,6 +70,7 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
         for _, done in rounds.values():
             if wiring.neutron is not None and done.last is not None:
                 wiring.neutron.looked(done.last)
+        others = served_elsewhere(wiring.config, wiring.neutron) if request.get("what") == "hosts" else []
     seen = {name: (keeper.charge.design, done.last) for name, (keeper, done) in rounds.items() if done.last is not None}
     for text in complaints(rounds):
         complain(text)
@@ -78,7 +80,7 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
         case {"do": "explain", "port": str(wanted)}:
             return {"rows": report.explained(seen, wanted) or wiring.explained(wanted)}
         case {"what": "hosts"}:
-            return {"rows": report.hosts(seen)}
+            return {"rows": [*report.hosts(seen), *others]}
         case {"what": "leaves"}:
             return {"rows": report.leaves(seen, settings.config)}
         case {"what": "networks"}:

@@ -135,6 +135,14 @@ class Facts:
         return network is not None and binding.segments == (network.overlay,)
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What Neutron knows of who reports a VTEP: whether he lives, and when he was heard of last (UTC)."""
+
+    alive: bool
+    at: str
+
+
 def facts_in(message: Any) -> Facts:
     """Of what came over the bus for `read`.  Raises Retry for what is not of the drivers' making."""
     try:
@@ -142,6 +150,14 @@ def facts_in(message: Any) -> Facts:
     except ValueError as wrong:
         raise Retry(_strange(wrong)) from wrong
     return facts_of(answer)
+
+
+def heard_in(message: Any) -> Mapping[str, Heard]:
+    """By VTEP, of what came for `heard`; of several who report one, the last.  Raises Retry as `facts_in`."""
+    try:
+        return {_text(row["vtep"]): Heard(_flag(row["alive"]), _text(row["at"])) for row in _rows(message)}
+    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
+        raise Retry(_strange(wrong)) from wrong
 
 
 def facts_of(answer: Any) -> Facts:

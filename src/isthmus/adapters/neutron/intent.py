@@ -11,7 +11,7 @@ from dataclasses import replace
 import oslo_messaging
 
 from isthmus.adapters.neutron.bus import Bus
-from isthmus.adapters.neutron.facts import Facts, facts_in
+from isthmus.adapters.neutron.facts import Facts, Heard, facts_in, heard_in
 from isthmus.adapters.neutron.meaning import Places, Reasons, intent_of, wanted_in
 from isthmus.adapters.neutron.protocol import NOTIFY_TOPIC, SERVER_TOPIC, VERSION
 from isthmus.adapters.neutron.tenure import Tenure
@@ -21,6 +21,8 @@ from isthmus.model.names import NetworkId
 
 HOLDS = 2.0
 """Seconds that an answer stands while Neutron says of no change: a word of it may be lost."""
+SHOWN_WITHIN = 4.0
+"""Seconds: whoever asks what is shown waits for it."""
 MOST_REFUSED = 10_000
 LONGEST_REASON = 500
 
@@ -57,6 +59,10 @@ class NeutronIntent:
         intent = intent_of(facts, self._places, self.why, leaving, self.troubles, wanted)
         self._answered = asked
         return replace(intent, reading=self.tenure.reading)
+
+    def heard(self) -> Mapping[str, Heard]:
+        """Who reports which VTEP, as Neutron knows it now.  Raises Retry if Neutron does not answer soon."""
+        return heard_in(self._bus.call(SERVER_TOPIC, "heard", seconds=SHOWN_WITHIN))
 
     def holds(self) -> bool:
         """Whether Neutron would answer what it answered last, as far as is known."""

@@ -6,8 +6,8 @@
               --- refused (fanout cast) -------------------------------------> topic isthmus-notify
    postcommit --- changed (fanout cast) -------------------------------------> topic isthmus-notify
                                           an agent starts --- changed ------> topic isthmus-notify
-                                          topic isthmus <------ read, ready, correct, rebind, allocate,
-                                                                        retire, release, hold, free, down
+                                          topic isthmus <------ read, heard, ready, correct, rebind,
+                                                                        allocate, retire, release, hold, free, down
                                           topic q-reports-plugin <---------- report_state (a Neutron agent per host)
  neutron-openvswitch-agent <------------------------------------------------ add_fdb_entries, remove_fdb_entries
 ```

@@ -60,6 +60,12 @@ class Answers:
         return answer
 
     @db_api.retry_if_session_inactive()
+    def heard(self, context: Any) -> list[Row]:
+        """Who reports a VTEP, a Neutron agent or isthmus for an appliance, and whether he lives; the latest is last."""
+        with db_api.CONTEXT_READER.using(context):
+            return list(_heard(context))
+
+    @db_api.retry_if_session_inactive()
     def _read(self, context: Any) -> dict[str, Any]:
         with db_api.CONTEXT_READER.using(context):
             found = list(_networks(context))
@@ -336,6 +342,17 @@ def _tunnelling(context: Any) -> Iterator[Row]:
         told = json.loads(row.configurations) if row.configurations else {}
         if (vtep := vtep_of(row.agent_type, told)) is not None:
             yield {"host": row.host, "vtep": vtep, "started_at": str(row.started_at)}
+
+
+def _heard(context: Any) -> Iterator[Row]:
+    """Whoever has told a VTEP, by when he was heard of."""
+    table = agent_models.Agent
+    rows = context.session.query(table.configurations, table.heartbeat_timestamp)
+    for row in rows.order_by(table.heartbeat_timestamp):
+        told = json.loads(row.configurations) if row.configurations else {}
+        if isinstance(told, dict) and isinstance(vtep := told.get("tunneling_ip"), str):
+            alive = not agent_utils.is_agent_down(row.heartbeat_timestamp)
+            yield {"vtep": vtep, "alive": alive, "at": row.heartbeat_timestamp.strftime("%Y-%m-%d %H:%M:%S")}
 
 
 def _kept(context: Any) -> Iterator[str]:
