@@ -26,7 +26,7 @@ from lab.netns.guest import Guest
 from lab.netns.ping import Ping
 from lab.netns.stage import until
 from lab.openstack.machines import OVS_AGENT
-from lab.openstack.overlaid import CLUSTER, overlaid_site
+from lab.openstack.overlaid import LAYOUT, overlaid_site
 from lab.openstack.product import Isthmus
 from lab.openstack.site import KVM, Site, Vm
 
@@ -55,9 +55,9 @@ class Awaited:
 
 def figures() -> Iterator[Figure]:
     """One VM after the other, many at once, and what isthmus costs meanwhile."""
-    with overlaid_site(f"b{os.getpid()}", partial(Isthmus, module=METERED, resync=60)) as made:
+    with overlaid_site(f"b{os.getpid()}", partial(Isthmus, module=METERED)) as made:
         network = made.rest.network("bench", "10.0.0.0/16", port_security_enabled=False)
-        peer = _there(made, "peer", network, CLUSTER.hosts[2])
+        peer = _there(made, "peer", network, LAYOUT.hosts[2])
         yield from _one_by_one(made, network, peer)
         yield from _events(made, network, peer)
         yield from _idle(made)
@@ -75,7 +75,7 @@ def _there(made: Site, name: str, network: str, host: str) -> Vm:
 
 def _one_by_one(made: Site, network: str, peer: Vm) -> Iterator[Figure]:
     taken: dict[str, list[tuple[float, float]]] = {}
-    for kind, host in (("esx", CLUSTER.hosts[0]), ("kvm", KVM)):
+    for kind, host in (("esx", LAYOUT.hosts[0]), ("kvm", KVM)):
         taken[kind] = []
         for vm in [_awaited(made, network, host, f"one-{kind}-{number}") for number in range(WARM + ONE_BY_ONE)]:
             _settle(made)
@@ -123,7 +123,7 @@ def _awaited(made: Site, network: str, host: str, name: str) -> Awaited:
 
 def _at_once(made: Site, network: str) -> Iterator[Figure]:
     taken: dict[str, float] = {}
-    for kind, places in (("esx", CLUSTER.hosts), ("kvm", (KVM,))):
+    for kind, places in (("esx", LAYOUT.hosts), ("kvm", (KVM,))):
         taken[kind], taken[f"{kind} there"] = _together(made, network, places, f"many-{kind}", AT_ONCE)
     against = (
         f"{taken['esx']:.1f} s from the first power-on, the last was done after {taken['esx there']:.1f}; "
@@ -152,7 +152,7 @@ def _active(made: Site, network: str) -> set[str]:
 
 
 def _events(made: Site, network: str, peer: Vm) -> Iterator[Figure]:
-    first, second, _ = CLUSTER.hosts
+    first, second, _ = LAYOUT.hosts
     vm = _awaited(made, network, first, "mover")
     guest_on_kvm = _there(made, "witness", network, KVM)
     calls: dict[str, Counter[str]] = {}
@@ -211,9 +211,10 @@ def _memory(made: Site) -> Iterator[Figure]:
 
 def _restart(made: Site, network: str, peer: Vm) -> Iterator[Figure]:
     """isthmus is killed and started again, under pings across hosts and to a KVM host."""
-    there = len(made.rest.list("ports", f"network_id={network}&binding:host_id={CLUSTER.compute}&fields=id"))
-    _together(made, network, CLUSTER.hosts, "restarted", RESTARTED - there)
-    witnesses = [_there(made, f"witness-{host}", network, host) for host in (CLUSTER.hosts[0], KVM)]
+    bound = [f"network_id={network}&binding:host_id={cluster.compute}&fields=id" for cluster in made.racks]
+    there = sum(len(made.rest.list("ports", query)) for query in bound)
+    _together(made, network, LAYOUT.hosts, "restarted", RESTARTED - there)
+    witnesses = [_there(made, f"witness-{host}", network, host) for host in (LAYOUT.hosts[0], KVM)]
     _settle(made)
     running = [witness.guest.keep_pinging(peer.address) for witness in witnesses]
     made.isthmus.kill()

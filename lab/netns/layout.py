@@ -14,7 +14,7 @@ TENANT, UPLINK = "tenant", "uplink"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One datacenter, one cluster; a tenant switch without uplinks and an uplink switch, both on all hosts."""
+    """One datacenter; a tenant switch without uplinks and an uplink switch, both on all hosts."""
 
     hosts: tuple[str, ...] = ("esx1.lab", "esx2.lab", "esx3.lab")
     trunk_group: str = "isthmus-trunk"
@@ -26,8 +26,8 @@ class Layout:
     underlay_mtu: int = 1600
     # Longer than pre-copy and stun together: when vCenter speaks of the new host, the VM has been there for a while.
     migration_ms: int = 1850
-    apart: bool = False
-    """Each host is in a cluster of its own."""
+    clusters: tuple[tuple[str, ...], ...] = ()
+    """The hosts of each; without any, all are in one."""
 
     def appliance_vm(self, host: str) -> str:
         return f"isthmus-{host.split('.')[0]}"
@@ -43,7 +43,8 @@ class Layout:
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> Layout:
-        return cls(**{**plain, "hosts": tuple(plain["hosts"])})
+        clusters = tuple(tuple(hosts) for hosts in plain["clusters"])
+        return cls(**{**plain, "hosts": tuple(plain["hosts"]), "clusters": clusters})
 
     def topology(self) -> Topology:
         trunk = PortGroup(
@@ -58,7 +59,8 @@ class Layout:
         members = tuple(Member(host, ("vmnic1",)) for host in self.hosts)
         underlay = PortGroup(self.underlay_group)
         uplink = Dvs(UPLINK, (underlay,), mtu=self.underlay_mtu, uplinks=("uplink1",), members=members)
-        if self.apart:
-            clusters = tuple(Cluster(f"of {host}", (Host(host),)) for host in self.hosts)
-            return Topology((Datacenter("dc1", clusters, (tenant, uplink)),))
-        return Topology.single(self.hosts, [tenant, uplink])
+        clusters = tuple(
+            Cluster(f"cluster{number}", tuple(map(Host, hosts)))
+            for number, hosts in enumerate(self.clusters or (self.hosts,), start=1)
+        )
+        return Topology((Datacenter("dc1", clusters, (tenant, uplink)),))

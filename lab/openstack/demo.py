@@ -39,7 +39,8 @@ STEPS: tuple[Step[Scene], ...] = (
 
 APPLIANCE_STEPS: tuple[Step[Scene], ...] = (
     overlay.reports, overlay.first_network, overlay.across_hosts, isolation, overlay.security, overlay.kvm,
-    overlay.network_node, overlay.vmotion, overlay.agents_anew, overlay.killed, overlay.powered_off, overlay.deletion,
+    overlay.network_node, overlay.vmotion, overlay.between_clusters, overlay.agents_anew, overlay.killed,
+    overlay.powered_off, overlay.deletion,
 )  # fmt: skip
 PLUGGED_STEPS: tuple[Step[Scene], ...] = (plugged.reports, plugged.ports, plugged.micro_segmentation)
 NEUTRON = "-- bringing up Neutron with MariaDB and RabbitMQ, and its stock agents on a KVM host"

@@ -1,4 +1,4 @@
-"""The same site with an appliance on each ESXi host instead of leaves: a cluster, a tenant switch without uplinks.
+"""The same site with an appliance on each ESXi host instead of leaves: two clusters, a tenant switch without uplinks.
 
     VM === [tenant switch of its host] === trunk0 [appliance] phy0 === [underlay] === KVM host, network node
 
@@ -27,9 +27,12 @@ from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE, Isthmus, with_appl
 from lab.openstack.racks import Rack
 from lab.openstack.site import NETWORK_NODE, VTEPS, Site, serve, standing
 
-LAYOUT = Layout()
-CLUSTER = Rack(TENANT, "", "", "compute-1", (101, 149), LAYOUT.hosts)
-"""A rack without a leaf: Nova's host, and the ESXi hosts that it stands for."""
+CLUSTERS = tuple(
+    Rack(TENANT, "", "", f"compute-{number}", (101, 149), hosts)
+    for number, hosts in enumerate((("esx1.lab", "esx2.lab"), ("esx3.lab",)), start=1)
+)
+"""Racks without a leaf: Nova's hosts, and the ESXi hosts that each stands for."""
+LAYOUT = Layout(clusters=tuple(cluster.hosts for cluster in CLUSTERS))
 CHAIN = "isthmus_ovsvapp,openvswitch,l2population"
 
 
@@ -62,14 +65,15 @@ def _bring_up(state: WorldState, runs: Callable[[WorldState], Isthmus]) -> Site:
         }
         server.result()
     isthmus = runs(state)
-    isthmus.configure(world.login, broker.url, with_appliances(CLUSTER, world.appliances))
+    isthmus.configure(world.login, broker.url, with_appliances(CLUSTERS, world.appliances))
     prepared = isthmus.prepare()
     isthmus.start()
-    made = Site(state, world.login, {}, database, broker, neutron, nova, machines, isthmus, prepared, (CLUSTER,))
+    made = Site(state, world.login, {}, database, broker, neutron, nova, machines, isthmus, prepared, CLUSTERS)
     for machine in machines.values():
         machine.boot(broker)
     neutron.await_answer()
-    made.await_agents({(CLUSTER.compute, AGENT_TYPE), *((host, APPLIANCE_TYPE) for host in CLUSTER.hosts)})
+    clusters = {(cluster.compute, AGENT_TYPE) for cluster in CLUSTERS}
+    made.await_agents(clusters | {(host, APPLIANCE_TYPE) for host in LAYOUT.hosts})
     # Not before: what they ask neutron-rpc-server while it is not there they wait for a minute.
     made.start_agents(*VTEPS)
     world.close()

@@ -26,7 +26,7 @@ from lab.openstack.product import AGENT_TYPE, Isthmus, with_agents
 from lab.openstack.racks import Rack
 from lab.openstack.site import KVM, VTEPS, Site, serve, standing
 
-LAYOUT = Layout(hosts=("esx1.lab", "esx2.lab"), apart=True)
+LAYOUT = Layout(hosts=("esx1.lab", "esx2.lab"), clusters=(("esx1.lab",), ("esx2.lab",)))
 COMPUTES = tuple(
     Rack(TENANT, "", "", f"compute-{number}", (101, 149), (host,)) for number, host in enumerate(LAYOUT.hosts, start=1)
 )

@@ -36,8 +36,8 @@ class Isthmus:
     module: str = CLI
     """What is run: the product's command line, or something around it."""
     name: str = "isthmus"
-    resync: int = 10
-    """Seconds.  The product's own is 60; tests do not wait so long for what only a resync mends."""
+    resync: int = 60
+    """Seconds, as the product has it: a shorter one would hide what nobody is woken by."""
     _running: subprocess.Popen[bytes] | None = None
 
     def configure(self, login: Login, bus: str, deployments: str) -> None:
@@ -114,17 +114,22 @@ def below_leaves(racks: Sequence[Rack], leaves: Mapping[str, Leaf]) -> str:
     return "".join(_deployment(rack, leaves[rack.leaf]) for rack in racks)
 
 
-def with_appliances(rack: Rack, appliances: Sequence[Appliance], more: str = "") -> str:
-    """One deployment, on hosts with an appliance each; `more` of it."""
+def with_appliances(racks: Sequence[Rack], appliances: Sequence[Appliance], more: str = "") -> str:
+    """One deployment, on hosts with an appliance each; a rack is a cluster of them; `more` of the deployment."""
+    name, vids = racks[0].name, racks[0].vids
     head = (
-        f'[deployment.{rack.name}]\ndesign = "ovsvapp"\ndvs = "{rack.name}"\nmtu = {MTU}\n'
-        f'vids = "{rack.vids[0]}-{rack.vids[1]}"\n{more}[deployment.{rack.name}.compute."{rack.compute}"]\n'
-        f'[deployment.{rack.name}.appliance]\ntrunk = "{TRUNK}"\ndatapath_type = "netdev"\n'
+        f'[deployment.{name}]\ndesign = "ovsvapp"\ndvs = "{name}"\nmtu = {MTU}\nvids = "{vids[0]}-{vids[1]}"\n{more}'
+        f'[deployment.{name}.appliance]\ntrunk = "{TRUNK}"\ndatapath_type = "netdev"\n'
     )
-    return head + "".join(
-        f'[deployment.{rack.name}.host."{found.host}"]\nvtep = "{found.vtep.ip}"\novsdb = "{found.ovs.db}"\n'
-        f'rundir = "{found.ovs.rundir}"\n'
-        for found in appliances
+    clusters = "".join(f'[deployment.{name}.compute."{rack.compute}"]\n' for rack in racks)
+    return (
+        head
+        + clusters
+        + "".join(
+            f'[deployment.{name}.host."{found.host}"]\nvtep = "{found.vtep.ip}"\novsdb = "{found.ovs.db}"\n'
+            f'rundir = "{found.ovs.rundir}"\n'
+            for found in appliances
+        )
     )
 
 

@@ -216,8 +216,8 @@ def _about_to_move(scene: Scene) -> LiveMove:
     return LiveMove(scene.site, vm, network, scene.site.rack_of(ESX1), scene.site.rack_of(ESX3))
 
 
-def vmotion_of_red_a(scene: Scene, destination: str) -> tuple[Stunned, list[PingResult]]:
-    return under_ping(scene, lambda: scene.site.migrate("red-a", destination), "red-a", ("red-b", "red-k"))
+def vmotion_of_red_a(scene: Scene, destination: str, after: float = 0.7) -> tuple[Stunned, list[PingResult]]:
+    return under_ping(scene, lambda: scene.site.migrate("red-a", destination), "red-a", ("red-b", "red-k"), after)
 
 
 def under_ping(

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from ipaddress import IPv4Address
+from typing import Any
 
 from lab.netns import frames
 from lab.netns.capture import Capture
+from lab.netns.control import Stunned
+from lab.netns.ping import PingResult
 from lab.netns.showing import Shown
 from lab.netns.stage import listed, took, until
 from lab.netns.world import underlay_of
 from lab.openstack import dhcp
+from lab.openstack.live_move import LiveMove
 from lab.openstack.machines import EXTERNAL, OUTSIDE, OVS_AGENT
-from lab.openstack.overlaid import CLUSTER, flows_at
+from lab.openstack.overlaid import CLUSTERS, LAYOUT, flows_at
 from lab.openstack.product import AGENT_TYPE, APPLIANCE_TYPE
 from lab.openstack.scene import ESX1, ESX2, ESX3, Scene
-from lab.openstack.show_changes import SLACK, joined, told_lost, vmotion_of_red_a
+from lab.openstack.show_changes import SLACK, joined, told_lost, under_ping, vmotion_of_red_a
 from lab.openstack.site import KVM, NETWORK_NODE
 
+TOLD = 2.0
+"""Seconds after a stun in which everybody knows the way; most of it is for crowded processors."""
 ALONE = {ESX1: "the same host", ESX3: "another host"}
 
 
@@ -25,9 +32,10 @@ def reports(scene: Scene) -> Iterator[Shown]:
     """Neutron with MariaDB and RabbitMQ, and who reports to it."""
     agents = scene.site.rest.agents()
     ours = {host for host, kind in agents if kind == APPLIANCE_TYPE}
-    yield Shown("each ESXi host with an appliance is a Neutron agent", ours == set(CLUSTER.hosts), listed(ours))
+    yield Shown("each ESXi host with an appliance is a Neutron agent", ours == set(LAYOUT.hosts), listed(ours))
     clusters = {host for host, kind in agents if kind == AGENT_TYPE}
-    yield Shown("and so is Nova's host for the cluster", clusters == {CLUSTER.compute}, listed(clusters))
+    named = {cluster.compute for cluster in CLUSTERS}
+    yield Shown("and so is Nova's host for each cluster", clusters == named, listed(clusters))
     stock = {f"{kind} on {host}" for host, kind in agents if kind not in (AGENT_TYPE, APPLIANCE_TYPE)}
     yield Shown("Neutron's stock agents are alive", len(stock) == 4, listed(stock))
 
@@ -38,7 +46,7 @@ def first_network(scene: Scene) -> Iterator[Shown]:
     scene.network("red", secured=False)  # who hears whom is not port security's doing
     scene.network("blue", secured=False)
     before = site.admin.port_group_names()
-    port = site.rest.port(scene.networks["red"], CLUSTER.compute)
+    port = site.rest.port(scene.networks["red"], CLUSTERS[0].compute)
     made = site.admin.port_group_names() - before
     shown = site.rest.show("ports", port)
     settings = site.admin.port_group("red").config.defaultPortConfig
@@ -149,24 +157,61 @@ def _outside(scene: Scene, router: str) -> Iterator[Shown]:
 
 
 def vmotion(scene: Scene) -> Iterator[Shown]:
-    """vMotion inside the cluster, of which Neutron hears nothing, under pings from another host and from KVM."""
+    """vMotion in a cluster, to the other and back, of which Neutron hears nothing, seen from ESXi and from KVM."""
     until(lambda: scene.site.isthmus.is_settled, 30)
     before = scene.site.rest.show("ports", scene.vms["red-a"].port)
-    for destination in (ESX2, ESX1):
-        stun, results = vmotion_of_red_a(scene, destination)
+    for destination in (ESX2, ESX3, ESX1):
+        stun, results = vmotion_of_red_a(scene, destination, after=TOLD + 0.5)
         esxi, from_kvm = (result.lost_beyond([stun]) for result in results)
         yield Shown(
             f"vMotion to {destination}, seen from an ESXi host",
             esxi <= SLACK and all(result.received for result in results),
             told_lost(stun, results),
         )
-        again = scene.talks("red-k", "red-a", 20)
         yield Shown(
-            "and from KVM, whose agent is told where it is", again is not None, f"{from_kvm} pings beyond the stun"
+            "and from KVM, whose agent is told where it is",
+            _is_found(stun, results[1]),
+            f"{from_kvm} pings beyond the stun, none {TOLD:.0f} s after it",
         )
     after = scene.site.rest.show("ports", scene.vms["red-a"].port)
     changed = {key for key, value in before.items() if after[key] != value}
     yield Shown("Neutron's port is as it was", not changed, f"changed: {listed(changed)}")
+
+
+def between_clusters(scene: Scene) -> Iterator[Shown]:
+    """A VM that Nova moves alive to the other cluster, and back: naming its port group anew gives it a new DV port."""
+    site, vm = scene.site, scene.vms["red-a"]
+    first, second = CLUSTERS
+    for source, target, host in ((first, second, ESX3), (second, first, ESX1)):
+        move = LiveMove(site, vm, scene.networks["red"], source, target)
+        binding = move.bind()
+        move.announce()
+        stun, results = under_ping(
+            scene, partial(_carried_out, move, host, binding), "red-a", ("red-b", "red-k"), after=TOLD + 0.5
+        )
+        yield Shown(
+            f"to {host}, seen from an ESXi host and from KVM",
+            all(_is_found(stun, result) for result in results),
+            f"{told_lost(stun, results)}, none {TOLD:.0f} s after it",
+        )
+        active, bound = scene.active("red-a"), site.rest.bindings(vm.port)
+        yield Shown(
+            "its binding there is the only one",
+            active is not None and bound == {target.compute: "ACTIVE"},
+            f"{listed(set(bound))}, ACTIVE {took(active)}",
+        )
+
+
+def _carried_out(move: LiveMove, host: str, binding: Mapping[str, Any]) -> Stunned:
+    stun = move.go(host, binding)
+    move.arrived()
+    return stun
+
+
+def _is_found(stun: Stunned, result: PingResult) -> bool:
+    """Whether all pings are answered that were sent when everybody had had time to hear of a move."""
+    late = [echo for echo in result.echoes if echo.sent > (stun.ended or 0.0) + TOLD]
+    return len(late) > 0 and all(echo.answered is not None for echo in late)
 
 
 def agents_anew(scene: Scene) -> Iterator[Shown]:
@@ -216,6 +261,14 @@ def powered_off(scene: Scene) -> Iterator[Shown]:
     site.admin.power_off("red-c")
     down = until(lambda: site.rest.show("ports", vm.port)["status"] == "DOWN", 30)
     yield Shown("its port is DOWN", down is not None, took(down))
+    site.admin.power_on("red-c")
+    vm.guest.set_addresses(f"{vm.address}/24")
+    active, reached = scene.active("red-c"), scene.talks("red-k", "red-c")
+    yield Shown(
+        "and ACTIVE again, and it talks",
+        active is not None and reached is not None,
+        f"ACTIVE {took(active)}, first answer from KVM {took(reached)}",
+    )
 
 
 def deletion(scene: Scene) -> Iterator[Shown]:
@@ -236,5 +289,5 @@ def deletion(scene: Scene) -> Iterator[Shown]:
 def _flows_of(scene: Scene, vni: int, macs: set[str]) -> list[str]:
     """The flows that name the VNI or one of the MACs, at any appliance."""
     named = {f"0x{vni:x}", *macs}
-    lines = [line for host in CLUSTER.hosts for line in flows_at(scene.site.state, host)]
+    lines = [line for host in LAYOUT.hosts for line in flows_at(scene.site.state, host)]
     return [line for line in lines if any(name in line for name in named)]

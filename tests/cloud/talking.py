@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab.netns.stage import until
-from lab.openstack.overlaid import CLUSTER
+from lab.openstack.overlaid import LAYOUT
 from lab.openstack.site import KVM, Site, Vm
 
 
@@ -26,7 +26,7 @@ def unharmed(*pairs: tuple[Vm, Vm]) -> Iterator[None]:
 
 def settled_company(site: Site) -> dict[str, Vm]:
     """On hosts with appliances and on KVM, a network with VMs that talk: `a`, `b`, `k`, and one to be moved about."""
-    first, _, third = CLUSTER.hosts
+    first, _, third = LAYOUT.hosts
     red = site.network("red", "10.0.0.0/24")
     where = {"a": first, "b": third, "k": KVM, "mover": first}
     vms = {name: site.vm(f"red-{name}", red, host) for name, host in where.items()}

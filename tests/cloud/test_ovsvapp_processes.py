@@ -12,14 +12,14 @@ import pytest
 from lab.netns.stage import until
 from lab.netns.world import appliance_of
 from lab.openstack import preflight
-from lab.openstack.overlaid import CLUSTER, LAYOUT, overlaid_site
+from lab.openstack.overlaid import CLUSTERS, LAYOUT, overlaid_site
 from lab.openstack.product import APPLIANCE_TYPE, Isthmus, with_appliances
 from lab.openstack.site import KVM, Site, Vm
 from tests.cloud.talking import settled_company, talks, unharmed
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(600)]
 
-ESX1, ESX2, ESX3 = CLUSTER.hosts
+ESX1, ESX2, ESX3 = LAYOUT.hosts
 
 
 @dataclass
@@ -47,26 +47,26 @@ def apart() -> Iterator[Apart]:
 def handed_over(site: Site) -> dict[str, Isthmus]:
     """The processes that keep the hosts from now on; the first keeps the port groups."""
     site.isthmus.kill()
-    appliances = [appliance_of(site.state, LAYOUT, host) for host in CLUSTER.hosts]
+    appliances = [appliance_of(site.state, LAYOUT, host) for host in LAYOUT.hosts]
     given = site.login, site.broker.url
-    site.isthmus.configure(*given, with_appliances(CLUSTER, appliances, "serve = []\n"))
+    site.isthmus.configure(*given, with_appliances(CLUSTERS, appliances, "serve = []\n"))
     site.isthmus.start()
-    at = {host: Isthmus(site.state, name=f"isthmus-{host}") for host in CLUSTER.hosts}
+    at = {host: Isthmus(site.state, name=f"isthmus-{host}") for host in LAYOUT.hosts}
     for host, process in at.items():
         its = f'serve = "{host}"\nport_groups = false\n'
-        process.configure(*given, with_appliances(CLUSTER, appliances, its))
+        process.configure(*given, with_appliances(CLUSTERS, appliances, its))
         process.start()
     assert until(lambda: all(process.is_settled for process in (site.isthmus, *at.values())), 90) is not None
     return at
 
 
 def test_each_process_reports_its_own_appliance(apart: Apart) -> None:
-    apart.site.await_agents({(host, APPLIANCE_TYPE) for host in CLUSTER.hosts})
+    apart.site.await_agents({(host, APPLIANCE_TYPE) for host in LAYOUT.hosts})
 
 
 def test_new_vms_are_wired_by_the_process_of_their_host_and_reached_from_everywhere(apart: Apart) -> None:
     site, blue = apart.site, apart.site.network("blue", "10.0.1.0/24")
-    vms = [site.vm(f"blue-{host[:4]}", blue, host) for host in (*CLUSTER.hosts, KVM)]
+    vms = [site.vm(f"blue-{host[:4]}", blue, host) for host in (*LAYOUT.hosts, KVM)]
     assert until(lambda: site.are_active(*vms), 90) is not None
     for one, other in pairwise(vms):
         assert talks(one, other)

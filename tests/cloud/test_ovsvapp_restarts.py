@@ -13,14 +13,14 @@ import pytest
 from lab.netns.stage import until
 from lab.netns.world import appliance_of
 from lab.openstack import preflight
-from lab.openstack.overlaid import CLUSTER, LAYOUT, overlaid_site
+from lab.openstack.overlaid import LAYOUT, overlaid_site
 from lab.openstack.product import APPLIANCE_TYPE
 from lab.openstack.site import Site, Vm
 from tests.cloud.talking import settled_company, talks, unharmed
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(600)]
 
-ESX1, ESX2, ESX3 = CLUSTER.hosts
+ESX1, ESX2, ESX3 = LAYOUT.hosts
 AWAY = 160.0
 """Seconds: twice as long as Neutron waits for an agent, the longest of the timers that are configured."""
 
@@ -48,7 +48,7 @@ def all_is_well(site: Site, vms: dict[str, Vm]) -> None:
     """The one that moved is found where it is, by ESXi hosts and by KVM; a new VM is wired; nothing is left to do."""
     assert talks(vms["a"], vms["mover"], 120)
     assert talks(vms["k"], vms["mover"], 120)
-    site.await_agents({(host, APPLIANCE_TYPE) for host in CLUSTER.hosts})
+    site.await_agents({(host, APPLIANCE_TYPE) for host in LAYOUT.hosts})
     network = site.rest.show("ports", vms["a"].port)["network_id"]
     new = site.vm(f"red-new-{time.monotonic_ns()}", network, ESX2)
     assert until(lambda: site.are_active(new), 90) is not None, site.logs()
