@@ -5,8 +5,12 @@ br-int and br-tun are made by whoever is its NVE, isthmus or the lab's own stati
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
+from pathlib import Path
 
 from lab.netns import namespace
 from lab.netns.ovs import OpenVswitch, in_order
@@ -15,6 +19,7 @@ from lab.netns.process import Processes
 TRUNK, UNDERLAY = "trunk0", "phy0"
 INTERFACES = (TRUNK, UNDERLAY)
 """The appliance's NICs, in the order of the VM's hardware."""
+UNPLUG = Path(__file__).parents[2] / "packaging/systemd/isthmus-unplug.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,13 @@ class Appliance:
     def own_bridges(self) -> list[str]:
         """Bridges an NVE has made."""
         return [bridge for bridge in self.ovs.bridges() if bridge != "br-phy"]
+
+
+def unplug_at_boot(ovs: OpenVswitch) -> None:
+    """What systemd runs before the Neutron agent, on an appliance that has one."""
+    (line,) = (line for line in UNPLUG.read_text().splitlines() if line.startswith("ExecStart="))
+    words = shlex.split(line.removeprefix("ExecStart=").replace("$$", "$"))
+    subprocess.run(words, env={**os.environ, "OVS_RUNDIR": str(ovs.rundir)}, check=True)
 
 
 def _br_phy(mtu: int) -> list[list[str]]:

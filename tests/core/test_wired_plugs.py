@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from isthmus.core.design import OVSVAPP_PORT
-from isthmus.model.names import PortId
+from isthmus.core.explain import PortReport, Side, explain
+from isthmus.model.names import HostId, PortId
 from isthmus.model.nve import Plug
-from isthmus.model.observed import DvPortState
-from isthmus.model.shard import VidPool
+from isthmus.model.observed import DvPortState, Observed
+from isthmus.model.shard import VidPool, World
 from isthmus.model.tags import VidSet
 from lab.wire.vrouter import WireVrouter
 from lab.wire.world import Lab, two_hosts
@@ -78,6 +79,29 @@ def test_the_vid_of_a_plug_that_was_never_wired_is_nobody_elses_until_it_is_forg
     assert [(plug.nic, plug.wired) for plug in plugs(lab, "esx1")] == [(lab.nic("x").id, True)]
     assert is_open(lab, "x")
     assert not lab.leaks()
+
+
+def test_a_vm_that_moves_to_where_the_agent_is_dead_is_cut_off_and_explain_and_conditions_say_so() -> None:
+    lab = two_hosts(OVSVAPP_PORT).network("red").vms("a@esx1", "b@esx2", "c@esx1").settle()
+    appliance(lab, "esx2").agent_away = True
+    lab.vcenter.move(lab.vm("a").id, lab.host("esx2"))
+    some_rounds(lab)
+    assert not lab.hears("c", frame_from="a")
+    (why,) = (report for report in reports_at(lab, "esx2") if report.nic == lab.nic("a").id)
+    assert (why.wired, why.behind) == (False, Side.NVE)
+    assert "has not reported it up" in why.why
+    assert any("not reported it up" in unmet.reason for loop in lab.loops.values() for unmet in loop.last.unmet)
+    appliance(lab, "esx2").agent_away = False
+    lab.settle()
+    assert lab.hears("c", frame_from="a")
+
+
+def reports_at(lab: Lab, host: str) -> list[PortReport]:
+    """What `explain` says of the ports of a host."""
+    loop = next(loop for loop in lab.loops.values() if lab.host(host) in map(HostId, loop.shard.nves))
+    seen = Observed({target.id: target.observe() for target in loop.targets.values()})
+    world = World(loop.shard, lab.intent.read(), lab.inventory.read())
+    return list(explain(lab.design, world, seen, lab.pool, lab.clock.now)[0])
 
 
 def test_a_port_is_closed_until_neutron_hears_that_its_agent_has_filtered_it_and_stays_open_then() -> None:

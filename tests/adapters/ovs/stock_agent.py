@@ -29,6 +29,8 @@ class StockAgent:
     settings: OvsSettings
     refusing: set[str] = field(default_factory=set)
     """Ports that Neutron has not bound to this host."""
+    protocols: str = "OpenFlow10,OpenFlow13,OpenFlow14"
+    """That br-int speaks when the firewall driver `openvswitch` has been at it."""
     _listener: socket.socket | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -45,7 +47,7 @@ class StockAgent:
         self._threads = [threading.Thread(target=act, args=(self._listener,), daemon=True) for act in acts]
         for thread in self._threads:
             thread.start()
-        secure = ["set", "bridge", "br-int", "datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13"]
+        secure = ["set", "bridge", "br-int", "datapath_type=netdev", "fail_mode=secure", f"protocols={self.protocols}"]
         self.ovs.vsctl("--may-exist", "add-br", "br-int", "--", *secure)
         self.ovs.vsctl("set-controller", "br-int", f"unix:{path}")
         eventually(lambda: "true" in self.ovs.vsctl("--columns=is_connected", "list", "controller"), within=15)
@@ -80,11 +82,14 @@ class StockAgent:
                     line.sendall(HEADER.pack(4, ECHO_REPLY, size, number) + body)
 
     def _wire(self, _: socket.socket) -> None:
-        ovsdb = Ovsdb(self.settings)
+        """It looks at tags when an interface changes, or Neutron calls, and not else."""
+        ovsdb, seen = Ovsdb(self.settings), None
         while not self._stop.wait(0.02):
             with suppress(Retry):
                 ports = ovsdb.snapshot().ports.values()
-                for port in ports:
+                interfaces = {port.name: (port.number, dict(port.external_ids)) for port in ports}
+                before, seen = seen, (interfaces, set(self.refusing))
+                for port in ports if before != seen else ():
                     iface = port.external_ids.get("iface-id")
                     if (
                         port.bridge == "br-int"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from isthmus.adapters.ovs.plugger import AGENT_AWAY, NOT_WIRED, PluggerTarget
+from isthmus.adapters.ovs.plugger import AGENT_AWAY, NO_FIREWALL, NOT_WIRED, PluggerTarget
 from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import NveEntry, Plug
 from isthmus.model.tags import Vid, Vni
 from lab.netns import namespace
+from lab.netns.appliance import unplug_at_boot
 from lab.netns.capture import Capture, send
 from lab.netns.frames import BROADCAST, marked
 from tests.adapters.ovs.appliance import DVS_END, TRUNK, eventually
@@ -152,6 +149,28 @@ def test_what_the_agent_unbinds_is_held_no_longer(plugged: PluggedAppliance, tar
     eventually(lambda: held(target) == {replace(A, wired=False)})
 
 
+def test_a_port_that_is_put_into_the_dead_vlan_by_hand_is_taken_out_of_it_by_the_agent_which_is_asked_once(
+    plugged: PluggedAppliance, target: PluggerTarget
+) -> None:
+    done(target, Learn((A, B)))
+    for _ in range(2):
+        plugged.vsctl("set", "port", "isi-9f3c0001-00", "tag=4095")
+        eventually(lambda: held(target) == {replace(A, wired=False), B})
+        done(target, Learn((A,)))
+        assert held(target) == {A, B}
+        assert heard(plugged, 11) == {12}
+    plugged.agent.refusing = {A.port}
+    plugged.vsctl("set", "port", "isi-9f3c0001-00", "tag=4095")
+    eventually(lambda: held(target) == {replace(A, wired=False), B})
+    hasty = plugged.target(patience=0.2)
+    target.close()
+    assert [told.detail for told in apply(hasty, Learn((A,)))] == [NOT_WIRED]
+    before = plugged.vsctl("list", "interface", "isi-9f3c0001-00")
+    assert [told.detail for told in apply(hasty, Learn((A,)))] == [NOT_WIRED]
+    assert plugged.vsctl("list", "interface", "isi-9f3c0001-00") == before
+    hasty.close()
+
+
 def test_one_that_is_only_expected_waits_for_no_agent(plugged: PluggedAppliance, target: PluggerTarget) -> None:
     plugged.agent.refusing = {A.port}
     coming = replace(A, enabled=False)
@@ -172,6 +191,15 @@ def test_a_dead_agent_is_shown_and_what_it_has_wired_goes_on(plugged: PluggedApp
     plugged.agent.start()
     eventually(lambda: held(target) == {A, B, plug(3)}, within=15)
     assert not target.observe().warnings
+
+
+def test_an_agent_that_has_never_filtered_is_shown(plugged: PluggedAppliance, target: PluggerTarget) -> None:
+    assert not target.observe().warnings
+    plugged.vsctl("set", "bridge", "br-int", "protocols=OpenFlow10,OpenFlow13")
+    assert target.observe().warnings == (NO_FIREWALL,)
+    assert [found.what for found in target.findings()] == [NO_FIREWALL]
+    plugged.vsctl("clear", "bridge", "br-int", "protocols")
+    assert not target.observe().warnings, "it may speak all of them"
 
 
 def test_a_port_gets_another_vid_without_being_plugged_anew(plugged: PluggedAppliance, target: PluggerTarget) -> None:
@@ -238,7 +266,7 @@ def test_an_appliance_that_boots_has_no_plug_until_it_is_plugged_in_anew(
     plugged.agent.stop()
     assert heard(plugged, 11) == {12}
     for _ in range(2):
-        at_boot(plugged)
+        unplug_at_boot(plugged.appliance.ovs)
         assert held(target) == set()
         assert heard(plugged, 11) == set()
     plugged.agent.start()
@@ -246,14 +274,6 @@ def test_an_appliance_that_boots_has_no_plug_until_it_is_plugged_in_anew(
     assert "tap9" in plugged.vsctl("list-ports", "br-int")
     done(target, Learn((A, B)))
     assert heard(plugged, 11) == {12}
-
-
-def at_boot(plugged: PluggedAppliance) -> None:
-    """What systemd runs then."""
-    unit = Path(__file__).parents[3] / "packaging/systemd/isthmus-unplug.service"
-    (line,) = (line for line in unit.read_text().splitlines() if line.startswith("ExecStart="))
-    words = shlex.split(line.removeprefix("ExecStart=").replace("$$", "$"))
-    subprocess.run(words, env={**os.environ, "OVS_RUNDIR": str(plugged.appliance.ovs.rundir)}, check=True)
 
 
 def test_others_ports_are_left_alone(plugged: PluggedAppliance, target: PluggerTarget) -> None:

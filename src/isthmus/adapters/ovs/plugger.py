@@ -29,6 +29,10 @@ AGENT_AWAY = (
 NOT_WIRED = (
     "the Neutron Open vSwitch agent has not wired it: is it bound to the agent's own host? The agent's log says more"
 )
+NO_FIREWALL = (
+    "the Neutron Open vSwitch agent has never filtered on this br-int, so no security group holds: set firewall_driver "
+    "= openvswitch in its [securitygroup] (systemctl restart neutron-openvswitch-agent)"
+)
 PATIENCE = 1.0
 """Seconds that the agent is given to wire what was just plugged, before others are told that it has not."""
 
@@ -63,8 +67,7 @@ class PluggerTarget:
         """All plugs, and whether the bridge that they are on stands as it should."""
         snapshot = self._appliance.look()
         held: dict[NveKey, NveEntry] = {plug.key: plug for plug in plugs.plugs_of(snapshot, self._settings)}
-        warnings = () if plugs.agent_is_there(snapshot) else (AGENT_AWAY,)
-        return NveMirror(self.id, held, ready=self._stands(snapshot), warnings=warnings)
+        return NveMirror(self.id, held, ready=self._stands(snapshot), warnings=_of_the_agent(snapshot))
 
     def findings(self) -> Sequence[OvsFinding]:
         """What is not as configured.  Changes nothing and needs no lock.  Raises Retry if the appliance is silent."""
@@ -82,9 +85,7 @@ class PluggerTarget:
             found.append(OvsFinding(f"{BR_VDS} is not as it should be: apply puts it right"))
         for what in self._faults(snapshot) if not steps else ():
             found.append(OvsFinding(what, "see the log of ovs-vswitchd", is_problem=True))
-        if not plugs.agent_is_there(snapshot):
-            found.append(OvsFinding(AGENT_AWAY, is_problem=True))
-        return found
+        return [*found, *(OvsFinding(what, is_problem=True) for what in _of_the_agent(snapshot))]
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Build first, then take away, and then plug in, each in one transaction."""
@@ -191,6 +192,13 @@ class PluggerTarget:
             if ports <= wired or not plugs.agent_is_there(snapshot) or time.monotonic() > deadline:
                 return ports - wired
             time.sleep(0.05)
+
+
+def _of_the_agent(snapshot: Snapshot) -> tuple[str, ...]:
+    """What is amiss with it."""
+    if not plugs.agent_is_there(snapshot):
+        return (AGENT_AWAY,)
+    return () if plugs.has_had_a_firewall(snapshot) else (NO_FIREWALL,)
 
 
 def _plugs(change: Change) -> list[Plug]:

@@ -25,6 +25,8 @@ BR_INT = Bridge.INT.value
 DEAD = 4095
 """The tag of a port of br-int that the agent has not wired, or wires no longer."""
 PORT_KEY = "isthmus-port"
+ASKED_KEY = "isthmus-asked"
+"""How often the agent was asked to look at a port again."""
 _LENGTH = 11
 """Of a port's id in interface names, which have 15 characters; Neutron's own have as many of it."""
 
@@ -56,6 +58,12 @@ def agent_is_there(snapshot: Snapshot) -> bool:
     return state is not None and state.controlled
 
 
+def has_had_a_firewall(snapshot: Snapshot) -> bool:
+    """The agent's driver `openvswitch` has been at br-int: nothing else of the agent's turns on OpenFlow 1.4."""
+    state = snapshot.bridges.get(BR_INT)
+    return state is None or not state.protocols or "OpenFlow14" in state.protocols
+
+
 def learning(snapshot: Snapshot, settings: OvsSettings, plug: Plug) -> Iterator[Correction]:
     """What makes the pair of a plug, or makes it right.  Raises Retry or Refused where something is in the way."""
     _check_the_way(snapshot, settings, plug)
@@ -75,6 +83,12 @@ def _making(snapshot: Snapshot, settings: OvsSettings, plug: Plug) -> Iterator[C
         yield Set("Port", on_vds, new)
     # Until the agent has wired it.
     yield from _half(snapshot, BR_INT, on_int, on_vds, {**ids, **_iface(plug)}, closed)
+    state = snapshot.ports.get(on_int)
+    if state is not None and state.bridge == BR_INT and (state.tag, state.vlan_mode) == (DEAD, ""):
+        # By hand, or by the agent itself.  It puts back a tag that was changed, but looks only when an interface
+        # changes.  It is asked once: from then on the port is in the state that a new one has.
+        yield Set("Port", on_int, closed)
+        yield Set("Interface", on_int, {"external_ids": {ASKED_KEY: _next(state.external_ids.get(ASKED_KEY, ""))}})
 
 
 def forgetting(snapshot: Snapshot, settings: OvsSettings, ports: Iterable[PortId]) -> Iterator[RemovePort]:
@@ -144,6 +158,10 @@ def _ids(settings: OvsSettings, plug: Plug) -> dict[str, str]:
 def _iface(plug: Plug) -> dict[str, str]:
     """What the agent knows a port by."""
     return {"iface-id": plug.port, "attached-mac": plug.mac, "iface-status": "active", "vm-uuid": plug.nic.vm}
+
+
+def _next(count: str) -> str:
+    return str(int(count) + 1) if count.isdecimal() else "1"
 
 
 def _half(
