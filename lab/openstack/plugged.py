@@ -7,18 +7,20 @@ br-vds is isthmus's; br-int and br-tun are the agent's.  Law: as in `site`.
 
 from __future__ import annotations
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from lab.netns.appliance import Appliance
+from lab.netns.appliance import Appliance, unplug_at_boot
 from lab.netns.layout import TENANT, Layout
 from lab.netns.ovs import OpenVswitch
 from lab.netns.state import WorldState
 from lab.netns.world import furnish
 from lab.openstack.broker import Broker, free_port
 from lab.openstack.database import Database
-from lab.openstack.machines import Machine
+from lab.openstack.machines import OVS_AGENT, Machine
 from lab.openstack.neutron import Neutron
 from lab.openstack.nova import Nova
 from lab.openstack.overlaid import CHAIN, join_underlay
@@ -49,6 +51,26 @@ class OnAppliance(Machine):
         """The appliance's."""
         assert self.appliance is not None
         return self.appliance.ovs
+
+    def restart_open_vswitch(self) -> None:
+        """Killed and started; the agent lives."""
+        self._kill("ovs-vswitchd")
+        self.ovs.start_vswitchd(self.state.processes)
+
+    def reboot(self) -> None:
+        """All ends at once.  What comes up: Open vSwitch with its database, isthmus-unplug.service, the agent."""
+        self._kill("ovs-vswitchd", "ovsdb-server")
+        self.kill(OVS_AGENT)
+        self.ovs.start_ovsdb(self.state.processes)
+        self.ovs.start_vswitchd(self.state.processes)
+        unplug_at_boot(self.ovs)
+        self.start(OVS_AGENT)
+
+    def _kill(self, *daemons: str) -> None:
+        ends = {f"{daemon} of {self.namespace}" for daemon in daemons}
+        for process in self.state.processes.alive():
+            if process.what in ends:
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def plugged_site(name: str) -> AbstractContextManager[Site]:

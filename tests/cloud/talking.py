@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lab.netns.stage import until
-from lab.openstack.overlaid import LAYOUT
 from lab.openstack.site import KVM, Site, Vm
+
+AWAY = 160.0
+"""Seconds: twice as long as Neutron waits for an agent, the longest of the timers that are configured."""
 
 
 def talks(one: Vm, other: Vm, patience: float = 60.0) -> bool:
@@ -24,12 +27,14 @@ def unharmed(*pairs: tuple[Vm, Vm]) -> Iterator[None]:
     assert all(result.all_answered for result in results), [str(result) for result in results]
 
 
-def settled_company(site: Site) -> dict[str, Vm]:
-    """On hosts with appliances and on KVM, a network with VMs that talk: `a`, `b`, `k`, and one to be moved about."""
-    first, _, third = LAYOUT.hosts
+def settled_company(site: Site, first: str, other: str, **more: Any) -> dict[str, Vm]:
+    """On two hosts with appliances and on KVM, a network with VMs that talk: `a`, `b`, `k`, one to be moved about.
+
+    `more`: of their ports.
+    """
     red = site.network("red", "10.0.0.0/24")
-    where = {"a": first, "b": third, "k": KVM, "mover": first}
-    vms = {name: site.vm(f"red-{name}", red, host) for name, host in where.items()}
+    where = {"a": first, "b": other, "k": KVM, "mover": first}
+    vms = {name: site.vm(f"red-{name}", red, host, **more) for name, host in where.items()}
     assert until(lambda: site.are_active(*vms.values()), 90) is not None
     assert talks(vms["a"], vms["b"])
     assert talks(vms["k"], vms["a"])

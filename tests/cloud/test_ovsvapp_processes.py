@@ -37,7 +37,7 @@ def apart() -> Iterator[Apart]:
     if advice := preflight.missing():
         pytest.skip("; ".join(advice))
     with overlaid_site(f"q{os.getpid()}") as site:
-        vms = settled_company(site)
+        vms = settled_company(site, ESX1, ESX3)
         with unharmed((vms["a"], vms["b"]), (vms["k"], vms["b"])):
             at = handed_over(site)
         yield Apart(site, vms, at)

@@ -16,13 +16,11 @@ from lab.openstack import preflight
 from lab.openstack.overlaid import LAYOUT, overlaid_site
 from lab.openstack.product import APPLIANCE_TYPE
 from lab.openstack.site import Site, Vm
-from tests.cloud.talking import settled_company, talks, unharmed
+from tests.cloud.talking import AWAY, settled_company, talks, unharmed
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(600)]
 
 ESX1, ESX2, ESX3 = LAYOUT.hosts
-AWAY = 160.0
-"""Seconds: twice as long as Neutron waits for an agent, the longest of the timers that are configured."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +34,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def vms(site: Site) -> dict[str, Vm]:
-    return settled_company(site)
+    return settled_company(site, ESX1, ESX3)
 
 
 def those_who_stay(vms: dict[str, Vm]) -> AbstractContextManager[None]:
