@@ -42,7 +42,10 @@ APPLIANCE_STEPS: tuple[Step[Scene], ...] = (
     overlay.network_node, overlay.vmotion, overlay.between_clusters, overlay.agents_anew, overlay.killed,
     overlay.powered_off, overlay.deletion,
 )  # fmt: skip
-PLUGGED_STEPS: tuple[Step[Scene], ...] = (plugged.reports, plugged.ports, plugged.micro_segmentation)
+PLUGGED_STEPS: tuple[Step[Scene], ...] = (
+    plugged.reports, plugged.ports, plugged.micro_segmentation, plugged.kvm, plugged.live_move, plugged.agent_dies,
+    plugged.reboot,
+)  # fmt: skip
 NEUTRON = "-- bringing up Neutron with MariaDB and RabbitMQ, and its stock agents on a KVM host"
 
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.netns import frames
+from lab.netns.control import Stunned
 from lab.netns.showing import Shown
 from lab.netns.stage import listed, took, until
+from lab.openstack.live_move import LiveMove
 from lab.openstack.machines import KINDS, OVS_AGENT
-from lab.openstack.plugged import COMPUTES
+from lab.openstack.plugged import COMPUTES, OnAppliance
 from lab.openstack.product import AGENT_TYPE
 from lab.openstack.scene import ESX1, ESX2, Scene
+from lab.openstack.show_changes import told_lost, under_ping
+from lab.openstack.site import KVM
+from lab.openstack.unallowed import says_to_be
 
 UNHEARD = 2.0
 """Seconds after which what was not heard is not coming."""
+MOVED, MOVED_MS = 6.0, 3000
+"""Seconds that a move is watched, and what may be lost of it beyond the stun: Neutron tells the others where it is."""
 WHERE = {"red-a": ESX1, "red-b": ESX1, "red-c": ESX2}
 
 
@@ -63,3 +70,65 @@ def micro_segmentation(scene: Scene) -> Iterator[Shown]:
             f"from {what} address a VM is {'' if passes else 'not '}heard on its own host", heard == passes,
             f"{address}: heard {heard}",
         )  # fmt: skip
+
+
+def kvm(scene: Scene) -> Iterator[Shown]:
+    """A VM on a KVM host with the same agent, in the same network and group."""
+    scene.vm("red-k", "red", KVM, security_groups=[scene.groups["icmp only"]])
+    scene.active("red-k")
+    k, a = scene.guest("red-k"), scene.guest("red-a")
+    reached, back = scene.talks("red-k", "red-a"), scene.talks("red-a", "red-k")
+    yield Shown(
+        "it reaches an ESXi host's, and is reached", None not in (reached, back), f"{took(reached)}, {took(back)}"
+    )
+    there, here = a.hears(k), k.hears(a)
+    yield Shown("each hears the other's broadcasts", there and here, f"on ESXi: {there}, on KVM: {here}")
+
+
+def live_move(scene: Scene) -> Iterator[Shown]:
+    """A VM moved alive to the other host as Nova does it, under a ping every 10 ms from its old host and from KVM."""
+    move = LiveMove(scene.site, scene.vms["red-b"], scene.networks["red"], *COMPUTES)
+    binding = move.bind()
+    move.announce()
+
+    def there() -> Stunned:
+        stun = move.go(ESX2, binding)
+        move.arrived()
+        return stun
+
+    stun, results = under_ping(scene, there, "red-b", ("red-a", "red-k"), after=MOVED)
+    lost = max(result.lost_beyond([stun]) for result in results)
+    yield Shown("it goes on there", lost * 10 <= MOVED_MS, told_lost(stun, results))
+    bindings = scene.site.rest.bindings(move.vm.port)
+    talks = scene.talks("red-a", "red-b")
+    yield Shown(
+        "its binding there is the only one", bindings == {"compute-2": "ACTIVE"} and talks is not None, str(bindings)
+    )
+
+
+def agent_dies(scene: Scene) -> Iterator[Shown]:
+    """The agent of an appliance killed with SIGKILL, and started again."""
+    site, agent = scene.site, scene.site.machines["compute-1"]
+    ping = scene.guest("red-k").keep_pinging(scene.vms["red-a"].address)
+    agent.kill(OVS_AGENT)
+    shown = until(lambda: "is not connected to br-int" in site.isthmus.ask("show", "conditions").stdout, 30)
+    pings = ping.stop()
+    yield Shown("isthmus shows it", shown is not None, took(shown))
+    yield Shown("what it has wired goes on", pings.all_answered, str(pings))
+    agent.start(OVS_AGENT)
+    gone = until(lambda: "is not connected" not in site.isthmus.ask("show", "conditions").stdout, 60)
+    yield Shown("and when it is back isthmus says no more of it", gone is not None, took(gone))
+
+
+def reboot(scene: Scene) -> Iterator[Shown]:
+    """An appliance reboots while a VM there says to be at an address that is not its own."""
+    rebooted = scene.site.machines["compute-1"]
+    assert isinstance(rebooted, OnAppliance)
+    scene.vm("red-d", "red", ESX1, security_groups=[scene.groups["icmp only"]])
+    scene.active("red-d")
+    scene.talks("red-d", "red-a")
+    with says_to_be("10.0.0.250", scene.guest("red-a"), scene.guest("red-d")) as heard:
+        rebooted.reboot()
+        reached = [scene.talks(name, "red-a", 120) for name in ("red-k", "red-d")]
+    yield Shown("its VMs are back", None not in reached, "; ".join(map(took, reached)))
+    yield Shown("no frame passed that no rule allows", not heard.times and heard.sent > 0, str(heard))
