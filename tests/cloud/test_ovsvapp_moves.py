@@ -39,7 +39,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def vms(site: Site) -> dict[str, Vm]:
-    return settled_company(site)
+    return settled_company(site, ESX1, ESX3)
 
 
 def assert_found(stun: Stunned, *pings: Ping) -> None:
