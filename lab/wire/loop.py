@@ -134,7 +134,7 @@ class ShardLoop:
             self._intent = self._intent_source.read()
         except (Retry, Refused) as fault:
             self.faults.append(str(fault))
-            return None if self._intent is None else replace(self._intent, fresh=False, current=False)
+            return None if self._intent is None else replace(self._intent, fresh=False)
         return self._intent
 
     def _read_inventory(self) -> Inventory | None:

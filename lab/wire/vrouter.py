@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from isthmus.model.change import Change, Learn
 from isthmus.model.faults import Retry
-from isthmus.model.names import HostId, PortId
+from isthmus.model.names import HostId
 from isthmus.model.nve import Plug
 from isthmus.model.observed import TargetId
 from isthmus.model.tags import Vid
@@ -45,9 +45,7 @@ class WireVrouter(WireNve):
         super().__init__(TargetId(kind, host), vtep, (host,), clock)
         self.ready = True
         self.agent_away = False
-        """The agent beside the plugs wires none, and those it has wired go on."""
-        self.asks: Callable[[PortId], None] = lambda port: None
-        """What the agent does before it wires a port: it asks the SDN what that is to be."""
+        """The agent beside the plugs wires and filters none, and those it has go on."""
         self.directory = directory
         directory.nves.append(self)
 
@@ -64,8 +62,6 @@ class WireVrouter(WireNve):
         if self.agent_away and told:
             self.entries |= {plug.key: replace(plug, wired=False) for plug in told}
             raise Retry("the agent has not wired it")
-        for plug in told:
-            self.asks(plug.port)
 
     def plugs(self, vni: int | None = None) -> list[Plug]:
         """The enabled ports, of one network or of all."""

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 import pytest
 
 from isthmus.app.backoff import Backoff
-from isthmus.app.keeper import Charge, Habits, Keeper, Placed, _opens_on_trust
+from isthmus.app.keeper import _opens_on_trust
 from isthmus.app.observing import Sight
-from isthmus.app.reading import Source
-from isthmus.core.design import OVSVAPP, OVSVAPP_PORT, Design
 from isthmus.model.change import (
     Action,
     AlterPortGroup,
     Change,
     CreatePortGroup,
     Gate,
-    Learn,
-    Plan,
     PortGroupSpec,
-    Reconciled,
     SetDvPort,
 )
 from isthmus.model.faults import Retry
-from isthmus.model.intent import Intent
-from isthmus.model.inventory import Inventory
-from isthmus.model.names import DvsId, NetworkId, NicId, PortId, VmId, mac
-from isthmus.model.nve import Plug
+from isthmus.model.names import DvsId, NetworkId
 from isthmus.model.observed import (
     Access,
     DvPortState,
     NoVlan,
-    NveMirror,
     Observed,
     OwnerMark,
     SwitchMirror,
     TargetId,
     Unknown,
 )
-from isthmus.model.shard import Shard, VidPool, World
 from isthmus.model.tags import Vid, Vni
 
 DVS = DvsId("dvs")
@@ -149,14 +138,6 @@ def test_what_opens_with_a_tag_that_may_be_anothers_by_now_needs_a_look_at_every
     assert _opens_on_trust(Change(0, ID, action, "test"), observed) is so
 
 
-@pytest.mark.parametrize(("told", "held", "so"), [(False, True, True), (False, False, False), (True, True, False)])
-def test_a_dead_plug_that_is_to_pass_needs_one_too(told: bool, held: bool, so: bool) -> None:
-    plug = Plug(PortId("a"), Vid(11), NetworkId("red"), Vni(5000), NicId(VmId("vm-1"), 4000), mac("00:50:56:00:00:01"))
-    appliance = TargetId("stock-ovs", "esx1")
-    observed = Observed({appliance: NveMirror(appliance, {plug.key: replace(plug, dead=held)})})
-    assert _opens_on_trust(Change(0, appliance, Learn((replace(plug, dead=told),)), "test"), observed) is so
-
-
 def test_a_look_is_as_old_as_the_oldest_reading_in_it_and_not_as_the_thought() -> None:
     """A VLAN would be given back by what a slow switch held before it was retired."""
     now = [0.0]
@@ -175,33 +156,3 @@ def test_a_look_is_as_old_as_the_oldest_reading_in_it_and_not_as_the_thought() -
     assert sight.observe([switch], sight.tick()).since == 30.0  # type: ignore[list-item]
     switch.broken = True
     assert sight.observe([switch], sight.tick()).since == inf  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize(("design", "questions"), [(OVSVAPP, 1), (OVSVAPP_PORT, 2)], ids=["ours", "an agent's"])
-def test_a_port_that_an_agent_filters_opens_on_what_neutron_is_asked_after_the_look(
-    design: Design, questions: int
-) -> None:
-    """Its last answer holds, as a word of it may be lost, but it may be of the plug before the one that was seen."""
-    readings: list[int] = []
-
-    def opens(design: Design, world: World, observed: Observed, pool: VidPool, now: float) -> Reconciled:
-        readings.append(world.intent.reading)
-        return Reconciled(Plan((Change(0, ID, write(Gate.OPEN, 100), "why"),)))
-
-    def now() -> float:
-        return 0.0
-
-    switch = Switch()
-    switch.observe = lambda: SwitchMirror(DVS, {}, {"1": port(100, blocked=True)})  # type: ignore[method-assign]
-    shard = Shard("esx1", None, (DVS,), frozenset(), {})
-    numbers = itertools.count(1)
-    charge = Charge(
-        "esx1",
-        design,
-        Source("Neutron", lambda: Intent({}, reading=next(numbers)), now, Backoff(1, 60), holds=lambda: True),
-        Source("vCenter", lambda: Inventory({}, {}, {}), now, Backoff(1, 60)),
-        lambda: (switch,),  # type: ignore[arg-type,return-value]
-        lambda inventory: Placed(shard, VidPool(), inventory),
-    )
-    Keeper(charge, Sight(now, Backoff(1, 60)), now, Habits(), opens).keep(0, write=False)
-    assert readings == [1, questions]

@@ -123,12 +123,6 @@ def test_a_port_is_closed_until_neutron_hears_that_its_agent_has_filtered_it_and
     assert lab.hears("b", frame_from="a")
 
 
-def agent_that_takes_its_time(lab: Lab) -> None:
-    """As the stock one: it asks for a port, by which the SDN knows that it is not ready, tags it, and reports later."""
-    for host in ("esx1", "esx2"):
-        appliance(lab, host).asks = lambda port: reports(lab, port, up=False)
-
-
 def reports(lab: Lab, port: str, *, up: bool) -> None:
     listed = lab.intent.ports[PortId(port)]
     lab.intent.ports[listed.id] = replace(listed, wired=up)
@@ -145,53 +139,49 @@ def a_filtered_port(lab: Lab) -> None:
 
 
 def test_a_vm_off_and_on_is_not_opened_on_what_its_agent_said_of_the_plug_before() -> None:
+    """Neutron goes on saying ACTIVE while the agent is down, and after it, as the agent asks for nothing."""
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
-    agent_that_takes_its_time(lab)
     a_filtered_port(lab)
-    vm = lab.vm("a")
+    vm, agent = lab.vm("a"), appliance(lab, "esx1")
+    agent.agent_away = True
     lab.vcenter.power(vm.id, on=False)
-    lab.settle()
+    some_rounds(lab)
     assert not plugs(lab, "esx1")
-    assert lab.intent.ports[PortId("port-a")].wired, "the agent has not looked yet"
     lab.vcenter.power(vm.id, on=True)
     for _ in range(6):
         lab.round()
         assert not is_open(lab, "a")
     assert [plug.port for plug in plugs(lab, "esx1")] == ["port-a"]
-    reports(lab, "port-a", up=True)
+    agent.agent_away = False
     lab.settle()
     assert is_open(lab, "a")
     assert lab.hears("b", frame_from="a")
 
 
-def test_a_port_is_not_opened_on_what_neutron_said_before_it_fell_silent() -> None:
+def test_a_port_of_which_neutron_said_nothing_before_it_fell_silent_is_not_opened() -> None:
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
-    a_filtered_port(lab)
-    lab.vcenter.power(lab.vm("a").id, on=False)
+    lab.boot("a", "esx1", "red")
+    reports(lab, "port-a", up=False)
     lab.settle()
     lab.intent.faults.down = True
-    lab.vcenter.power(lab.vm("a").id, on=True)
     some_rounds(lab)
     assert not is_open(lab, "a")
-    assert is_open(lab, "b")
-    lab.intent.faults.down = False
-    lab.settle()
-    assert is_open(lab, "a")
 
 
 def test_a_plug_made_anew_for_an_open_port_stays_dead_until_it_is_filtered_and_vcenter_is_told_nothing() -> None:
+    """Whatever Neutron says: that may be of the plug before."""
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
-    agent_that_takes_its_time(lab)
     a_filtered_port(lab)
-    before = ports_of(lab)
-    appliance(lab, "esx1").restart()
+    before, agent = ports_of(lab), appliance(lab, "esx1")
+    agent.agent_away = True
+    agent.restart()
     for _ in range(6):
         lab.round()
         assert not lab.hears("b", frame_from="a")
     assert [plug.dead for plug in plugs(lab, "esx1")] == [True]
     assert [plug.dead for plug in plugs(lab, "esx2")] == [False], "the other appliance lost nothing"
     assert any("not reported it up" in unmet.reason for loop in lab.loops.values() for unmet in loop.last.unmet)
-    reports(lab, "port-a", up=True)
+    agent.agent_away = False
     lab.settle()
     assert lab.hears("b", frame_from="a")
     assert ports_of(lab) == before
@@ -199,27 +189,25 @@ def test_a_plug_made_anew_for_an_open_port_stays_dead_until_it_is_filtered_and_v
 
 def test_an_appliance_that_lost_its_plugs_while_vcenter_is_away_gets_them_and_each_passes_when_it_is_filtered() -> None:
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
-    agent_that_takes_its_time(lab)
     a_filtered_port(lab)
     lab.vcenter.faults.down = True
-    appliance(lab, "esx1").restart()
+    agent = appliance(lab, "esx1")
+    agent.agent_away = True
+    agent.restart()
     some_rounds(lab)
     assert not lab.hears("b", frame_from="a")
-    reports(lab, "port-a", up=True)
+    agent.agent_away = False
     some_rounds(lab)
     assert lab.hears("b", frame_from="a")
 
 
-def test_a_plug_stays_dead_while_neutron_is_silent_whatever_it_said_before() -> None:
+def test_who_is_announced_is_plugged_in_alive_and_passes_when_he_arrives() -> None:
+    """A live move: his DV port is open and comes along, and a dead plug would cost a round more."""
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
     a_filtered_port(lab)
-    lab.intent.faults.down = True
-    appliance(lab, "esx1").restart()
+    lab.vcenter.announce(lab.vm("a").id, lab.host("esx2"))
     some_rounds(lab)
-    assert [plug.dead for plug in plugs(lab, "esx1")] == [True]
-    lab.intent.faults.down = False
-    lab.settle()
-    assert lab.hears("b", frame_from="a")
+    assert [(plug.enabled, plug.dead) for plug in plugs(lab, "esx2") if plug.port == "port-a"] == [(False, False)]
 
 
 def test_a_plug_that_passes_goes_on_when_its_agent_starts_anew() -> None:
@@ -228,6 +216,7 @@ def test_a_plug_that_passes_goes_on_when_its_agent_starts_anew() -> None:
     nve = appliance(lab, "esx1")
     nve.entries = {plug.key: replace(plug, wired=False) for plug in plugs(lab, "esx1")}
     reports(lab, "port-a", up=False)
+    nve.agent_away = True
     some_rounds(lab)
     assert [plug.dead for plug in plugs(lab, "esx1")] == [False]
     assert is_open(lab, "a")
@@ -247,9 +236,9 @@ def test_an_open_port_whose_appliance_cannot_be_seen_is_left_open() -> None:
 
 def test_isthmus_that_starts_anew_closes_no_open_port_and_opens_none_early() -> None:
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
-    agent_that_takes_its_time(lab)
     a_filtered_port(lab)
     lab.boot("c", "esx1", "red")
+    reports(lab, "port-c", up=False)
     lab.settle()
     assert not is_open(lab, "c")
     reports(lab, "port-a", up=False)

@@ -33,7 +33,6 @@ from isthmus.model.change import (
     Change,
     CreatePortGroup,
     Gate,
-    Learn,
     Outcome,
     Plan,
     Reconciled,
@@ -43,8 +42,7 @@ from isthmus.model.change import (
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
-from isthmus.model.nve import Plug
-from isthmus.model.observed import Access, NoVlan, NveMirror, Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.observed import Access, NoVlan, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
@@ -314,9 +312,7 @@ class Keeper:
             with suppress(Retry, Refused):
                 self.charge.intent.read()  # what is wanted meanwhile is told all the same
             raise
-        # Where an agent filters, a port opens on what it says now of what was just seen.
-        anew = everything and self.charge.design.nve.has_an_agent
-        intent, inventory = self.charge.intent.read(anew=anew), self.charge.inventory.read()
+        intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, said, think)
         if not everything and any(_opens_on_trust(change, observed) for change in found.plan.changes):
@@ -391,8 +387,7 @@ def _ends_harm(change: Change, observed: Observed) -> bool:
 def _opens_on_trust(change: Change, observed: Observed) -> bool:
     """Something opens with a tag that may be another's by now, so whatever else wears it must have been seen.
 
-    A closed port may wear the claim of a process that is gone; an open one, or a port group, is not claimed first.  A
-    plug that was dead passes on what its agent says now.
+    A closed port may wear the claim of a process that is gone; an open one, or a port group, is not claimed first.
     """
     mirror, action = observed.targets[change.target], change.action
     match action:
@@ -402,14 +397,7 @@ def _opens_on_trust(change: Change, observed: Observed) -> bool:
             return wears_it if port.blocked else not wears_it
         case CreatePortGroup() | AlterPortGroup():
             return action.spec.vid is not None
-        case Learn(entries) if isinstance(mirror, NveMirror):
-            return any(isinstance(entry, Plug) and _comes_alive(mirror, entry) for entry in entries)
     return False
-
-
-def _comes_alive(mirror: NveMirror, plug: Plug) -> bool:
-    held = mirror.entries.get(plug.key)
-    return isinstance(held, Plug) and held.dead and not plug.dead
 
 
 def _names(inventory: Inventory) -> dict[TargetId, str]:

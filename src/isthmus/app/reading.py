@@ -61,16 +61,16 @@ class Source(Generic[T]):
         self._good_at = 0.0
         self.reason = "not read yet"
 
-    def read(self, *, anew: bool = False) -> Answer[T]:
+    def read(self) -> Answer[T]:
         """The last good answer, tried anew unless backing off or too slow.
 
-        `anew`: it is asked for now, whether or not the last one holds.  Raises Retry or Refused if there never was one.
+        Raises Retry or Refused if there never was one.
         """
         wanted = None
         while True:
             with self._lock:
                 if wanted is None:
-                    if self._good is not None and not self.reason and not anew and self._holds():
+                    if self._good is not None and not self.reason and self._holds():
                         return self._last(None)
                     # Only a read that began after we were asked is the answer: who needs it has looked before.
                     wanted = self._begun + 1
@@ -137,4 +137,4 @@ def in_force(intent: Answer[Intent], inventory: Answer[Inventory]) -> Intent:
     """The intent as the core must take it: what is stale on either side forbids deletes."""
     if not intent.reason and not inventory.reason:
         return intent.value
-    return replace(intent.value, fresh=False, current=not intent.reason, age=max(intent.age, inventory.age))
+    return replace(intent.value, fresh=False, age=max(intent.age, inventory.age))

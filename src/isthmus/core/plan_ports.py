@@ -6,9 +6,8 @@ learns and the port opens; it goes down as closed, forgotten, bare.  A port whos
 on the same host holds already, known to the NVE, opens in one write, and goes bare in one while that other stays.  But
 where only listed ports may speak none opens by its first write: carried out late, it could meet the port's next NIC.
 
-Where an agent of the SDN's own filters a port, it tags the plug before it has.  So nothing opens in a pass that plugs
-in: the plug that it opens on was seen wired, and the SDN was asked after that, whether the agent has reported it up.
-Where an open port's plug is gone it is the new plug that stays dead until then, which vCenter need not know of.
+Where an agent of the SDN's own filters a port, it opens when the plug was seen filtered, and the agent has reported it
+up.  Where an open port's plug is gone it is the new plug that stays dead meanwhile, which vCenter need not know of.
 """
 
 from __future__ import annotations
@@ -313,7 +312,7 @@ def _open(
         if not diff.knows(port.subject):
             draft.cannot(f"port {port.state.key}", f"{diff.target} is not ready: the port stays as it is")
             continue
-        if port.awaits_agent or (port.state.blocked and _may_be_unfiltered(view, diff, port.subject)):
+        if port.awaits_agent:
             draft.cannot(f"port {port.state.key}", AWAITS_AGENT)
             continue
         reason = f"{port.subject} has VID {port.wanted}"
@@ -330,11 +329,6 @@ def _open(
         if port.step is Step.RETAG:
             retags[port.subject].append(number)
     return retags
-
-
-def _may_be_unfiltered(view: View, diff: NveDiff, subject: Subject) -> bool:
-    """An agent filters it, and what the SDN says of it may be of an earlier plug, or of another day."""
-    return view.design.nve.has_an_agent and (subject in diff.missing or not view.world.intent.current)
 
 
 def _bare(ports: Iterable[PortPlan], diff: NveDiff, closing: defaultdict[Subject, list[int]], draft: Draft) -> None:

@@ -110,15 +110,12 @@ def _plugs(view: View, place: str, live: Iterable[Live]) -> Iterator[NveEntry]:
                 attachment.nic.mac,
                 attachment.addresses,
                 enabled=not item.expected,
-                dead=_may_pass_unfiltered(view, item, attachment, held.get(attachment.port)),
+                dead=_may_pass_unfiltered(view, item, held.get(attachment.port)),
             )
 
 
-def _may_pass_unfiltered(view: View, item: Live, attachment: Attachment, held: NveEntry | None) -> bool:
-    """Its DV port is open, and its agent has not said of this very plug that it filters it.  What passes goes on."""
+def _may_pass_unfiltered(view: View, item: Live, held: NveEntry | None) -> bool:
+    """Its DV port is open, and its agent does not filter this very plug yet.  What passes goes on."""
     if not view.design.nve.has_an_agent or item.closed or item.expected:
         return False
-    if isinstance(held, Plug) and not held.dead:
-        return False
-    says_so = attachment.listed is None or attachment.listed.wired
-    return not (isinstance(held, Plug) and held.wired and says_so and view.world.intent.current)
+    return not (isinstance(held, Plug) and (held.wired or not held.dead))

@@ -92,8 +92,6 @@ class Intent:
     ports: Mapping[PortId, Port] = field(default_factory=dict)
     peers: tuple[Peer, ...] = ()
     fresh: bool = True
-    current: bool = True
-    """The source has answered now.  `fresh` wants that of the inventory, too."""
     age: float = 0.0
     """Seconds since the source last answered whole."""
     reading: int = 0

@@ -71,7 +71,7 @@ class LeafUnicast:
 class Plug:
     """A port handed to a vRouter agent or to the stock Neutron OVS agent: on this host's trunk, `vid` is this port.
 
-    `wired` is False for one that the agent has not (or not yet, or no longer) wired, or of which a part is missing:
+    `wired` is False for one that the agent has not (or not yet, or no longer) wired and filtered, or that lacks a part:
     never wanted, so no port opens on it, and it is forgotten like any other.  Nothing passes a `dead` one: its DV port
     is open, and the agent may not filter it so far.
     """

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from isthmus.adapters.ovs.bridges import PortState
 from isthmus.adapters.ovs.ovsdb import Ovsdb
 from isthmus.adapters.ovs.plugger import PluggerTarget
 from isthmus.adapters.ovs.plugs import DEAD
 from isthmus.adapters.ovs.settings import OvsSettings
 from isthmus.model.faults import Retry
+from lab.netns.namespace import CommandFailed
 from lab.netns.ovs import OpenVswitch
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance, eventually
 
@@ -29,6 +31,8 @@ class StockAgent:
     settings: OvsSettings
     refusing: set[str] = field(default_factory=set)
     """Ports that Neutron has not bound to this host."""
+    filters: bool = True
+    """It lays the filters of what it has tagged."""
     protocols: str = "OpenFlow10,OpenFlow13,OpenFlow14"
     """That br-int speaks when the firewall driver `openvswitch` has been at it."""
     _listener: socket.socket | None = None
@@ -88,22 +92,27 @@ class StockAgent:
             with suppress(Retry):
                 ports = ovsdb.snapshot().ports.values()
                 interfaces = {port.name: (port.number, dict(port.external_ids)) for port in ports}
-                before, seen = seen, (interfaces, set(self.refusing))
+                before, seen = seen, (interfaces, set(self.refusing), self.filters)
                 for port in ports if before != seen else ():
                     iface = port.external_ids.get("iface-id")
-                    if (
-                        port.bridge == "br-int"
-                        and port.tag == DEAD
-                        and iface is not None
-                        and iface not in self.refusing
-                    ):
+                    if port.bridge != "br-int" or iface is None or iface in self.refusing:
+                        continue
+                    if port.tag == DEAD:
                         self._tag(port.name)
+                    if self.filters:
+                        self._filter(port)
         ovsdb.close()
 
     def _tag(self, name: str) -> None:
         with suppress(Exception):  # it was taken away meanwhile
             words = ("clear", "port", name, "vlan_mode", "--", "clear", "port", name, "trunks")
             self.ovs.vsctl("set", "port", name, f"tag={LOCAL_VLAN}", "--", *words)
+
+    def _filter(self, port: PortState) -> None:
+        """The flow by which the firewall knows that a port speaks, and which here lets it say everything."""
+        with suppress(CommandFailed):  # it is starting
+            flow = f"add table=60,priority=100,in_port={port.number},actions=NORMAL"
+            self.ovs.bundle("br-int", [flow])
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.adapters.ovs import plug_frame
 from isthmus.adapters.ovs.bridges import LOCAL, OWNER_KEY, AddPort, BridgeState, PortState, Set, Snapshot
-from isthmus.adapters.ovs.plugs import BR_INT, DEAD, learning, names, plugs_of
+from isthmus.adapters.ovs.plugs import BR_INT, DEAD, filtered, learning, names, plugs_of
 from isthmus.adapters.ovs.settings import BR_VDS, OvsSettings
 from isthmus.model.names import NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import Plug
@@ -25,6 +25,8 @@ PLUG = Plug(
     mac("00:50:56:00:00:01"),
 )
 ON_VDS, ON_INT = names(PLUG.port)
+FLOWS = (" cookie=0x1, table=60, priority=100,in_port=3 actions=load:0x3->NXM_NX_REG5[],resubmit(,71)",)
+"""Of the agent's firewall, for the half on br-int."""
 
 
 def frame(*more: PortState, controlled: bool = True) -> Snapshot:
@@ -57,8 +59,33 @@ def pair() -> dict[str, PortState]:
     return made
 
 
-def wired(states: Iterable[PortState], *, controlled: bool = True) -> list[bool]:
-    return [plug.wired for plug in plugs_of(frame(*states, controlled=controlled), SETTINGS)]
+def wired(states: Iterable[PortState], *, controlled: bool = True, flows: Iterable[str] = FLOWS) -> list[bool]:
+    found = plugs_of(frame(*states, controlled=controlled), SETTINGS, filtered(flows))
+    return [plug.wired for plug in found]
+
+
+@pytest.mark.parametrize(
+    "flows",
+    [
+        [],
+        [" cookie=0x1, table=60, priority=100,in_port=2 actions=resubmit(,71)"],
+        [" cookie=0x1, table=60, priority=100,in_port=33 actions=resubmit(,71)"],
+        [" cookie=0x1, table=60, priority=3 actions=NORMAL"],
+        [" cookie=0x1, table=60, priority=90,dl_vlan=7,dl_dst=00:50:56:00:00:01 actions=load:0x3->NXM_NX_REG5[]"],
+    ],
+)
+def test_a_plug_that_the_agent_has_tagged_and_not_filtered_is_not_wired(flows: list[str]) -> None:
+    """It tags all ports before it lays the filters of any; until then br-int switches as it likes."""
+    assert wired(pair().values(), flows=flows) == [False]
+
+
+def test_of_a_dead_pair_what_is_left_is_dead() -> None:
+    """Else the half on br-vds would be made again with its VID, and pass."""
+    made = pair()
+    made[ON_VDS] = replace(made[ON_VDS], tag=DEAD, vlan_mode="trunk")
+    snapshot = frame(*made.values())
+    assert [(plug.dead, plug.vid) for plug in plugs_of(snapshot, SETTINGS)] == [(True, PLUG.vid)]
+    assert [plug.dead for plug in plugs_of(frame(made[ON_INT]), SETTINGS)] == [True]
 
 
 def test_a_plug_is_wired_while_the_agent_that_tagged_it_is_there() -> None:

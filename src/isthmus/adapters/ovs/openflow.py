@@ -23,9 +23,10 @@ class OpenFlow:
     def __init__(self, settings: OvsSettings) -> None:
         self._settings = settings
 
-    def dump(self, bridge: Bridge) -> list[str]:
-        """Every flow of the bridge, a line each."""
-        done = self._ofctl("--no-stats", "--no-names", "dump-flows", self._settings.openflow_target(bridge))
+    def dump(self, bridge: Bridge, match: str = "") -> list[str]:
+        """Every flow of the bridge that is within a match, a line each."""
+        at = self._settings.openflow_target(bridge)
+        done = self._ofctl("--no-stats", "--no-names", "dump-flows", at, *([match] if match else []))
         if done.returncode != 0:
             raise Retry(f"{self._where(bridge)} cannot be read: {_told(done)}; is ovs-vswitchd running there?")
         return [line for line in done.stdout.splitlines() if " actions=" in line]

@@ -1,7 +1,7 @@
 """An appliance that runs the stock Neutron OVS agent, as a Target: what it holds is pairs of patch ports, by OVSDB.
 
-Law: a plug is held when the agent has wired it, and only then; one that it has not is neither made anew nor taken away
-for that.  Everything beyond the pair (flows, tunnels, security groups) is the agent's.
+Law: a plug is held when the agent has wired and filtered it, as its flows show, and only then; one that it has not is
+neither made anew nor taken away for that.  All beyond the pair (flows, tunnels, security groups) is the agent's.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from isthmus.adapters.ovs import plug_frame, plugs
 from isthmus.adapters.ovs.appliance import Appliance
 from isthmus.adapters.ovs.bridges import Correction, RemovePort, Snapshot
 from isthmus.adapters.ovs.findings import OvsFinding, interfaces_beside
+from isthmus.adapters.ovs.openflow import OpenFlow
 from isthmus.adapters.ovs.settings import BR_VDS, OvsSettings
 from isthmus.model.boundary import Wake
 from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Refused, Retry
+from isthmus.model.flow import Bridge
 from isthmus.model.names import HostId, PortId
 from isthmus.model.nve import NveEntry, NveKey, Plug
 from isthmus.model.observed import NveMirror, TargetId
@@ -57,6 +59,7 @@ class PluggerTarget:
         self._settings = replace(settings, own_flows=False)
         self._appliance = Appliance(host, self._settings, plug_frame.closing, keeps=keeps, elsewhere=elsewhere)
         self._patience = patience
+        self._openflow = OpenFlow(self._settings)
 
     @property
     def id(self) -> TargetId:
@@ -66,7 +69,7 @@ class PluggerTarget:
     def observe(self) -> NveMirror:
         """All plugs, and whether the bridge that they are on stands as it should."""
         snapshot = self._appliance.look()
-        held: dict[NveKey, NveEntry] = {plug.key: plug for plug in plugs.plugs_of(snapshot, self._settings)}
+        held: dict[NveKey, NveEntry] = {plug.key: plug for plug in self._held(snapshot)}
         return NveMirror(self.id, held, ready=self._stands(snapshot), warnings=_of_the_agent(snapshot))
 
     def findings(self) -> Sequence[OvsFinding]:
@@ -183,15 +186,23 @@ class PluggerTarget:
                 raise Retry(f"VID {int(plug.vid)} is being given to {taken[int(plug.vid)]}: it must leave it first")
         return [step for plug in wanted for step in plugs.learning(snapshot, self._settings, plug)]
 
+    def _held(self, snapshot: Snapshot) -> list[Plug]:
+        """The plugs.  Raises Retry if nobody can tell which of them are filtered."""
+        held = list(plugs.plugs_of(snapshot, self._settings))
+        if not held:
+            return []
+        flows = self._openflow.dump(Bridge.INT, f"table={plugs.FILTERED}")
+        return list(plugs.plugs_of(snapshot, self._settings, plugs.filtered(flows)))
+
     def _unwired(self, ports: set[PortId]) -> set[PortId]:
         """Which of these the agent has not wired, when it was given a moment for it."""
         deadline = time.monotonic() + self._patience
         while True:
             snapshot = self._appliance.snapshot()
-            wired = {plug.port for plug in plugs.plugs_of(snapshot, self._settings) if plug.wired}
+            wired = {plug.port for plug in self._held(snapshot) if plug.wired}
             if ports <= wired or not plugs.agent_is_there(snapshot) or time.monotonic() > deadline:
                 return ports - wired
-            time.sleep(0.05)
+            time.sleep(0.1)
 
 
 def _of_the_agent(snapshot: Snapshot) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ on br-int is what the agent filters: without it there is no Plug, and what is le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from isthmus.adapters.ovs.bridges import OWNER_KEY, AddPort, Correction, PortState, RemovePort, Set, Snapshot
@@ -27,6 +28,10 @@ DEAD = 4095
 PORT_KEY = "isthmus-port"
 ASKED_KEY = "isthmus-asked"
 """How often the agent was asked to look at a port again."""
+FILTERED = 60
+"""The table of br-int where the agent's firewall `openvswitch` decides by its port who speaks: each that it has filters
+for, and each that needs none (without port security), has a flow there, of whatever it says later."""
+_FROM = re.compile(r"\bin_port=(\d+)\b")
 _LENGTH = 11
 """Of a port's id in interface names, which have 15 characters; Neutron's own have as many of it."""
 
@@ -36,10 +41,15 @@ def names(port: PortId) -> tuple[str, str]:
     return f"isv-{port[:_LENGTH]}", f"isi-{port[:_LENGTH]}"
 
 
-def plugs_of(snapshot: Snapshot, settings: OvsSettings) -> Iterator[Plug]:
-    """The pairs of ours, and those halves on br-int that lack the other."""
+def filtered(lines: Iterable[str]) -> frozenset[int]:
+    """The ports of br-int that the agent has filters for, or knows to need none, by its flows in table FILTERED."""
+    return frozenset(int(found[1]) for line in lines if (found := _FROM.search(line)))
+
+
+def plugs_of(snapshot: Snapshot, settings: OvsSettings, filtered: Collection[int] = ()) -> Iterator[Plug]:
+    """The pairs of ours, and halves on br-int that lack the other: dead ones.  `filtered`: ports of br-int."""
     for port in {state.external_ids[PORT_KEY]: None for state in _marked(snapshot, settings) if _is_half(state)}:
-        plug = _plug(snapshot, settings, PortId(port))
+        plug = _plug(snapshot, settings, PortId(port), filtered)
         if plug is not None:
             yield plug
 
@@ -107,7 +117,7 @@ def _is_half(state: PortState) -> bool:
     return PORT_KEY in state.external_ids
 
 
-def _plug(snapshot: Snapshot, settings: OvsSettings, port: PortId) -> Plug | None:
+def _plug(snapshot: Snapshot, settings: OvsSettings, port: PortId, filtered: Collection[int]) -> Plug | None:
     """What stands of a port's pair, by either half; None without the one on br-int, or if neither can be read."""
     found = (snapshot.ports.get(name) for name in names(port))
     halves = [s for s in found if s and s.owner == settings.owner and s.external_ids.get(PORT_KEY) == port]
@@ -118,8 +128,10 @@ def _plug(snapshot: Snapshot, settings: OvsSettings, port: PortId) -> Plug | Non
     whole = not any(True for _ in _making(snapshot, settings, plug))
     works = all((state.number or -1) > 0 and not state.error for state in halves)
     tagged = any(state.bridge == BR_INT and state.tag not in (None, DEAD) for state in halves)
+    # It tags all ports before it lays the filters of any.
+    done = tagged and any(state.bridge == BR_INT and state.number in filtered for state in halves)
     # One that is only expected is wired when its binding is activated, and not before.
-    wired = (agent_is_there(snapshot) and tagged) or not plug.enabled
+    wired = (agent_is_there(snapshot) and done) or not plug.enabled
     return replace(plug, wired=whole and works and wired)
 
 
@@ -135,7 +147,7 @@ def _read(ids: Mapping[str, str], tag: int | None) -> Plug | None:
             unicast_mac(ids["isthmus-mac"]),
             tuple(ids["isthmus-addresses"].split()),
             ids["isthmus-enabled"] == "yes",
-            dead=tag == DEAD,
+            dead=tag in (None, DEAD),
         )
     except (KeyError, ValueError):
         return None

@@ -39,7 +39,7 @@ class OvsSettings:
     datapath_type: str = "system"
     timeout: float = 10.0
     own_flows: bool = True
-    """Its flows are ours.  Else the stock Neutron OVS agent's, and we speak OVSDB only."""
+    """Its flows are ours.  Else the stock Neutron OVS agent's, which we read only."""
 
     def __post_init__(self) -> None:
         try:
@@ -62,12 +62,17 @@ class OvsSettings:
             raise ValueError(f"ovsdb {self.ovsdb!r} is neither unix:/absolute/path nor ssl:host:port")
 
     def _check_ssl(self) -> None:
+        if not self.own_flows:
+            raise ValueError(
+                f"ovsdb {self.ovsdb}: with Neutron's own agent isthmus runs on the appliance (unix:/absolute/path), as "
+                "the agent's flows can be read nowhere else"
+            )
         if self.tls is None:
             raise ValueError(f"ovsdb {self.ovsdb} needs tls: a private key, a certificate and the CA's certificate")
         for place, target in {"ovsdb": self.ovsdb, **{b.value: t for b, t in self.openflow.items()}}.items():
             if not _SSL.fullmatch(target):
                 raise ValueError(f"{place} {target!r} is not of the form ssl:host:port")
-        missing = [bridge.value for bridge in Bridge if bridge not in self.openflow] if self.own_flows else []
+        missing = [bridge.value for bridge in Bridge if bridge not in self.openflow]
         if missing:
             raise ValueError(f"ovsdb {self.ovsdb} needs an OpenFlow target ssl:host:port for {' and '.join(missing)}")
 
