@@ -131,3 +131,29 @@ def test_an_answer_that_could_not_be_had_anew_is_not_taken_for_one_that_holds(fa
     assert source.read().reason == "away"
     holds, far.fault = True, None
     assert source.read() == Answer(3, 0.0, "")
+
+
+def test_who_asks_before_a_newer_answer_was_taken_in_is_not_given_the_one_before_it(far: Slow) -> None:
+    """The far side knows what it answered last before we do: it holds, and the one that we have does not."""
+    answered = threading.Event()
+
+    def read() -> int:
+        number = far.read()
+        if number == 2:
+            answered.set()
+            assert far.going.acquire(timeout=PATIENCE)
+        return number
+
+    source = Source("far", read, time.monotonic, Backoff(60, 60), patience=PATIENCE, holds=answered.is_set)
+    far.going.release()
+    assert source.read().value == 1
+    readers = Readers(source)
+    readers.ask(1)
+    far.going.release()
+    assert answered.wait(PATIENCE)
+    readers.ask(1)
+    time.sleep(0.5)  # till it waits
+    for _ in range(2):
+        far.going.release()
+    readers.end()
+    assert min(answer.value for answer in readers.answers) >= 2

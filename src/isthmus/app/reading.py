@@ -70,7 +70,9 @@ class Source(Generic[T]):
         while True:
             with self._lock:
                 if wanted is None:
-                    if self._good is not None and not self.reason and self._holds():
+                    # While it is read, `holds` may speak of an answer that we have not taken yet.
+                    ours = self._good is not None and self._reading is None and not self.reason
+                    if ours and self._holds():
                         return self._last(None)
                     # Only a read that began after we were asked is the answer: who needs it has looked before.
                     wanted = self._begun + 1
