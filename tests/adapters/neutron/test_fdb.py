@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from random import Random
@@ -315,6 +316,27 @@ def test_a_vm_of_ours_that_is_off_is_taken_back_though_its_port_stays() -> None:
     facts = world.facts(RED)
     world.announcer.announce(replace(facts, ports=(*facts.ports, its)), [at(B, LEAF1)], world.now)
     assert world.kvm.unicast == {(RED, B): LEAF1}
+
+
+def test_each_change_is_said_five_times_and_then_no_more_however_busy_a_network_is() -> None:
+    world = World()
+    said: Counter[tuple[str, str]] = Counter()
+    sizes: list[int] = []
+
+    def cast(host: str, method: str, entries: Mapping[str, Any]) -> None:
+        macs = [mac for told in entries.values() for ports in told["ports"].values() for mac, _ in ports]
+        said.update((method, mac) for mac in macs)
+        sizes.append(len(macs) if method == "remove_fdb_entries" else 0)
+
+    world.announcer.cast = cast
+    vms = [Mac(f"00:50:56:00:00:{number:02x}") for number in range(70)]
+    for step, first in enumerate(range(60)):
+        for tenth in range(100):  # one goes and another comes each 10 s
+            world.now = step * 10 + tenth / 10
+            world.announce([at(mac, LEAF1) for mac in vms[first : first + 10]])
+    gone = vms[:57]
+    assert {said["remove_fdb_entries", mac] for mac in gone} == {5}
+    assert max(sizes) <= 4
 
 
 steps = st.lists(st.tuples(st.dictionaries(st.sampled_from([A, B]), st.sampled_from([LEAF1, LEAF2])), st.floats(0, 8)))

@@ -22,13 +22,14 @@ from isthmus.model.names import NetworkId
 FLOOD = ("00:00:00:00:00:00", "0.0.0.0")
 """Stands for everybody: the VTEP gets what is for all."""
 AGAIN = (0.5, 2.0, 5.0, 15.0)
-"""Seconds until an agent is told again what changed."""
+"""Seconds until an agent is told again of an entry that changed: at these times, and no more."""
 WHOLE = (2.0, 5.0, 15.0, 30.0, 60.0, 60.0, 60.0, 300.0)
 """Seconds until an agent is told everything again; the last one over and over.  One that starts with many ports takes
 minutes until it listens."""
 
-Entries: TypeAlias = frozenset[tuple[str, str, str]]
-"""VTEP, MAC and IP address of each."""
+Entry: TypeAlias = tuple[str, str, str]
+"""VTEP, MAC and IP address."""
+Entries: TypeAlias = frozenset[Entry]
 NOBODY: Entries = frozenset()
 NEVER = float("inf")
 KEEP_EVERY = 5.0
@@ -43,31 +44,26 @@ class _Told:
 
     started_at: str
     entries: Entries = NOBODY
-    came: Entries = NOBODY
-    went: Entries = NOBODY
-    """What changed lately, and is to be said again."""
-    times: int = 0
-    again_at: float = NEVER
+    lately: dict[Entry, tuple[int, float]] = field(default_factory=dict)
+    """What came or went lately: how often it was said again, and when it is next."""
     whole_times: int = 0
     whole_at: float = 0.0
 
     def becomes(self, entries: Entries, now: float) -> tuple[Entries, Entries]:
         """What came, and what went."""
         came, went = entries - self.entries, self.entries - entries
-        if came or went:
-            self.came, self.went = (self.came | came) & entries, (self.went | went) - entries
-            self.times, self.again_at = 0, min(self.again_at, now + AGAIN[0])
+        self.lately.update((entry, (0, now + AGAIN[0])) for entry in came | went)
         self.entries = entries
         return came, went
 
     def again(self, now: float) -> tuple[Entries, Entries]:
-        """What changed lately, for the next time."""
-        came, went = self.came, self.went
-        self.times += 1
-        self.again_at = now + AGAIN[self.times] if self.times < len(AGAIN) else NEVER
-        if self.again_at == NEVER:
-            self.came = self.went = NOBODY
-        return came, went
+        """What it is time to say again: what came, and what went."""
+        due = frozenset(entry for entry, (_, at) in self.lately.items() if now >= at)
+        for entry in due:
+            times = self.lately.pop(entry)[0] + 1
+            if times < len(AGAIN):
+                self.lately[entry] = times, now + AGAIN[times]
+        return due & self.entries, due - self.entries
 
     def whole(self, now: float) -> Entries:
         """Everything, for the next time."""
@@ -78,12 +74,13 @@ class _Told:
     @property
     def next_at(self) -> float:
         """When something is to be said again."""
-        return min(self.again_at, self.whole_at) if self.entries else self.again_at
+        again_at = min((at for _, at in self.lately.values()), default=NEVER)
+        return min(again_at, self.whole_at) if self.entries else again_at
 
     @property
     def is_nothing(self) -> bool:
         """There is nothing to be said any more."""
-        return not (self.entries or self.came or self.went)
+        return not (self.entries or self.lately)
 
 
 @dataclass(slots=True)
@@ -132,9 +129,8 @@ class Announcer:
             if told is None or told.started_at != started[host]:
                 told = _Told(started[host], wanted)
             came, went = told.becomes(wanted, now)
-            if now >= told.again_at:
-                more = told.again(now)
-                came, went = came | more[0], went | more[1]
+            more = told.again(now)
+            came, went = came | more[0], went | more[1]
             if now >= told.whole_at and not told.is_nothing:
                 came = told.whole(now)
             self._told[host, network] = told
