@@ -28,13 +28,15 @@ def rack() -> Lab:
     return Lab(VDS_LEAF, [HostSpec("esx1"), HostSpec("esx2")]).network("red").vms("a@esx1")
 
 
-def seen(rack: Lab, unreadable: str = "", since: float = inf) -> Handover:
+def seen(rack: Lab, unreadable: str = "", since: float = inf, leaf: str = "") -> Handover:
+    """By its first shard, whose VTEPs are all, or those at a leaf."""
     loop = next(iter(rack.loops.values()))
-    mirrors = {t: target.observe() for t, target in loop.targets.items()}
+    mirrors = {t: target.observe() for each in rack.loops.values() for t, target in each.targets.items()}
     targets = {t: Unknown("no answer", mirror) if t.kind == unreadable else mirror for t, mirror in mirrors.items()}
     world = World(loop.shard, rack.intent.read(), rack.inventory.read())
     look = overlaid if rack.design.nve.on_each_host else handover
-    vteps = frozenset(host.vtep for host in rack.vcenter.hosts.values() if host.vtep)
+    hosts = rack.vcenter.hosts.values()
+    vteps = frozenset(host.vtep for host in hosts if host.vtep and leaf in ("", host.leaf))
     found = look(world, Observed(targets, since), Reconciled(Plan()), 7.0, vteps)
     assert found is not None
     return found
@@ -192,3 +194,39 @@ def test_a_port_is_wired_while_its_nic_is_on_and_its_dv_port_open(cluster: Lab) 
 def port_of(lab: Lab, vm: str) -> Port:
     (nic,) = lab.vm(vm).nics.values()
     return next(port for port in switch_of(lab).ports.values() if port.nic == nic.id)
+
+
+@pytest.mark.parametrize("by", ["leaf", "switch"])
+def test_who_is_behind_the_vtep_of_others_or_on_another_switch_is_elsewhere_while_he_is_on(by: str) -> None:
+    lab = two_racks(VDS_STATIC) if by == "leaf" else two_racks(VDS_LEAF, switch_per_cluster=True)
+    lab.network("red").vms("a@esx1", "b@esx3").settle()
+    leaf = "leaf1" if by == "leaf" else ""
+    ((a,), (b,)) = (tuple(nic.mac for nic in lab.vm(name).nics.values()) for name in "ab")
+    for on in (True, False, True):
+        lab.vcenter.power(lab.vm("b").id, on)
+        found = seen(lab, leaf=leaf)
+        assert {member.mac for member in found.members} == {a}
+        assert found.elsewhere == ({(RED, b)} if on else set())
+    lab.vcenter.power(lab.vm("a").id, False)
+    assert seen(lab, leaf=leaf).elsewhere == {(RED, b)}, "who is off here is nowhere"
+
+
+def test_an_appliance_hosts_vm_is_elsewhere_where_only_others_vteps_are(cluster: Lab) -> None:
+    (nic,) = cluster.vm("b").nics.values()
+    assert seen(cluster).elsewhere == frozenset()
+    assert seen(cluster, leaf="none of ours").elsewhere >= {(RED, nic.mac)}
+
+
+def test_who_is_in_a_port_group_of_another_installation_is_not_elsewhere() -> None:
+    lab = two_racks(VDS_LEAF, switch_per_cluster=True).network("red").vms("a@esx1", "b@esx3").settle()
+    assert seen(lab).elsewhere
+    for switch in lab.vcenter.switches.values():
+        for group in switch.port_groups.values():
+            if group.mark is not None:
+                group.mark, group.handed_back = None, group.mark
+    assert seen(lab).elsewhere, "one that was handed back works on"
+    for switch in lab.vcenter.switches.values():
+        for group in switch.port_groups.values():
+            if group.handed_back is not None:
+                group.mark = replace(group.handed_back, owner="another")
+    assert not seen(lab).elsewhere

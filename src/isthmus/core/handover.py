@@ -9,7 +9,7 @@ from isthmus.core.attach import Marks, attach
 from isthmus.core.claims import plugged_in
 from isthmus.model.change import Reconciled
 from isthmus.model.handover import Handover, Member, StandingGroup
-from isthmus.model.names import DvsId, NetworkId, PortId
+from isthmus.model.names import DvsId, Mac, NetworkId, PortId
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast
 from isthmus.model.observed import (
     Access,
@@ -53,12 +53,14 @@ def handover(
     whole = len(switches) == len(shard.switches) and not any(
         mirror is None or isinstance(mirror, Unknown) for mirror in (*here, *switches)
     )
-    members = frozenset(_members(world, marks, vteps))
+    members, elsewhere = frozenset(_members(world, marks, vteps)), frozenset(_elsewhere(world, observed, vteps))
     vids = frozenset(_vids(world, observed))
     unfit = _unfit(world, observed)
     at, reading = min(now, observed.since), world.intent.reading
     unmet = thought.unmet
-    return Handover(shard.scope, groups, frozenset(vnis), vids, whole, at, members, unmet, reading, unfit=unfit)
+    return Handover(
+        shard.scope, groups, frozenset(vnis), vids, whole, at, members, elsewhere, unmet, reading, unfit=unfit
+    )
 
 
 def _unfit(world: World, observed: Observed) -> dict[int, str]:
@@ -92,9 +94,9 @@ def overlaid(
             groups[mark.network, dvs] = StandingGroup(mark.network, dvs, key, vid, frozenset())
     vnis = frozenset(vni for mark in marks.values() for vni in (mark.vni, *mark.was))
     at, wired = min(now, observed.since), frozenset(_wired(world, mirror, marks))
-    members = frozenset(_members(world, marks, vteps))
+    members, elsewhere = frozenset(_members(world, marks, vteps)), frozenset(_elsewhere(world, observed, vteps))
     reading = world.intent.reading
-    return Handover(None, groups, vnis, frozenset(), True, at, members, thought.unmet, reading, wired)
+    return Handover(None, groups, vnis, frozenset(), True, at, members, elsewhere, thought.unmet, reading, wired)
 
 
 def _wired(world: World, mirror: SwitchMirror, marks: Marks) -> Iterator[PortId]:
@@ -120,6 +122,26 @@ def _members(world: World, marks: Marks, vteps: frozenset[str]) -> Iterator[Memb
     for peer in world.intent.peers:
         if peer.vtep in vteps and peer.mac is not None:
             yield Member(peer.network, peer.mac, peer.vtep, peer.addresses)
+
+
+def _elsewhere(world: World, observed: Observed, vteps: frozenset[str]) -> Iterator[tuple[NetworkId, Mac]]:
+    """NICs in port groups of ours on other switches than the shard's, or of hosts that have other VTEPs."""
+    networks = {
+        (mirror.dvs, key): mark.network
+        for mirror in observed.targets.values()
+        if isinstance(mirror, SwitchMirror)
+        for key, group in mirror.port_groups.items()
+        if (mark := group.mark or group.handed_back) is not None and mark.owner == world.shard.owner
+    }
+    at = {host.id: host.vtep for host in world.inventory.hosts.values() if host.vtep is not None}
+    if vteps.issuperset(at.values()) and all(dvs in world.shard.switches for dvs, _ in networks):
+        return  # as where one process keeps it all, and there may be many NICs
+    for nic in world.inventory.nics.values():
+        if nic.powered_on and nic.connected and nic.host in at and nic.dvs is not None and nic.port_group is not None:
+            network = networks.get((nic.dvs, nic.port_group))
+            is_here = nic.dvs in world.shard.switches and at[nic.host] in vteps
+            if network is not None and not is_here:
+                yield network, nic.mac
 
 
 def _groups(world: World, observed: Observed) -> Iterator[tuple[DvsId, str, PortGroupState, OwnerMark]]:

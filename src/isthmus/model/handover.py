@@ -49,6 +49,8 @@ class Handover:
     whole: bool
     at: float
     members: frozenset[Member] = frozenset()
+    elsewhere: frozenset[tuple[NetworkId, Mac]] = frozenset()
+    """Who is in a network somewhere else, on another switch or behind another VTEP: others tell of them."""
     unmet: tuple[Unmet, ...] = ()
     reading: int = 0
     """Which of its source's answers the intent was."""

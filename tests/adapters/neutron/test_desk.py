@@ -53,11 +53,13 @@ class Bus:
         self.calls: Counter[str] = Counter()
         self.faults: dict[str, Exception] = {}
         self.casts: Counter[str] = Counter()
+        self.told: list[tuple[str, Any]] = []
         self.hanging: set[str] = {"rebind"}
         self.going = threading.Event()
         self.going.set()
 
     def cast(self, topic: str, method: str, **what: Any) -> None:
+        self.told.append((method, what))
         self.casts[method] += 1
 
     def call(self, topic: str, method: str, **what: Any) -> Any:
@@ -486,6 +488,34 @@ def test_of_a_domain_that_can_be_looked_at_again_and_is_not_seen_yet_kvm_hosts_k
     assert busy.bus.casts["remove_fdb_entries"] == 0
     look(busy)
     until(lambda: busy.bus.casts["remove_fdb_entries"] > 0)
+
+
+@pytest.mark.parametrize("by_ports", [False, True], ids=["all", "its ports"])
+def test_a_vm_that_a_look_finds_behind_the_vtep_of_others_is_not_taken_back(busy: Office, by_ports: bool) -> None:
+    look(busy, BEHIND_LEAF1)
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
+    now = replace(busy.desk.seen["rack1"], members=frozenset(), elsewhere=frozenset({(RED, BEHIND_LEAF1.mac)}))
+    if by_ports:
+        busy.desk.saw_ports("rack1", now)
+    else:
+        busy.desk.saw("rack1", now, {"compute-1": RACK1})
+    until(lambda: busy.bus.casts["remove_fdb_entries"] > 0)
+    assert "00:00:00:00:00:00" in str(busy.bus.told), "its leaf, as nobody is behind it any more"
+    assert not any(BEHIND_LEAF1.mac in str(what) for method, what in busy.bus.told if method == "remove_fdb_entries")
+
+
+def test_of_two_deployments_with_one_leaf_both_must_find_a_vm_elsewhere(busy: Office) -> None:
+    """The look of one may be older than that the VM was there."""
+    busy.desk._vteps = {domain: frozenset({BEHIND_LEAF1.vtep}) for domain in ("rack1", "rack2")}
+    look(busy, BEHIND_LEAF1)
+    gone = replace(busy.desk.seen["rack1"], members=frozenset())
+    busy.desk.saw("rack2", gone, {})
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: busy.bus.casts["add_fdb_entries"] > 0)
+    busy.desk.saw("rack2", replace(gone, elsewhere=frozenset({(RED, BEHIND_LEAF1.mac)})), {})
+    busy.desk.saw("rack1", gone, {"compute-1": RACK1})
+    until(lambda: BEHIND_LEAF1.mac in str([what for method, what in busy.bus.told if method == "remove_fdb_entries"]))
 
 
 def test_while_neutron_hangs_at_an_errand_hosts_are_reported_and_kvm_hosts_told(busy: Office) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -30,6 +30,7 @@ class Kvm:
         self.networks = set(networks)
         self.unicast: dict[tuple[NetworkId, str], str] = {}
         self.flood: dict[NetworkId, set[str]] = {}
+        self.arp: dict[tuple[NetworkId, str], str] = {}
 
     def hear(self, method: str, entries: Mapping[str, Any]) -> None:
         for name, told in entries.items():
@@ -38,8 +39,16 @@ class Kvm:
                 continue
             assert told["segment_id"] == {"red": 70001, "blue": 70002}[network]
             for vtep, ports in told["ports"].items():
-                for mac, _ in ports:
+                for mac, address in ports:
                     self._hear(method, network, vtep, mac)
+                    if mac != FLOOD[0] and ":" not in address:
+                        self._answer(method, network, mac, address)
+
+    def _answer(self, method: str, network: NetworkId, mac: str, address: str) -> None:
+        if method == "add_fdb_entries":
+            self.arp[network, address] = mac
+        else:
+            self.arp.pop((network, address), None)  # whosever it was
 
     def _hear(self, method: str, network: NetworkId, vtep: str, mac: str) -> None:
         flood = self.flood.setdefault(network, set())
@@ -97,8 +106,11 @@ def port_in(network: NetworkId, status: str) -> NeutronPort:
     )
 
 
-def at(mac: Mac, vtep: str, network: NetworkId = RED) -> Member:
-    return Member(network, mac, vtep, ("10.0.0.5",))
+ADDRESSES = {A: "10.0.0.5", B: "10.0.0.6"}
+
+
+def at(mac: Mac, vtep: str, network: NetworkId = RED, address: str = "") -> Member:
+    return Member(network, mac, vtep, (address or ADDRESSES.get(mac, "10.0.0.7"),))
 
 
 def test_a_kvm_host_with_a_port_in_the_network_learns_where_its_vms_are() -> None:
@@ -222,10 +234,12 @@ def test_after_any_history_an_agent_that_hears_knows_what_is_so_and_nothing_else
         world.kvm.networks = networks
         world.kvm.unicast = {key: vtep for key, vtep in world.kvm.unicast.items() if key[0] in networks}
         world.kvm.flood = {network: vteps for network, vteps in world.kvm.flood.items() if network in networks}
+        world.kvm.arp = {key: mac for key, mac in world.kvm.arp.items() if key[0] in networks}
         members = [at(mac, vtep, network) for (mac, network), vtep in vms.items()]
         world.announcer.announce(world.facts(*sorted(networks)), members, world.now)
         here = {key: vtep for key, vtep in vms.items() if key[1] in networks}
         assert world.kvm.unicast == {(network, mac): vtep for (mac, network), vtep in here.items()}
+        assert world.kvm.arp == {(network, ADDRESSES[mac]): mac for mac, network in here}
         flood = {network: vteps for network, vteps in world.kvm.flood.items() if vteps}
         assert flood == {n: {v for (_, o), v in here.items() if o == n} for n in {n for _, n in here}}
 
@@ -318,6 +332,66 @@ def test_a_vm_of_ours_that_is_off_is_taken_back_though_its_port_stays() -> None:
     assert world.kvm.unicast == {(RED, B): LEAF1}
 
 
+AT_KVM = Binding("kvm", active=True, failed=False, segments=("vxlan",), ours=False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"bindings": (replace(AT_KVM, active=False),)},
+        {"bindings": (replace(AT_KVM, host="no-tunnel"),)},
+        {"bindings": (replace(AT_KVM, segments=("vlan 300",)),)},
+        {"network": BLUE},
+        {"network": BLUE, "mac": "00:50:56:00:00:0c"},
+    ],
+    ids=["prepared at KVM", "no tunnel", "a provider's VLAN", "MAC in another network", "address in another network"],
+)
+def test_a_vm_that_went_is_taken_back_with_its_address_though_a_port_is_like_it_behind_no_vtep_there(
+    other: Mapping[str, Any],
+) -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF1)])
+    like_it = replace(port_in(RED, "DOWN"), id="its", mac=str(A), addresses=(ADDRESSES[A],), bindings=(AT_KVM,))
+    facts = world.facts(RED)
+    facts = replace(facts, ports=(*facts.ports, replace(like_it, **other)))
+    world.announcer.announce(facts, [at(B, LEAF1)], world.now)
+    assert world.kvm.unicast == {(RED, B): LEAF1}
+    assert world.kvm.arp == {(RED, ADDRESSES[B]): B}
+
+
+def test_an_agent_whose_last_port_in_a_network_is_down_and_that_listens_still_forgets_who_is_there() -> None:
+    world = World()
+    world.announce([at(A, LEAF1), at(B, LEAF2)])
+    world.announcer.announce(world.facts(RED, status="DOWN"), [at(A, LEAF1), at(B, LEAF2)], world.now)
+    assert (world.kvm.unicast, world.kvm.flood, world.kvm.arp) == ({}, {RED: set()}, {})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("is_ours", [True, False], ids=["behind a leaf of ours", "told of by others"])
+def test_an_address_that_another_vm_has_now_is_answered_for_in_whatever_order_that_is_heard(
+    order: int, is_ours: bool
+) -> None:
+    """To an agent an address is one MAC's, whichever MAC a removal names."""
+    world = World()
+    world.announce([at(A, LEAF1)])
+    bound = Binding("compute-1", active=True, failed=False, segments=("vxlan",), ours=True)
+    its = replace(port_in(RED, "ACTIVE"), id="its", mac=str(B), addresses=(ADDRESSES[A],), bindings=(bound,))
+    facts = world.facts(RED)
+    facts = replace(facts, ports=(*facts.ports, its))
+    heard: list[tuple[str, Mapping[str, Any]]] = []
+    world.announcer.cast = lambda host, method, entries: heard.append((method, entries))
+    if not is_ours:
+        world.kvm.arp[RED, ADDRESSES[A]] = str(B)
+    for _ in range(300):
+        world.announcer.announce(facts, [at(B, LEAF2, address=ADDRESSES[A])] if is_ours else [], world.now)
+        for method, entries in heard[::order]:
+            world.kvm.hear(method, entries)
+        heard.clear()
+        world.now += 0.1
+        assert world.kvm.arp == {(RED, ADDRESSES[A]): B}
+        assert world.kvm.unicast == ({(RED, B): LEAF2} if is_ours else {})
+
+
 def test_each_change_is_said_five_times_and_then_no_more_however_busy_a_network_is() -> None:
     world = World()
     said: Counter[tuple[str, str]] = Counter()
@@ -337,6 +411,53 @@ def test_each_change_is_said_five_times_and_then_no_more_however_busy_a_network_
     gone = vms[:57]
     assert {said["remove_fdb_entries", mac] for mac in gone} == {5}
     assert max(sizes) <= 4
+
+
+class TwoProcesses:
+    """Each tells the same KVM host who is behind a leaf of its own."""
+
+    def __init__(self) -> None:
+        self.old, self.new = World(), World()
+        self.new.kvm = self.old.kvm
+        self.facts = self.old.facts(RED)
+
+    def passes(self, seconds: float, old: Collection[Mac], new: Collection[Mac], seen: Collection[Mac]) -> float:
+        """How long the KVM host does not know A.  `old` and `new` are behind the leaves; the old one's process has
+        `seen` in vCenter behind the new one."""
+        lost, end = 0.0, self.old.now + seconds
+        while self.old.now < end:
+            there = {LEAF1: {(RED, str(mac)) for mac in seen}}
+            self.old.announcer.announce(self.facts, [at(mac, LEAF1) for mac in old], self.old.now, (), there)
+            self.new.announcer.announce(self.facts, [at(mac, LEAF2) for mac in new], self.old.now)
+            lost += 0.1 * (self.old.kvm.unicast.get((RED, A)) is None)
+            self.old.now += 0.1
+        return lost
+
+
+@pytest.mark.parametrize("late", [0.1, 1.0, 3.0])
+def test_a_vm_that_moved_to_a_host_of_another_process_is_not_taken_back_after_that_one_told_of_it(late: float) -> None:
+    two = TwoProcesses()
+    two.passes(100.0, old=[A], new=[], seen=[])
+    lost = two.passes(late, old=[A], new=[A], seen=[])
+    lost += two.passes(100.0, old=[], new=[A], seen=[A])
+    assert (lost, two.old.kvm.unicast) == (0.0, {(RED, A): LEAF2})
+    assert two.old.kvm.flood == {RED: {LEAF2}}
+
+
+def test_a_vm_that_is_started_on_a_host_of_another_process_is_not_taken_back_again() -> None:
+    two = TwoProcesses()
+    two.passes(100.0, old=[A], new=[], seen=[])
+    two.passes(1.0, old=[], new=[], seen=[])
+    assert two.old.kvm.unicast == {}
+    assert two.passes(100.0, old=[], new=[A], seen=[A]) == 0.0
+
+
+def test_a_vm_that_was_elsewhere_by_a_look_from_another_leaf_is_taken_back_from_this_one() -> None:
+    """That look may be older than it was here."""
+    world = World()
+    world.announce([at(A, LEAF1)])
+    world.announcer.announce(world.facts(RED), [], world.now, (), {LEAF2: {(RED, str(A))}})
+    assert world.kvm.unicast == {}
 
 
 steps = st.lists(st.tuples(st.dictionaries(st.sampled_from([A, B]), st.sampled_from([LEAF1, LEAF2])), st.floats(0, 8)))
@@ -367,4 +488,5 @@ def test_whatever_overtakes_what_an_agent_knows_what_is_so_a_second_later(
     last = history[-1][0] if history else {}
     passes(1.0, [at(mac, vtep) for mac, vtep in last.items()])
     assert world.kvm.unicast == {(RED, mac): vtep for mac, vtep in last.items()}
+    assert world.kvm.arp == {(RED, ADDRESSES[mac]): mac for mac in last}
     assert world.kvm.flood.get(RED, set()) == set(last.values())

@@ -44,7 +44,7 @@ from isthmus.adapters.neutron.tenure import Leaving
 from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.handover import Handover, StandingGroup
-from isthmus.model.names import NetworkId
+from isthmus.model.names import Mac, NetworkId
 
 log = logging.getLogger("isthmus")
 REPORT_EVERY = 30.0
@@ -131,7 +131,7 @@ class Desk:
             before = self._board.seen.get(domain)
             if before is not None and handover.wired is not None and before.at > handover.at:
                 # Somebody looked at the ports since.
-                handover = replace(handover, at=before.at, wired=before.wired, members=before.members)
+                handover = _of_ports(handover, before)
             self._board.seen[domain] = handover
             self._board.clusters[domain] = clusters
             self._board.looks_again(domain)
@@ -142,8 +142,7 @@ class Desk:
         with self._board.changed:
             before = self._board.seen.get(domain)
             if before is not None and handover.at >= before.at:
-                newer = replace(before, at=handover.at, wired=handover.wired, members=handover.members)
-                self._board.seen[domain] = newer
+                self._board.seen[domain] = _of_ports(before, handover)
                 self._looked()
 
     def _looked(self) -> None:
@@ -389,7 +388,11 @@ class Desk:
     def _announce(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         members = [member for domain in seen.values() for member in domain.members]
         unseen = frozenset(vtep for domain in self._vteps.keys() - seen.keys() for vtep in self._vteps[domain])
-        self._announcer.announce(facts, members, self._clock(), unseen)
+        elsewhere: dict[str, frozenset[tuple[NetworkId, Mac]]] = {}
+        for domain, found in seen.items():
+            for vtep in self._vteps.get(domain, ()):
+                elsewhere[vtep] = found.elsewhere & elsewhere[vtep] if vtep in elsewhere else found.elsewhere
+        self._announcer.announce(facts, members, self._clock(), unseen, elsewhere)
 
     def _until(self, moment: float | None) -> float:
         return 60.0 if moment is None else min(60.0, max(SOON, moment - self._clock()))
@@ -439,6 +442,11 @@ def _bugs_end_here(what: str) -> Iterator[None]:
         yield
     except Exception as bug:
         log.exception("neutron: %s: a bug: %r", what, bug)
+
+
+def _of_ports(handover: Handover, looked: Handover) -> Handover:
+    """The same, with what another look saw of ports."""
+    return replace(handover, at=looked.at, wired=looked.wired, members=looked.members, elsewhere=looked.elsewhere)
 
 
 def _kind(cluster: Cluster) -> str:

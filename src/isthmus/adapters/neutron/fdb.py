@@ -5,14 +5,16 @@ when vCenter says where a VM is.  So KVM hosts and network nodes are told from h
 
 Law: an agent that starts knows nothing, and one that has no port in a network leaves aside what it hears of it.  It may
 heed two messages in the wrong order.  Nobody confirms anything.  So what changed is said at once, and soon again; all
-of it is said again, more and more seldom, and from the beginning to whoever starts anew.  What was told is kept over
-restarts, so that it can be taken back; what is behind a VTEP that was not looked at since then stays as it was told.
+of it is said again, more and more seldom, and from the beginning to whoever starts anew.  Nothing is taken back that is
+another's by now.  What was told is kept over restarts, so that it can be taken back; what is behind a VTEP that was not
+looked at since then stays as it was told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from isthmus.adapters.neutron.facts import Facts
@@ -21,6 +23,8 @@ from isthmus.model.names import NetworkId
 
 FLOOD = ("00:00:00:00:00:00", "0.0.0.0")
 """Stands for everybody: the VTEP gets what is for all."""
+NO_ADDRESS = "::"
+"""Agents answer ARP for IPv4 addresses only: with this one a MAC is taken back, and no address."""
 AGAIN = (0.5, 2.0, 5.0, 15.0)
 """Seconds until an agent is told again of an entry that changed: at these times, and no more."""
 WHOLE = (2.0, 5.0, 15.0, 30.0, 60.0, 60.0, 60.0, 300.0)
@@ -36,6 +40,8 @@ KEEP_EVERY = 5.0
 """Seconds between two times that what was told is kept."""
 Cast: TypeAlias = Callable[[str, str, Mapping[str, Any]], None]
 """Says (host, method, entries) to the agent on a host."""
+Elsewhere: TypeAlias = Mapping[str, Collection[tuple[NetworkId, str]]]
+"""The networks and MACs that were seen behind VTEPs that others tell of, by the VTEP whose look it was."""
 
 
 @dataclass(slots=True)
@@ -103,23 +109,32 @@ class Announcer:
         except (TypeError, ValueError):
             self._told.clear()
 
-    def announce(self, facts: Facts, members: Iterable[Member], now: float, unseen: Collection[str] = ()) -> None:
+    def announce(
+        self,
+        facts: Facts,
+        members: Iterable[Member],
+        now: float,
+        unseen: Collection[str] = (),
+        elsewhere: Elsewhere = MappingProxyType({}),
+    ) -> None:
         """Say what is new, what is no longer so, and what it is time to say again.
 
-        `unseen` are the VTEPs behind which nobody has looked yet.
+        `unseen` are the VTEPs behind which nobody has looked yet.  `elsewhere` is who was seen behind none of ours.
         """
         before = {key: (told.started_at, told.entries) for key, told in self._told.items()}
-        self._announce(facts, members, now, unseen)
+        self._announce(facts, members, now, unseen, elsewhere)
         self._changed |= before != {key: (told.started_at, told.entries) for key, told in self._told.items()}
         if self._changed and now - self._kept_at >= KEEP_EVERY:
             self._kept_at, self._changed = now, False
             self.keep([[*key, told.started_at, sorted(told.entries)] for key, told in sorted(self._told.items())])
 
-    def _announce(self, facts: Facts, members: Iterable[Member], now: float, unseen: Collection[str]) -> None:
+    def _announce(
+        self, facts: Facts, members: Iterable[Member], now: float, unseen: Collection[str], elsewhere: Elsewhere
+    ) -> None:
         entries = _by_network(members)
         started = {agent.host: agent.started_at for agent in facts.tunnelling}
         listeners = _listeners(facts, started)
-        others = _elsewhere(facts)
+        others = _Others(facts, elsewhere)
         for host, network in [key for key in self._told if key not in listeners]:
             self._say(facts, host, network, NOBODY, self._told.pop((host, network)).entries, others)
         for host, network in sorted(listeners):
@@ -143,28 +158,43 @@ class Announcer:
         keep = [self._kept_at + KEEP_EVERY] if self._changed else []
         return min((*keep, *(told.next_at for told in self._told.values())), default=None)
 
-    def _say(
-        self,
-        facts: Facts,
-        host: str,
-        network: NetworkId,
-        came: Entries,
-        went: Entries,
-        others: Collection[tuple[NetworkId, str]],
-    ) -> None:
-        """What is no longer so, and what is.
-
-        A MAC that is elsewhere now, behind a VTEP of ours or of `others`, is not taken back: to an agent a MAC is in
-        one place.
-        """
+    def _say(self, facts: Facts, host: str, network: NetworkId, came: Entries, went: Entries, others: _Others) -> None:
+        """What is no longer so, and what is."""
         if network not in facts.networks:
             return
         told = self._told.get((host, network))
         here = {mac for _, mac, _ in (told.entries if told is not None else NOBODY) if mac != FLOOD[0]}
-        gone = frozenset(entry for entry in went if entry[1] not in here and (network, entry[1]) not in others)
+        gone = others.spared(network, (entry for entry in went if entry[1] not in here))
         for method, entries in (("remove_fdb_entries", gone), ("add_fdb_entries", came)):
             if entries:
                 self.cast(host, method, _message(facts, network, entries))
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """What is not to be taken back from an agent, since it is another's by now.
+
+    To an agent a MAC is in one place, and an address is one MAC's: a removal takes what is there, whatever it names.
+    """
+
+    facts: Facts
+    elsewhere: Elsewhere
+    _known: dict[NetworkId, tuple[set[str], dict[str, set[str]]]] = field(default_factory=dict)
+    """Of the networks that something went from: there are many ports, and mostly nothing goes."""
+
+    def spared(self, network: NetworkId, went: Iterable[Entry]) -> Entries:
+        """What may be said of those that went."""
+        gone = [entry for entry in went if (network, entry[1]) not in self.elsewhere.get(entry[0], ())]
+        if not gone:
+            return NOBODY
+        if network not in self._known:
+            self._known[network] = _behind_agents(self.facts, network), _owners(self.facts, network)
+        behind_agents, owners = self._known[network]
+        return frozenset(
+            (vtep, mac, NO_ADDRESS if owners.get(address, set()) - {mac} else address)
+            for vtep, mac, address in gone
+            if mac not in behind_agents
+        )
 
 
 def _not_looked_at(told: Entries, seen: Entries, unseen: Collection[str]) -> Entries:
@@ -173,15 +203,25 @@ def _not_looked_at(told: Entries, seen: Entries, unseen: Collection[str]) -> Ent
     return frozenset(entry for entry in told if entry[0] in unseen and entry[1] not in elsewhere)
 
 
-def _elsewhere(facts: Facts) -> set[tuple[NetworkId, str]]:
-    """The networks and MACs that Neutron has behind VTEPs of its own agents."""
+def _behind_agents(facts: Facts, network: NetworkId) -> set[str]:
+    """The MACs that Neutron has behind VTEPs of its own agents."""
     vteps = {agent.host for agent in facts.tunnelling}
     return {
-        (port.network, port.mac)
+        port.mac
         for port in facts.ports
+        if port.network == network
         for binding in port.bindings
         if binding.active and binding.host in vteps and facts.tunnelled(port, binding)
     }
+
+
+def _owners(facts: Facts, network: NetworkId) -> dict[str, set[str]]:
+    """The MACs that Neutron gave each address to."""
+    found: dict[str, set[str]] = {}
+    for port in facts.ports:
+        for address in port.addresses if port.network == network else ():
+            found.setdefault(address, set()).add(port.mac)
+    return found
 
 
 def _by_network(members: Iterable[Member]) -> dict[NetworkId, Entries]:
