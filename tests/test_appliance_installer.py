@@ -14,6 +14,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
 from pathlib import Path
 from types import MappingProxyType
 
@@ -192,3 +193,11 @@ def test_an_open_vswitch_that_does_not_answer_is_waited_for_once_and_what_is_lef
         assert told == "-- Open vSwitch does not answer: what isthmus made there is left\n"
     finally:
         shutil.rmtree(folder)
+
+
+def test_plugs_are_taken_out_when_open_vswitch_is_there_and_before_anybody_switches_with_them() -> None:
+    unit = ConfigParser(interpolation=None)
+    unit.read(FOLDER.parent / "systemd/isthmus-unplug.service")
+    assert unit["Unit"]["After"].split() == ["openvswitch-switch.service"]
+    assert set(unit["Unit"]["Before"].split()) == {"neutron-openvswitch-agent.service", "isthmus.service"}
+    assert unit["Service"]["Type"] == "oneshot", "who comes after it waits for its end"

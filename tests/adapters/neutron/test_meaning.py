@@ -320,6 +320,7 @@ OURS = Places(overlaid={"compute-1": "cloud"}, computes=frozenset({"compute-1", 
         ([binding("compute-1", unbound=True)], ""),
         ([binding("compute-1", "vxlan", ours=True), binding("compute-2", "vxlan", active=False, ours=True)], ""),
         ([binding("kvm", "vxlan"), binding("compute-2", "vxlan", active=False, ours=True)], ""),
+        ([binding("kvm", "vxlan"), binding("compute-2", "vxlan", active=False)], ""),  # its driver has yet to bind it
         ([binding("renamed", "vxlan", ours=True)], ""),
         ([binding("kvm", "vxlan")], "is bound on host kvm, not here"),
         ([binding("kvm", "vxlan"), binding("kvm-2", active=False)], "is bound on host kvm, kvm-2, not here"),
