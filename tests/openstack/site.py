@@ -41,7 +41,7 @@ class Site:
         (folder / "isthmus.toml").write_text(
             f'[vcenter.vc1]\nurl = "{vcenter.url}"\nuser = "{vcenter.user}"\npassword_file = "password"\n'
             f'ca_file = "{vcenter.ca_file}"\n[intent.neutron]\nurl_env = "NEUTRON_BUS"\ntimeout = 10\n'
-            f'[status]\nstate = "state"\nsocket = "sock"\n[loop]\nresync = 60\n' + deployments
+            f'[status]\nstate = "state"\nsocket = "sock"\n[loop]\nresync = 5\n' + deployments
         )
         self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
 
