@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from oslo_config import cfg
+from pyVmomi import vmodl
 
 from isthmus.adapters.neutron import bus, errands
 from isthmus.adapters.neutron.protocol import AGENT_TYPE, RETIRING
@@ -93,7 +94,7 @@ class Site:
         found = {}
         for name in self.admin.port_group_names():
             if name.partition(" (")[0] == network:
-                with suppress(NotThere):  # gone while we looked
+                with suppress(NotThere, vmodl.fault.ManagedObjectNotFound):  # gone while we looked
                     found[name] = self.admin.port_group(name).config.defaultPortConfig.vlan.vlanId
         return found
 
