@@ -29,7 +29,7 @@ class WireStage:
     @property
     def new_plugs_need_the_sdn(self) -> bool:
         """Of an agent that filters it is not known, until the SDN says so, whether it does."""
-        return self.lab.design.nve.has_an_agent
+        return self.lab.design.nve.filters_late
 
     def network(self, name: str, *, listed: bool = False) -> None:
         """Create a network and let it be offered."""

@@ -22,9 +22,9 @@ class MemoryOvs(WireOvs):
     silent: set[str] = set()  # noqa: RUF012
 
     def __init__(
-        self, host: HostId, settings: OvsSettings, *, keeps: bool = False, elsewhere: Callable[[], str] = str
+        self, host: HostId, settings: OvsSettings, *, keeps: bool = False, astray: Callable[[], str] = str
     ) -> None:
-        self.elsewhere = elsewhere
+        self.astray = astray
         super().__init__(host, settings.vtep, VirtualClock())
         self.settings = settings
         self.made[settings.vtep] = self
@@ -50,9 +50,9 @@ class MemoryPlugger(WireVrouter):
     made: dict[str, MemoryPlugger] = {}  # noqa: RUF012 - by VTEP, anew for each test
 
     def __init__(
-        self, host: HostId, settings: OvsSettings, *, keeps: bool = False, elsewhere: Callable[[], str] = str
+        self, host: HostId, settings: OvsSettings, *, keeps: bool = False, astray: Callable[[], str] = str
     ) -> None:
-        self.elsewhere = elsewhere
+        self.astray = astray
         super().__init__(host, settings.vtep, VirtualClock(), Directory(), "stock-ovs")
         self.made[settings.vtep] = self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.core.appliances import elsewhere
+from isthmus.core.appliances import astray
 from isthmus.model.faults import Refused
 from isthmus.model.inventory import Host, Inventory, Machine
 from isthmus.model.names import HostId
@@ -15,10 +15,10 @@ OURS, OTHER = "42000000-0000-0000-0000-000000000001", "42000000-0000-0000-0000-0
 
 
 def told(*machines: Machine) -> str:
-    return elsewhere(Inventory(HOSTS, {}, {}, machines=machines), ESX1, OURS)
+    return astray(Inventory(HOSTS, {}, {}, machines=machines), ESX1, OURS)
 
 
-def test_an_appliance_on_its_host_is_not_elsewhere_whatever_others_do() -> None:
+def test_an_appliance_on_its_host_is_not_astray_whatever_others_do() -> None:
     assert told(Machine(OURS, "va1", ESX1, True), Machine(OTHER, "va2", ESX1, True)) == ""
 
 
@@ -30,7 +30,7 @@ def test_a_host_that_is_not_known_by_name_is_named_by_its_id() -> None:
     assert "is on host vc/host-7 and" in told(Machine(OURS, "va1", HostId("vc/host-7"), True))
 
 
-def test_an_appliance_of_which_no_host_is_known_yet_is_not_elsewhere() -> None:
+def test_an_appliance_of_which_no_host_is_known_yet_is_not_astray() -> None:
     assert told(Machine(OURS, "va1", None, True)) == ""
 
 

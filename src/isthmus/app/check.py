@@ -208,8 +208,8 @@ def _ovs(
         return
     yield from _pinning(wiring, deployment, host_name, here)
     try:
-        if astray := target.elsewhere():
-            yield Finding(Level.ERROR, f"{here}.bios_uuid", astray, "isthmus run keeps its trunk closed meanwhile")
+        if where := target.astray():
+            yield Finding(Level.ERROR, f"{here}.bios_uuid", where, "isthmus run keeps its trunk closed meanwhile")
             return
     except Refused as fault:
         yield Finding(Level.ERROR, f"{here}.bios_uuid", str(fault), "until then nothing is written to it")

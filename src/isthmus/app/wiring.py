@@ -28,7 +28,7 @@ from isthmus.app.placing import Placing
 from isthmus.app.reading import Source
 from isthmus.app.settings import Settings
 from isthmus.app.text import plain
-from isthmus.core.appliances import elsewhere
+from isthmus.core.appliances import astray
 from isthmus.core.design import NveKind
 from isthmus.core.guard import Limits
 from isthmus.model.boundary import IntentSource, Target, Wake
@@ -107,19 +107,19 @@ class Wiring:
         with self._lock:
             if target not in self._ovs:
                 keeps = self._wake is not None and not deployment.observe_only
-                made = _ovs(self.config, deployment, host, keeps=keeps, elsewhere=self._elsewhere(deployment, host))
+                made = _ovs(self.config, deployment, host, keeps=keeps, astray=self._astray(deployment, host))
                 if self._wake is not None:
                     made.watch(self._wake)
                 self._ovs[target] = made
             return self._ovs[target]
 
-    def _elsewhere(self, deployment: DeploymentConfig, host: Host) -> Callable[[], str]:
+    def _astray(self, deployment: DeploymentConfig, host: Host) -> Callable[[], str]:
         """How it is found out that a host's appliance is on another."""
         appliance = deployment.host[host.name].bios_uuid
         if appliance is None:
             return str
         inventory = self.inventories[self.config.vcenter_of(deployment)]
-        return lambda: elsewhere(inventory.read().value, host.id, appliance)
+        return lambda: astray(inventory.read().value, host.id, appliance)
 
     def leaf(self, placing: Placing, leaf: str, hosts: frozenset[HostId]) -> Leaf:
         """A leaf switch, or a pair, with these hosts below it."""
@@ -320,7 +320,7 @@ def _vcenter(settings: Settings, name: str, clock: Clock) -> Vcenter:
 
 
 def _ovs(
-    config: Config, deployment: DeploymentConfig, host: Host, *, keeps: bool, elsewhere: Callable[[], str]
+    config: Config, deployment: DeploymentConfig, host: Host, *, keeps: bool, astray: Callable[[], str]
 ) -> OvsTarget | PluggerTarget:
     from isthmus.adapters.ovs import OvsSettings, OvsTarget, PluggerTarget
 
@@ -347,7 +347,7 @@ def _ovs(
         )
     except ValueError as wrong:
         raise Refused(f"the OVS of host '{plain(host.name)}': {wrong}") from wrong
-    return (PluggerTarget if plugs else OvsTarget)(host.id, settings, keeps=keeps, elsewhere=elsewhere)
+    return (PluggerTarget if plugs else OvsTarget)(host.id, settings, keeps=keeps, astray=astray)
 
 
 def _hwvtep(leaf: LeafId, settings: HwvtepSettings, hosts: frozenset[HostId], *, keeps: bool) -> Leaf:

@@ -11,7 +11,7 @@ from isthmus.model.inventory import Inventory, Machine
 from isthmus.model.names import HostId
 
 
-def elsewhere(inventory: Inventory, host: HostId, bios_uuid: str) -> str:
+def astray(inventory: Inventory, host: HostId, bios_uuid: str) -> str:
     """Where the appliance of `host` is instead, in words; empty if it is there.
 
     Raises Refused if nobody can say: there is no such VM, or there are several.

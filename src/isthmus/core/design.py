@@ -52,7 +52,7 @@ class NveKind(Enum):
         return self is not NveKind.LEAF
 
     @property
-    def has_an_agent(self) -> bool:
+    def filters_late(self) -> bool:
         """What filters a port there is not ours, and does so some time after the port was plugged in."""
         return self is NveKind.STOCK_OVS
 

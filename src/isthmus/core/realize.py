@@ -116,6 +116,6 @@ def _plugs(view: View, place: str, live: Iterable[Live]) -> Iterator[NveEntry]:
 
 def _may_pass_unfiltered(view: View, item: Live, held: NveEntry | None) -> bool:
     """Its DV port is open, and its agent does not filter this very plug yet.  What passes goes on."""
-    if not view.design.nve.has_an_agent or item.closed or item.expected:
+    if not view.design.nve.filters_late or item.closed or item.expected:
         return False
     return not (isinstance(held, Plug) and (held.wired or not held.dead))

@@ -357,11 +357,11 @@ def test_another_trunk_takes_the_place_of_the_first(plugged: PluggedAppliance, t
 def test_the_trunk_of_an_appliance_on_another_host_is_closed(plugged: PluggedAppliance, target: PluggerTarget) -> None:
     done(target, Learn((A, B)))
     target.close()
-    astray = PluggerTarget(target.host, plugged.appliance.settings(), keeps=True, elsewhere=lambda: "it is on esx9")
+    moved = PluggerTarget(target.host, plugged.appliance.settings(), keeps=True, astray=lambda: "it is on esx9")
     with pytest.raises(Retry, match="esx9"):
-        astray.observe()
+        moved.observe()
     assert heard(plugged, 11) == set()
-    astray.close()
+    moved.close()
 
 
 def test_a_second_writer_is_refused(plugged: PluggedAppliance, target: PluggerTarget) -> None:

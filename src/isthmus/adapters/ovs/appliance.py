@@ -21,7 +21,7 @@ Closing = Callable[[Snapshot, OvsSettings], Sequence[Correction]]
 
 class Appliance:
     """Connection and lock.  With `keeps` the lock is held from the first look on, so that a second keeper is refused
-    before it has anything to write.  `elsewhere` says where the appliance is if it is not on its host."""
+    before it has anything to write.  `astray` says where the appliance is if it is not on its host."""
 
     def __init__(
         self,
@@ -30,11 +30,11 @@ class Appliance:
         closing: Closing,
         *,
         keeps: bool,
-        elsewhere: Callable[[], str],
+        astray: Callable[[], str],
     ) -> None:
         self.host = host
         self.settings = settings
-        self.elsewhere = elsewhere
+        self.astray = astray
         self._closing = closing
         self._keeps = keeps
         self._ovsdb = Ovsdb(settings)
@@ -44,7 +44,7 @@ class Appliance:
         """All bridges and ports of an appliance that is on its host.  Raises Retry."""
         if self._keeps:
             self._ovsdb.claim()
-        self.stay_closed_elsewhere(closes=self._keeps)
+        self.stay_closed_astray(closes=self._keeps)
         return self._ovsdb.snapshot()
 
     def snapshot(self) -> Snapshot:
@@ -59,9 +59,9 @@ class Appliance:
         """Write corrections and wait until ovs-vswitchd has carried them out.  Raises Retry."""
         self._ovsdb.commit(corrections)
 
-    def stay_closed_elsewhere(self, *, closes: bool) -> None:
+    def stay_closed_astray(self, *, closes: bool) -> None:
         """Raise Retry if the appliance is not on its host; with `closes`, take its trunk NIC off its bridge before."""
-        why = self.elsewhere()
+        why = self.astray()
         if not why:
             return
         if closes:

@@ -42,7 +42,7 @@ PATIENCE = 1.0
 class PluggerTarget:
     """One appliance, read by any number of processes and written by the one that holds its OVSDB lock.
 
-    `keeps` and `elsewhere` as in OvsTarget.
+    `keeps` and `astray` as in OvsTarget.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class PluggerTarget:
         settings: OvsSettings,
         *,
         keeps: bool = False,
-        elsewhere: Callable[[], str] = str,
+        astray: Callable[[], str] = str,
         patience: float = PATIENCE,
     ) -> None:
         self.host = host
-        self.elsewhere = elsewhere
+        self.astray = astray
         self._settings = replace(settings, own_flows=False)
-        self._appliance = Appliance(host, self._settings, plug_frame.closing, keeps=keeps, elsewhere=elsewhere)
+        self._appliance = Appliance(host, self._settings, plug_frame.closing, keeps=keeps, astray=astray)
         self._patience = patience
         self._openflow = OpenFlow(self._settings)
 
@@ -93,7 +93,7 @@ class PluggerTarget:
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Build first, then take away, and then plug in, each in one transaction."""
         try:
-            self._appliance.stay_closed_elsewhere(closes=True)
+            self._appliance.stay_closed_astray(closes=True)
         except (Retry, Refused) as fault:
             return [Result.failed(change, fault) for change in changes]
         results: dict[int, Result] = {}

@@ -26,7 +26,7 @@ class OvsTarget:
     """One appliance, read by any number of processes and written by the one that holds its OVSDB lock.
 
     With `keeps` it is held from the first look on, so that a second keeper is refused before it has anything to write.
-    `elsewhere` says where the appliance is if it is not on its host.  Its keeper closes its trunk then.
+    `astray` says where the appliance is if it is not on its host.  Its keeper closes its trunk then.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class OvsTarget:
         settings: OvsSettings,
         *,
         keeps: bool = False,
-        elsewhere: Callable[[], str] = str,
+        astray: Callable[[], str] = str,
     ) -> None:
         self.host = host
-        self.elsewhere = elsewhere
+        self.astray = astray
         self._settings = settings
-        self._appliance = Appliance(host, settings, bridges.closing, keeps=keeps, elsewhere=elsewhere)
+        self._appliance = Appliance(host, settings, bridges.closing, keeps=keeps, astray=astray)
         self._openflow = OpenFlow(settings)
         self._read: dict[tuple[Bridge, str], Flow | None] = {}
 
@@ -68,7 +68,7 @@ class OvsTarget:
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """Build first, then all flows: one bundle per bridge, or two where br-tun both gains and loses flows."""
         try:
-            self._appliance.stay_closed_elsewhere(closes=True)
+            self._appliance.stay_closed_astray(closes=True)
         except (Retry, Refused) as fault:
             return [Result.failed(change, fault) for change in changes]
         results: dict[int, Result] = {}
