@@ -211,6 +211,14 @@ def test_who_is_behind_the_vtep_of_others_or_on_another_switch_is_elsewhere_whil
     assert seen(lab, leaf=leaf).elsewhere == {(RED, b)}, "who is off here is nowhere"
 
 
+def test_who_is_plugged_out_is_not_elsewhere() -> None:
+    lab = two_racks(VDS_STATIC).network("red").vms("a@esx1", "b@esx3").settle()
+    (nic,) = lab.vm("b").nics.values()
+    assert seen(lab, leaf="leaf1").elsewhere == {(RED, nic.mac)}
+    lab.vcenter.set_connected(nic.id, False)
+    assert not seen(lab, leaf="leaf1").elsewhere
+
+
 def test_an_appliance_hosts_vm_is_elsewhere_where_only_others_vteps_are(cluster: Lab) -> None:
     (nic,) = cluster.vm("b").nics.values()
     assert seen(cluster).elsewhere == frozenset()

@@ -205,9 +205,11 @@ def test_who_is_announced_is_plugged_in_alive_and_passes_when_he_arrives() -> No
     """A live move: his DV port is open and comes along, and a dead plug would cost a round more."""
     lab = two_hosts(OVSVAPP_PORT).network("red", ports_listed=True)
     a_filtered_port(lab)
-    lab.vcenter.announce(lab.vm("a").id, lab.host("esx2"))
-    some_rounds(lab)
-    assert [(plug.enabled, plug.dead) for plug in plugs(lab, "esx2") if plug.port == "port-a"] == [(False, False)]
+    for agent_away in (True, False):
+        appliance(lab, "esx2").agent_away = agent_away
+        lab.vcenter.announce(lab.vm("a").id, lab.host("esx2"))
+        some_rounds(lab)
+        assert [(plug.enabled, plug.dead) for plug in plugs(lab, "esx2") if plug.port == "port-a"] == [(False, False)]
 
 
 def test_a_plug_that_passes_goes_on_when_its_agent_starts_anew() -> None:
