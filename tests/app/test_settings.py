@@ -97,6 +97,7 @@ def test_every_error_is_reported_at_once_with_its_place(tmp_path: Path) -> None:
         ('vids = "100-199,300"', 'serve = ["esx1.example", "esx1.example"]', "is listed 2 times"),
         ('vids = "100-199,300"', 'vcenter = "vc2"', "there is no [vcenter.vc2]; there are: vc1"),
         ('trunk = "eth1"', "", "'trunk' is missing"),
+        ('trunk = "eth1"', 'trunk = "eth1"\novsdb = "tcp:192.0.2.1:6640"', "is neither unix:/absolute/path nor ssl:"),
         ('vtep = "192.0.2.1"', 'vtep = "fe80::1"', "is not an IPv4 address"),
         ('vtep = "192.0.2.1"', 'vtep = "127.0.0.1"', "cannot be the address of a VTEP"),
         ('url = "https://vc1.example/sdk"', 'url = "https://u:hunter2@vc1/sdk"', "must hold neither user nor password"),

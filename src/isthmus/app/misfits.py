@@ -185,12 +185,28 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
         yield (*at, "dvs"), f"design '{design}' stands on one switch: make a deployment for each"
     if deployment.leaf:
         yield (*at, "leaf"), f"design '{design}' has an appliance on each host, and no leaves: take it out"
+    yield from _reached(at, deployment)
     for host, settings in deployment.host.items():
         if settings.vtep is None:
             yield (*at, "host", host, "vtep"), "is missing"
         for key in sorted({"leaf", "ports", "lldp_ports", "dvs", "nics"} & settings.model_fields_set):
             what = f"design '{design}' has an appliance on each host, and no leaves: take it out"
             yield (*at, "host", host, key), what
+
+
+def _reached(at: KeyPath, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    """How each appliance's Open vSwitch is spoken to."""
+    beside_it = deployment.design.nve is NveKind.STOCK_OVS
+    hosts = (((*at, "host", host), found) for host, found in deployment.host.items())
+    for place, appliance in (((*at, "appliance"), deployment.appliance), *hosts):
+        ovsdb = appliance.ovsdb or OPEN_VSWITCH
+        if beside_it and not ovsdb.startswith("unix:/"):
+            what = (
+                f"{ovsdb}: design '{deployment.design.name}' reads its agent's flows, so isthmus runs on each appliance"
+            )
+            yield (*place, "ovsdb"), f'{what}: say unix:/absolute/path there, and serve = "here"'
+        elif not ovsdb.startswith(("unix:/", "ssl:")):
+            yield (*place, "ovsdb"), f"{ovsdb} is neither unix:/absolute/path nor ssl:host:port"
 
 
 def _with_leaves(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
