@@ -133,12 +133,12 @@ def with_appliances(racks: Sequence[Rack], appliances: Sequence[Appliance], more
     )
 
 
-def with_agents(racks: Sequence[Rack], appliances: Sequence[Appliance]) -> str:
-    """One deployment, on hosts with an appliance each that runs Neutron's own agent; a rack is one of them."""
+def with_agents(racks: Sequence[Rack], appliances: Sequence[Appliance], more: str = "") -> str:
+    """The same where each appliance runs Neutron's own agent; a rack is one of the hosts."""
     name, vids = racks[0].name, racks[0].vids
     head = (
         f'[deployment.{name}]\ndesign = "ovsvapp-port"\ndvs = "{name}"\nmtu = {MTU}\nvids = "{vids[0]}-{vids[1]}"\n'
-        f'[deployment.{name}.appliance]\ntrunk = "{TRUNK}"\ndatapath_type = "netdev"\n'
+        f'{more}[deployment.{name}.appliance]\ntrunk = "{TRUNK}"\ndatapath_type = "netdev"\n'
     )
     return head + "".join(
         f'[deployment.{name}.compute."{rack.compute}"]\nhost = "{found.host}"\n'

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from lab.netns.stage import until
-from lab.netns.world import appliance_of
 from lab.openstack import preflight
 from lab.openstack.overlaid import CLUSTERS, LAYOUT, overlaid_site
-from lab.openstack.product import APPLIANCE_TYPE, Isthmus, with_appliances
-from lab.openstack.site import KVM, Site, Vm
+from lab.openstack.product import APPLIANCE_TYPE, with_appliances
+from lab.openstack.site import KVM
+from tests.cloud.apart import Apart, handed_over
 from tests.cloud.talking import settled_company, talks, unharmed
 
 pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(600)]
@@ -22,42 +22,14 @@ pytestmark = [pytest.mark.openstack, pytest.mark.live_long, pytest.mark.timeout(
 ESX1, ESX2, ESX3 = LAYOUT.hosts
 
 
-@dataclass
-class Apart:
-    """The site, with its VMs, and the process of each host."""
-
-    site: Site
-    vms: dict[str, Vm]
-    at: dict[str, Isthmus]
-
-
 @pytest.fixture(scope="module")
 def apart() -> Iterator[Apart]:
-    """At first one process keeps all; it hands its hosts over while VMs talk, and no packet is lost."""
     if advice := preflight.missing():
         pytest.skip("; ".join(advice))
     with overlaid_site(f"q{os.getpid()}") as site:
         vms = settled_company(site, ESX1, ESX3)
-        with unharmed((vms["a"], vms["b"]), (vms["k"], vms["b"])):
-            at = handed_over(site)
-        yield Apart(site, vms, at)
-        print(site.logs())
-
-
-def handed_over(site: Site) -> dict[str, Isthmus]:
-    """The processes that keep the hosts from now on; the first keeps the port groups."""
-    site.isthmus.kill()
-    appliances = [appliance_of(site.state, LAYOUT, host) for host in LAYOUT.hosts]
-    given = site.login, site.broker.url
-    site.isthmus.configure(*given, with_appliances(CLUSTERS, appliances, "serve = []\n"))
-    site.isthmus.start()
-    at = {host: Isthmus(site.state, name=f"isthmus-{host}") for host in LAYOUT.hosts}
-    for host, process in at.items():
-        its = f'serve = "{host}"\nport_groups = false\n'
-        process.configure(*given, with_appliances(CLUSTERS, appliances, its))
-        process.start()
-    assert until(lambda: all(process.is_settled for process in (site.isthmus, *at.values())), 90) is not None
-    return at
+        with handed_over(site, LAYOUT, partial(with_appliances, CLUSTERS), vms) as made:
+            yield made
 
 
 def test_each_process_reports_its_own_appliance(apart: Apart) -> None:
