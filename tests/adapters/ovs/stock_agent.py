@@ -111,7 +111,7 @@ class StockAgent:
     def _filter(self, port: PortState) -> None:
         """The flow by which the firewall knows that a port speaks, and which here lets it say everything."""
         with suppress(CommandFailed):  # it is starting
-            flow = f"add table=60,priority=100,in_port={port.number},actions=NORMAL"
+            flow = f"add table=60,priority=100,in_port={port.number},actions=set_field:{port.number}->reg5,NORMAL"
             self.ovs.bundle("br-int", [flow])
 
 

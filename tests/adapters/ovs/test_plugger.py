@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus.adapters.ovs.plugger import AGENT_AWAY, NO_FIREWALL, NOT_WIRED, PluggerTarget
+from isthmus.adapters.ovs.plugger import AGENT_AWAY, NO_FIREWALL, NOT_FILTERED, NOT_WIRED, PluggerTarget
 from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.names import NetworkId, NicId, PortId, VmId, mac
@@ -149,9 +149,11 @@ def test_a_plug_that_is_tagged_and_not_filtered_is_held_when_its_filters_are_the
     target.close()
     hasty = plugged.target(patience=0.2)
     plugged.agent.filters = False
-    (told,) = apply(hasty, Learn((A,)))
+    apply(hasty, Learn((A,)))
     eventually(lambda: "tag                 : 7" in plugged.vsctl("list", "port", "isi-9f3c0001-00"))
-    assert (told.outcome, held(hasty)) == (Outcome.RETRY, {replace(A, wired=False)})
+    assert held(hasty) == {replace(A, wired=False)}
+    (told,) = apply(hasty, Learn((A,)))
+    assert (told.outcome, told.detail) == (Outcome.RETRY, NOT_FILTERED)
     plugged.agent.filters = True
     eventually(lambda: held(hasty) == {A})
     hasty.close()

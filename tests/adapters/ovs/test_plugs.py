@@ -68,8 +68,11 @@ def wired(states: Iterable[PortState], *, controlled: bool = True, flows: Iterab
     "flows",
     [
         [],
-        [" cookie=0x1, table=60, priority=100,in_port=2 actions=resubmit(,71)"],
-        [" cookie=0x1, table=60, priority=100,in_port=33 actions=resubmit(,71)"],
+        [" cookie=0x1, table=60, priority=100,in_port=2 actions=load:0x2->NXM_NX_REG5[],resubmit(,71)"],
+        [" cookie=0x1, table=60, priority=100,in_port=33 actions=set_field:0x21->reg5,resubmit(,71)"],
+        [" cookie=0x1, table=60, priority=100,in_port=3 actions=resubmit(,71)"],
+        [" cookie=0x1, table=60, priority=200,arp,in_port=3,arp_tpa=10.0.0.2 actions=load:0x2->NXM_OF_ARP_OP[]"],
+        [" cookie=0x1, table=60, priority=9,in_port=3,dl_src=00:50:56:00:00:01 actions=resubmit(,61)"],
         [" cookie=0x1, table=60, priority=3 actions=NORMAL"],
         [" cookie=0x1, table=60, priority=90,dl_vlan=7,dl_dst=00:50:56:00:00:01 actions=load:0x3->NXM_NX_REG5[]"],
     ],
@@ -77,6 +80,16 @@ def wired(states: Iterable[PortState], *, controlled: bool = True, flows: Iterab
 def test_a_plug_that_the_agent_has_tagged_and_not_filtered_is_not_wired(flows: list[str]) -> None:
     """It tags all ports before it lays the filters of any; until then br-int switches as it likes."""
     assert wired(pair().values(), flows=flows) == [False]
+
+
+@pytest.mark.parametrize("loads", ["load:0x3->NXM_NX_REG5[]", "set_field:0x3->reg5"])
+def test_a_plug_that_is_filtered_and_lost_its_vlan_of_the_agent_is_not_wired(loads: str) -> None:
+    flows = [f" cookie=0x1, table=60, priority=100,in_port=3 actions={loads},set_field:0x7->reg6,resubmit(,71)"]
+    assert wired(pair().values(), flows=flows) == [True]
+    for tag in (None, DEAD):
+        made = pair()
+        made[ON_INT] = replace(made[ON_INT], tag=tag)
+        assert wired(made.values(), flows=flows) == [False]
 
 
 def test_of_a_dead_pair_what_is_left_is_dead() -> None:

@@ -31,9 +31,17 @@ AGENT_AWAY = (
 NOT_WIRED = (
     "the Neutron Open vSwitch agent has not wired it: is it bound to the agent's own host? The agent's log says more"
 )
+_FIREWALL = (
+    "firewall_driver = openvswitch and enable_security_group = true in its [securitygroup] (systemctl restart "
+    "neutron-openvswitch-agent)"
+)
+NOT_FILTERED = (
+    "the Neutron Open vSwitch agent has wired it, and has no filters for it in br-int, without which nothing opens: "
+    f"if that lasts, set {_FIREWALL}"
+)
 NO_FIREWALL = (
-    "the Neutron Open vSwitch agent has never filtered on this br-int, so no security group holds: set firewall_driver "
-    "= openvswitch in its [securitygroup] (systemctl restart neutron-openvswitch-agent)"
+    "the Neutron Open vSwitch agent has never filtered on this br-int, so nothing that is plugged in is opened: set "
+    f"{_FIREWALL}"
 )
 PATIENCE = 1.0
 """Seconds that the agent is given to wire what was just plugged, before others are told that it has not."""
@@ -174,9 +182,8 @@ class PluggerTarget:
         told = [change for change in changes if change.id not in results]
         unwired = self._unwired({plug.port for change in told for plug in _plugs(change)})
         for change in told:
-            waits = any(plug.port in unwired for plug in _plugs(change))
-            why = NOT_WIRED if plugs.agent_is_there(self._appliance.snapshot()) else AGENT_AWAY
-            results[change.id] = Result(change, Outcome.RETRY, why) if waits else Result(change, Outcome.DONE)
+            waiting = [plug.port for plug in _plugs(change) if plug.port in unwired]
+            results[change.id] = self._waits(change, waiting) if waiting else Result(change, Outcome.DONE)
         return [results[change.id] for change in changes]
 
     def _steps(self, snapshot: Snapshot, wanted: Sequence[Plug], taken: dict[int, PortId]) -> list[Correction]:
@@ -186,10 +193,15 @@ class PluggerTarget:
                 raise Retry(f"VID {int(plug.vid)} is being given to {taken[int(plug.vid)]}: it must leave it first")
         return [step for plug in wanted for step in plugs.learning(snapshot, self._settings, plug)]
 
+    def _waits(self, change: Change, waiting: Sequence[PortId]) -> Result:
+        snapshot = self._appliance.snapshot()
+        tagged = all(plugs.is_tagged(snapshot, port) for port in waiting)
+        why = NOT_FILTERED if tagged else NOT_WIRED
+        return Result(change, Outcome.RETRY, why if plugs.agent_is_there(snapshot) else AGENT_AWAY)
+
     def _held(self, snapshot: Snapshot) -> list[Plug]:
         """The plugs.  Raises Retry if nobody can tell which of them are filtered."""
-        held = list(plugs.plugs_of(snapshot, self._settings))
-        if not held:
+        if not any(True for _ in plugs.plugs_of(snapshot, self._settings)):
             return []
         flows = self._openflow.dump(Bridge.INT, f"table={plugs.FILTERED}")
         return list(plugs.plugs_of(snapshot, self._settings, plugs.filtered(flows)))

@@ -29,9 +29,10 @@ PORT_KEY = "isthmus-port"
 ASKED_KEY = "isthmus-asked"
 """How often the agent was asked to look at a port again."""
 FILTERED = 60
-"""The table of br-int where the agent's firewall `openvswitch` decides by its port who speaks: each that it has filters
-for, and each that needs none (without port security), has a flow there, of whatever it says later."""
-_FROM = re.compile(r"\bin_port=(\d+)\b")
+"""The table of br-int where the agent's firewall `openvswitch` knows by its port who speaks: each that it has filters
+for, and each that needs none (without port security), has a flow there which puts its number into register 5.  Others
+of the agent's have flows there too, of a port of the same number."""
+_SPEAKS = re.compile(r"\bpriority=\d+,in_port=(\d+) actions=(?:load|set_field):0x([0-9a-f]+)->(?:NXM_NX_REG5\[\]|reg5)")
 _LENGTH = 11
 """Of a port's id in interface names, which have 15 characters; Neutron's own have as many of it."""
 
@@ -43,7 +44,8 @@ def names(port: PortId) -> tuple[str, str]:
 
 def filtered(lines: Iterable[str]) -> frozenset[int]:
     """The ports of br-int that the agent has filters for, or knows to need none, by its flows in table FILTERED."""
-    return frozenset(int(found[1]) for line in lines if (found := _FROM.search(line)))
+    found = [(int(said[1]), int(said[2], 16)) for line in lines if (said := _SPEAKS.search(line))]
+    return frozenset(port for port, number in found if port == number)
 
 
 def plugs_of(snapshot: Snapshot, settings: OvsSettings, filtered: Collection[int] = ()) -> Iterator[Plug]:
@@ -60,6 +62,12 @@ def strays(snapshot: Snapshot, settings: OvsSettings) -> Iterator[PortState]:
     for state in _marked(snapshot, settings):
         if state.name not in pairs and (state.bridge, state.name) != (BR_VDS, settings.trunk):
             yield state
+
+
+def is_tagged(snapshot: Snapshot, port: PortId) -> bool:
+    """The agent has given the plug of a port its VLAN on br-int, which it does before it filters."""
+    state = snapshot.ports.get(names(port)[1])
+    return state is not None and state.bridge == BR_INT and state.tag not in (None, DEAD)
 
 
 def agent_is_there(snapshot: Snapshot) -> bool:
@@ -127,9 +135,8 @@ def _plug(snapshot: Snapshot, settings: OvsSettings, port: PortId, filtered: Col
         return None
     whole = not any(True for _ in _making(snapshot, settings, plug))
     works = all((state.number or -1) > 0 and not state.error for state in halves)
-    tagged = any(state.bridge == BR_INT and state.tag not in (None, DEAD) for state in halves)
     # It tags all ports before it lays the filters of any.
-    done = tagged and any(state.bridge == BR_INT and state.number in filtered for state in halves)
+    done = is_tagged(snapshot, port) and any(state.bridge == BR_INT and state.number in filtered for state in halves)
     # One that is only expected is wired when its binding is activated, and not before.
     wired = (agent_is_there(snapshot) and done) or not plug.enabled
     return replace(plug, wired=whole and works and wired)
