@@ -25,6 +25,8 @@ from isthmus.model.names import HostId, Mac, NetworkId, PortId
 from tests.adapters.neutron.test_errands import BOUND, DVS, FAILED, ONE, RED, UNUSED, Site, port
 
 PATIENCE = 10.0
+ANSWERED_WITHIN = 30.0
+"""Seconds, as `timeout` of the configuration has it."""
 TAKEN_UP = f"{RESERVED} anew"
 ALL = Errands(
     ready=({"id": "p"},),
@@ -54,6 +56,8 @@ class Bus:
         self.faults: dict[str, Exception] = {}
         self.casts: Counter[str] = Counter()
         self.told: list[tuple[str, Any]] = []
+        self.seconds_a_port = 0.0
+        self.changed: set[str] = set()
         self.hanging: set[str] = {"rebind"}
         self.going = threading.Event()
         self.going.set()
@@ -68,6 +72,10 @@ class Bus:
             assert self.going.wait(6 * PATIENCE)
         if method in self.faults:
             raise self.faults[method]
+        ports = [port["id"] for port in what.get("ports", ()) if isinstance(port, dict)]
+        if len(ports) * self.seconds_a_port > ANSWERED_WITHIN:
+            raise Retry("Neutron did not answer")
+        self.changed.update(ports)
         return "" if method == "allocate" else []
 
     def serve(self, *what: object) -> None:
@@ -228,6 +236,15 @@ def test_a_wait_outlasts_a_try_during_which_the_port_was_not_seen_to_fail(made: 
     made.memory.keep_only(set(), set(), set(), set(), set())
     made.memory.ended("rebind", ["p"], 100.0)
     assert not made.memory.due("rebind p", 120.0)
+
+
+@pytest.mark.parametrize("kind", ["ready", "down", "correct"])
+def test_a_neutron_that_takes_two_seconds_for_each_port_changes_many_all_the_same(made: Office, kind: str) -> None:
+    """What is not answered in time is asked for again, while Neutron goes on with it: for ever, if there is much."""
+    made.bus.seconds_a_port = 2.0
+    ports = [{"id": f"p{n}"} for n in range(45)]
+    made.delivery.deliver(Errands(**{kind: tuple(ports)}))  # type: ignore[arg-type]
+    assert made.bus.changed == {port["id"] for port in ports}
 
 
 def test_while_the_bus_is_away_binding_again_does_not_count_as_tried(made: Office) -> None:

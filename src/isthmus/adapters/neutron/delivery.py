@@ -19,9 +19,10 @@ from isthmus.model.names import NetworkId
 
 log = logging.getLogger("isthmus")
 AT_ONCE = 200
-"""Ports or segments in one message."""
-READY_AT_ONCE = 50
-"""Neutron takes some hundredths of a second to make a port ACTIVE."""
+"""Segments or VLANs in one message."""
+PORTS_AT_ONCE = 10
+"""Neutron takes some hundredths of a second to change a port, and tenths while its agents ask for each of 200.  What is
+not answered in time it goes on with, beside the same asked for again."""
 STRANGE = "Neutron's isthmus drivers answered something else than expected: are they of this isthmus's release?"
 REBIND = "rebind"
 REBOUND_AT_ONCE = 5
@@ -66,9 +67,9 @@ class Delivery:
             self._show({kind_of(key): why for key, why in self._failing.items()})
 
     def _delivered(self, found: Errands) -> bool:
-        corrected = self._asked("correct", found.correct, lambda ports: {"ports": ports})
-        self._asked("ready", found.ready, lambda ports: {"ports": ports}, READY_AT_ONCE)
-        self._asked("down", found.down, lambda ports: {"ports": ports})
+        corrected = self._asked("correct", found.correct, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
+        self._asked("ready", found.ready, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
+        self._asked("down", found.down, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
         given = [self._allocated(*item) for item in found.allocate]
         retired = self._asked("retire", found.retire, lambda unused: {"unused": unused})
         gone = self._asked("release", found.release, lambda retiring: {"retiring": retiring})
