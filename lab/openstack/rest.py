@@ -114,7 +114,7 @@ class Rest:
         return dict(self.call("GET", f"{what}/{of}")[what[:-1]])
 
     def list(self, what: str, query: str = "") -> list[dict[str, Any]]:
-        return list(self.call("GET", f"{what}?{query}")[what.rpartition("/")[2]])
+        return list(self.call("GET", f"{what}?{query}")[what.rpartition("/")[2].replace("-", "_")])
 
     def is_active(self, port: str) -> bool:
         return bool(self.show("ports", port)["status"] == "ACTIVE")
