@@ -37,6 +37,8 @@ WARM = 3
 """The first VMs of each kind are not measured."""
 CALLERS = 4
 PATIENCE = 600.0
+A_PORT = 3.0
+"""Seconds in which Neutron makes one of many ACTIVE, on any machine."""
 EVENTS = ("power-on", "vMotion", "power-off")
 
 
@@ -143,7 +145,8 @@ def _together(made: Site, network: str, places: Sequence[str], name: str, number
         list(callers.map(lambda vm: _appear(made, vm), vms))
     appeared = time.monotonic() - began
     waiting = {vm.port["id"] for vm in vms}
-    _must(until(lambda: not waiting - _active(made, network), PATIENCE) is not None, f"{number} ports ACTIVE")
+    patience = max(PATIENCE, number * A_PORT)
+    _must(until(lambda: not waiting - _active(made, network), patience) is not None, f"{number} ports ACTIVE")
     return time.monotonic() - began, appeared
 
 
