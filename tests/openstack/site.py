@@ -14,6 +14,7 @@ from oslo_config import cfg
 from pyVmomi import vmodl
 
 from isthmus.adapters.neutron import bus, errands
+from isthmus.adapters.neutron.intent import HOLDS
 from isthmus.adapters.neutron.protocol import AGENT_TYPE, RETIRING
 from isthmus.app import report, wiring
 from isthmus.app.daemon import Daemon
@@ -42,7 +43,7 @@ class Site:
         (folder / "isthmus.toml").write_text(
             f'[vcenter.vc1]\nurl = "{vcenter.url}"\nuser = "{vcenter.user}"\npassword_file = "password"\n'
             f'ca_file = "{vcenter.ca_file}"\n[intent.neutron]\nurl_env = "NEUTRON_BUS"\ntimeout = 10\n'
-            f'[status]\nstate = "state"\nsocket = "sock"\n[loop]\nresync = 5\n' + deployments
+            f'[status]\nstate = "state"\nsocket = "sock"\n[loop]\nresync = 60\n' + deployments
         )
         self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
 
@@ -155,6 +156,11 @@ class Site:
             before = {seat.keeper.name: seat.rounds for seat in seats}
             self.daemon.loop.wake()
             until(lambda before=before: all(seat.rounds > before[seat.keeper.name] for seat in seats))
+
+    def read_anew(self) -> None:
+        """By the timer, when nobody told of a change: what Neutron said last stands no longer."""
+        time.sleep(HOLDS)
+        self.daemon.loop.look_at_everything()
 
     def stirs(self, rounds: int = 4) -> list[str]:
         """What is written, and what Neutron is asked to do, in some rounds: nothing once all is at rest."""

@@ -151,7 +151,7 @@ def test_a_port_of_a_network_without_a_vni_is_not_bound_and_named_with_the_reaso
     assert speaks_at("esx1.lab", mac_of(made, theirs))
     for port in ports:
         made.neutron.delete("ports", port)
-    made.daemon.loop.wake()
+    made.read_anew()
     until(lambda: not any(made.is_named(f"port {port}") for port in ports))
 
 
@@ -165,13 +165,13 @@ def test_a_network_that_loses_its_vni_is_closed_and_named_and_no_other_is(
     until(lambda: made.is_active(mine) and made.is_active(theirs))
     (was,) = [row["vni"] for row in made.neutron.read(red)]
     made.neutron.resegment(red, segmentation_id=None)
-    made.daemon.loop.wake()
+    made.read_anew()
     until(lambda: made.is_named(f"port {mine}", "no VXLAN segment with a VNI"))
     until(lambda: not speaks_at("esx1.lab", mac_of(made, mine)))
     assert made.stirs() == []
     assert speaks_at("esx1.lab", mac_of(made, theirs))
     made.neutron.resegment(red, segmentation_id=was)
-    made.daemon.loop.wake()
+    made.read_anew()
     until(lambda: speaks_at("esx1.lab", mac_of(made, mine)) and not made.is_named(f"port {mine}"))
 
 
@@ -450,7 +450,7 @@ def test_a_neutron_agent_with_the_vtep_of_an_appliance_is_named_and_nobody_sends
     assert [sends_to(host, mac_of(made, theirs)) for host in VTEPS] == [set(), set()]
     assert sends_to(one, mac_of(made, ports[two])) == {VTEPS[two]}
     made.neutron.agent_is_gone("liar", "Open vSwitch agent")
-    made.daemon.loop.wake()
+    made.read_anew()
     until(lambda: not made.is_named("neutron agent on host liar"))
 
 
