@@ -216,8 +216,9 @@ def _restart(made: Site, network: str, peer: Vm) -> Iterator[Figure]:
     """isthmus is killed and started again, under pings across hosts and to a KVM host."""
     bound = [f"network_id={network}&binding:host_id={cluster.compute}&fields=id" for cluster in made.racks]
     there = sum(len(made.rest.list("ports", query)) for query in bound)
-    _together(made, network, LAYOUT.hosts, "restarted", RESTARTED - there)
+    # First: among so many ports Neutron's own agent takes minutes for one of its own.
     witnesses = [_there(made, f"witness-{host}", network, host) for host in (LAYOUT.hosts[0], KVM)]
+    _together(made, network, LAYOUT.hosts, "restarted", RESTARTED - there)
     _settle(made)
     running = [witness.guest.keep_pinging(peer.address) for witness in witnesses]
     made.isthmus.kill()

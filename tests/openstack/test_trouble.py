@@ -188,6 +188,7 @@ def test_a_vlan_that_something_foreign_wears_at_the_leaf_is_not_given_to_the_net
         until(lambda: any(reason in made.explained(port) for reason in reasons))
         assert not made.is_active(port)
         made.leaf("leaf1").foreign.clear()
+        made.read_anew()
         until(lambda: made.is_active(port), 60)
 
 
