@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from isthmus.adapters.neutron import errands
-from isthmus.adapters.neutron.delivery import Delivery
+from isthmus.adapters.neutron.delivery import PORTS_AT_ONCE, Delivery
 from isthmus.adapters.neutron.desk import SOON, Desk
-from isthmus.adapters.neutron.errands import Cluster, Errands, Memory, key_of
+from isthmus.adapters.neutron.errands import FIRST_AGAIN, Cluster, Errands, Memory, key_of
 from isthmus.adapters.neutron.facts import Binding, Facts, Tunnelling
 from isthmus.adapters.neutron.protocol import RESERVED, RETIRING
 from isthmus.adapters.neutron.tenure import Tenure
@@ -57,6 +57,8 @@ class Bus:
         self.casts: Counter[str] = Counter()
         self.told: list[tuple[str, Any]] = []
         self.seconds_a_port = 0.0
+        self.slow: set[str] = set()
+        self.passes: Callable[[float], None] = lambda seconds: None
         self.changed: set[str] = set()
         self.hanging: set[str] = {"rebind"}
         self.going = threading.Event()
@@ -73,6 +75,9 @@ class Bus:
         if method in self.faults:
             raise self.faults[method]
         ports = [port["id"] for port in what.get("ports", ()) if isinstance(port, dict)]
+        if self.slow.intersection(ports):
+            self.passes(ANSWERED_WITHIN)
+            raise Retry("Neutron did not answer")
         if len(ports) * self.seconds_a_port > ANSWERED_WITHIN:
             raise Retry("Neutron did not answer")
         self.changed.update(ports)
@@ -114,7 +119,8 @@ class Office:
         self.bus, self.source, self.memory = Bus(), Source(), Memory()
         self.rebound = threading.Event()
         self.shown: Mapping[str, str] = {}
-        self.delivery = Delivery(self.bus, self.memory, self._show, self.rebound.set)  # type: ignore[arg-type]
+        self.now = 0.0
+        self.delivery = Delivery(self.bus, self.memory, self._show, self.rebound.set, lambda: self.now)  # type: ignore[arg-type]
         vteps = {"rack1": frozenset({"192.0.2.1"})}
         self.unkept = ""
         self.desk = Desk(
@@ -245,6 +251,46 @@ def test_a_neutron_that_takes_two_seconds_for_each_port_changes_many_all_the_sam
     ports = [{"id": f"p{n}"} for n in range(45)]
     made.delivery.deliver(Errands(**{kind: tuple(ports)}))  # type: ignore[arg-type]
     assert made.bus.changed == {port["id"] for port in ports}
+
+
+PORTS = tuple({"id": f"p{n:02}"} for n in range(45))
+
+
+def passes_time(made: Office) -> None:
+    def passes(seconds: float) -> None:
+        made.now += seconds
+
+    made.bus.passes = passes
+
+
+def due(made: Office, kind: str) -> tuple[Mapping[str, str], ...]:
+    return tuple(port for port in PORTS if made.memory.due(key_of(kind, port), made.now))
+
+
+def test_a_kind_that_hangs_holds_up_the_others_by_one_portion(made: Office) -> None:
+    passes_time(made)
+    made.bus.slow = {port["id"] for port in PORTS}
+    found = Errands(correct=due(made, "correct"), ready=({"id": "q"},))
+    made.delivery.deliver(found)
+    assert (made.now, made.bus.calls["ready"]) == (ANSWERED_WITHIN, 1)
+
+
+def test_one_port_of_which_neutron_never_says_a_word_keeps_none_behind_it_waiting(made: Office) -> None:
+    passes_time(made)
+    made.bus.slow = {"p03"}
+    for _ in range(2):
+        made.delivery.deliver(Errands(ready=due(made, "ready")))
+        made.now += 1.0
+    assert made.bus.changed == {port["id"] for port in PORTS[PORTS_AT_ONCE:]}
+
+
+def test_what_was_not_answered_waits_from_then_on_and_not_from_when_the_round_began(made: Office) -> None:
+    passes_time(made)
+    made.bus.slow = {port["id"] for port in PORTS}
+    first = due(made, "ready")[:PORTS_AT_ONCE]
+    made.delivery.deliver(Errands(ready=first))
+    assert not any(made.memory.due(key_of("ready", port), ANSWERED_WITHIN + FIRST_AGAIN - 1) for port in first)
+    assert all(made.memory.due(key_of("ready", port), ANSWERED_WITHIN + FIRST_AGAIN) for port in first)
 
 
 def test_while_the_bus_is_away_binding_again_does_not_count_as_tried(made: Office) -> None:

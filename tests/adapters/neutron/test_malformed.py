@@ -147,7 +147,7 @@ def test_an_agent_whose_tunnel_address_is_no_text_is_named_and_the_others_stand(
 def test_an_answer_to_an_errand_that_makes_no_sense_is_shown_and_the_others_are_had(kind: str, strange: Any) -> None:
     neutron, shown, memory = Neutron(), dict[str, str](), Memory()
     neutron.answers = {"retire": [], "release": [], "allocate": "", kind: strange}
-    delivery = Delivery(neutron, memory, shown.update, lambda: None)  # type: ignore[arg-type]
+    delivery = Delivery(neutron, memory, shown.update, lambda: None, lambda: 0.0)  # type: ignore[arg-type]
     every = Errands(allocate=((RED, "rack1"),), retire=(("s", ""),), release=(("t", "mark"),), free=(("rack1", 102),))
     memory.again_at = dict.fromkeys(("allocate ('red', 'rack1')", "retire ('s', '')", "release ('t', 'mark')"), 1.0)
     delivery.deliver(every)
@@ -158,7 +158,7 @@ def test_an_answer_to_an_errand_that_makes_no_sense_is_shown_and_the_others_are_
 def test_an_errand_whose_answer_makes_no_sense_is_run_again_ever_more_seldom_and_wakes_nobody() -> None:
     neutron, shown, memory, woken = Neutron(), dict[str, str](), Memory(), 0
     neutron.answers["retire"] = "nonsense"
-    delivery = Delivery(neutron, memory, shown.update, lambda: None)  # type: ignore[arg-type]
+    delivery = Delivery(neutron, memory, shown.update, lambda: None, lambda: float(now))  # type: ignore[arg-type]
     for now in range(3000):
         if memory.due("retire ('s', '')", now):
             woken += delivery.deliver(Errands(retire=(("s", ""),)))

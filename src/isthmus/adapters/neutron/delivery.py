@@ -34,13 +34,19 @@ class Delivery:
     """For one thread.  Ports are bound again on another, since that takes long."""
 
     def __init__(
-        self, bus: Bus, memory: Memory, show: Callable[[Mapping[str, str]], None], rebound: Callable[[], None]
+        self,
+        bus: Bus,
+        memory: Memory,
+        show: Callable[[Mapping[str, str]], None],
+        rebound: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         """`show` is told what cannot be had, by kind, and why; `rebound` that binding again ended."""
         self._bus = bus
         self._memory = memory
         self._show = show
         self._rebound = rebound
+        self._clock = clock
         self._failing: dict[str, str] = {}
         """Why, by errand."""
         self._ended: _Rebinding | None = None
@@ -87,9 +93,14 @@ class Delivery:
     def _asked(
         self, kind: str, items: Sequence[Any], put: Callable[[list[Any]], dict[str, Any]], at_once: int = AT_ONCE
     ) -> list[Any]:
-        """The answers to one kind of errand, a portion each."""
+        """The answers to one kind of errand, a portion each.
+
+        A portion that is not answered waits from then on, and those behind it are due again once all other kinds were
+        asked for: neither does a kind that hangs hold up the others, nor one item those of its kind.
+        """
         answers = []
-        for portion in _portions(items, at_once):
+        portions = _portions(items, at_once)
+        for number, portion in enumerate(portions, 1):
             try:
                 answer = self._bus.call(SERVER_TOPIC, kind, **put(portion))
                 if not _is_expected(kind, answer):
@@ -100,6 +111,10 @@ class Delivery:
                 raise
             except (Retry, Refused) as fault:
                 self._note(kind, portion, str(fault))
+                self._memory.ended(kind, portion, self._clock())
+                if isinstance(fault, Retry):
+                    self._memory.postponed(kind, [item for later in portions[number:] for item in later], self._clock())
+                    break
         return answers
 
     def _note(self, kind: str, items: Iterable[object], reason: str = "") -> None:

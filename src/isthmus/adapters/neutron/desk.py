@@ -120,7 +120,7 @@ class Desk:
         self._announcer = Announcer(self._tell, keep)
         self._wake: Wake = lambda hosts: None
         self._stopping = threading.Event()
-        self._delivery = Delivery(bus, self._memory, self._show, self._look_again)
+        self._delivery = Delivery(bus, self._memory, self._show, self._look_again, clock)
         self._confirmed: Leaving = frozenset()
 
     # --- the loop's side ------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ LINGER = 45.0
 """Seconds that a segment is unused before it is retired, or a port unbound before it is bound: twice the longest
 `port_group_wait`, so longer than binding takes."""
 WORN = "something that is no network of Neutron's wears it"
+POSTPONED = 0.1
+"""Seconds until what there was no time for is tried."""
 FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
 """Seconds until something that failed in Neutron is tried again: at first, and after many times."""
 
@@ -87,6 +89,12 @@ class Memory:
             if not tried:
                 self.waits.pop(what, None)
             self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN)
+
+    def postponed(self, kind: str, items: Iterable[object], now: float) -> None:
+        """There was no time for them: they are due at once, as if never tried."""
+        for what in (key_of(kind, item) for item in items):
+            self.waits.pop(what, None)
+            self.again_at[what] = now + POSTPONED
 
     def next_at(self, now: float) -> float | None:
         """When there may be something to do without any news.  What is past was tried, or waits for news."""
