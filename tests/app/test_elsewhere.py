@@ -84,6 +84,18 @@ def test_an_appliance_that_is_served_elsewhere_is_shown_dead_or_alive(tmp_path: 
     }
 
 
+def test_where_neutrons_own_agent_reports_the_appliance_nothing_is_said_of_isthmus_there(tmp_path: Path) -> None:
+    stock = DEPLOYMENT.replace('design = "ovsvapp"', 'design = "ovsvapp-port"')
+    for host in ("esx1", "esx2", "esx3"):
+        stock += f'[deployment.cloud.compute."compute-{host}"]\nhost = "{host}"\n'
+    rows = row("192.0.2.2", "2026-11-21 12:00:00", alive=True), row("192.0.2.3", "2026-11-21 11:00:00", alive=False)
+    unknown = "of isthmus there nothing is known"
+    assert shown(tmp_path, NEUTRON + stock, Neutron(*rows)) == {
+        "esx2": f"its Neutron agent is alive; {unknown}",
+        "esx3": f"its Neutron agent is dead since 2026-11-21 11:00:00 UTC; {unknown}",
+    }
+
+
 def test_one_that_was_never_reported_is_neither(tmp_path: Path) -> None:
     neutron = Neutron(row("192.0.2.2", "2026-11-21 12:00:00", alive=True))
     assert shown(tmp_path, NEUTRON + DEPLOYMENT, neutron)["esx3"] == "nobody has reported its VTEP to Neutron"
