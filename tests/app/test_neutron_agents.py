@@ -67,7 +67,10 @@ def inventory(*hosts: Host) -> Inventory:
         ('host = "esx2"', 'host = "esx9"', 'there is no [deployment.lab.host."esx9"] table'),
         ('trunk = "eth1"', 'trunk = "eth1"\nvxlan_port = 8472', "the Neutron agent's own business"),
         ("unix:/run/two/db.sock", "ssl:192.0.2.2:6640", 'say unix:/absolute/path there, and serve = "here"'),
-        ('trunk = "eth1"', 'trunk = "eth1"\novsdb = "tcp:192.0.2.2:6640"', "reads its agent's flows"),
+        ("unix:/run/two/db.sock", "tcp:192.0.2.2:6640", "reads its agent's flows"),
+        ("unix:/run/two/db.sock", "unix:/", "neither unix:/absolute/path nor ssl:host:port"),
+        ("unix:/run/two/db.sock", "unix:/run/one/two.sock", "have their sockets in /run/one"),
+        ('trunk = "eth1"', 'trunk = "eth1"\nrundir = "/run/openvswitch"', "have their sockets in /run/openvswitch"),
         ('design = "ovsvapp-port"', 'design = "ovsvapp"', "does not need to know which ESXi host it stands for"),
     ],
 )

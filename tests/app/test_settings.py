@@ -98,6 +98,11 @@ def test_every_error_is_reported_at_once_with_its_place(tmp_path: Path) -> None:
         ('vids = "100-199,300"', 'vcenter = "vc2"', "there is no [vcenter.vc2]; there are: vc1"),
         ('trunk = "eth1"', "", "'trunk' is missing"),
         ('trunk = "eth1"', 'trunk = "eth1"\novsdb = "tcp:192.0.2.1:6640"', "is neither unix:/absolute/path nor ssl:"),
+        ('trunk = "eth1"', 'trunk = "eth1"\novsdb = "unix:/"', "is neither unix:/absolute/path nor ssl:"),
+        ('trunk = "eth1"', 'trunk = "eth1"\novsdb = "ssl:"', "is neither unix:/absolute/path nor ssl:"),
+        ('trunk = "eth1"', 'trunk = "eth1"\novsdb = "ssl:192.0.2.1"', "is neither unix:/absolute/path nor ssl:"),
+        ('"unix:/run/one/db.sock"', '"ssl:192.0.2.1:6640"', 'host."esx1.example".tls: is missing'),
+        ('"unix:/run/one/db.sock"', '"ssl:[2001:db8::1]:6640"', 'host."esx1.example".openflow: is missing'),
         ('vtep = "192.0.2.1"', 'vtep = "fe80::1"', "is not an IPv4 address"),
         ('vtep = "192.0.2.1"', 'vtep = "127.0.0.1"', "cannot be the address of a VTEP"),
         ('url = "https://vc1.example/sdk"', 'url = "https://u:hunter2@vc1/sdk"', "must hold neither user nor password"),
@@ -183,14 +188,16 @@ def test_a_password_file_loses_its_line_end_and_is_read_anew(tmp_path: Path) -> 
 def test_a_relative_path_is_relative_to_the_file_wherever_it_is_named(tmp_path: Path) -> None:
     files = 'tls = { key = "k", certificate = "/etc/c", ca = "ca" }\n'
     text = GOOD.replace('trunk = "eth1"', files + 'rundir = "run"\ntrunk = "eth1"')
-    config = read(tmp_path, text.replace('trunk = "eth9"', files.replace('"k"', '"own"') + 'trunk = "eth9"')).config
+    config = read(
+        tmp_path, text.replace('trunk = "eth9"', files.replace('"k"', '"own"') + 'rundir = "own"\ntrunk = "eth9"')
+    ).config
     deployment = config.deployment["tenant"]
     common, own = (config.appliance_of(deployment, host) for host in ("esx1.example", "esx2.example"))
     for appliance, key in ((common, "k"), (own, "own")):
         assert appliance.tls is not None
         assert (appliance.tls.key, appliance.tls.ca) == (tmp_path / key, tmp_path / "ca")
         assert appliance.tls.certificate == Path("/etc/c")
-        assert appliance.rundir == tmp_path / "run"
+    assert (common.rundir, own.rundir) == (tmp_path / "run", tmp_path / "own")
 
 
 def test_no_repr_shows_a_password(tmp_path: Path) -> None:

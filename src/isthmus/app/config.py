@@ -156,6 +156,10 @@ class OpenFlowConfig(Section):
     br_tun: Text = Field(alias="br-tun")
 
 
+OPEN_VSWITCH = "unix:/run/openvswitch/db.sock"
+"""The OVSDB of the machine that isthmus runs on."""
+
+
 class ApplianceConfig(Section):
     """The OVS of an appliance; what a host leaves out is taken from the deployment's `appliance`."""
 
@@ -167,6 +171,12 @@ class ApplianceConfig(Section):
     timeout: Seconds | None = None
     tls: TlsConfig | None = None
     openflow: OpenFlowConfig | None = None
+
+    @property
+    def sockets(self) -> Path | None:
+        """Where the bridges' OpenFlow sockets are: beside that of the OVSDB, if nothing else is said."""
+        here = (self.ovsdb or OPEN_VSWITCH).removeprefix("unix:")
+        return self.rundir or (Path(here).parent if here.startswith("/") else None)
 
 
 class HostConfig(ApplianceConfig):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from isthmus.app.config import (
+    OPEN_VSWITCH,
     ApplianceConfig,
     Config,
     DeploymentConfig,
@@ -23,10 +25,10 @@ from isthmus.core.design import (
     TagScope,
     unfit_switch,
 )
+from isthmus.model.names import ovsdb
 
 Misfit = tuple[KeyPath, str]
 BUILT = (OVSVAPP, OVSVAPP_PORT, VDS_STATIC, VDS_LEAF)
-OPEN_VSWITCH = "unix:/run/openvswitch/db.sock"
 OF_AN_APPLIANCE = frozenset({"vtep", "bios_uuid", *ApplianceConfig.model_fields})
 """Keys of a host that has an appliance."""
 NO_APPLIANCE = "hosts below leaves have no appliance: take it out"
@@ -185,7 +187,7 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
         yield (*at, "dvs"), f"design '{design}' stands on one switch: make a deployment for each"
     if deployment.leaf:
         yield (*at, "leaf"), f"design '{design}' has an appliance on each host, and no leaves: take it out"
-    yield from _reached(at, deployment)
+    yield from _reached(at, config, deployment)
     for host, settings in deployment.host.items():
         if settings.vtep is None:
             yield (*at, "host", host, "vtep"), "is missing"
@@ -194,19 +196,40 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
             yield (*at, "host", host, key), what
 
 
-def _reached(at: KeyPath, deployment: DeploymentConfig) -> Iterator[Misfit]:
-    """How each appliance's Open vSwitch is spoken to."""
-    beside_it = deployment.design.nve is NveKind.STOCK_OVS
-    hosts = (((*at, "host", host), found) for host, found in deployment.host.items())
-    for place, appliance in (((*at, "appliance"), deployment.appliance), *hosts):
-        ovsdb = appliance.ovsdb or OPEN_VSWITCH
-        if beside_it and not ovsdb.startswith("unix:/"):
-            what = (
-                f"{ovsdb}: design '{deployment.design.name}' reads its agent's flows, so isthmus runs on each appliance"
-            )
-            yield (*place, "ovsdb"), f'{what}: say unix:/absolute/path there, and serve = "here"'
-        elif not ovsdb.startswith(("unix:/", "ssl:")):
-            yield (*place, "ovsdb"), f"{ovsdb} is neither unix:/absolute/path nor ssl:host:port"
+def _reached(at: KeyPath, config: Config, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    """How each appliance's Open vSwitch is spoken to: what a host leaves out is the deployment's to say."""
+    found: dict[KeyPath, str] = {}
+    if wrong := _is_no_place(deployment.appliance.ovsdb or OPEN_VSWITCH):  # even if no host needs it
+        found[*at, "appliance", "ovsdb"] = wrong
+    for host, own in deployment.host.items():
+        appliance = config.appliance_of(deployment, host)
+        place: KeyPath = (*at, "host", host) if own.ovsdb is not None else (*at, "appliance")
+        for key, what in _out_of_reach(deployment, appliance):
+            found.setdefault((*place, key), what)
+    yield from found.items()
+
+
+def _out_of_reach(deployment: DeploymentConfig, appliance: ApplianceConfig) -> Iterator[tuple[str, str]]:
+    target = appliance.ovsdb or OPEN_VSWITCH
+    if deployment.design.nve is NveKind.STOCK_OVS and not target.startswith("unix:/"):
+        what = f"{target}: design '{deployment.design.name}' reads its agent's flows, so isthmus runs on each appliance"
+        yield "ovsdb", f'{what}: say unix:/absolute/path there, and serve = "here"'
+        return
+    if wrong := _is_no_place(target):
+        yield "ovsdb", wrong
+    elif target.startswith("ssl:"):
+        if appliance.tls is None:
+            yield "tls", f"is missing: {target} needs a private key, a certificate and the CA's certificate"
+        if appliance.openflow is None:
+            yield "openflow", f"is missing: {target} needs where br-int and br-tun are reached, ssl:host:port each"
+
+
+def _is_no_place(target: str) -> str:
+    try:
+        ovsdb(target)
+    except ValueError as wrong:
+        return str(wrong)
+    return ""
 
 
 def _with_leaves(name: str, deployment: DeploymentConfig) -> Iterator[Misfit]:
@@ -274,6 +297,7 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
     targets: dict[str, str] = {}
     leaves: dict[str, str] = {}
     machines: dict[str, str] = {}
+    sockets: dict[Path, str] = {}
     for name, deployment in config.deployment.items():
         at: KeyPath = ("deployment", name)
         if deployment.vcenter is None or deployment.vcenter in config.vcenter:
@@ -303,10 +327,13 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
                 yield (*at, "host", host, "bios_uuid"), f"is the appliance of {other} already: each host has its own"
         served = deployment.served if deployment.design.nve.on_each_host else ()
         for host in (host for host in served if host in deployment.host):
-            ovsdb = config.appliance_of(deployment, host).ovsdb or OPEN_VSWITCH
-            if (other := targets.setdefault(ovsdb, f"'{name}/{host}'")) != f"'{name}/{host}'":
-                what = f"{ovsdb} is the OVS of {other} already: each host has its own appliance"
-                yield (*at, "host", host), what
+            appliance_here, this = config.appliance_of(deployment, host), f"'{name}/{host}'"
+            target = appliance_here.ovsdb or OPEN_VSWITCH
+            if (other := targets.setdefault(target, this)) != this:
+                yield (*at, "host", host), f"{target} is the OVS of {other} already: each host has its own appliance"
+            elif (rundir := appliance_here.sockets) and (other := sockets.setdefault(rundir, this)) != this:
+                what = f"the bridges of {other} have their sockets in {rundir}: those of each Open vSwitch are its own"
+                yield (*at, "host", host, "rundir"), what
     yield from _in_two_deployments(config)
     yield from _nics_in_two_deployments(config)
 

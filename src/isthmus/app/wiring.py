@@ -330,8 +330,8 @@ def _ovs(
         for key in ("ovsdb", "datapath_type", "vxlan_port", "timeout")
         if (value := getattr(appliance, key)) is not None
     }
-    if appliance.rundir is not None:
-        given["rundir"] = str(appliance.rundir)
+    if appliance.sockets is not None:
+        given["rundir"] = str(appliance.sockets)
     if appliance.tls is not None:
         given["tls"] = _tls_files(appliance.tls)
     if appliance.openflow is not None:

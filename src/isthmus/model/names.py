@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, ip_network
 from typing import NamedTuple, NewType
 from uuid import UUID
@@ -67,6 +68,13 @@ def vtep(text: str) -> str:
     if address.is_multicast or address.is_unspecified or address.is_loopback:
         raise ValueError(f"{text} cannot be the address of a VTEP")
     return str(address)
+
+
+def ovsdb(text: str) -> str:
+    """Where the OVSDB, or a bridge, of an appliance is.  Raises ValueError for what is no such place."""
+    if not re.fullmatch(r"unix:/.+|ssl:([^\s:\[\]]+|\[[0-9a-f:]+\]):\d{1,5}", text):
+        raise ValueError(f"{text!r} is neither unix:/absolute/path nor ssl:host:port")
+    return text
 
 
 def prefix(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.adapters.ovs import plug_frame
 from isthmus.adapters.ovs.bridges import LOCAL, OWNER_KEY, AddPort, BridgeState, PortState, Set, Snapshot
-from isthmus.adapters.ovs.plugs import BR_INT, DEAD, filtered, learning, names, plugs_of
+from isthmus.adapters.ovs.plugs import BR_INT, DEAD, filtered, is_tagged, learning, names, plugs_of, why_not_made
 from isthmus.adapters.ovs.settings import BR_VDS, OvsSettings
 from isthmus.model.names import NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import Plug
@@ -86,10 +86,45 @@ def test_a_plug_that_the_agent_has_tagged_and_not_filtered_is_not_wired(flows: l
 def test_a_plug_that_is_filtered_and_lost_its_vlan_of_the_agent_is_not_wired(loads: str) -> None:
     flows = [f" cookie=0x1, table=60, priority=100,in_port=3 actions={loads},set_field:0x7->reg6,resubmit(,71)"]
     assert wired(pair().values(), flows=flows) == [True]
-    for tag in (None, DEAD):
+    for tag, mode in ((None, ""), (DEAD, ""), (DEAD, "trunk")):
         made = pair()
-        made[ON_INT] = replace(made[ON_INT], tag=tag)
+        made[ON_INT] = replace(made[ON_INT], tag=tag, vlan_mode=mode)
         assert wired(made.values(), flows=flows) == [False]
+
+
+@pytest.mark.parametrize("number", [3, 9, 10, 26, 255, 65000])
+@pytest.mark.parametrize("loads", ["load:{:#x}->NXM_NX_REG5[]", "set_field:{:#x}->reg5"])
+def test_a_plug_is_filtered_by_the_flow_of_its_own_number_and_of_no_other(loads: str, number: int) -> None:
+    def filtered_as(port: int, loaded: int) -> list[bool]:
+        flow = f" cookie=0x1, table=60, priority=100,in_port={port} actions={loads.format(loaded)},resubmit(,71)"
+        made = pair()
+        made[ON_INT] = replace(made[ON_INT], number=number)
+        return wired(made.values(), flows=[flow])
+
+    assert filtered_as(number, number) == [True]
+    assert filtered_as(number, number + 1) == [False]
+    assert filtered_as(number + 1, number) == [False]
+
+
+@pytest.mark.parametrize(
+    "match", ["udp,in_port=3", "priority=100,udp,in_port=3", "priority=100,in_port=3,vlan_tci=0x0"]
+)
+def test_a_flow_for_some_of_a_ports_frames_is_no_filter_of_it(match: str) -> None:
+    assert wired(pair().values(), flows=[f" cookie=0x1, table=60, {match} actions=load:0x3->NXM_NX_REG5[]"]) == [False]
+
+
+def test_a_plug_that_stands_on_another_bridge_is_not_tagged() -> None:
+    made = pair()
+    elsewhere = replace(made[ON_INT], bridge="br-ex")
+    assert is_tagged(frame(*made.values()), PLUG.port)
+    assert not is_tagged(frame(made[ON_VDS], elsewhere), PLUG.port)
+
+
+def test_what_open_vswitch_says_of_a_half_is_what_is_said_of_the_plug() -> None:
+    made = pair()
+    assert why_not_made(frame(*made.values()), PLUG.port) == ""
+    made[ON_VDS] = replace(made[ON_VDS], error="no such peer")
+    assert why_not_made(frame(*made.values()), PLUG.port) == f"interface {ON_VDS}: no such peer"
 
 
 def test_of_a_dead_pair_what_is_left_is_dead() -> None:

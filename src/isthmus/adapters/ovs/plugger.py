@@ -195,6 +195,8 @@ class PluggerTarget:
 
     def _waits(self, change: Change, waiting: Sequence[PortId]) -> Result:
         snapshot = self._appliance.snapshot()
+        if broken := next((why for port in waiting if (why := plugs.why_not_made(snapshot, port))), ""):
+            return Result(change, Outcome.RETRY, broken)
         tagged = all(plugs.is_tagged(snapshot, port) for port in waiting)
         why = NOT_FILTERED if tagged else NOT_WIRED
         return Result(change, Outcome.RETRY, why if plugs.agent_is_there(snapshot) else AGENT_AWAY)

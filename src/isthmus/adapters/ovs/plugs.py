@@ -70,6 +70,12 @@ def is_tagged(snapshot: Snapshot, port: PortId) -> bool:
     return state is not None and state.bridge == BR_INT and state.tag not in (None, DEAD)
 
 
+def why_not_made(snapshot: Snapshot, port: PortId) -> str:
+    """What Open vSwitch says of a half of a pair that it could not make; empty if it says nothing."""
+    found = (snapshot.ports.get(name) for name in names(port))
+    return next((f"interface {state.name}: {state.error}" for state in found if state is not None and state.error), "")
+
+
 def agent_is_there(snapshot: Snapshot) -> bool:
     """The agent is br-int's OpenFlow controller, and on the line."""
     state = snapshot.bridges.get(BR_INT)

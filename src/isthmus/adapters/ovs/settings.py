@@ -9,8 +9,8 @@ from ipaddress import AddressValueError, IPv4Address
 
 from isthmus.adapters.tls import TlsFiles
 from isthmus.model.flow import Bridge
+from isthmus.model.names import ovsdb
 
-_SSL = re.compile(r"ssl:[^\s:]+:\d{1,5}|ssl:\[[0-9a-f:]+\]:\d{1,5}")
 DATAPATHS = ("system", "netdev")
 PATCH_TUN, PATCH_INT, VXLAN, BR_VDS = "patch-tun", "patch-int", "isthmus-vxlan", "br-vds"
 OWN_INTERFACES = frozenset({PATCH_TUN, PATCH_INT, VXLAN, BR_VDS, *(bridge.value for bridge in Bridge)})
@@ -56,10 +56,12 @@ class OvsSettings:
             raise ValueError(f"datapath_type {self.datapath_type!r} is neither of {', '.join(DATAPATHS)}")
         if not 0 < self.vxlan_port < 2**16:
             raise ValueError(f"vxlan_port {self.vxlan_port} is not in 1..65535")
+        try:
+            ovsdb(self.ovsdb)
+        except ValueError as wrong:
+            raise ValueError(f"ovsdb {wrong}") from None
         if self.ovsdb.startswith("ssl:"):
             self._check_ssl()
-        elif not re.fullmatch(r"unix:/.+", self.ovsdb):
-            raise ValueError(f"ovsdb {self.ovsdb!r} is neither unix:/absolute/path nor ssl:host:port")
 
     def _check_ssl(self) -> None:
         if not self.own_flows:
@@ -69,9 +71,9 @@ class OvsSettings:
             )
         if self.tls is None:
             raise ValueError(f"ovsdb {self.ovsdb} needs tls: a private key, a certificate and the CA's certificate")
-        for place, target in {"ovsdb": self.ovsdb, **{b.value: t for b, t in self.openflow.items()}}.items():
-            if not _SSL.fullmatch(target):
-                raise ValueError(f"{place} {target!r} is not of the form ssl:host:port")
+        for bridge, target in self.openflow.items():
+            if not target.startswith("ssl:") or not _is_place(target):
+                raise ValueError(f"{bridge.value} {target!r} is not of the form ssl:host:port")
         missing = [bridge.value for bridge in Bridge if bridge not in self.openflow]
         if missing:
             raise ValueError(f"ovsdb {self.ovsdb} needs an OpenFlow target ssl:host:port for {' and '.join(missing)}")
@@ -84,3 +86,10 @@ class OvsSettings:
         """Where the bridge must listen for us beside its unix socket."""
         target = self.openflow.get(bridge, "")
         return f"pssl:{target.rpartition(':')[2]}" if target.startswith("ssl:") else None
+
+
+def _is_place(target: str) -> bool:
+    try:
+        return bool(ovsdb(target))
+    except ValueError:
+        return False
