@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from isthmus.model.change import Change, Learn
+from isthmus.model.change import Change, Forget, Learn
 from isthmus.model.faults import Retry
 from isthmus.model.names import HostId
-from isthmus.model.nve import Plug
-from isthmus.model.observed import TargetId
+from isthmus.model.nve import NveEntry, Plug, Workload, WorkloadKey
+from isthmus.model.observed import NveMirror, TargetId
 from isthmus.model.tags import Vid
 from lab.wire.clock import VirtualClock
 from lab.wire.frames import Exit, Frame, ToHost, ToVtep
@@ -27,6 +27,24 @@ class Directory:
         self.nves: list[WireVrouter] = []
         self.peers: Callable[[], Iterable[tuple[int, str, str | None]]] = tuple
         """Asked for members elsewhere: VNI, VTEP, MAC."""
+        self.workloads: dict[WorkloadKey, tuple[Workload, HostId | None]] = {}
+        """What is known of ports, and the host that keeps it; None: nobody does, and it goes with the last plug."""
+
+    def tell(self, workload: Workload, host: HostId) -> None:
+        """A host says what it is, whoever said it before."""
+        self.workloads[workload.key] = workload, host
+
+    def drop(self, workload: Workload, host: HostId) -> None:
+        """A host gives up what it keeps."""
+        if self.workloads.get(workload.key, (workload, None))[1] == host:
+            self.workloads[workload.key] = workload, None
+
+    def sweep(self) -> None:
+        """What nobody keeps is gone as soon as it is plugged in nowhere."""
+        plugged = {key for nve in self.nves for key in nve.entries}
+        gone = [key for key, (_, host) in self.workloads.items() if host is None and key.port not in plugged]
+        for key in gone:
+            del self.workloads[key]
 
     def others(self, asking: WireVrouter, vni: int, mac: str | None) -> Iterator[str]:
         """The VTEPs where a MAC of a network is (None: where any member is), the asking one excepted."""
@@ -49,16 +67,37 @@ class WireVrouter(WireNve):
         self.directory = directory
         directory.nves.append(self)
 
+    def observe(self) -> NveMirror:
+        """Its plugs, and what the SDN was last told of from here."""
+        mirror = super().observe()
+        entries = dict(mirror.entries)
+        entries.update((key, told) for key, (told, host) in self.directory.workloads.items() if host == self.hosts[0])
+        return replace(mirror, entries=entries)
+
     def restart(self) -> None:
         """The agent starts anew: a vRouter reloads its ports from its own files, a stock appliance is empty."""
         if self.id.kind != "vrouter":
             super().restart()
 
     def _make(self, change: Change) -> None:
-        """A port is held when its agent has wired it."""
-        super()._make(change)
-        entries = change.action.entries if isinstance(change.action, Learn) else ()
-        told = [entry for entry in entries if isinstance(entry, Plug)]
+        """A port is held when its agent has wired it; the SDN knows of it before, and until it is unplugged."""
+        match change.action:
+            case Learn(entries):
+                plugs, workloads = _parted(entries)
+                for workload in workloads:
+                    self.directory.tell(workload, self.hosts[0])
+                super()._make(replace(change, action=Learn(plugs)))
+                self._wire(plugs)
+            case Forget(entries):
+                plugs, workloads = _parted(entries)
+                super()._make(replace(change, action=Forget(plugs)))
+                for workload in workloads:
+                    self.directory.drop(workload, self.hosts[0])
+                self.directory.sweep()
+            case _:
+                super()._make(change)
+
+    def _wire(self, told: Sequence[Plug]) -> None:
         if self.agent_away and told:
             self.entries |= {plug.key: replace(plug, wired=False) for plug in told}
             raise Retry("the agent has not wired it")
@@ -91,3 +130,9 @@ class WireVrouter(WireNve):
         for plug in self.plugs(vni):
             if plug.vid != except_vid and (frame.is_group or plug.mac == frame.dst):
                 yield ToHost(self.hosts[0], tagged(frame, plug.vid))
+
+
+def _parted(entries: Iterable[NveEntry]) -> tuple[tuple[Plug, ...], list[Workload]]:
+    items = tuple(entries)
+    plugs = tuple(entry for entry in items if isinstance(entry, Plug))
+    return plugs, [entry for entry in items if isinstance(entry, Workload)]

@@ -25,7 +25,7 @@ from isthmus.model.change import (
     SetDvPort,
 )
 from isthmus.model.flow import Flow
-from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, Plug
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, Plug, Workload
 from isthmus.model.observed import TargetId
 
 _GATES = {
@@ -104,5 +104,7 @@ def _counted(entries: Iterable[NveEntry]) -> str:
 
 def _vni(entry: NveEntry) -> int | None:
     match entry:
-        case Flow(vni=vni) | LeafBinding(vni=vni) | LeafFlood(vni=vni) | LeafUnicast(vni=vni) | Plug(vni=vni):
+        case Flow(vni=vni) | LeafBinding(vni=vni) | LeafFlood(vni=vni) | LeafUnicast(vni=vni):
+            return vni
+        case Plug(vni=vni) | Workload(vni=vni):
             return vni

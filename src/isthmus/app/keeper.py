@@ -42,7 +42,8 @@ from isthmus.model.change import (
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
-from isthmus.model.observed import Access, NoVlan, Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.nve import Workload
+from isthmus.model.observed import Access, NoVlan, NveMirror, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
@@ -411,7 +412,7 @@ def _names(inventory: Inventory) -> dict[TargetId, str]:
 
 
 def objects_of(world: World, observed: Observed) -> int:
-    """How many port groups of ours and ports in them this shard has: what the guard's share is a share of."""
+    """How many port groups, ports in them, and workloads this shard has: what the guard's share is a share of."""
     count = 0
     for mirror in observed.targets.values():
         seen = mirror.last if isinstance(mirror, Unknown) else mirror
@@ -424,4 +425,6 @@ def objects_of(world: World, observed: Observed) -> int:
             served = world.shard.hosts
             ports = sum(port.port_group in ours and (not served or port.host in served) for port in seen.ports.values())
             count += len(ours) + ports
+        elif isinstance(seen, NveMirror) and seen.target in world.shard.nves.values():
+            count += sum(isinstance(entry, Workload) for entry in seen.entries.values())
     return count

@@ -57,6 +57,11 @@ class NveKind(Enum):
         return self is NveKind.STOCK_OVS
 
     @property
+    def keeps_workloads(self) -> bool:
+        """Its SDN knows of a VM, and of its ports, what we tell of them."""
+        return self is NveKind.VROUTER
+
+    @property
     def knows_ports(self) -> bool:
         """It takes one port at a time rather than whole networks."""
         return self in (NveKind.STOCK_OVS, NveKind.VROUTER)

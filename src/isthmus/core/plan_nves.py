@@ -14,7 +14,7 @@ from isthmus.core.draft import Draft
 from isthmus.core.view import View
 from isthmus.model.change import BuildNve, Forget, Learn
 from isthmus.model.flow import Flow
-from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug, Workload
 from isthmus.model.observed import NveMirror, TargetId
 from isthmus.model.scope import NetworkSubject, PortSubject, Subject
 from isthmus.model.tags import Vid
@@ -30,7 +30,7 @@ def about(entry: NveEntry) -> About:
             return None if entry.vni is None else NetworkSubject(entry.vni)
         case LeafBinding() | LeafFlood() | LeafUnicast():
             return NetworkSubject(entry.vni)
-        case Plug():
+        case Plug() | Workload():
             return PortSubject(entry.port)
 
 

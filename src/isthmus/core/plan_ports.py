@@ -13,15 +13,16 @@ up.  Where an open port's plug is gone it is the new plug that stays dead meanwh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from isthmus.core.allocate import Allocation
 from isthmus.core.attach import Attachment
 from isthmus.core.claims import IN_CONFLICT, held_port, port_state
 from isthmus.core.draft import Draft
-from isthmus.core.plan_nves import NveDiff, compare, forget, learn
+from isthmus.core.plan_nves import About, NveDiff, compare, forget, learn
 from isthmus.core.readback import serves
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
@@ -30,7 +31,7 @@ from isthmus.core.view import View, switch_target
 from isthmus.core.worn import host_of, subject_of
 from isthmus.model.change import Gate, Hand, SetDvPort
 from isthmus.model.names import DvsId, HostId, NicId
-from isthmus.model.nve import Plug
+from isthmus.model.nve import Plug, Workload
 from isthmus.model.observed import Access, DvPortState, OwnerMark
 from isthmus.model.place import DvPort
 from isthmus.model.scope import Domain, Subject
@@ -120,9 +121,14 @@ def _plan_host(
     changing = _open(ports, diff, allocation, view, draft)
     for subject, numbers in changing.items():
         closing[subject].extend(numbers)
-    forget(view, diff, closing, draft)
+    forget(view, diff, closing, draft, partial(_has_workload, diff))
     if view.world.intent.fresh:
         _bare(ports, diff, closing, draft)
+
+
+def _has_workload(diff: NveDiff, key: About, vids: Collection[Vid]) -> bool:
+    """What the SDN keeps of a port, its address with it, goes with what is forgotten."""
+    return any(isinstance(entry, Workload) for entry in diff.surplus[key])
 
 
 def _say_lost(view: View, host: HostId, draft: Draft) -> None:

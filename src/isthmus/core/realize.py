@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from isthmus.core.attach import Attachment
 from isthmus.core.design import NveKind
 from isthmus.core.flows import flows
 from isthmus.core.segments import Segment, Whereabouts
 from isthmus.core.view import View
+from isthmus.core.workloads import workloads
 from isthmus.model.intent import Network
 from isthmus.model.names import Mac, NetworkId
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
@@ -46,7 +48,8 @@ def realize(view: View, where: Whereabouts, place: str, live: Iterable[Live]) ->
             learns = mirror is not None and mirror.learns
             entries = _leaf_entries(_segments(view, where, place, live), learns=learns)
         case NveKind.VROUTER | NveKind.STOCK_OVS:
-            entries = _plugs(view, place, live)
+            plugs = list(_plugs(view, place, live))
+            entries = chain(plugs, workloads(view, place, {plug.port for plug in plugs}))
     return {entry.key: entry for entry in entries}
 
 
@@ -95,7 +98,7 @@ def _leaf_entries(segments: Iterable[Segment], *, learns: bool) -> Iterator[NveE
                 yield LeafUnicast(vni, mac, vtep)
 
 
-def _plugs(view: View, place: str, live: Iterable[Live]) -> Iterator[NveEntry]:
+def _plugs(view: View, place: str, live: Iterable[Live]) -> Iterator[Plug]:
     mirror = view.nves.get(view.shard.nves[place])
     held = mirror.entries if mirror is not None else {}
     for item in live:

@@ -1,4 +1,4 @@
-"""What an external NVE holds, entry by entry, whatever its kind: flows, leaf mappings, or plugged ports.
+"""What an external NVE holds, entry by entry, whatever its kind: flows, leaf mappings, plugged ports and their objects.
 
 Every entry has a `key` (two entries of one key replace each other) and a `vni` or port it serves, so that one planner
 works for an OVS appliance, a leaf switch and a vRouter agent.
@@ -93,5 +93,34 @@ class Plug:
         return self.port
 
 
-NveEntry: TypeAlias = Flow | LeafBinding | LeafFlood | LeafUnicast | Plug
-NveKey: TypeAlias = FlowKey | LeafKey | PortId
+@dataclass(frozen=True, slots=True, order=True)
+class WorkloadKey:
+    """The identity of a workload, beside that of its plug."""
+
+    port: PortId
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What the SDN's own database says of a port that we made there: VM, VMI and instance-ip, one of each for a NIC.
+
+    It is there as long as the NIC is in the network, running or not, wherever its VM is.  An NVE holds those that are
+    kept from its host, so that each is one NVE's to give up, and none is because a VM moved.  One that was given up is
+    gone as soon as no NVE has the port.
+    """
+
+    port: PortId
+    network: NetworkId
+    vni: Vni
+    nic: NicId
+    mac: Mac
+    vm_name: str = ""
+
+    @property
+    def key(self) -> WorkloadKey:
+        """One workload per port."""
+        return WorkloadKey(self.port)
+
+
+NveEntry: TypeAlias = Flow | LeafBinding | LeafFlood | LeafUnicast | Plug | Workload
+NveKey: TypeAlias = FlowKey | LeafKey | PortId | WorkloadKey

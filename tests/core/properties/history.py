@@ -308,6 +308,7 @@ class History:
         if not self.tainted:
             self.laws.nobody_hears_strangers()
             self.laws.a_vid_names_one_subject()
+        self.laws.what_is_plugged_in_is_told_of()
         assert self.laws.foreign() == self._foreign, "something foreign was written"
 
     def check_at_rest(self) -> None:
@@ -316,6 +317,7 @@ class History:
         self.laws.nothing_more_to_do()
         self.laws.neighbours_hear_each_other()
         self.laws.the_disabled_are_closed()
+        self.laws.what_is_in_a_network_is_told_of()
 
     def end(self) -> None:
         """All come to rest, then everybody leaves."""

@@ -10,11 +10,12 @@ from copy import deepcopy
 
 from isthmus.model.flow import Flow, Match
 from isthmus.model.names import DvsId, HostId, NetworkId, NicId
-from isthmus.model.nve import LeafBinding, NveEntry, Plug
+from isthmus.model.nve import LeafBinding, NveEntry, Plug, WorkloadKey
 from isthmus.model.observed import Access, Trunk
 from isthmus.model.tags import Vid, Vni
 from lab.wire.audit import OWNER
 from lab.wire.layout import TENANT
+from lab.wire.vrouter import WireVrouter
 from lab.wire.vsphere import DvBacking, NameBacking, PortGroup, Vm, VmNic
 from lab.wire.world import Lab
 from tests.core.properties.setting import NETWORKS, OTHER, Setting
@@ -54,7 +55,24 @@ class Laws:
         wanted = (vlan.vid, self._subject(switch.port_groups[port.port_group], port.nic))
         assert wanted in set(known_tags(nve.entries.values())), f"{nve.id} does not know {wanted}, but port {key} opens"
 
+    def what_is_plugged_in_is_told_of(self) -> None:
+        """The SDN's own database knows each port as long as its NVE has it, unless the port is the SDN's own."""
+        for nve in self._vrouters():
+            told = nve.directory.workloads
+            ours = [plug.port for plug in nve.plugs() if str(plug.nic) in plug.port]
+            strangers = [port for port in ours if WorkloadKey(port) not in told]
+            assert not strangers, f"{nve.id} has {strangers}, of which nobody told"
+
     # at rest
+
+    def what_is_in_a_network_is_told_of(self) -> None:
+        """Every NIC in a network, running or not, and nothing else; what runs may wait for a VID."""
+        told = {(w.nic, w.network) for nve in self._vrouters() for w, _ in nve.directory.workloads.values()}
+        nics = [(vm, nic, on) for vm, nic in self.lab.guests() if (on := self._unlisted_network(vm, nic)) is not None]
+        there = {(nic.id, on) for _, nic, on in nics}
+        assert told <= there, f"told of, and not there: {told - there}"
+        silent = {(nic.id, on) for vm, nic, on in nics if not vm.powered_on or self._open(nic)} - told
+        assert not silent or not self._vrouters(), f"there, and nobody told of: {silent}"
 
     def nothing_more_to_do(self) -> None:
         again = {name: loop.think().plan.changes for name, loop in self.lab.loops.items()}
@@ -89,9 +107,14 @@ class Laws:
         for nve in self.lab.nves.values():
             left = [e for e in nve.entries.values() if not (isinstance(e, Flow) and e.vni is None)]
             assert not left, f"{nve.id} still holds {left}"
+        assert not [workload for nve in self._vrouters() for workload in nve.directory.workloads]
         if self.setting.standard:
             for host in self.lab.vcenter.hosts.values():
                 assert not self.lab.tenant_groups(host.name)
+
+    def _vrouters(self) -> list[WireVrouter]:
+        nves = self.lab.nves.values()
+        return [nve for nve in nves if isinstance(nve, WireVrouter) and self.lab.design.nve.keeps_workloads]
 
     # what is worn, and by whom
 
@@ -195,6 +218,12 @@ class Laws:
         ports = self.lab.intent.ports.values()
         held = [p for p in ports if (p.vm, p.mac, p.network) == (vm.id, nic.mac, network.id)]
         return network.id if held and held[0].admin_up else None
+
+    def _unlisted_network(self, vm: Vm, nic: VmNic) -> str | None:
+        """The wanted network that a NIC is plugged into, unless the source has it as a port."""
+        on = self._network_of(nic)
+        listed = ((p.vm, p.mac, p.network) for p in self.lab.intent.ports.values())
+        return None if on not in self.lab.intent.networks or (vm.id, nic.mac, on) in listed else on
 
     def _open(self, nic: VmNic) -> bool:
         if not isinstance(nic.backing, DvBacking):
