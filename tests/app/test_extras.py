@@ -17,6 +17,7 @@ LIBRARIES = {
     "leaf": ("ovs", "ovsdbapp", "networking_generic_switch", "netmiko", "paramiko"),
     "file": ("yaml",),
     "neutron": ("oslo_messaging", "oslo_service", "oslo_config", "neutron_lib"),
+    "contrail": ("urllib3",),
 }
 """What an extra brings, by the names that are imported."""
 WITHOUT = """
@@ -136,9 +137,10 @@ def test_one_extra_is_enough_for_a_design() -> None:
                 found = found.union(*(brings(name) for name in inner[1].split(",")))
         return found
 
-    assert {extra: brings(extra) - {extra} for extra in ("ovs", "leaf", "neutron", "all")} == {
+    assert {extra: brings(extra) - {extra} for extra in ("ovs", "leaf", "neutron", "contrail", "all")} == {
         "ovs": {"vcenter", "file"},
         "leaf": {"vcenter", "file"},
         "neutron": {"vcenter", "file", "ovs", "leaf"},
+        "contrail": {"vcenter"},
         "all": set(LIBRARIES),
     }
