@@ -1,7 +1,7 @@
 """One far side that speaks JSON over HTTP: kept connections, a deadline for each answer, faults that name the place.
 
-Law: nothing is sent twice.  A fault says whether the request was never sent (Unreachable, the next address was tried)
-or may have been carried out (MaybeDone, so read before you write it again).  No proxy, no redirect, no retry.
+Law: nothing is sent twice.  A fault says whether the request was never sent (NotSent: every address was tried) or may
+have been carried out (MaybeDone: read before you write it again).  No proxy, no redirect, no retry.
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ from isthmus.model.faults import Refused, Unreachable
 T = TypeVar("T")
 PIECE = 65536  # bytes read at once
 SHOWN = 120  # characters of a strange answer that a message shows
+
+
+NEVER_SENT = (ConnectTimeoutError, EmptyPoolError, ClosedPoolError)  # NewConnectionError is one of the first
+
+
+class NotSent(Unreachable):
+    """There was no connection: nothing was asked, nothing was done."""
 
 
 class MaybeDone(Unreachable):
@@ -95,13 +102,17 @@ class Http:
         return self._ends[self._turn].address
 
     def request(self, method: str, path: str, body: Any = None) -> Answer:
-        """Send once and wait for the answer, whatever its status.  Raises Unreachable, MaybeDone or Refused (TLS)."""
+        """Send once and give the answer, whatever its status.  Raises NotSent, MaybeDone, Unreachable or Refused (TLS).
+
+        An answer that comes slowly is given up after twice `timeout` at the latest.
+        """
         sent = None if body is None else json.dumps(body).encode()
-        return self._at_one_end(lambda end: end.request(method, path, sent, self._fields(sent)))
+        fields = self._fields() if sent is None else {"Content-Type": "application/json"} | self._fields()
+        return self._at_one_end(lambda end: end.request(method, path, sent, fields))
 
     def stream(self, path: str, *, silence: float) -> Stream:
         """An answer that goes on, as lines.  `silence` is how many seconds may pass without a byte."""
-        fields = self._fields(None) | {"Accept": "text/event-stream"}
+        fields = self._fields() | {"Accept": "text/event-stream"}
         return self._at_one_end(lambda end: end.stream(path, fields, silence))
 
     def stranger(self, method: str, path: str, answer: Answer) -> Unreachable:
@@ -113,25 +124,22 @@ class Http:
         for end in self._ends:
             end.close()
 
-    def _fields(self, body: bytes | None) -> dict[str, str]:
-        kind = {} if body is None else {"Content-Type": "application/json"}
-        return {"User-Agent": "isthmus", "Accept": "application/json", **kind, **self._headers()}
+    def _fields(self) -> dict[str, str]:
+        return {"User-Agent": "isthmus", "Accept": "application/json", **self._headers()}
 
     def _at_one_end(self, ask: Callable[[_End], T]) -> T:
-        faults: list[Unreachable] = []
+        faults: list[NotSent] = []
         for _ in self._ends:
             turn = self._turn
             try:
                 return ask(self._ends[turn])
-            except MaybeDone:
-                self._pass_over(turn)
-                raise
-            except Unreachable as fault:
+            except NotSent as fault:
                 faults.append(fault)
                 self._pass_over(turn)
-        if len(faults) == 1:
-            raise faults[0]
-        raise Unreachable("; ".join(map(str, faults))) from faults[0]
+            except Unreachable:
+                self._pass_over(turn)
+                raise
+        raise NotSent("; ".join(map(str, faults))) from faults[0]
 
     def _pass_over(self, turn: int) -> None:
         """Another address is next, unless another thread has seen to that already."""
@@ -206,7 +214,7 @@ class _End:
         what = f"{method} {path}"
         deadline = time.monotonic() + self._timeout
         with self._faults(what, self._timeout, reads=method == "GET"):
-            response = self._sent(self._kept, method, path, body, fields, self._timeout)
+            response = self._sent(self._kept, method, path, body, fields, Timeout(total=self._timeout))
             pieces = []
             while piece := response.read1(PIECE):
                 pieces.append(piece)
@@ -220,22 +228,24 @@ class _End:
     def stream(self, path: str, fields: Mapping[str, str], silence: float) -> Stream:
         what = f"GET {path}"
         pool = self._pool(1, wait=False)
+        patience = Timeout(connect=self._timeout, read=silence)
         with self._faults(what, silence, reads=True):
-            return Stream(self, pool, self._sent(pool, "GET", path, None, fields, silence), what)
+            return Stream(self, pool, self._sent(pool, "GET", path, None, fields, patience), what)
 
     def close(self) -> None:
         self._kept.close()
 
     def unreachable(self, why: str) -> Unreachable:
-        return Unreachable(
-            f"{self.owner.place} at {self.address} does not answer: {why}; check that it runs, and its address"
-        )
+        return Unreachable(self._silent(why))
 
     def stranger(self, seen: str) -> Unreachable:
         return Unreachable(
             f"{self.owner.place} at {self.address} answers like something else than {self.owner.kind}: "
             f"is the address right? ({seen})"
         )
+
+    def _silent(self, why: str) -> str:
+        return f"{self.owner.place} at {self.address} does not answer: {why}; check that it runs, and its address"
 
     def _pool(self, size: int, *, wait: bool) -> HTTPConnectionPool:
         host, port = self._parts.hostname or "", self._parts.port
@@ -254,7 +264,7 @@ class _End:
         path: str,
         body: bytes | None,
         fields: Mapping[str, str],
-        patience: float,
+        patience: Timeout,
     ) -> BaseHTTPResponse:
         return pool.urlopen(
             method,
@@ -262,7 +272,7 @@ class _End:
             body,
             fields,
             redirect=False,
-            timeout=Timeout(connect=self._timeout, read=patience),
+            timeout=patience,
             pool_timeout=math.ceil(self._timeout),
             preload_content=False,
         )
@@ -272,11 +282,7 @@ class _End:
         """What the library raises leaves as Unreachable, MaybeDone or Refused that name the place."""
         try:
             yield
-        except (
-            ConnectTimeoutError,
-            EmptyPoolError,
-            ClosedPoolError,
-        ) as fault:  # NewConnectionError is one of the first
+        except NEVER_SENT as fault:
             raise self._not_sent(fault) from fault
         except (HTTPError, OSError) as fault:
             if _is_no_http(fault):
@@ -289,7 +295,7 @@ class _End:
                 "carried out: check that it runs, and its load"
             ) from fault
 
-    def _not_sent(self, fault: HTTPError) -> Refused | Unreachable:
+    def _not_sent(self, fault: HTTPError) -> Refused | NotSent:
         cause = fault.__cause__
         match cause:
             case ssl.SSLCertVerificationError():
@@ -297,7 +303,7 @@ class _End:
             case ssl.SSLError() if not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
                 why = f"does not speak TLS as we do ({cause.reason or cause}); check the address"
             case _:
-                return self.unreachable(_why(fault))
+                return NotSent(self._silent(_why(fault)))
         return Refused(f"{self.owner.place} at {self.address}: {why}")
 
 
@@ -308,7 +314,7 @@ def _parts(address: str, place: str) -> SplitResult:
         valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         valid = False
-    if not valid or "@" in address:
+    if not valid or "@" in address or parts.query or parts.fragment:
         shown = address.rpartition("@")[2]
         raise Refused(
             f"{place}: {shown!r} is no address; write it as http://example.org:9091, without user or password"
