@@ -191,18 +191,24 @@ def _held(port: PortId, said: Any) -> HeldPort:
     if said["id"] != port:
         raise ValueError("another port's")
     tx, rx = int(said["tx-vlan-id"]), int(said["rx-vlan-id"])
-    vm, network, project = (str(UUID(str(said[field]))) for field in ("instance-id", "vn-id", "vm-project-id"))
+    vm, network, project = (str(UUID(_text(said[field]))) for field in ("instance-id", "vn-id", "vm-project-id"))
     return HeldPort(
         port=port,
         vm=VmId(vm),
         network=NetworkId(network),
         project=project,
-        mac=mac(str(said["mac-address"])),
+        mac=mac(_text(said["mac-address"])),
         vid=Vid(tx) if tx == rx and MIN_VID <= tx <= MAX_VID else None,
-        address=str(said.get("ip-address", "")),
-        address6=str(said.get("v6-ip-address", "")),
-        system_name=str(said["system-name"]),
+        address=_text(said.get("ip-address", "")),
+        address6=_text(said.get("v6-ip-address", "")),
+        system_name=_text(said["system-name"]),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
 
 
 def _check_uuid(text: str) -> str:

@@ -222,6 +222,8 @@ class _End:
                     response.close()
                     raise TookTooLong("it comes too slowly")
             response.release_conn()
+            if not pieces and _is_endless(response):
+                raise ProtocolError("no body", http.client.IncompleteRead(b""))
         raw = b"".join(pieces)
         return Answer(response.status, _parsed(raw), raw)
 
@@ -361,6 +363,12 @@ def _is_no_http(fault: BaseException) -> bool:
     cause = fault.args[1] if isinstance(fault, ProtocolError) and len(fault.args) > 1 else fault
     cut = http.client.RemoteDisconnected | http.client.IncompleteRead
     return isinstance(cause, http.client.HTTPException) and not isinstance(cause, cut)
+
+
+def _is_endless(response: BaseHTTPResponse) -> bool:
+    """Whether only the end of the connection says where the body ends, so that a cut looks like an end."""
+    framed = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
+    return not framed and response.status not in (204, 304)
 
 
 def _shown(raw: bytes) -> str:

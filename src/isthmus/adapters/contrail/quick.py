@@ -18,7 +18,7 @@ from urllib3.exceptions import NewConnectionError
 
 
 class _QuickAnswer(http.client.HTTPResponse):
-    """An answer whose header is acknowledged at once."""
+    """An answer whose header is acknowledged at once, and is whole."""
 
     def __init__(self, sock: socket.socket, *rest: Any, **more: Any) -> None:
         super().__init__(sock, *rest, **more)
@@ -28,6 +28,8 @@ class _QuickAnswer(http.client.HTTPResponse):
         quicken(self._quick)
         super().begin()
         quicken(self._quick)  # the option does not last; an acknowledgement that is due goes out now
+        if self.headers.defects:  # the library would take a header that was cut off for a whole one
+            raise http.client.IncompleteRead(b"")
 
 
 def quicken(sock: socket.socket) -> None:
