@@ -78,7 +78,8 @@ def switch(tls: TlsFiles) -> Iterator[Switch]:
 
 
 @pytest.fixture
-def canary(switch: Switch, tls: TlsFiles) -> Iterator[Canary]:
+def canary(switch: Switch, tls: TlsFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canary]:
+    monkeypatch.setattr("isthmus.adapters.ovs.canary._PATIENCE", 20.0)  # for a busy machine
     made = Canary(switch.target, tls)
     yield made
     made.close()
