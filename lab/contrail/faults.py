@@ -14,6 +14,8 @@ HTML = (200, "text/html; charset=UTF-8", b"<html><body><h1>It works!</h1></body>
 HALF_JSON = (200, "application/json", b'{"virtual-networks": [{"uuid": "0a1')
 BAD_GATEWAY = (502, "text/html", b"<html><body><h1>502 Bad Gateway</h1>\nThe server died.</body></html>")
 UNAVAILABLE = (503, "text/html", b"<html><body><h1>503 Service Unavailable</h1>\nNo server.</body></html>")
+READING = ("/list-bulk-collection", "/fqname-to-id", "/id-to-fqname")
+"""POSTs that change nothing."""
 Spoiled = tuple[int, str, bytes]
 """A status, a type and a body, sent in place of an answer; nothing is done."""
 
@@ -59,7 +61,7 @@ class Faults:
 
     def await_turn(self, method: str, path: str) -> bool:
         """Returns when a request may be dealt with; False if the server ends first."""
-        is_write = method in ("POST", "PUT", "DELETE") and path != "/list-bulk-collection" and path != "/fqname-to-id"
+        is_write = method != "GET" and path not in READING
 
         def is_free() -> bool:
             is_held = (self._is_hung and self.where(method, path)) or (self._is_frozen and is_write)
