@@ -211,7 +211,10 @@ def _fault(name: str, shape: Shape, value: object) -> str | None:
         if not isinstance(value, dict):
             return f"Error in property {name} value of {value}"
         unknown = set(value) - shape
-        return f"Error validating property {name} value {value} does not have field {unknown}" if unknown else None
+        if unknown:
+            return f"Error validating property {name} value {value} does not have field {unknown}"
+        faults = [_fault_of_element(shape, element) for each in shape & _LISTS for element in _listed(value.get(each))]
+        return next((f"Error validating property {name}: {fault}" for fault in faults if fault), None)
     if shape is int:
         return None if isinstance(value, int | str) and str(value).lstrip("-").isdigit() else f"{name}: integer value"
     return None if isinstance(value, shape) else f"Error validating property {name}: {shape.__name__} expected"
@@ -219,9 +222,26 @@ def _fault(name: str, shape: Shape, value: object) -> str | None:
 
 def check_pair(value: object) -> None:
     """An element of a map property: a key and a value, both strings."""
-    if value is None:
-        return
-    if not isinstance(value, dict) or set(value) - {"key", "value"}:
-        raise Refused(400, f"class KeyValuePair does not have field {value}")
-    if not all(isinstance(part, str) for part in value.values() if part):
-        raise Refused(400, f"value: string value expected instead of {value}")
+    fault = _fault_of_element(PAIRS, value) if value is not None else None
+    if fault:
+        raise Refused(400, fault)
+
+
+def _fault_of_element(shape: frozenset[str], element: object) -> str | None:
+    if shape != PAIRS:
+        return None if isinstance(element, str) else f"string value expected instead of {element}"
+    if not isinstance(element, dict) or set(element) - {"key", "value"}:
+        return f"class KeyValuePair does not have field {element}"
+    wrong = [part for part in element.values() if part and not isinstance(part, str)]
+    return f"string value expected instead of {wrong}" if wrong else None
+
+
+def _listed(value: object) -> list[object]:
+    if not value:
+        return []
+    if isinstance(value, list):
+        return value
+    raise Refused(400, f"must be a list. Received value: {value}")
+
+
+_LISTS = {"key_value_pair", "mac_address"}

@@ -97,7 +97,8 @@ def test_what_the_schema_does_not_know_is_ignored(client: Client) -> None:
 def test_a_known_property_has_its_type(client: Client) -> None:
     """From the server's code."""
     port = client.port()
-    for wrong in ({"annotations": [1]}, {"annotations": {"vid": "1"}}, {"port_security_enabled": "yes"}):
+    number = {"annotations": {"key_value_pair": [{"key": "vid", "value": 12}]}}
+    for wrong in ({"annotations": [1]}, {"annotations": {"vid": "1"}}, {"port_security_enabled": "yes"}, number):
         body = {"virtual-machine-interface": wrong}
         assert client.ask("PUT", f"/virtual-machine-interface/{port}", body)[0] == 400
 
