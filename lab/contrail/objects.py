@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.contrail import permissions
 from lab.contrail.refusals import Refused
@@ -33,14 +33,6 @@ class Notice:
     @property
     def id(self) -> str:
         return str(self.body["uuid"])
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """One object's link to another, seen from the latter."""
-
-    holder: str
-    attr: Any
 
 
 class Rules(Protocol):
@@ -167,9 +159,16 @@ class Objects:
             self._forget(kind, kept)
             self._tell("DELETE", kind, kept)
             for child in derived:
+                self._let_go(child["uuid"])
                 self.delete(self._kinds[child["uuid"]], child["uuid"], url)
 
     # --- inside
+
+    def _let_go(self, object_id: str) -> None:
+        """Nobody refers to it any more: what the server made, it takes away from others, too."""
+        for holder, name in list(self._holders.get(object_id, ())):
+            left = [ref for ref in self._bodies[holder][name] if ref["uuid"] != object_id]
+            self.update(self._kinds[holder], holder, {name: left})
 
     def _check_new(self, kind: Kind, body: Json) -> None:
         there = self.id_of(kind, body["fq_name"])
@@ -246,7 +245,7 @@ class Objects:
 
     def _forget(self, kind: Kind, body: Json) -> None:
         self._keep(body["uuid"], {name: value for name, value in body.items() if name not in kind.ref_fields})
-        for index in (self._bodies, self._kinds, self._holders):
+        for index in (self._bodies, self._kinds, self._holders, self._children):
             index.pop(body["uuid"], None)
         del self._ids[kind.name, tuple(body["fq_name"])]
         self._children.get(body.get("parent_uuid", ""), {}).pop(body["uuid"], None)

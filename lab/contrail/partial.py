@@ -69,7 +69,7 @@ def collections(objects: Objects, query: dict[str, str]) -> Json:
     found: Json = {}
     for name in query["fields"].split(","):
         _check_field(kind, name)
-        elements = _elements(name, body.get(name))
+        elements = _elements(body.get(name))
         places = [(element["key"] if name in kind.maps else str(at), element) for at, element in enumerate(elements)]
         wanted = query.get("position")
         found[name] = [(element, at) for at, element in places if wanted is None or at == wanted]
@@ -101,21 +101,21 @@ def _check(kind: Kind, update: Json) -> None:
         raise Refused(400, f"{operation.capitalize()} needs field value in request {update}")
 
 
-def _elements(name: str, value: Json | None) -> list[Any]:
+def _elements(value: Json | None) -> list[Any]:
     """A collection's elements: its value is an object with one field that has them."""
     return list(next(iter((value or {}).values()), None) or [])
 
 
-def _of_map(name: str, before: Json | None, update: Json) -> Json:
+def _of_map(_: str, before: Json | None, update: Json) -> Json:
     key = update["value"]["key"] if update["operation"].lower() == "set" else str(update.get("position"))
-    left = [pair for pair in _elements(name, before) if pair["key"] != key]
+    left = [pair for pair in _elements(before) if pair["key"] != key]
     if update["operation"].lower() == "set":
         left.append(update["value"])
     return {"key_value_pair": left}
 
 
 def _of_list(name: str, before: Json | None, update: Json) -> Json:
-    left = _elements(name, before)
+    left = _elements(before)
     match update["operation"].lower():
         case "add":
             left.append(update["value"])

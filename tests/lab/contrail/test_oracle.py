@@ -7,6 +7,7 @@ from vnc_api import vnc_api
 from vnc_api.exceptions import NoIdError, RefsExistError
 
 from lab.contrail.api_server import ApiServer
+from lab.contrail.identity import Keystone
 
 
 def test_the_generated_client_wires_a_vm_and_takes_everything_back(server: ApiServer) -> None:
@@ -65,3 +66,37 @@ def test_the_generated_client_wires_a_vm_and_takes_everything_back(server: ApiSe
     api.project_delete(id=project.uuid)
     with pytest.raises(NoIdError):
         api.virtual_network_read(id=network.uuid)
+
+
+def test_the_generated_client_fetches_a_new_token_when_its_own_has_ended() -> None:
+    with Keystone() as keystone, ApiServer(door=keystone) as server:
+        port = keystone.url.split(":")[2].split("/")[0]
+        where = {"auth_host": "127.0.0.1", "auth_port": port, "auth_url": "/v3/auth/tokens"}
+        who = {"username": "admin", "password": "secret", "tenant_name": "admin", "domain_name": "Default"}
+        api = vnc_api.VncApi(
+            api_server_host="127.0.0.1", api_server_port=str(server.port), auth_type="keystone", **where, **who
+        )
+        assert len(api.projects_list()["projects"]) == 1
+        keystone.end_all()
+        assert len(api.projects_list()["projects"]) == 1
+        assert keystone.given == 2
+
+
+def test_the_generated_client_changes_one_annotation_and_one_ref(server: ApiServer) -> None:
+    api = vnc_api.VncApi(api_server_host="127.0.0.1", api_server_port=str(server.port), auth_type="noauth")
+    machine, router = vnc_api.VirtualMachine("vm"), vnc_api.VirtualRouter("host-7")
+    router.set_virtual_router_ip_address("192.0.2.7")
+    api.virtual_machine_create(machine)
+    api.virtual_router_create(router)
+    api.prop_map_set_element(machine.uuid, "annotations", vnc_api.KeyValuePair("vid", "12"))
+    assert api.prop_map_get(machine.uuid, "annotations", "vid") == [[{"key": "vid", "value": "12"}, "vid"]]
+    api.prop_map_delete_element(machine.uuid, "annotations", "vid")
+    assert api.prop_map_get(machine.uuid, "annotations") == []
+    api.ref_update("virtual-router", router.uuid, "virtual-machine", machine.uuid, None, "ADD")
+    (ref,) = api.virtual_router_read(id=router.uuid).get_virtual_machine_refs()
+    assert ref["uuid"] == machine.uuid
+    with pytest.raises(RefsExistError):
+        api.virtual_machine_delete(id=machine.uuid)
+    api.ref_update("virtual-router", router.uuid, "virtual-machine", machine.uuid, None, "DELETE")
+    api.virtual_machine_delete(id=machine.uuid)
+    assert api.id_to_fq_name(router.uuid) == ["default-global-system-config", "host-7"]

@@ -85,6 +85,16 @@ def test_an_interface_that_changes_its_network_leaves_its_address_behind(client:
     assert ref["to"] == [*PROJECT, "red"]
 
 
+def test_a_network_whose_interface_has_left_goes_with_its_routing_instance(client: Client) -> None:
+    """From the server's code."""
+    blue, _ = client.network("blue", "10.2.0.0"), client.port("p1", "blue")
+    (port,) = client.get("/virtual-machine-interfaces")["virtual-machine-interfaces"]
+    moved = {"virtual-machine-interface": {"virtual_network_refs": [{"to": [*PROJECT, "red"]}]}}
+    client.ask("PUT", f"/virtual-machine-interface/{port['uuid']}", moved)
+    assert client.ask("DELETE", f"/virtual-network/{blue}") == (200, "")
+    assert "routing_instance_refs" not in client.read("virtual-machine-interface", port["uuid"])
+
+
 def test_a_tag_is_free_to_change_until_the_interface_is_one_below_another(client: Client) -> None:
     plain = client.port("plain")
     below = client.port("sub", virtual_machine_interface_refs=[{"to": [*PROJECT, "plain"]}], **tag(12))
