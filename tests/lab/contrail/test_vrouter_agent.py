@@ -289,7 +289,8 @@ def test_an_agent_that_starts_again_has_its_ports_and_their_links_from_its_files
     plugged(agent, id=OTHER)
     called(agent, "PUT", f"/enable-port/{VMI}")
     called(agent, "POST", "/syncports")
-    (agent.table.folder / "notes.txt").write_text("{}")
+    (agent.table.folder / "notes.txt").write_text(json.dumps(PORT | {"id": VM}))
+    (agent.table.folder / VM2).write_text("half of a po")
     before = agent.ports
     agent.stop()
     agent.start()
@@ -309,7 +310,8 @@ def test_a_stopped_agent_is_not_there_and_comes_back_at_the_same_address(agent: 
     asked(line)
     where = agent.address
     agent.stop()
-    with pytest.raises((OSError, HTTPException)):  # a kept connection is cut too
+    assert line.sock.recv(1) == b"", "a kept connection is cut too"
+    with pytest.raises((OSError, HTTPException)):
         asked(line)
     line.close()
     with pytest.raises(ConnectionRefusedError):
