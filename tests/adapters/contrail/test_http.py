@@ -53,7 +53,7 @@ def hang_up(_: bytes) -> Iterable[bytes]:
 
 def test_a_request_is_json_and_so_is_its_answer(far: FarSide) -> None:
     far.reply = lambda _: [ok(b'{"virtual-networks": [1]}', "201 Created")]
-    assert http(far).request("POST", "/ref-update", {"a": "é"}) == (
+    assert http(far).request("POST", "/ref-update", {"a": "é"})[:3] == (
         201, {"virtual-networks": [1]}, b'{"virtual-networks": [1]}',
     )  # fmt: skip
     head, _, body = far.requests[0].partition(b"\r\n\r\n")
@@ -70,7 +70,7 @@ def test_a_write_without_a_body_says_that_it_is_empty(far: FarSide) -> None:
 @pytest.mark.parametrize("raw", [b"", b"<html>", b'{"id": "0', b"\xff\xfe"])
 def test_what_is_not_json_is_given_as_it_is(far: FarSide, raw: bytes) -> None:
     far.reply = lambda _: [ok(raw, "404 Not Found")]
-    assert http(far).request("GET", "/x") == (404, None, raw)
+    assert http(far).request("GET", "/x")[:3] == (404, None, raw)
 
 
 def test_an_address_may_have_a_path(far: FarSide) -> None:
@@ -345,11 +345,10 @@ def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
 # --- who we are
 
 
-def test_the_headers_are_asked_for_each_request(far: FarSide) -> None:
-    tokens = iter(("one", "two"))
-    client = http(far, headers=lambda: {"X-Auth-Token": next(tokens)})
-    client.request("GET", "/x")
-    client.request("POST", "/x", {})
+def test_each_request_has_fields_of_its_own(far: FarSide) -> None:
+    client = http(far)
+    client.request("GET", "/x", None, {"X-Auth-Token": "one"})
+    client.request("POST", "/x", {}, {"X-Auth-Token": "two"})
     for request, token in zip(far.requests, ("one", "two"), strict=True):
         assert f"X-Auth-Token: {token}\r\n".encode() in request
 

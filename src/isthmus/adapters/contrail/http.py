@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -50,12 +50,17 @@ class MaybeDone(Unreachable):
     """The request was sent and no whole answer came: it may have been carried out, or may still be."""
 
 
+COMMON = {"User-Agent": "isthmus", "Accept": "application/json"}
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
+
+
 class Answer(NamedTuple):
-    """What came back.  `said` is None if the body is not JSON."""
+    """What came back.  `said` is None if the body is not JSON; `headers` are known by their names in any case."""
 
     status: int
     said: Any
     raw: bytes
+    headers: Mapping[str, str] = NOTHING_MORE
 
 
 def basic_auth(user: str, password: str) -> dict[str, str]:
@@ -63,17 +68,11 @@ def basic_auth(user: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
-def nothing_more() -> Mapping[str, str]:
-    """No header of the caller's own."""
-    return {}
-
-
 class Http:
     """Threads may ask at once, `connections` of them without waiting for each other.
 
     `place` names the far side in messages ("esx1's vRouter agent"), `kind` what it should be ("a vRouter agent").  Of
     several addresses, the one that answered last is asked; another only if that one could not be connected to.
-    `headers` is called for each request, so that a token may be renewed.
     """
 
     def __init__(
@@ -84,11 +83,10 @@ class Http:
         kind: str,
         timeout: float = 10.0,
         tls: ssl.SSLContext | None = None,
-        headers: Callable[[], Mapping[str, str]] = nothing_more,
         connections: int = 4,
     ) -> None:
         self.place, self.kind, self.timeout = place, kind, timeout
-        self.tls, self._headers = tls, headers
+        self.tls = tls
         given = (addresses,) if isinstance(addresses, str) else tuple(addresses)
         if not given:
             raise Refused(f"{place}: no address is given")
@@ -101,19 +99,20 @@ class Http:
         """Where it was reached last, or is tried next."""
         return self._ends[self._turn].address
 
-    def request(self, method: str, path: str, body: Any = None) -> Answer:
+    def request(self, method: str, path: str, body: Any = None, fields: Mapping[str, str] = NOTHING_MORE) -> Answer:
         """Send once and give the answer, whatever its status.  Raises NotSent, MaybeDone, Unreachable or Refused (TLS).
 
         An answer that comes slowly is given up after twice `timeout` at the latest.
         """
         sent = None if body is None else json.dumps(body).encode()
-        fields = self._fields() if sent is None else {"Content-Type": "application/json"} | self._fields()
-        return self._at_one_end(lambda end: end.request(method, path, sent, fields))
+        kind = {} if sent is None else {"Content-Type": "application/json"}
+        whole = {**COMMON, **kind, **fields}
+        return self._at_one_end(lambda end: end.request(method, path, sent, whole))
 
-    def stream(self, path: str, *, silence: float) -> Stream:
+    def stream(self, path: str, *, silence: float, fields: Mapping[str, str] = NOTHING_MORE) -> Stream:
         """An answer that goes on, as lines.  `silence` is how many seconds may pass without a byte."""
-        fields = self._fields() | {"Accept": "text/event-stream"}
-        return self._at_one_end(lambda end: end.stream(path, fields, silence))
+        whole = {**COMMON, "Accept": "text/event-stream", **fields}
+        return self._at_one_end(lambda end: end.stream(path, whole, silence))
 
     def stranger(self, method: str, path: str, answer: Answer) -> Unreachable:
         """What to raise for an answer that the far side cannot have given."""
@@ -123,9 +122,6 @@ class Http:
         """Hang up.  Streams that are open stay so until they are closed."""
         for end in self._ends:
             end.close()
-
-    def _fields(self) -> dict[str, str]:
-        return {"User-Agent": "isthmus", "Accept": "application/json", **self._headers()}
 
     def _at_one_end(self, ask: Callable[[_End], T]) -> T:
         faults: list[NotSent] = []
@@ -225,7 +221,7 @@ class _End:
             if not pieces and _is_endless(response):
                 raise ProtocolError("no body", http.client.IncompleteRead(b""))
         raw = b"".join(pieces)
-        return Answer(response.status, _parsed(raw), raw)
+        return Answer(response.status, _parsed(raw), raw, response.headers)
 
     def stream(self, path: str, fields: Mapping[str, str], silence: float) -> Stream:
         what = f"GET {path}"

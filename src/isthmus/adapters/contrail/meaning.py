@@ -1,0 +1,130 @@
+"""What virtual networks and VMIs mean in our words: the networks that get port groups, and ports that others made.
+
+Law: what cannot be had as it stands is left out and said, and costs the others nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from isthmus.adapters.contrail.api import Fields
+from isthmus.model.intent import Doubt, Intent, Network, Port
+from isthmus.model.names import NetworkId, PortId, VmId, unicast_mac
+from isthmus.model.tags import Vni
+
+DEFAULT_DOMAIN = "default-domain"
+SYSTEM_PROJECT = [DEFAULT_DOMAIN, "default-project"]
+SYSTEM = frozenset({"ip-fabric", "__link_local__", "default-virtual-network", "dci-network"})
+"""The server's own networks in that project; every other of its own is not `user_visible`."""
+NETWORK_FIELDS = ("virtual_network_network_id", "network_ipam_refs", "id_perms")
+PORT_FIELDS = (
+    "virtual_machine_interface_mac_addresses",
+    "virtual_machine_refs",
+    "virtual_network_refs",
+    "id_perms",
+)
+ADDRESS_FIELDS = ("instance_ip_address", "virtual_machine_interface_refs")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which virtual networks concern us: those of some projects (``domain:project``), or of all.
+
+    `listed`: VMs and VMIs are made by others (Nova and Neutron), so that only the VMIs there are belong.
+    """
+
+    projects: frozenset[str] = frozenset()
+    listed: bool = False
+
+    def has(self, fq_name: Sequence[str]) -> bool:
+        """Whether a network of this name is one of them."""
+        if list(fq_name[:-1]) == SYSTEM_PROJECT and fq_name[-1] in SYSTEM:
+            return False
+        return not self.projects or project_of(fq_name) in self.projects
+
+
+def project_of(fq_name: Sequence[str]) -> str:
+    """The project of a network, as it is configured."""
+    return ":".join(fq_name[:-1])
+
+
+def project_named(text: str) -> str:
+    """A configured project with its domain, which may be left out."""
+    return text if ":" in text else f"{DEFAULT_DOMAIN}:{text}"
+
+
+def intent_of(
+    choice: Choice, networks: Iterable[Fields], ports: Iterable[Fields] = (), addresses: Iterable[Fields] = ()
+) -> Intent:
+    """The intent that these lists make."""
+    doubts: list[Doubt] = []
+    found = {network.id: network for network in _networks(choice, networks, doubts)}
+    listed = {port.id: port for port in _ports(found, ports, addresses, doubts)} if choice.listed else {}
+    return Intent(found, listed, doubts=tuple(doubts))
+
+
+def _networks(choice: Choice, listed: Iterable[Fields], doubts: list[Doubt]) -> Iterator[Network]:
+    for fields in listed:
+        name = fields["fq_name"]
+        if not choice.has(name) or not _perms(fields).get("user_visible", True):
+            continue
+        about = f"network {fields['uuid']}"
+        if not any(_subnets(fields)):
+            doubts.append(
+                Doubt(about, f"virtual network {':'.join(name)} has no subnet: it gets a port group with one")
+            )
+            continue
+        try:
+            vni = Vni(int(fields["virtual_network_network_id"]))
+        except (KeyError, TypeError, ValueError):
+            doubts.append(
+                Doubt(about, f"virtual network {':'.join(name)} has no network id: the api-server gives it one")
+            )
+            continue
+        yield Network(NetworkId(fields["uuid"]), vni, str(name[-1]), ports_listed=choice.listed)
+
+
+def _subnets(fields: Fields) -> Iterator[object]:
+    for ref in fields.get("network_ipam_refs") or ():
+        yield from (ref.get("attr") or {}).get("ipam_subnets") or ()
+
+
+def _ports(
+    networks: Mapping[NetworkId, Network], listed: Iterable[Fields], addresses: Iterable[Fields], doubts: list[Doubt]
+) -> Iterator[Port]:
+    known = addresses_in(addresses)
+    for fields in listed:
+        vms, nets = (fields.get(refs) or [] for refs in ("virtual_machine_refs", "virtual_network_refs"))
+        if len(vms) != 1 or len(nets) != 1 or nets[0]["uuid"] not in networks:
+            continue  # a gateway's or a service's, or of a network that is not ours
+        macs = (fields.get("virtual_machine_interface_mac_addresses") or {}).get("mac_address") or [""]
+        try:
+            mac = unicast_mac(macs[0])
+        except ValueError as wrong:
+            doubts.append(Doubt(f"port {fields['uuid']}", f"it has no MAC that a NIC can have: {wrong}"))
+            continue
+        port = PortId(fields["uuid"])
+        yield Port(
+            port,
+            NetworkId(nets[0]["uuid"]),
+            VmId(vms[0]["uuid"]),
+            mac,
+            tuple(known.get(port, ())),
+            admin_up=bool(_perms(fields).get("enable", True)),
+        )
+
+
+def addresses_in(addresses: Iterable[Fields]) -> Mapping[str, list[str]]:
+    """The addresses of each VMI, by its uuid."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for fields in addresses:
+        for ref in fields.get("virtual_machine_interface_refs") or ():
+            if address := fields.get("instance_ip_address"):
+                found[ref["uuid"]].append(address)
+    return found
+
+
+def _perms(fields: Fields) -> Mapping[str, object]:
+    return fields.get("id_perms") or {}

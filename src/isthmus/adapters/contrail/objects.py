@@ -1,0 +1,250 @@
+"""VM, VMI and instance-ip of a workload: made in this order, and removed in the other.
+
+Law: what has our uuid is ours, so that it is there already is success; what others refer to is not torn away from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
+from isthmus.adapters.contrail.http import MaybeDone
+from isthmus.adapters.contrail.notes import (
+    HOME,
+    WORKLOAD,
+    Record,
+    as_annotations,
+    instance_ip_uuid,
+    plug_key,
+    plug_note,
+    record_in,
+    vmi_uuid,
+    workload_note,
+)
+from isthmus.adapters.contrail.records import Records
+from isthmus.model.faults import Refused, Retry
+from isthmus.model.names import HostId, NetworkId, PortId
+from isthmus.model.nve import Plug, Workload
+
+CREATOR = "isthmus"
+"""`id_perms.creator` of all that is made here; the server never lets it change."""
+VM, VMI, ADDRESS, GROUP = "virtual-machine", "virtual-machine-interface", "instance-ip", "security-group"
+
+
+class Objects:
+    """Threads may work on different ports at once.  `named` says what a network is called, project and all."""
+
+    def __init__(self, api: ApiServer, records: Records, named: Callable[[NetworkId], Sequence[str]]) -> None:
+        self._api, self.records, self._named = api, records, named
+        self._projects: dict[tuple[str, ...], str] = {}
+        self.lacks: dict[PortId, str] = {}
+        """Why ports have no address."""
+
+    def project_of(self, network: NetworkId) -> str:
+        """The uuid of a network's project, in which ports can be made from now on."""
+        name = tuple(self._named(network)[:-1])
+        if name not in self._projects:
+            project = self._api.id_of("project", name)
+            self._ensure_group(name)
+            self._projects[name] = project
+        return self._projects[name]
+
+    def _ensure_group(self, project: tuple[str, ...]) -> None:
+        """The security group of ports without another: OpenStack makes it in its projects, nobody elsewhere."""
+        try:
+            self._api.id_of(GROUP, [*project, "default"])
+        except Gone:
+            with suppress(Conflict):  # another process was faster
+                self._create(GROUP, default_group(project))
+
+    def keep(self, workload: Workload, host: HostId, plug: Plug | None) -> Record:
+        """Make a workload that is to be kept from a host, or take it over, and note what is to be plugged in there."""
+        record = self.records.of(vmi_uuid(workload.port))
+        if record is None or record.workload is None:
+            return self._made(workload, host, plug)
+        notes: dict[str, str | None] = {}
+        if record.workload != workload:
+            if record.workload.vm_name != workload.vm_name and record.vm_is_ours:
+                self._api.update(VM, workload.nic.vm, {"display_name": workload.vm_name})
+            notes[WORKLOAD] = workload_note(workload, self.records.owner, vm_is_ours=record.vm_is_ours)
+        if record.home != host:
+            notes[HOME] = host
+        after = replace(record, workload=workload, home=host)
+        if not record.addresses:
+            network = list(self._named(workload.network))
+            after = replace(after, addresses=self._create_address(workload, network, record.uuid))
+            self.records.wrote(record.uuid, replace(record, addresses=after.addresses))
+        if plug is not None and not _is_noted(record, host, plug):
+            notes[plug_key(host)] = plug_note(plug, self.records.owner)
+            after = replace(after, plugs={**record.plugs, host: plug})
+        return self._noted(after, notes)
+
+    def note_plug(self, host: HostId, plug: Plug) -> Record:
+        """Note what a host's vRouter agent is about to be told, on a VMI that is there.  Raises Gone without one."""
+        uuid = vmi_uuid(plug.port)
+        record = self.records.of(uuid) or Record(uuid)
+        if _is_noted(record, host, plug):
+            return record
+        after = replace(record, plugs={**record.plugs, host: plug})
+        return self._noted(after, {plug_key(host): plug_note(plug, self.records.owner)})
+
+    def forget_plug(self, host: HostId, plug: Plug) -> None:
+        """The host's vRouter agent has let go of it.  What nobody keeps goes with the last plug."""
+        record = self.records.of(vmi_uuid(plug.port))
+        if record is None or host not in record.plugs:
+            return
+        left = {at: other for at, other in record.plugs.items() if at != host}
+        if record.workload is not None and record.home is None and not left:
+            self._remove(record, record.workload)
+        else:
+            self._noted(replace(record, plugs=left), {plug_key(host): None})
+
+    def give_up(self, workload: Workload, host: HostId) -> None:
+        """A host keeps it no longer; it is gone when no vRouter agent has its plug."""
+        record = self.records.of(vmi_uuid(workload.port))
+        if record is None or record.workload is None or record.home != host:
+            return
+        if record.plugs:
+            self._noted(replace(record, home=None), {HOME: None})
+        else:
+            self._remove(record, record.workload)
+
+    def _made(self, workload: Workload, host: HostId, plug: Plug | None) -> Record:
+        """The VMI says from its first moment what it is for."""
+        network = list(self._named(workload.network))
+        self.project_of(workload.network)
+        vm_is_ours = self._create_vm(workload)
+        record = Record(vmi_uuid(workload.port), workload, host, {host: plug} if plug else {}, vm_is_ours=vm_is_ours)
+        self._create_vmi(record, workload, network)
+        self.records.wrote(record.uuid, record)
+        record = replace(record, addresses=self._create_address(workload, network, record.uuid))
+        self.records.wrote(record.uuid, record)
+        return record
+
+    def _create_vm(self, workload: Workload) -> bool:
+        """Whether it is ours: another may have made it, or we for another NIC of it."""
+        uuid = workload.nic.vm
+        try:
+            self._create(VM, {"uuid": uuid, "fq_name": [uuid], "display_name": workload.vm_name})
+        except Conflict:
+            perms = self._api.read(VM, uuid).get("id_perms") or {}
+            return bool(perms.get("creator") == CREATOR)
+        return True
+
+    def _create_vmi(self, record: Record, workload: Workload, network: Sequence[str]) -> None:
+        project, owner = network[:-1], self.records.owner
+        notes = {WORKLOAD: workload_note(workload, owner, vm_is_ours=record.vm_is_ours), HOME: record.home or ""}
+        notes |= {plug_key(host): plug_note(plug, owner) for host, plug in record.plugs.items()}
+        fields = {
+            "uuid": record.uuid,
+            "fq_name": [*project, record.uuid],
+            "parent_type": "project",
+            "display_name": f"vmi-{network[-1]}-{workload.vm_name}",
+            "virtual_network_refs": [{"to": list(network)}],
+            "virtual_machine_refs": [{"to": [workload.nic.vm]}],
+            "security_group_refs": [{"to": [*project, "default"]}],
+            "virtual_machine_interface_mac_addresses": {"mac_address": [workload.mac]},
+            "port_security_enabled": True,
+            "annotations": as_annotations(notes),
+        }
+        try:
+            self._create(VMI, fields)
+        except Conflict as conflict:
+            there = record_in(self._api.read(VMI, record.uuid), owner)
+            if there.workload is None:
+                raise Refused(
+                    f"{conflict}: it carries no note of {owner}: delete it, or run under its owner's name"
+                ) from None
+            self.records.doubt()
+            raise
+
+    def _create_address(self, workload: Workload, network: Sequence[str], vmi: str) -> tuple[str, ...]:
+        """What it is given; empty, and noted as a lack, where the server has none to give."""
+        uuid = instance_ip_uuid(workload.port)
+        fields = {
+            "uuid": uuid,
+            "fq_name": [uuid],
+            "display_name": f"ip-{network[-1]}-{workload.vm_name}",
+            "virtual_network_refs": [{"to": list(network)}],
+            "virtual_machine_interface_refs": [{"to": [*network[:-1], vmi]}],
+        }
+        try:
+            with suppress(Conflict):
+                self._create(ADDRESS, fields)
+            made = self._api.read(ADDRESS, uuid)  # what it was given is not in the answer to its creation
+        except Refused as refused:  # no subnet, or none left in it: the port works on without
+            self.lacks[workload.port] = str(refused)
+            return ()
+        self.lacks.pop(workload.port, None)
+        address = made.get("instance_ip_address")
+        return (str(address),) if address else ()
+
+    def _create(self, kind: str, fields: Fields) -> Fields:
+        """Make one object as ours.  Raises Conflict if its uuid is taken."""
+        try:
+            return self._api.create(kind, {**fields, "id_perms": {"creator": CREATOR, "enable": True}})
+        except MaybeDone:
+            self.records.doubt()
+            raise
+
+    def _noted(self, record: Record, notes: Mapping[str, str | None]) -> Record:
+        if notes:
+            try:
+                self._api.note(record.uuid, notes)
+            except Retry:
+                self.records.doubt()
+                raise
+            self.records.wrote(record.uuid, record)
+        return record
+
+    def _remove(self, record: Record, workload: Workload) -> None:
+        """Instance-ip, VMI, and the VM unless it is another's or has others."""
+        try:
+            self._api.delete(ADDRESS, instance_ip_uuid(workload.port))
+            self._delete_vmi(record.uuid)
+        except Retry:
+            self.records.doubt()
+            raise
+        self.records.wrote(record.uuid, None)
+        self.lacks.pop(workload.port, None)
+        if record.vm_is_ours:
+            with suppress(Conflict):  # it has another NIC
+                self._api.delete(VM, workload.nic.vm)
+
+    def _delete_vmi(self, uuid: str) -> None:
+        """Floating addresses leave it first; whatever else refers to it stays, and is named."""
+        try:
+            self._api.delete(VMI, uuid)
+            return
+        except Conflict:
+            held = self._api.read(VMI, uuid)
+        for ref in held.get("floating_ip_back_refs") or ():
+            self._api.unlink("floating-ip", ref["uuid"], VMI, uuid)
+        try:
+            self._api.delete(VMI, uuid)
+        except Conflict as conflict:
+            raise Refused(str(conflict)) from conflict
+
+
+def _is_noted(record: Record, host: HostId, plug: Plug) -> bool:
+    noted = record.plugs.get(host)
+    return noted is not None and (noted.vid, noted.nic, noted.mac) == (plug.vid, plug.nic, plug.mac)
+
+
+def default_group(project: Sequence[str]) -> Fields:
+    """Its members hear each other, and speak with everybody: as Neutron's, and that of the older programs, had it."""
+    name = [*project, "default"]
+    local, members = {"security_group": "local"}, {"security_group": ":".join(name)}
+    rules = []
+    for ethertype, everybody in (("IPv4", "0.0.0.0"), ("IPv6", "::")):
+        anybody = {"subnet": {"ip_prefix": everybody, "ip_prefix_len": 0}}
+        rules += [_rule(ethertype, members, local), _rule(ethertype, local, anybody)]
+    return {"fq_name": name, "parent_type": "project", "security_group_entries": {"policy_rule": rules}}
+
+
+def _rule(ethertype: str, source: Fields, destination: Fields) -> Fields:
+    every = [{"start_port": 0, "end_port": 65535}]
+    ends = {"src_addresses": [source], "dst_addresses": [destination], "src_ports": every, "dst_ports": every}
+    return {"direction": ">", "protocol": "any", "ethertype": ethertype, **ends}

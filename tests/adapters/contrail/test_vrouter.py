@@ -1,0 +1,342 @@
+"""A host's vRouter agent and what is kept on the api-server, as one target: real HTTP to stand-ins of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.contrail.agent import VrouterAgent
+from isthmus.adapters.contrail.api import ApiServer
+from isthmus.adapters.contrail.http import Http
+from isthmus.adapters.contrail.notes import instance_ip_uuid, vmi_uuid
+from isthmus.adapters.contrail.objects import Objects
+from isthmus.adapters.contrail.records import Records
+from isthmus.adapters.contrail.vrouter import ADDRESS_AGAIN, VrouterTarget
+from isthmus.model.change import Change, Forget, Learn, Outcome, Result
+from isthmus.model.faults import Retry
+from isthmus.model.names import HostId, NetworkId, NicId, PortId, VmId, mac
+from isthmus.model.nve import NveEntry, Plug, Workload
+from isthmus.model.tags import Vid, Vni
+from lab.contrail import api_server, faults, vrouter_agent
+from tests.lab.contrail.client import PROJECT, Client
+
+ESX1, ESX2 = HostId("vc/host-1"), HostId("vc/host-2")
+VM = VmId("5011aabb-0000-4000-8000-000000000001")
+NIC = NicId(VM, 4000)
+MAC = mac("00:50:56:00:00:05")
+
+
+@dataclass
+class Site:
+    """An api-server, two hosts' vRouter agents, and a process of isthmus that speaks to them."""
+
+    server: api_server.ApiServer
+    client: Client
+    agents: dict[HostId, vrouter_agent.VrouterAgentStandIn]
+    network: str
+    names: dict[str, str]
+    patience: float = 20.0
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """A process that remembers nothing."""
+        api = ApiServer(Http(self.server.url, place="the api-server", kind="an api-server", timeout=self.patience))
+        self.records = Records(api, "isthmus", lambda: self.now)
+        objects = Objects(api, self.records, lambda network: [*PROJECT, self.names[network]])
+        self.at = {
+            host: VrouterTarget(host, VrouterAgent(agent.address, self.patience), objects, lambda: self.now)
+            for host, agent in self.agents.items()
+        }
+
+    def work(self, **other: Any) -> Workload:
+        network = NetworkId(other.pop("network", self.network))
+        nic = other.pop("nic", NIC)
+        return replace(Workload(PortId(f"{nic}@{network}"), network, Vni(5), nic, MAC, "web-1"), **other)
+
+    def plug(self, vid: int = 101, **other: Any) -> Plug:
+        work = self.work()
+        return replace(Plug(work.port, Vid(vid), work.network, work.vni, NIC, MAC), **other)
+
+    def does(self, host: HostId, action: Learn | Forget) -> Result:
+        target = self.at[host]
+        (result,) = target.apply([Change(1, target.id, action, "test")])
+        return result
+
+    def learns(self, host: HostId, *entries: NveEntry) -> None:
+        result = self.does(host, Learn(entries))
+        assert result.outcome is Outcome.DONE, result.detail
+
+    def forgets(self, host: HostId, *entries: NveEntry) -> None:
+        result = self.does(host, Forget(entries))
+        assert result.outcome is Outcome.DONE, result.detail
+
+    def holds(self, host: HostId) -> set[NveEntry]:
+        return set(self.at[host].observe().entries.values())
+
+    def there(self, kind: str) -> set[str]:
+        self.client.get(f"/{kind}s")
+        return {item["uuid"] for item in self.client.get(f"/{kind}s")[f"{kind}s"]}
+
+    def vids(self, host: HostId) -> dict[str, int | None]:
+        """What the agent has, of ports whose link is up."""
+        return {port.vmi: port.vid for port in self.agents[host].ports.values() if port.enabled}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with (
+        api_server.ApiServer() as server,
+        vrouter_agent.VrouterAgentStandIn(tmp_path / "1") as one,
+        vrouter_agent.VrouterAgentStandIn(tmp_path / "2") as two,
+    ):
+        client = Client(server.url)
+        client.project()
+        red = client.network("red")
+        yield Site(server, client, {ESX1: one, ESX2: two}, red, {red: "red"})
+
+
+def test_a_vm_that_runs_is_made_known_and_plugged_in_by_four_calls_and_one(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    before = site.server.calls.so_far()
+    other = NicId(VmId("5011aabb-0000-4000-8000-000000000002"), 4000)
+    work = site.work(nic=other)
+    plug = Plug(work.port, Vid(102), work.network, work.vni, other, MAC)
+    calls = site.agents[ESX1].calls.total()
+    site.learns(ESX1, work, plug)
+    asked = site.server.calls.so_far() - before
+    assert asked == {
+        ("POST", "virtual-machines"): 1,
+        ("POST", "virtual-machine-interfaces"): 1,
+        ("POST", "instance-ips"): 1,
+        ("GET", "instance-ip"): 1,
+    }
+    assert site.agents[ESX1].calls.total() - calls == 1
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101, vmi_uuid(work.port): 102}
+    assert site.holds(ESX1) == {site.work(), site.plug(), work, plug}
+
+
+def test_what_is_made_says_whose_it_is_and_all_that_cannot_be_said_later(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    port = site.work().port
+    vm, vmi = (
+        site.client.read(kind, uuid)
+        for kind, uuid in (("virtual-machine", VM), ("virtual-machine-interface", vmi_uuid(port)))
+    )
+    address = site.client.read("instance-ip", instance_ip_uuid(port))
+    assert {item["id_perms"]["creator"] for item in (vm, vmi, address)} == {"isthmus"}
+    assert (vm["fq_name"], vm["display_name"]) == ([VM], "web-1")
+    assert (vmi["fq_name"], vmi["display_name"]) == ([*PROJECT, vmi["uuid"]], "vmi-red-web-1")
+    assert vmi["virtual_machine_interface_mac_addresses"] == {"mac_address": [MAC]}
+    assert [ref["to"] for ref in vmi["security_group_refs"]] == [[*PROJECT, "default"]]
+    assert (address["instance_ip_address"], address["display_name"]) == ("10.1.0.3", "ip-red-web-1")
+    (told,) = site.agents[ESX1].ports.values()
+    assert (told.address, told.mac, told.vm, told.vn) == ("10.1.0.3", MAC, VM, site.network)
+
+
+def test_power_off_takes_the_plug_and_the_address_stays(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.forgets(ESX1, site.plug())
+    assert (site.vids(ESX1), site.holds(ESX1)) == ({}, {site.work()})
+    before = site.server.calls.so_far()
+    site.learns(ESX1, site.plug(105))
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 105}
+    assert sum((site.server.calls.so_far() - before).values()) <= 1
+    assert site.agents[ESX1].ports[vmi_uuid(site.work().port)].address == "10.1.0.3"
+
+
+def test_a_deleted_vm_leaves_nothing(site: Site) -> None:
+    before = {kind: site.there(kind) for kind in ("virtual-machine", "virtual-machine-interface", "instance-ip")}
+    site.learns(ESX1, site.work(), site.plug())
+    site.forgets(ESX1, site.plug(), site.work())
+    assert {kind: site.there(kind) for kind in before} == before
+    assert (site.vids(ESX1), site.holds(ESX1)) == ({}, set())
+
+
+def test_a_vm_with_two_nics_in_one_network_has_two_ports_and_goes_with_the_second(site: Site) -> None:
+    second = site.work(nic=NicId(VM, 4001))
+    site.learns(ESX1, site.work())
+    site.learns(ESX1, second)
+    addresses = {
+        site.client.read("instance-ip", instance_ip_uuid(w.port))["instance_ip_address"] for w in (site.work(), second)
+    }
+    assert addresses == {"10.1.0.3", "10.1.0.4"}
+    site.forgets(ESX1, site.work())
+    assert VM in site.there("virtual-machine")
+    site.forgets(ESX1, second)
+    assert VM not in site.there("virtual-machine")
+
+
+def test_a_vm_that_another_made_is_not_removed_with_its_port(site: Site) -> None:
+    site.client.make("virtual-machine", [VM], uuid=VM)
+    site.learns(ESX1, site.work())
+    site.forgets(ESX1, site.work())
+    assert site.there("virtual-machine") == {VM}
+
+
+def test_a_move_is_announced_done_and_cleared_and_the_port_stays_what_it_was(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    vmi = vmi_uuid(site.work().port)
+    site.learns(ESX2, site.plug(enabled=False))
+    assert (site.vids(ESX1), site.vids(ESX2)) == ({vmi: 101}, {})
+    assert site.holds(ESX2) == {site.plug(enabled=False)}
+    calls = site.agents[ESX2].calls.total()
+    site.learns(ESX2, site.work(), site.plug())
+    assert (site.vids(ESX2), site.agents[ESX2].calls.total() - calls) == ({vmi: 101}, 1)
+    assert site.holds(ESX1) == {site.plug()}, "the workload is the destination's"
+    site.forgets(ESX1, site.plug())
+    assert (site.vids(ESX1), site.holds(ESX1)) == ({}, set())
+    assert site.holds(ESX2) == {site.work(), site.plug()}
+    assert site.client.read("instance-ip", instance_ip_uuid(site.work().port))["instance_ip_address"] == "10.1.0.3"
+
+
+def test_a_vmi_goes_only_after_the_last_agent_let_go_of_it(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.learns(ESX2, site.plug(enabled=False))
+    site.forgets(ESX1, site.plug(), site.work())
+    vmi = vmi_uuid(site.work().port)
+    assert vmi in site.there("virtual-machine-interface")
+    site.start()
+    assert (site.holds(ESX1), len(site.holds(ESX2))) == (set(), 1)
+    site.forgets(ESX2, site.plug(enabled=False))
+    assert vmi not in site.there("virtual-machine-interface")
+
+
+def test_an_agent_that_is_away_keeps_its_plug_noted_and_the_vmi_there(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.agents[ESX1].stop()
+    assert site.does(ESX1, Forget((site.plug(), site.work()))).outcome is Outcome.UNREACHABLE
+    assert site.holds(ESX1) == {site.work(), site.plug()}
+    site.learns(ESX2, site.plug())  # the other host is served meanwhile
+    site.agents[ESX1].start()
+    site.forgets(ESX1, site.plug(), site.work())
+    assert site.vids(ESX1) == {}
+
+
+def test_a_vm_is_made_known_while_its_agent_is_away_and_plugged_in_when_it_is_back(site: Site) -> None:
+    site.agents[ESX1].stop()
+    assert site.does(ESX1, Learn((site.work(), site.plug()))).outcome is Outcome.UNREACHABLE
+    assert vmi_uuid(site.work().port) not in site.there("virtual-machine-interface") or site.holds(ESX1)
+    site.agents[ESX1].start()
+    site.learns(ESX1, site.work(), site.plug())
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
+
+
+def test_another_vid_is_told_by_an_unplug_and_a_plug(site: Site) -> None:
+    """The agent takes no notice of what a port that it has is told anew."""
+    site.learns(ESX1, site.work(), site.plug(101))
+    site.learns(ESX1, site.plug(102))
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 102}
+    site.start()
+    assert site.holds(ESX1) == {site.work(), site.plug(102, wired=False)}
+    site.learns(ESX1, site.plug(103))
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 103}
+
+
+def test_a_new_process_says_again_what_is_noted_and_the_agent_drops_the_rest(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    stray = replace(site.work(nic=NicId(VM, 4009)))
+    site.start()
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}, "nobody knows what the agent has"
+    site.learns(ESX1, site.plug())
+    assert site.holds(ESX1) == {site.work(), site.plug()}
+    assert vmi_uuid(stray.port) not in site.vids(ESX1)
+    assert site.agents[ESX1].calls["POST /syncports"] == 2, "one for each process"
+
+
+def test_what_another_process_noted_is_seen_by_the_next_reading(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    other = Site(site.server, site.client, site.agents, site.network, site.names)
+    assert other.holds(ESX1) == {site.work(), site.plug(wired=False)}
+    other.forgets(ESX1, site.plug())
+    site.now += 60
+    assert site.holds(ESX1) == {site.work()}
+
+
+@pytest.mark.parametrize("spoilt", ["HTML", "HALF_JSON", "BAD_GATEWAY", "UNAVAILABLE"])
+def test_a_server_that_answers_nonsense_is_not_read_as_an_empty_one(site: Site, spoilt: str) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.now += 60
+    site.server.faults.spoiled = getattr(faults, spoilt)
+    with pytest.raises(Retry):
+        site.at[ESX1].observe()
+    assert site.does(ESX1, Learn((site.work(nic=NicId(VM, 4001)),))).outcome is Outcome.UNREACHABLE
+    site.server.faults.spoiled = None
+    assert site.holds(ESX1) == {site.work(), site.plug()}
+
+
+def test_what_was_made_and_never_answered_is_found_and_not_made_twice(site: Site) -> None:
+    site.patience = 0.5
+    site.start()
+    site.server.faults.where = lambda method, path: path == "/virtual-machine-interfaces"
+    site.server.faults.loses_answers = True
+    assert site.does(ESX1, Learn((site.work(), site.plug()))).outcome is Outcome.UNREACHABLE
+    site.server.faults.loses_answers = False
+    assert len(site.there("virtual-machine-interface")) == 1
+    assert site.work() in site.holds(ESX1)
+    site.learns(ESX1, site.work(), site.plug())
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
+    assert site.agents[ESX1].ports[vmi_uuid(site.work().port)].address == "10.1.0.3"
+
+
+def test_a_network_without_a_free_address_leaves_the_port_plugged_in_and_says_so(site: Site) -> None:
+    site.network = site.client.network("tiny", "10.9.0.0", 30)
+    site.names[site.network] = "tiny"
+    site.learns(ESX1, site.work(), site.plug())
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
+    mirror = site.at[ESX1].observe()
+    assert site.work() in mirror.entries.values()
+    assert "no address" in mirror.warnings[0]
+    site.now += ADDRESS_AGAIN
+    assert site.work() not in site.holds(ESX1), "it is asked for again"
+    site.learns(ESX1, site.work())
+    assert site.work() in site.holds(ESX1)
+
+
+def test_a_floating_address_leaves_a_port_before_it_goes(site: Site) -> None:
+    site.learns(ESX1, site.work())
+    vmi = vmi_uuid(site.work().port)
+    refs = [{"to": [*PROJECT, vmi], "uuid": vmi}]
+    pool = [*PROJECT, "red", "pool"]
+    site.client.make("floating-ip-pool", pool, parent_type="virtual-network")
+    of_port = {"parent_type": "floating-ip-pool", "virtual_machine_interface_refs": refs}
+    floating = site.client.make("floating-ip", [*pool, "f1"], **of_port)
+    site.forgets(ESX1, site.work())
+    assert vmi not in site.there("virtual-machine-interface")
+    assert floating in site.there("floating-ip")
+
+
+def test_what_else_holds_a_port_is_named_and_stays(site: Site) -> None:
+    """A service's address, say."""
+    site.learns(ESX1, site.work())
+    vmi = vmi_uuid(site.work().port)
+    refs = [{"to": [*PROJECT, vmi], "uuid": vmi}]
+    status, _ = site.client.address("service", virtual_machine_interface_refs=refs)
+    assert status == 200
+    result = site.does(ESX1, Forget((site.work(),)))
+    assert result.outcome is Outcome.REFUSED
+    assert "instance-ip" in result.detail
+    assert vmi in site.there("virtual-machine-interface")
+
+
+def test_a_vmi_of_our_uuid_that_is_not_ours_is_left_alone_and_named(site: Site) -> None:
+    vmi = vmi_uuid(site.work().port)
+    site.client.port(vmi, uuid=vmi)
+    result = site.does(ESX1, Learn((site.work(), site.plug())))
+    assert (result.outcome, "carries no note" in result.detail) == (Outcome.REFUSED, True)
+    assert site.vids(ESX1) == {}
+
+
+def test_a_renamed_vm_has_its_new_name_and_is_what_it_was(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.learns(ESX1, site.work(vm_name="web-2"))
+    assert site.client.read("virtual-machine", VM)["display_name"] == "web-2"
+    assert site.holds(ESX1) == {site.work(vm_name="web-2"), site.plug()}
+    site.start()
+    assert site.work(vm_name="web-2") in site.holds(ESX1)
