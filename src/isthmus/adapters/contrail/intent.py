@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 
 from isthmus.adapters.contrail.api import ApiServer
 from isthmus.adapters.contrail.meaning import ADDRESS_FIELDS, NETWORK_FIELDS, PORT_FIELDS, Choice, intent_of
 from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
+from isthmus.model.names import NetworkId
 
 POLL = 5.0
 """Seconds between two looks where nobody tells of changes."""
@@ -22,11 +24,19 @@ class ContrailIntent:
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
         self._last: Intent | None = None
+        self._names: Mapping[str, Sequence[str]] = {}
 
     def read(self) -> Intent:
         """The whole intent.  Raises Retry if a list cannot be had whole, Refused if the server refuses one."""
         self._last = self._asked()
         return self._last
+
+    def named(self, network: NetworkId) -> Sequence[str]:
+        """Domain, project and name of a network that was read.  Raises Retry for one that was not."""
+        try:
+            return self._names[network]
+        except KeyError:
+            raise Retry(f"network {network}: the api-server has not told of it yet") from None
 
     def watch(self, wake: Wake) -> None:
         """Look again and again, and wake everybody when what is there is not what was read last."""
@@ -52,6 +62,7 @@ class ContrailIntent:
 
     def _asked(self) -> Intent:
         networks = self._api.listed("virtual-network", NETWORK_FIELDS)
+        self._names = {fields["uuid"]: fields["fq_name"] for fields in networks}
         if not self._choice.listed:
             return intent_of(self._choice, networks)
         ports = self._api.listed("virtual-machine-interface", PORT_FIELDS)
