@@ -85,7 +85,7 @@ def configure(folder: Path, simulator: Simulator, size: Size, serve: int) -> Pat
     ]
     for number, name in enumerate(size.names):
         lines += [f'[deployment.bench.host."{name}"]', f'vtep = "10.1.{number >> 8}.{(number & 255) + 1}"']
-        lines += [f'ovsdb = "unix:/nowhere/{number}"']
+        lines += [f'ovsdb = "unix:/nowhere/{number}/db.sock"']
     path = folder / "isthmus.toml"
     path.write_text("\n".join(lines) + "\n")
     return path

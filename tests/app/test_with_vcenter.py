@@ -67,8 +67,8 @@ class Site:
         }
         self.deployment: dict[str, object] = {"design": "ovsvapp", "dvs": "tenant", "vids": "100-199"}
         self.hosts = {
-            "esx1.lab": {"vtep": "203.0.113.1", "ovsdb": f"unix:{folder}/none1.sock", "trunk": "t0"},
-            "esx2.lab": {"vtep": "203.0.113.2", "ovsdb": f"unix:{folder}/none2.sock", "trunk": "t0"},
+            "esx1.lab": {"vtep": "203.0.113.1", "ovsdb": f"unix:{folder}/none1/db.sock", "trunk": "t0"},
+            "esx2.lab": {"vtep": "203.0.113.2", "ovsdb": f"unix:{folder}/none2/db.sock", "trunk": "t0"},
         }
 
     def write(self) -> Path:
@@ -120,8 +120,8 @@ def one(errors: list[str], *words: str) -> None:
 def test_check_names_a_missing_ovs_socket_and_else_finds_all_well(site: Site) -> None:
     errors = findings(site)
     assert len(errors) == 2
-    one(errors, 'deployment.tenant.host."esx1.lab".ovsdb', "none1.sock")
-    one(errors, 'deployment.tenant.host."esx2.lab".ovsdb', "none2.sock")
+    one(errors, 'deployment.tenant.host."esx1.lab".ovsdb', "none1/db.sock")
+    one(errors, 'deployment.tenant.host."esx2.lab".ovsdb', "none2/db.sock")
 
 
 def test_check_looks_at_the_port_group_of_each_appliance_that_is_known(site: Site) -> None:
@@ -231,7 +231,7 @@ def test_the_daemon_starts_shows_reloads_its_intent_and_stops_within_two_seconds
         assert until(20, lambda: "remove port group" in log.read_text())
         shown = site.run("show")
         assert "tenant/port-groups: settled" in shown.stdout
-        assert "none1.sock" in shown.stdout
+        assert "ovs esx1.lab: no OVSDB socket at" in shown.stdout
         assert site.run("run").returncode == 1  # a second daemon
         began = time.monotonic()
         daemon.send_signal(signal.SIGTERM)
