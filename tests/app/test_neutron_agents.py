@@ -60,7 +60,11 @@ def inventory(*hosts: Host) -> Inventory:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('[intent.neutron]\nurl_env = "BUS"', '[intent]\nfile = "x"', "takes its networks from Neutron"),
+        (
+            '[intent.neutron]\nurl_env = "BUS"',
+            '[intent]\nfile = "x"',
+            "does not take its networks from there: say [intent.neutron]",
+        ),
         ('host = "esx2"', "", "'host' is missing: a Neutron agent is of one host"),
         ('host = "esx2"', 'host = "esx1"', "'esx1' is that of 'compute-1' already"),
         ('host = "esx2"', 'host = "esx1"', "no nova-compute stands for it"),

@@ -12,10 +12,10 @@ from isthmus.app.placing import SPLIT
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring
 from isthmus.core.appliances import candidates
-from isthmus.core.design import TagSubject
+from isthmus.core.design import NveKind, TagSubject
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
-from isthmus.model.inventory import Dvs, Inventory
+from isthmus.model.inventory import Dvs, Host, Inventory
 from isthmus.model.observed import SwitchMirror, Trunk
 
 
@@ -186,7 +186,9 @@ def _hosts(
         if others := placing.neighbours(inventory, host):
             what = f"is in one cluster with {', '.join(others)}, and a nova-compute, whose name its Neutron agent has, "
             yield Finding(Level.ERROR, here, what + "stands for the cluster", SPLIT)
-        if served:
+        if served and deployment.design.nve is NveKind.VROUTER:
+            yield from _vrouter(wiring, deployment, host, here)
+        elif served:
             yield from _ovs(wiring, deployment, host_name, here, inventory, name)
     if missing := placing.unattached(inventory, dvs):
         yield Finding(
@@ -223,6 +225,19 @@ def _ovs(
         yield Finding(Level.ERROR if finding.is_problem else Level.WARNING, place, finding.what, finding.remedy)
     if not found:
         yield Finding(Level.GOOD, place, "answers" if ready else "answers; its bridges are not built yet")
+
+
+def _vrouter(wiring: Wiring, deployment: DeploymentConfig, host: Host, here: str) -> Iterator[Finding]:
+    place = f"{here}.vrouter"
+    try:
+        found = wiring.vrouter(deployment, host).findings()
+    except (Refused, Retry) as fault:
+        yield Finding(Level.ERROR, place, str(fault), "start it, or correct 'vrouter' or 'vtep'")
+        return
+    for what in found:
+        yield Finding(Level.WARNING, place, what)
+    if not found:
+        yield Finding(Level.GOOD, place, "answers")
 
 
 def _pinning(wiring: Wiring, deployment: DeploymentConfig, host_name: str, here: str) -> Iterator[Finding]:

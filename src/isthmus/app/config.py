@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from isthmus.app.hands import Policy
-from isthmus.core.design import DESIGNS, Design
+from isthmus.core.design import DESIGNS, Design, IntentFrom
 from isthmus.model.names import bios_uuid, vtep
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, VidSet
 
@@ -91,6 +91,9 @@ def _owner(value: str) -> str:
 
 Vids = Annotated[VidSet, BeforeValidator(_vids)]
 SomeVids = Annotated[VidSet, BeforeValidator(_vids), AfterValidator(_some_vids)]
+Url = Annotated[str, AfterValidator(_url)]
+Urls = Annotated[tuple[Url, ...], BeforeValidator(_several)]
+"""One, or a list of them."""
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_several)]
@@ -109,7 +112,7 @@ class Section(BaseModel):
 class VcenterConfig(Section):
     """A vCenter and how to log in to it.  Its password is never here: settings.py finds it where this says."""
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: Url
     user: Text
     password_file: Path | None = None
     password_env: Text | None = None
@@ -129,16 +132,51 @@ class NeutronConfig(Section):
     timeout: Seconds = 30.0
 
 
+class KeystoneConfig(Section):
+    """Where a user of OpenStack's gets a token for the api-server."""
+
+    url: Url
+    user_domain: Text = "Default"
+    project: Text = "admin"
+    project_domain: Text = "Default"
+
+
+class ContrailConfig(Section):
+    """A Contrail api-server, or several that are one.  The password is never here: settings.py finds it."""
+
+    url: Annotated[Urls, Field(min_length=1)]
+    projects: Texts = ()
+    """Those whose networks get port groups, ``domain:project`` or ``project``; none: all."""
+    mode: Literal["vcenter-only", "vcenter-as-compute"] = "vcenter-only"
+    """Who makes VMs and their ports there: isthmus, or Nova and Neutron."""
+    user: Text | None = None
+    password_file: Path | None = None
+    password_env: Text | None = None
+    keystone: KeystoneConfig | None = None
+    """Without it `user` is the api-server's own (basic authentication)."""
+    ca_file: Path | None = None
+    timeout: Seconds = 10.0
+    poll: Seconds = 5.0
+
+
 class IntentConfig(Section):
     """Where wanted networks come from: one of these."""
 
     file: Path | None = None
     neutron: NeutronConfig | None = None
+    contrail: ContrailConfig | None = None
+
+    @property
+    def source(self) -> IntentFrom | None:
+        """Which of them; None if it is not one."""
+        given = {IntentFrom.FILE: self.file, IntentFrom.NEUTRON: self.neutron, IntentFrom.CONTRAIL: self.contrail}
+        found = [source for source, said in given.items() if said is not None]
+        return found[0] if len(found) == 1 else None
 
     @property
     def place(self) -> str:
         """The source, as people know it."""
-        return "Neutron" if self.file is None else str(self.file)
+        return str(self.file) if self.file is not None else "Neutron" if self.neutron is not None else "Contrail"
 
 
 class TlsConfig(Section):
@@ -185,6 +223,8 @@ class HostConfig(ApplianceConfig):
     vtep: Vtep | None = None
     bios_uuid: BiosUuid | None = None
     """That of the appliance VM, by which vCenter says on which host it is."""
+    vrouter: Url | None = None
+    """Where the port API of its vRouter agent is; without it at its `vtep`, port 9091."""
     reserved: Vids = NO_VIDS
     leaf: Text | None = None
     ports: Texts = ()

@@ -403,10 +403,11 @@ def _opens_on_trust(change: Change, observed: Observed) -> bool:
 
 def _names(inventory: Inventory) -> dict[TargetId, str]:
     switches = {TargetId("dvs", dvs.id): f"dvs {plain(dvs.name)}" for dvs in inventory.switches.values()}
+    kinds = {NveKind.OVS: "ovs", NveKind.STOCK_OVS: "ovs", NveKind.VROUTER: "vrouter"}
     appliances = {
-        TargetId(kind.value, host.id): f"ovs {plain(host.name)}"
+        TargetId(kind.value, host.id): f"{said} {plain(host.name)}"
         for host in inventory.hosts.values()
-        for kind in (NveKind.OVS, NveKind.STOCK_OVS)
+        for kind, said in kinds.items()
     }
     return switches | appliances
 

@@ -9,6 +9,7 @@ from isthmus.app.config import (
     OPEN_VSWITCH,
     ApplianceConfig,
     Config,
+    ContrailConfig,
     DeploymentConfig,
     ExternalLeafConfig,
     HostConfig,
@@ -16,6 +17,7 @@ from isthmus.app.config import (
 )
 from isthmus.app.toml import KeyPath
 from isthmus.core.design import (
+    CONTRAIL,
     OVSVAPP,
     OVSVAPP_PORT,
     VDS_LEAF,
@@ -28,7 +30,13 @@ from isthmus.core.design import (
 from isthmus.model.names import ovsdb
 
 Misfit = tuple[KeyPath, str]
-BUILT = (OVSVAPP, OVSVAPP_PORT, VDS_STATIC, VDS_LEAF)
+BUILT = (CONTRAIL, OVSVAPP, OVSVAPP_PORT, VDS_STATIC, VDS_LEAF)
+SAID = {
+    IntentFrom.FILE: "'file' in [intent]",
+    IntentFrom.NEUTRON: "[intent.neutron]",
+    IntentFrom.CONTRAIL: "[intent.contrail]",
+}
+"""How each source of intent is configured."""
 OF_AN_APPLIANCE = frozenset({"vtep", "bios_uuid", *ApplianceConfig.model_fields})
 """Keys of a host that has an appliance."""
 NO_APPLIANCE = "hosts below leaves have no appliance: take it out"
@@ -63,22 +71,34 @@ def misfits(config: Config) -> Iterator[Misfit]:
 
 
 def _intent(config: Config) -> Iterator[Misfit]:
-    file, neutron = config.intent.file, config.intent.neutron
-    if (file is None) == (neutron is None):
-        yield ("intent",), "say where wanted networks come from: 'file', or a table [intent.neutron], and not both"
+    neutron, source = config.intent.neutron, config.intent.source
+    if source is None:
+        tables = "a table [intent.neutron], or [intent.contrail]"
+        yield ("intent",), f"say where wanted networks come from: 'file', {tables}, and one of them only"
+    if config.intent.contrail is not None:
+        yield from _contrail(config.intent.contrail)
     if neutron is not None and (neutron.url_file is None) == (neutron.url_env is None):
         yield ("intent", "neutron"), "give 'url_file' or 'url_env': what holds Neutron's transport_url"
     if neutron is not None:
         yield from _neutron_names(config)
     for name, deployment in config.deployment.items():
         at: KeyPath = ("deployment", name)
-        if neutron is None and IntentFrom.FILE not in deployment.design.intents:
-            what = f"'{deployment.design.name}' takes its networks from Neutron: say [intent.neutron] instead of 'file'"
-            yield (*at, "design"), what
+        if source is not None and source not in deployment.design.intents:
+            said = " or ".join(sorted(SAID[intent] for intent in deployment.design.intents))
+            yield (*at, "design"), f"'{deployment.design.name}' does not take its networks from there: say {said}"
         for key in sorted({"domain", "compute"} & deployment.model_fields_set if neutron is None else ()):
-            yield (*at, key), "is for networks from Neutron, and these come from a file: take it out"
+            yield (*at, key), "is for networks from Neutron, and these come from elsewhere: take it out"
         if neutron is not None and deployment.design.nve.on_each_host and deployment.domain is not None:
             yield (*at, "domain"), f"design '{deployment.design.name}' has VIDs of its own on each host: take it out"
+
+
+def _contrail(contrail: ContrailConfig) -> Iterator[Misfit]:
+    at: KeyPath = ("intent", "contrail")
+    if contrail.password_file is not None and contrail.password_env is not None:
+        yield (*at, "password_env"), "password_file is given too: keep one of them"
+    if contrail.user is None:
+        for key in sorted({"password_file", "password_env", "keystone"} & contrail.model_fields_set):
+            yield (*at, key), "is for a user, and none is named: say 'user', or take it out"
 
 
 def _neutron_names(config: Config) -> Iterator[Misfit]:
@@ -178,7 +198,7 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
             yield (*at, "serve"), f"host '{host}' is listed {times} times"
         if host not in deployment.host:
             yield (*at, "serve"), f"host '{host}' has no [deployment.{name}.host.\"{host}\"] table"
-        elif config.appliance_of(deployment, host).trunk is None:
+        elif config.appliance_of(deployment, host).trunk is None and deployment.design.nve is not NveKind.VROUTER:
             yield (*at, "host", host), f"'trunk' is missing, here and in [deployment.{name}.appliance]"
     design = deployment.design.name
     for key in sorted({"attached"} & deployment.model_fields_set):
@@ -187,13 +207,25 @@ def _with_appliances(config: Config, name: str, deployment: DeploymentConfig) ->
         yield (*at, "dvs"), f"design '{design}' stands on one switch: make a deployment for each"
     if deployment.leaf:
         yield (*at, "leaf"), f"design '{design}' has an appliance on each host, and no leaves: take it out"
-    yield from _reached(at, config, deployment)
+    if deployment.design.nve is NveKind.VROUTER:
+        yield from _beside_vrouters(at, deployment)
+    else:
+        yield from _reached(at, config, deployment)
     for host, settings in deployment.host.items():
         if settings.vtep is None:
             yield (*at, "host", host, "vtep"), "is missing"
         for key in sorted({"leaf", "ports", "lldp_ports", "dvs", "nics"} & settings.model_fields_set):
             what = f"design '{design}' has an appliance on each host, and no leaves: take it out"
             yield (*at, "host", host, key), what
+
+
+def _beside_vrouters(at: KeyPath, deployment: DeploymentConfig) -> Iterator[Misfit]:
+    """What an appliance of another kind would need, and an agent VM does not."""
+    what = f"design '{deployment.design.name}' has a vRouter on each host, and no Open vSwitch: take it out"
+    tables = (((*at, "host", host), found) for host, found in deployment.host.items())
+    for place, table in (((*at, "appliance"), deployment.appliance), *tables):
+        for key in sorted(ApplianceConfig.model_fields.keys() & table.model_fields_set):
+            yield (*place, key), what
 
 
 def _reached(at: KeyPath, config: Config, deployment: DeploymentConfig) -> Iterator[Misfit]:
@@ -323,9 +355,17 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
                 what = f"{settings.vtep} is the VTEP of {other} already: no two can share one"
                 yield (*at, "host", host, "vtep"), what
             appliance = settings.bios_uuid
+            if settings.vrouter is not None and deployment.design.nve is not NveKind.VROUTER:
+                what = f"design '{deployment.design.name}' has no vRouter agents: take it out"
+                yield (*at, "host", host, "vrouter"), what
+            if (
+                settings.vrouter
+                and (other := targets.setdefault(settings.vrouter, f"'{name}/{host}'")) != f"'{name}/{host}'"
+            ):
+                yield (*at, "host", host, "vrouter"), f"is the agent of {other} already: each host has its own"
             if appliance and (other := machines.setdefault(appliance, f"'{name}/{host}'")) != f"'{name}/{host}'":
                 yield (*at, "host", host, "bios_uuid"), f"is the appliance of {other} already: each host has its own"
-        served = deployment.served if deployment.design.nve.on_each_host else ()
+        served = deployment.served if deployment.design.nve in (NveKind.OVS, NveKind.STOCK_OVS) else ()
         for host in (host for host in served if host in deployment.host):
             appliance_here, this = config.appliance_of(deployment, host), f"'{name}/{host}'"
             target = appliance_here.ovsdb or OPEN_VSWITCH

@@ -43,6 +43,13 @@ class Settings:
         except (OSError, ValueError) as fault:
             raise Refused(f"Neutron's message bus: {getattr(fault, 'strerror', None) or fault}") from fault
 
+    def contrail_password(self) -> str:
+        """The password of the api-server's user, looked up anew.  Raises Refused if there is none."""
+        try:
+            return _contrail_password(self.config, self.environment)
+        except (OSError, ValueError) as fault:
+            raise Refused(f"the api-server's password: {getattr(fault, 'strerror', None) or fault}") from fault
+
     def secrets_of(self, deployment: str, leaf: str) -> dict[str, str]:
         """The passwords of a leaf by the name of their option, looked up anew.  Raises Refused if one is not there."""
         found = self.config.deployment[deployment].leaf[leaf]
@@ -190,6 +197,13 @@ def _missing_passwords(config: Config, environment: Environment) -> Iterator[tup
         except (OSError, ValueError) as fault:
             key = "url_env" if config.intent.neutron.url_env else "url_file"
             yield ("intent", "neutron", key), getattr(fault, "strerror", None) or str(fault)
+    contrail = config.intent.contrail
+    if contrail is not None and contrail.user is not None:
+        try:
+            _contrail_password(config, environment)
+        except (OSError, ValueError) as fault:
+            key = "password_file" if contrail.password_file else "password_env"
+            yield ("intent", "contrail", key), getattr(fault, "strerror", None) or str(fault)
     for name, deployment in config.deployment.items():
         for leaf, found in deployment.leaf.items():
             try:
@@ -209,6 +223,17 @@ def _bus_url(config: Config, environment: Environment) -> str:
     if not url:
         raise ValueError("no URL: name a url_file, or a url_env that is set, with Neutron's transport_url in it")
     return url
+
+
+def _contrail_password(config: Config, environment: Environment) -> str:
+    contrail = config.intent.contrail
+    if contrail is None:
+        raise ValueError("Contrail is not where the intent comes from")
+    file, variable = contrail.password_file, contrail.password_env
+    password = _read(file) if file is not None else environment.get(variable or "", "")
+    if not password:
+        raise ValueError("no password: name a password_file, or a password_env that is set")
+    return password
 
 
 def _secrets(leaf: NgsLeafConfig, environment: Environment) -> Iterator[tuple[str, str]]:

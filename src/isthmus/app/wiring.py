@@ -40,9 +40,11 @@ from isthmus.model.names import DvsId, HostId, LeafId
 from isthmus.model.observed import TargetId
 
 if TYPE_CHECKING:
+    from isthmus.adapters.contrail.vrouter import VrouterTarget
     from isthmus.adapters.leaf.hwvtep import HwvtepSettings
     from isthmus.adapters.ovs import OvsTarget, PluggerTarget
     from isthmus.adapters.vcenter import Vcenter
+    from isthmus.app.contrail import ContrailSide
     from isthmus.app.neutron import NeutronSide
 
 NEVER = 1e9
@@ -67,8 +69,10 @@ class Wiring:
     """What the hosts of each deployment with leaves hear, by its name."""
     charges: tuple[Charge, ...] = ()
     neutron: NeutronSide | None = None
+    contrail: ContrailSide | None = None
     _switches: dict[DvsId, Target] = field(default_factory=dict)
     _ovs: dict[TargetId, OvsTarget | PluggerTarget] = field(default_factory=dict)
+    _vrouters: dict[TargetId, VrouterTarget] = field(default_factory=dict)
     _leaves: dict[TargetId, Leaf] = field(default_factory=dict)
     _wake: Wake | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -113,6 +117,16 @@ class Wiring:
                 self._ovs[target] = made
             return self._ovs[target]
 
+    def vrouter(self, deployment: DeploymentConfig, host: Host) -> VrouterTarget:
+        """The vRouter agent of a host."""
+        if self.contrail is None:
+            raise Refused(f"host '{plain(host.name)}' has a vRouter, and networks do not come from Contrail")
+        target = TargetId(deployment.design.nve.value, host.id)
+        with self._lock:
+            if target not in self._vrouters:
+                self._vrouters[target] = self.contrail.vrouter(deployment, host)
+            return self._vrouters[target]
+
     def _astray(self, deployment: DeploymentConfig, host: Host) -> Callable[[], str]:
         """How it is found out that a host's appliance is on another."""
         appliance = deployment.host[host.name].bios_uuid
@@ -152,9 +166,11 @@ class Wiring:
         """Let go of everything; what was written stays."""
         for ovs in self._ovs.values():
             ovs.close()
+        for vrouter in self._vrouters.values():
+            vrouter.close()
         for leaf in self._leaves.values():
             leaf.close()
-        (self.neutron or self.wanted).close()
+        (self.neutron or self.contrail or self.wanted).close()
         for vcenter in self.vcenters.values():
             vcenter.close()
 
@@ -166,19 +182,21 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
     """
     config = settings.config
     _refuse_unfit_leaves(settings)
-    if any(deployment.design.nve.on_each_host and deployment.served for deployment in config.deployment.values()):
+    if any(d.design.nve in (NveKind.OVS, NveKind.STOCK_OVS) and d.served for d in config.deployment.values()):
         with _extra("ovs", "appliances"):
             import isthmus.adapters.ovs  # noqa: F401  now, and not only when the first of them is looked at
     first, longest = (NEVER, NEVER) if once else (config.loop.backoff_first, config.loop.backoff_longest)
     backoff = partial(Backoff, first, longest)
     neutron = _neutron(settings, clock) if config.intent.neutron is not None else None
-    wanted: IntentSource = neutron.intent if neutron is not None else _file_intent(config)
+    contrail = _contrail(settings, clock) if config.intent.contrail is not None else None
+    side = neutron or contrail
+    wanted: IntentSource = side.intent if side is not None else _file_intent(config)
     vcenters = {name: _vcenter(settings, name, clock) for name in config.vcenter}
     wiring = Wiring(
         settings,
         clock,
         Sight(clock, backoff()),
-        Source("intent file", wanted.read, clock, backoff())
+        Source("intent file" if side is None else "Contrail", wanted.read, clock, backoff())
         if neutron is None
         else Source("Neutron", wanted.read, clock, backoff(), holds=neutron.intent.holds),
         wanted,
@@ -188,7 +206,7 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
             for name, vcenter in vcenters.items()
         },
     )
-    wiring.neutron = neutron
+    wiring.neutron, wiring.contrail = neutron, contrail
     wiring.charges = tuple(charge for name in config.deployment for charge in _charges(wiring, name))
     return wiring
 
@@ -208,6 +226,12 @@ def _neutron(settings: Settings, clock: Clock) -> NeutronSide:
     with _extra("neutron", "intent.neutron"):
         from isthmus.app.neutron import NeutronSide
     return NeutronSide(settings, clock)
+
+
+def _contrail(settings: Settings, clock: Clock) -> ContrailSide:
+    with _extra("contrail", "intent.contrail"):
+        from isthmus.app.contrail import ContrailSide
+    return ContrailSide(settings, clock)
 
 
 def _file_intent(config: Config) -> IntentSource:
@@ -276,7 +300,10 @@ def _switches(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:
 
 def _switches_and_nve(wiring: Wiring, placing: Placing, host: str) -> tuple[Target, ...]:
     inventory = wiring.inventories[placing.vcenter].read().value
-    return (*_switches(wiring, placing), wiring.ovs(placing.deployment, placing.host(inventory, host)))
+    deployment, known = placing.deployment, placing.host(inventory, host)
+    at_vrouter = deployment.design.nve is NveKind.VROUTER
+    nve: Target = wiring.vrouter(deployment, known) if at_vrouter else wiring.ovs(deployment, known)
+    return (*_switches(wiring, placing), nve)
 
 
 def _switches_and_leaves(wiring: Wiring, placing: Placing) -> tuple[Target, ...]:

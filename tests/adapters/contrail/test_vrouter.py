@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from isthmus.adapters.contrail.agent import VrouterAgent
+from isthmus.adapters.contrail.agent import AgentPort, VrouterAgent
 from isthmus.adapters.contrail.api import ApiServer
 from isthmus.adapters.contrail.http import Http
 from isthmus.adapters.contrail.notes import instance_ip_uuid, vmi_uuid
 from isthmus.adapters.contrail.objects import Objects
 from isthmus.adapters.contrail.records import Records
-from isthmus.adapters.contrail.vrouter import ADDRESS_AGAIN, VrouterTarget
+from isthmus.adapters.contrail.vrouter import ADDRESS_AGAIN, LOOKS_EVERY, NO_VLANS, VrouterTarget
 from isthmus.model.change import Change, Forget, Learn, Outcome, Result
 from isthmus.model.faults import Retry
 from isthmus.model.names import HostId, NetworkId, NicId, PortId, VmId, mac
@@ -340,3 +340,63 @@ def test_a_renamed_vm_has_its_new_name_and_is_what_it_was(site: Site) -> None:
     assert site.holds(ESX1) == {site.work(vm_name="web-2"), site.plug()}
     site.start()
     assert site.work(vm_name="web-2") in site.holds(ESX1)
+
+
+def test_an_agent_that_starts_anew_without_its_ports_is_told_all_of_them_again(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.now += LOOKS_EVERY
+    assert site.holds(ESX1) == {site.work(), site.plug()}
+    site.agents[ESX1].stop()
+    site.agents[ESX1].start(with_files=False)
+    assert site.vids(ESX1) == {}
+    site.now += LOOKS_EVERY
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
+    site.learns(ESX1, site.plug())
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
+
+
+def test_an_agent_that_starts_anew_with_its_ports_is_told_nothing(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    for _ in range(2):
+        site.now += LOOKS_EVERY
+        assert site.holds(ESX1) == {site.work(), site.plug()}
+        site.agents[ESX1].stop()
+        site.agents[ESX1].start()
+
+
+def test_a_port_of_which_the_control_node_has_not_told_is_not_taken_for_lost(site: Site) -> None:
+    site.agents[ESX1].known = set()
+    site.learns(ESX1, site.work(), site.plug())
+    site.now += LOOKS_EVERY
+    assert site.holds(ESX1) == {site.work(), site.plug()}
+
+
+def test_an_agent_that_does_not_answer_is_said_to_and_loses_nothing(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.agents[ESX1].stop()
+    site.now += LOOKS_EVERY
+    mirror = site.at[ESX1].observe()
+    assert set(mirror.entries.values()) == {site.work(), site.plug()}
+    assert any("does not answer" in warning for warning in mirror.warnings)
+    site.agents[ESX1].start()
+    site.now += LOOKS_EVERY
+    assert site.at[ESX1].observe().warnings == ()
+
+
+def test_an_agent_that_uses_no_vlans_is_said_to(site: Site) -> None:
+    site.agents[ESX1].hypervisor_type = "kvm"
+    site.learns(ESX1, site.work(), site.plug())
+    site.now += LOOKS_EVERY
+    assert any(NO_VLANS in warning for warning in site.at[ESX1].observe().warnings)
+
+
+def test_an_agent_that_has_another_vid_than_it_was_told_is_told_anew(site: Site) -> None:
+    """By another hand, say."""
+    site.learns(ESX1, site.work(), site.plug())
+    port = PortId(vmi_uuid(site.work().port))
+    hand = VrouterAgent(site.agents[ESX1].address, 20.0)
+    hand.change(AgentPort(port, VM, NetworkId(site.network), VM, "web-1", MAC, Vid(199), "10.1.0.3", enabled=True))
+    site.now += LOOKS_EVERY
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
+    site.learns(ESX1, site.plug())
+    assert site.vids(ESX1) == {port: 101}

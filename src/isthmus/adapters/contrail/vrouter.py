@@ -21,6 +21,9 @@ from isthmus.model.observed import NveMirror, TargetId
 
 ADDRESS_AGAIN = 60.0
 """Seconds until a port that got no address is tried again."""
+LOOKS_EVERY = 30.0
+"""Seconds between two looks at whether the agent still has what it was told."""
+NO_VLANS = "uses no VLANs: set HYPERVISOR.type = vmware in its configuration"
 
 
 class VrouterTarget:
@@ -34,6 +37,10 @@ class VrouterTarget:
         self._synced = False
         self._asked: dict[PortId, float] = {}
         """When an address was asked for last, of the ports without one."""
+        self._seen: set[PortId] = set()
+        """The ports that the agent showed when it was looked at last: one that it shows no more it has lost."""
+        self._looked_at = clock()
+        self._trouble = ""
 
     @property
     def id(self) -> TargetId:
@@ -42,13 +49,44 @@ class VrouterTarget:
 
     def observe(self) -> NveMirror:
         """All that is noted for this host.  Raises Retry if the api-server cannot be read whole."""
+        self._look()
         entries: dict[NveKey, NveEntry] = {}
         for record in self._objects.records.read().values():
             if (workload := record.workload) is not None and record.home == self.host and not self._is_due(record):
                 entries[workload.key] = workload
             if (noted := record.plugs.get(self.host)) is not None:
                 entries[noted.key] = self._held(record, noted)
-        return NveMirror(self.id, entries, warnings=tuple(self._lacks(entries)))
+        troubles = [self._trouble] if self._trouble else []
+        return NveMirror(self.id, entries, warnings=(*troubles, *self._lacks(entries)))
+
+    def _look(self) -> None:
+        """Now and then, at what the agent has.  One that lost a port may have lost all: it is told all of it again."""
+        if self._clock() - self._looked_at < LOOKS_EVERY:
+            return
+        self._looked_at, self._trouble = self._clock(), ""
+        try:
+            held = {port: self._agent.held(PortId(vmi_uuid(port))) for port in self._said}
+        except (Retry, Refused) as fault:
+            self._trouble = str(fault)
+            return
+        shown = {port for port, found in held.items() if found is not None}
+        if (self._seen & held.keys()) - shown:
+            self._said.clear()
+        for port, found in held.items():
+            if found is not None and found.vid is None:
+                self._trouble = f"{self._agent.place} {NO_VLANS}"
+            elif found is not None and port in self._said and found.vid != self._said[port][0].vid:
+                del self._said[port]
+        self._seen = shown
+
+    def findings(self) -> Sequence[str]:
+        """What is amiss that `check` should name.  Raises Retry or Refused if the agent, or the api-server, is."""
+        self._agent.held(PortId(vmi_uuid(PortId("isthmus check"))))
+        return self.observe().warnings
+
+    def close(self) -> None:
+        """Hang up; the plugs stay."""
+        self._agent.close()
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """What is given up first, for its VID may be another's by then; then what is new."""
@@ -97,7 +135,7 @@ class VrouterTarget:
             if said.enabled != plug.enabled:
                 (self._agent.enable if plug.enabled else self._agent.disable)(wanted.port)
         else:
-            if plug.port in self._said:
+            if plug.port in self._said or plug.port in self._seen:  # it takes no notice of what is new about a port
                 self._unplug(plug.port)
             self._agent.plug(wanted)
         self._said[plug.port] = plug, record.addresses
@@ -105,6 +143,7 @@ class VrouterTarget:
     def _unplug(self, port: PortId) -> None:
         self._agent.unplug(PortId(vmi_uuid(port)))
         self._said.pop(port, None)
+        self._seen.discard(port)
 
     def _forget(self, entries: Sequence[NveEntry]) -> None:
         for entry in entries:

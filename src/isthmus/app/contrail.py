@@ -1,0 +1,88 @@
+"""Contrail as this process knows it: its api-server as the source of intent, and the vRouter agents of hosts."""
+
+from __future__ import annotations
+
+import ssl
+
+from isthmus.adapters.contrail.agent import VrouterAgent
+from isthmus.adapters.contrail.api import ApiServer
+from isthmus.adapters.contrail.http import Http, basic_auth
+from isthmus.adapters.contrail.identity import NOBODY, Fixed, Identity, Token, User
+from isthmus.adapters.contrail.intent import ContrailIntent
+from isthmus.adapters.contrail.meaning import Choice, project_named
+from isthmus.adapters.contrail.objects import Objects
+from isthmus.adapters.contrail.records import Records
+from isthmus.adapters.contrail.vrouter import VrouterTarget
+from isthmus.app.config import ContrailConfig, DeploymentConfig
+from isthmus.app.observing import Clock
+from isthmus.app.settings import Settings
+from isthmus.model.faults import Refused
+from isthmus.model.inventory import Host
+
+CONNECTIONS = 8
+"""To the api-server: so many hosts are served without one waiting for another."""
+AGENT_PORT = 9091
+
+
+class ContrailSide:
+    """Connects to nobody before it is asked to."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        contrail = settings.config.intent.contrail
+        if contrail is None:
+            raise Refused("Contrail is not where the intent comes from")
+        self._clock = clock
+        self._http = Http(
+            contrail.url,
+            place="the Contrail api-server",
+            kind="an api-server",
+            timeout=contrail.timeout,
+            tls=_trust(contrail),
+            connections=CONNECTIONS,
+        )
+        api = ApiServer(self._http, _identity(settings, contrail))
+        choice = Choice(frozenset(map(project_named, contrail.projects)), listed=contrail.mode == "vcenter-as-compute")
+        self.intent = ContrailIntent(api, choice, contrail.poll)
+        records = Records(api, settings.config.installation, clock)
+        self._objects = Objects(api, records, self.intent.named)
+
+    def vrouter(self, deployment: DeploymentConfig, host: Host) -> VrouterTarget:
+        """A host's vRouter agent, with what is kept from there on the api-server."""
+        own = deployment.host[host.name]
+        address = own.vrouter or f"http://{own.vtep}:{AGENT_PORT}"
+        return VrouterTarget(host.id, VrouterAgent(address, host=host.name), self._objects, self._clock)
+
+    def close(self) -> None:
+        """Look no more, and hang up."""
+        self.intent.close()
+        self._http.close()
+
+
+def _identity(settings: Settings, contrail: ContrailConfig) -> Identity:
+    if contrail.user is None:
+        return NOBODY
+    if contrail.keystone is None:
+        return Fixed(basic_auth(contrail.user, settings.contrail_password()))
+    keystone = contrail.keystone
+    http = Http(
+        keystone.url,
+        place="Keystone",
+        kind="a Keystone v3",
+        timeout=contrail.timeout,
+        tls=_trust(contrail),
+        connections=1,
+    )
+    names = contrail.user, keystone.user_domain, keystone.project, keystone.project_domain
+    return Token(http, User(*names, settings.contrail_password))
+
+
+def _trust(contrail: ContrailConfig) -> ssl.SSLContext | None:
+    """None: as the system trusts."""
+    if contrail.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(contrail.ca_file))
+    except (OSError, ssl.SSLError) as fault:
+        raise Refused(
+            f"intent.contrail.ca_file: {contrail.ca_file} holds no certificates that can be read: {fault}"
+        ) from fault

@@ -1,0 +1,220 @@
+"""The contrail design as its operator sees it: a vCenter over SOAP, an api-server and vRouter agents over HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.contrail.notes import vmi_uuid
+from isthmus.app import wiring
+from isthmus.app.daemon import Daemon
+from isthmus.app.settings import load
+from isthmus.model.names import NicId, PortId, VmId
+from lab.contrail.api_server import ApiServer
+from lab.contrail.vrouter_agent import VrouterAgentStandIn
+from lab.netns.admin import Admin
+from lab.netns.vcenter import Login
+from lab.vcenter import Dvs, PortGroup, Security, Simulator, Topology, Trunk
+from tests.app.leaf_site import CANARY, until
+from tests.lab.contrail.client import PROJECT, Client
+
+pytestmark = pytest.mark.sim
+HOSTS = ("esx1.lab", "esx2.lab")
+VTEPS = dict(zip(HOSTS, ("192.0.2.1", "192.0.2.2"), strict=True))
+TRUNK = PortGroup("trunk", Trunk(), security=Security(True, False, True))
+A, B = (f"5011aabb-0000-4000-8000-00000000000{n}" for n in "12")
+
+
+class Site:
+    """All three sides, and `isthmus run` between them."""
+
+    def __init__(
+        self, folder: Path, vcenter: Simulator, server: ApiServer, agents: dict[str, VrouterAgentStandIn]
+    ) -> None:
+        self.server, self.agents = server, agents
+        self.client = Client(server.url)
+        self.client.project()
+        self.red = self.client.network("red")
+        (folder / "password").write_text(CANARY)
+        self.file = folder / "isthmus.toml"
+        hosts = "".join(
+            f'[deployment.cloud.host."{host}"]\nvtep = "{VTEPS[host]}"\nvrouter = "{agent.address}"\n'
+            for host, agent in agents.items()
+        )
+        self.file.write_text(
+            f'[vcenter.vc1]\nurl = "{vcenter.url}"\nuser = "{vcenter.user}"\npassword_file = "password"\n'
+            f'ca_file = "{vcenter.ca_file}"\n[intent.contrail]\nurl = "{server.url}"\npoll = 0.2\n'
+            f'[status]\nstate = "state"\nsocket = "sock"\n'
+            f'[deployment.cloud]\ndesign = "contrail"\ndvs = "tenants"\nvids = "100-199"\n' + hosts
+        )
+        self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
+
+    def start(self) -> None:
+        self.wiring = wiring.wire(load(self.file, {}), time.monotonic)
+        self.daemon = Daemon(self.wiring)
+        self.thread = threading.Thread(target=self.daemon.loop.run, daemon=True)
+        self.thread.start()
+        self.wiring.watch(self.daemon.loop.wake)
+
+    def stop(self) -> None:
+        self.daemon.loop.stop()
+        self.daemon.loop.finish(5)
+        self.thread.join(5)
+        self.wiring.close()
+
+    def boot(self, name: str, uuid: str, host: str, *networks: str) -> None:
+        self.admin.create_vm(name, host, networks or ["red"], uuid=uuid)
+        self.admin.power_on(name)
+
+    def vids(self, host: str) -> dict[str, int | None]:
+        """What the host's agent has, by VM, as far as its link is up."""
+        return {port.vm: port.vid for port in self.agents[host].ports.values() if port.enabled}
+
+    def there(self, kind: str) -> set[str]:
+        return {item["uuid"] for item in self.client.get(f"/{kind}s")[f"{kind}s"]}
+
+    def is_wired(self, name: str, uuid: str, host: str) -> bool:
+        """Its DV port is open with the VID by which its host's agent knows it."""
+        setting = self.admin.dv_port(name)[1].config.setting
+        vid = self.admin.vid_of(name)
+        return not setting.blocked.value and vid is not None and self.vids(host).get(uuid) == vid
+
+    def conditions(self) -> str:
+        shards: Sequence[dict[str, Any]] = self.daemon.status()["shards"]
+        return "; ".join(f"{c['about']}: {c['reason']}" for shard in shards for c in shard["conditions"])
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    topology = Topology.single(HOSTS, [Dvs("tenants", (TRUNK,))], [])
+    with ExitStack() as stack:
+        vcenter = stack.enter_context(Simulator(topology, password=CANARY))
+        server = stack.enter_context(ApiServer())
+        agents = {host: stack.enter_context(VrouterAgentStandIn(tmp_path / host)) for host in HOSTS}
+        made = Site(tmp_path, vcenter, server, agents)
+        made.start()
+        until(lambda: "red" in made.admin.port_group_names())
+        yield made
+        made.stop()
+
+
+def port_of(site: Site, vm: str, network: str, key: int = 4000) -> str:
+    return vmi_uuid(PortId(f"{NicId(VmId(vm), key)}@{network}"))
+
+
+def test_a_virtual_network_is_a_closed_port_group_of_its_name_and_goes_with_it(site: Site) -> None:
+    settings = site.admin.port_group("red").config
+    assert settings.defaultPortConfig.blocked.value
+    assert settings.policy.vlanOverrideAllowed
+    blue = site.client.network("blue", "10.2.0.0")
+    until(lambda: "blue" in site.admin.port_group_names())
+    assert site.client.ask("DELETE", f"/virtual-network/{blue}")[0] == 200
+    until(lambda: "blue" not in site.admin.port_group_names())
+    assert {"red", "trunk"} <= site.admin.port_group_names()
+
+
+def test_a_vm_is_made_known_tagged_plugged_in_and_opened_and_leaves_nothing(site: Site) -> None:
+    site.boot("a", A, "esx1.lab")
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+    assert A in site.there("virtual-machine")
+    (port,) = site.there("virtual-machine-interface")
+    assert site.agents["esx1.lab"].ports[port].address == "10.1.0.3"
+    site.admin.destroy("a")
+    until(lambda: site.there("virtual-machine") == set())
+    assert (site.there("virtual-machine-interface"), site.there("instance-ip")) == (set(), set())
+    assert site.vids("esx1.lab") == {}
+
+
+def test_two_vms_of_one_host_have_two_vids_and_keep_them_over_a_restart_of_isthmus(site: Site) -> None:
+    for name, uuid in (("a", A), ("b", B)):
+        site.boot(name, uuid, "esx1.lab")
+    until(lambda: all(site.is_wired(name, uuid, "esx1.lab") for name, uuid in (("a", A), ("b", B))))
+    before = site.vids("esx1.lab")
+    assert len(set(before.values())) == 2
+    site.stop()
+    site.start()
+    until(lambda: site.agents["esx1.lab"].calls["POST /syncports"] == 2)
+    until(lambda: site.vids("esx1.lab") == before)
+    assert all(site.is_wired(name, uuid, "esx1.lab") for name, uuid in (("a", A), ("b", B)))
+
+
+def test_power_off_unplugs_and_the_address_is_kept_for_the_next_time(site: Site) -> None:
+    site.boot("a", A, "esx1.lab")
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+    objects = site.there("virtual-machine-interface"), site.there("instance-ip")
+    site.admin.power_off("a")
+    until(lambda: site.vids("esx1.lab") == {} and site.admin.vid_of("a") in (None, 0))
+    assert (site.there("virtual-machine-interface"), site.there("instance-ip")) == objects
+    site.admin.power_on("a")
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+
+
+def test_a_vmotion_keeps_port_vid_and_address_and_only_the_agent_is_another(site: Site) -> None:
+    site.boot("a", A, "esx1.lab")
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+    objects, vid = (site.there("virtual-machine-interface"), site.there("instance-ip")), site.admin.vid_of("a")
+    site.admin.migrate("a", "esx2.lab")
+    until(lambda: site.is_wired("a", A, "esx2.lab") and site.vids("esx1.lab") == {})
+    assert site.admin.vid_of("a") == vid
+    assert (site.there("virtual-machine-interface"), site.there("instance-ip")) == objects
+    assert site.agents["esx2.lab"].ports[port_of(site, A, site.red)].address == "10.1.0.3"
+
+
+def test_a_nic_in_another_network_is_another_port_with_another_address(site: Site) -> None:
+    blue = site.client.network("blue", "10.2.0.0")
+    until(lambda: "blue" in site.admin.port_group_names())
+    site.boot("a", A, "esx1.lab")
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+    site.admin.connect_nic("a", "blue")
+    until(lambda: site.there("virtual-machine-interface") == {port_of(site, A, blue)})
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+    assert site.agents["esx1.lab"].ports[port_of(site, A, blue)].address == "10.2.0.3"
+
+
+def test_while_one_agent_is_away_its_host_waits_and_no_other_does(site: Site) -> None:
+    site.agents["esx1.lab"].stop()
+    site.boot("a", A, "esx1.lab")
+    site.boot("b", B, "esx2.lab")
+    until(lambda: site.is_wired("b", B, "esx2.lab"))
+    until(lambda: "vRouter agent" in site.conditions())
+    assert site.admin.dv_port("a")[1].config.setting.blocked.value
+    site.agents["esx1.lab"].start()
+    until(lambda: site.is_wired("a", A, "esx1.lab"), 60)
+
+
+def test_while_the_api_server_is_away_what_runs_goes_on_and_nothing_is_removed(site: Site) -> None:
+    site.boot("a", A, "esx1.lab")
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+    site.server.stop()
+    site.boot("b", B, "esx1.lab")
+    until(lambda: "api-server" in site.conditions())
+    assert site.is_wired("a", A, "esx1.lab")
+    assert "red" in site.admin.port_group_names()
+    site.server.start()
+    until(lambda: site.is_wired("b", B, "esx1.lab"), 60)
+
+
+def test_two_projects_with_a_network_of_one_name_have_two_port_groups(site: Site) -> None:
+    other = ["default-domain", "other"]
+    site.client.make("project", other, parent_type="domain")
+    subnet = {"subnet": {"ip_prefix": "10.3.0.0", "ip_prefix_len": 24}}
+    ipam = {"to": ["default-domain", "default-project", "default-network-ipam"], "attr": {"ipam_subnets": [subnet]}}
+    second = site.client.make("virtual-network", [*other, "red"], parent_type="project", network_ipam_refs=[ipam])
+    until(lambda: any(second in name for name in site.admin.port_group_names()))
+    assert len([name for name in site.admin.port_group_names() if name.startswith("red")]) == 2
+
+
+def test_a_vm_of_another_program_in_the_project_is_left_alone(site: Site) -> None:
+    theirs = site.client.port("theirs")
+    site.boot("a", A, "esx1.lab")
+    until(lambda: site.is_wired("a", A, "esx1.lab"))
+    site.admin.destroy("a")
+    until(lambda: A not in site.there("virtual-machine"))
+    assert theirs in site.there("virtual-machine-interface")
+    assert site.client.read("virtual-machine-interface", theirs)["fq_name"] == [*PROJECT, "theirs"]
