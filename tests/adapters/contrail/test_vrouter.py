@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from isthmus.adapters.contrail.agent import AgentPort, VrouterAgent
 from isthmus.adapters.contrail.api import ApiServer
 from isthmus.adapters.contrail.http import Http
-from isthmus.adapters.contrail.notes import instance_ip_uuid, vmi_uuid
+from isthmus.adapters.contrail.notes import instance_ip_uuid, plug_key, vmi_uuid
 from isthmus.adapters.contrail.objects import Objects
 from isthmus.adapters.contrail.records import Records
 from isthmus.adapters.contrail.vrouter import ADDRESS_AGAIN, LOOKS_EVERY, NO_VLANS, VrouterTarget
@@ -400,3 +402,89 @@ def test_an_agent_that_has_another_vid_than_it_was_told_is_told_anew(site: Site)
     assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
     site.learns(ESX1, site.plug())
     assert site.vids(ESX1) == {port: 101}
+
+
+class Killed(BaseException):
+    """The process ends, between two calls."""
+
+
+def kill_before(call: int, patched: pytest.MonkeyPatch) -> None:
+    """The process is killed before its n-th call from now on."""
+    left = [call]
+    request = Http.request
+
+    def counted(self: Http, *what: Any) -> Any:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return request(self, *what)
+
+    patched.setattr(Http, "request", counted)
+
+
+def all_that_is_plugged_in_is_noted(site: Site) -> None:
+    """So no VID is anybody else's while an agent has it, and no VMI goes before."""
+    for host, agent in site.agents.items():
+        for vmi, port in agent.ports.items():
+            pairs = site.client.read("virtual-machine-interface", vmi)["annotations"]["key_value_pair"]
+            noted = {pair["key"]: json.loads(pair["value"]) for pair in pairs if pair["key"] == plug_key(host)}
+            assert noted[plug_key(host)]["vid"] == port.vid
+
+
+def story(site: Site) -> Iterator[tuple[HostId, Learn | Forget]]:
+    """A VM's life: it boots, gets another VID, moves, is powered off and on, renamed, and deleted."""
+    work, plug = site.work(), site.plug()
+    yield ESX1, Learn((work, plug))
+    yield ESX1, Learn((site.plug(105),))
+    yield ESX2, Learn((site.plug(105, enabled=False),))
+    yield ESX2, Learn((work, site.plug(105)))
+    yield ESX1, Forget((site.plug(105),))
+    yield ESX2, Forget((site.plug(105),))
+    yield ESX2, Learn((site.work(vm_name="web-2"), site.plug(106)))
+    yield ESX2, Forget((site.plug(106), site.work(vm_name="web-2")))
+
+
+@pytest.mark.parametrize("chapter", range(8))
+def test_killed_before_any_call_a_new_process_brings_it_to_the_same_end(
+    site: Site, chapter: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = list(story(site))
+    for host, action in told[:chapter]:
+        assert site.does(host, action).outcome is Outcome.DONE
+    host, action = told[chapter]
+    for call in itertools.count():
+        site.start()
+        with monkeypatch.context() as patched:
+            kill_before(call, patched)
+            try:
+                assert site.does(host, action).outcome is Outcome.DONE
+                ended = True
+            except Killed:
+                ended = False
+        all_that_is_plugged_in_is_noted(site)
+        if ended:
+            break
+    assert call > 0
+    site.start()
+    held, said = {entry.key for entry in site.holds(host)}, {entry.key for entry in action.entries}
+    assert not held & said if isinstance(action, Forget) else held >= said
+
+
+def test_a_vms_whole_life_killed_at_every_call_leaves_no_port_and_no_address(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The VM itself stays if the process dies between its last VMI and it: nothing says that it is ours."""
+    before = {kind: site.there(kind) for kind in ("virtual-machine-interface", "instance-ip")}
+    for host, action in story(site):
+        for call in itertools.count():
+            site.start()
+            with monkeypatch.context() as patched:
+                kill_before(call, patched)
+                try:
+                    site.does(host, action)
+                except Killed:
+                    all_that_is_plugged_in_is_noted(site)
+                    continue
+            break
+    assert {kind: site.there(kind) for kind in before} == before
+    assert [agent.ports for agent in site.agents.values()] == [{}, {}]

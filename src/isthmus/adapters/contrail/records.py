@@ -14,6 +14,7 @@ from isthmus.adapters.contrail.meaning import ADDRESS_FIELDS, addresses_in
 from isthmus.adapters.contrail.notes import Record, record_in
 
 FIELDS = ("annotations", "virtual_machine_refs", "virtual_network_refs")
+NEVER = float("-inf")
 HOLDS = 2.0
 """Seconds that a list stands while nothing is heard of a change: the hosts of a round share one."""
 
@@ -25,7 +26,7 @@ class Records:
         self._api, self.owner = api, owner
         self._clock, self._holds = clock, holds
         self._known: dict[str, Record] = {}
-        self._read_at = float("-inf")
+        self._read_at = NEVER
         self._written: dict[str, tuple[int, Record | None]] = {}
         """What was written since a list was begun that may not have it: the number of the write, and what is now."""
         self._writes = self._doubts = 0
@@ -40,7 +41,9 @@ class Records:
             return MappingProxyType(dict(self._known))
 
     def of(self, uuid: str) -> Record | None:
-        """What is known of one VMI now."""
+        """What is known of one VMI now; all are read first if that is in doubt.  Raises as `read` does."""
+        if self._read_at == NEVER:
+            self.read()
         with self._lock:
             return self._known.get(uuid)
 
@@ -55,7 +58,7 @@ class Records:
         """Something changed, or a write has no answer: the next who reads asks."""
         with self._lock:
             self._doubts += 1
-            self._read_at = float("-inf")
+            self._read_at = NEVER
 
     def _list(self) -> None:
         began, before, doubts = self._clock(), self._writes, self._doubts
