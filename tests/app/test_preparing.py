@@ -51,7 +51,7 @@ LEAF = (
     '[deployment.rack1.host."esx2.lab"]\nleaf = "leaf1"\nports = "swp3"\nnics = "vmnic1"\n'
 )
 OVSVAPP = '[deployment.tenant]\ndesign = "ovsvapp"\ndvs = "tenant"\nvids = "100-999"\n' + "".join(
-    f'[deployment.tenant.host."esx{n}.lab"]\nvtep = "192.0.2.1{n}"\ntrunk = "eth1"\novsdb = "unix:/nowhere/{n}/db.sock"\n'
+    f'[deployment.tenant.host."esx{n}.lab"]\nvtep = "192.0.2.1{n}"\ntrunk = "eth1"\novsdb = "unix:/none/{n}/db.sock"\n'
     for n in (1, 2)
 )
 
