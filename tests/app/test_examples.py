@@ -61,6 +61,23 @@ def test_the_example_with_neutron_is_good(tmp_path: Path) -> None:
     wiring.close()
 
 
+def test_the_example_with_contrail_is_good(tmp_path: Path) -> None:
+    for secret in ("vcenter-east.password", "vcenter-west.password", "contrail.password"):
+        (tmp_path / secret).write_text("x")
+    (tmp_path / "ca.pem").touch()
+    text = (TREE / "examples" / "isthmus-contrail.toml").read_text().replace("/etc/isthmus/vcenter-ca.pem", "ca.pem")
+    (tmp_path / "isthmus-contrail.toml").write_text(text)
+    wiring = wire(load(tmp_path / "isthmus-contrail.toml", {}), time.monotonic)
+    assert [charge.name for charge in wiring.charges] == [
+        "east/port-groups",
+        "east/esx1.example.org",
+        "east/esx2.example.org",
+        "west/port-groups",
+        "west/esx11.example.net",
+    ]
+    wiring.close()
+
+
 def test_every_key_of_the_configuration_is_documented() -> None:
     from isthmus.app import config
 
