@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
+from isthmus.adapters.contrail.agent import VrouterAgent
+from isthmus.adapters.contrail.api import ApiServer
+from isthmus.adapters.contrail.http import Http
+from isthmus.adapters.contrail.objects import Objects
+from isthmus.adapters.contrail.records import Records
+from isthmus.adapters.contrail.vrouter import VrouterTarget
 from isthmus.adapters.leaf.pair import LeafPair
 from isthmus.model.boundary import Target
 from isthmus.model.flow import Bridge, Flow, FlowPort, Goto, Match, Output, PopVid, SetVid, Tunnel
 from isthmus.model.names import LeafId, Mac, NetworkId, NicId, PortId, VmId
-from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug
+from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug, Workload
 from isthmus.model.tags import Vid, Vni
+from lab.contrail.api_server import ApiServer as ContrailServer
+from lab.contrail.vrouter_agent import VrouterAgentStandIn
 from lab.wire.clock import VirtualClock
 from lab.wire.junos import JunosSwitch
 from lab.wire.leaf import WireLeaf
@@ -32,6 +43,7 @@ from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
 from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
 from tests.adapters.ovs.stock_agent import PluggedAppliance, plugged_appliance
+from tests.lab.contrail.client import PROJECT, Client
 
 
 class NveWorld(Protocol):
@@ -55,6 +67,11 @@ class NveWorld(Protocol):
     @property
     def builds(self) -> bool:
         """Its frame is ours to build, and goes when it restarts."""
+        ...
+
+    @property
+    def keeps(self) -> bool:
+        """What it holds outlives a restart: it is noted elsewhere, too."""
         ...
 
     def entry(self, number: int) -> NveEntry:
@@ -91,6 +108,7 @@ class OvsEntries:
 
     builds = True
     replaces = True
+    keeps = False
 
     def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
         """As they were learnt."""
@@ -116,6 +134,7 @@ class LeafEntries:
 
     builds = False
     replaces = True
+    keeps = False
 
     def entry(self, number: int) -> NveEntry:
         """By turns where a MAC is, what a VID means, and where frames for all go."""
@@ -154,6 +173,7 @@ class EvpnEntries:
 
     builds = False
     replaces = False
+    keeps = False
 
     def entry(self, number: int) -> LeafBinding:
         """What a VID means."""
@@ -173,6 +193,7 @@ class PlugEntries:
     """Entries of an NVE that takes one port at a time."""
 
     replaces = True
+    keeps = False
 
     def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
         """As they were learnt."""
@@ -232,6 +253,66 @@ class RealPlugWorld(PlugEntries):
     def start(self) -> None:
         """Another machine in its place: one that comes back keeps its database."""
         self.plugged.replace()
+
+
+@dataclass(slots=True)
+class VrouterWorld:
+    """A vRouter agent and an api-server, stand-ins over real HTTP: every other port is one that Neutron made there."""
+
+    server: ContrailServer
+    agent: VrouterAgentStandIn
+    target: Target
+    other: Target
+    builds = False
+    replaces = True
+    keeps = True
+
+    @staticmethod
+    def network(number: int) -> NetworkId:
+        """One of its networks; two ports are in each."""
+        return NetworkId(f"7e7e{number:04x}-0000-4000-8000-000000000001")
+
+    @staticmethod
+    def nic(number: int) -> NicId:
+        """One of its NICs."""
+        return NicId(VmId(f"5029{number:04x}-0000-4000-8000-000000000001"), 4000)
+
+    @staticmethod
+    def port(number: int) -> PortId:
+        """One of Neutron's."""
+        return PortId(f"9f3c{number:04x}-0000-4000-8000-000000000001")
+
+    def entry(self, number: int) -> Plug | Workload:
+        """A plug of a port that is there, or a port of a NIC that nobody made known yet."""
+        nic, network, vni = self.nic(number), self.network(number // 2), Vni(5000 + number // 2)
+        mac = Mac(f"00:50:56:00:00:{number:02x}")
+        if number % 2:
+            return Workload(PortId(f"{nic}@{network}"), network, vni, nic, mac, f"vm {number}")
+        addresses = (f"10.0.0.{number}", f"fd00::{number:x}")[: number % 3]
+        return Plug(self.port(number), Vid(11 + number), network, vni, nic, mac, addresses, number % 4 != 2)
+
+    def altered(self, entry: NveEntry) -> Plug | Workload:
+        """It has another VID and another address; its VM has another name."""
+        match entry:
+            case Plug():
+                return replace(entry, vid=Vid(1000 + entry.vid), addresses=("10.0.9.9",))
+            case Workload():
+                return replace(entry, vm_name=f"renamed {entry.vm_name}")
+        raise AssertionError(entry)
+
+    def reads(self, entries: Iterable[NveEntry]) -> set[NveEntry]:
+        """As they were learnt."""
+        return set(entries)
+
+    def stop(self) -> None:
+        """Neither answers."""
+        self.server.stop()
+        self.agent.stop()
+
+    def start(self) -> None:
+        """Both are back, and the agent has lost its files."""
+        self.server.start()
+        self.agent.start(with_files=False)
 
 
 @dataclass(slots=True)
@@ -604,6 +685,35 @@ def wire_ovs() -> Iterator[NveWorld]:
 def wire_plugs() -> Iterator[NveWorld]:
     """In memory."""
     yield WirePlugWorld()
+
+
+@contextmanager
+def vrouter() -> Iterator[NveWorld]:
+    """Real HTTP to stand-ins."""
+    with TemporaryDirectory() as folder, ContrailServer() as server, VrouterAgentStandIn(Path(folder)) as agent:
+        client = Client(server.url)
+        client.project()
+        names: dict[NetworkId, list[str]] = {}
+        for number in range(0, 20, 2):
+            network, vm = VrouterWorld.network(number // 2), VrouterWorld.nic(number).vm
+            names[network] = [*PROJECT, name := f"net{number}"]
+            client.network(name, uuid=network)
+            client.make("virtual-machine", [vm], uuid=vm)
+            port = VrouterWorld.port(number)
+            client.port(port, name, uuid=port, virtual_machine_refs=[{"to": [vm]}])
+
+        def process() -> VrouterTarget:
+            api = ApiServer(Http(server.url, place="the api-server", kind="an api-server", timeout=2))
+            records = Records(api, "isthmus", time.monotonic, holds=0)  # else the hosts of a round share one list
+            objects = Objects(api, records, names.__getitem__)
+            return VrouterTarget(HOST, VrouterAgent(agent.address, 2), objects, time.monotonic)
+
+        target, other = process(), process()
+        try:
+            yield VrouterWorld(server, agent, target, other)
+        finally:
+            target.close()
+            other.close()
 
 
 @contextmanager

@@ -50,10 +50,10 @@ class Client:
     def project(self) -> str:
         return self.make("project", PROJECT, parent_type="domain")
 
-    def network(self, name: str = "red", prefix: str = "10.1.0.0", length: int = 24) -> str:
+    def network(self, name: str = "red", prefix: str = "10.1.0.0", length: int = 24, **fields: Any) -> str:
         subnet = {"subnet": {"ip_prefix": prefix, "ip_prefix_len": length}}
         ipam = {"to": ["default-domain", "default-project", "default-network-ipam"], "attr": {"ipam_subnets": [subnet]}}
-        return self.make("virtual-network", [*PROJECT, name], parent_type="project", network_ipam_refs=[ipam])
+        return self.make("virtual-network", [*PROJECT, name], parent_type="project", network_ipam_refs=[ipam], **fields)
 
     def port(self, name: str = "p1", network: str = "red", **fields: Any) -> str:
         refs = [{"to": [*PROJECT, network]}]
