@@ -33,7 +33,7 @@ def figures() -> Iterator[Figure]:
     with furnished(SIZE) as (simulator, folder):
         operator = Operator(simulator)
         try:
-            floor = list(_boots(operator, _Floor(simulator), "floor"))
+            floor = list(_boots(operator, _floor(simulator), "floor"))
             config, store = configure(folder / "one", simulator, SIZE, serve=SIZE.hosts), folder / "store"
             first_start(config, store)
             with Keeping(config, store) as kept:
@@ -131,12 +131,12 @@ def _boots(operator: Operator, kept: Any, name: str) -> Iterator[float]:
         kept.ask("quiet")
         drained(collector)
         finished(vm.PowerOnVM_Task())
-        yield _opened(collector, key, lambda: kept.ask("quiet"))
+        yield opened(collector, key, lambda: kept.ask("quiet"))
     kept.ask("done")
     collector.DestroyCollector()
 
 
-def _opened(collector: Any, key: str, rest: Callable[[], object]) -> float:
+def opened(collector: Any, key: str, rest: Callable[[], object]) -> float:
     """Seconds from the only power-on to the last write of this port, once nobody writes any more."""
     came: Any = None
     opened: Any = None
@@ -155,13 +155,19 @@ def _opened(collector: Any, key: str, rest: Callable[[], object]) -> float:
     return seconds
 
 
-class _Floor:
-    """A client that waits for VMs that run, and opens their port with a VID known beforehand."""
+def _floor(simulator: Simulator) -> Floor:
+    """A client that opens their port with a VID known beforehand."""
+    raw = Raw(simulator)
+    switch = switch_in(objects := raw.inventory())
+    groups = {found["obj"]: found.get("name", "") for found in map(values, objects)}
+    return Floor(raw, lambda vm: raw.write(switch, [(vm["portKey"], vid_of(groups[vm["portgroupKey"]]))]))
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._raw = Raw(simulator)
-        self._switch = switch_in(objects := self._raw.inventory())
-        self._groups = {found["obj"]: found.get("name", "") for found in map(values, objects)}
+
+class Floor:
+    """A client that waits for VMs that come up, and does something for each."""
+
+    def __init__(self, raw: Raw, serve: Callable[[dict[str, str]], object]) -> None:
+        self._raw, self._serve = raw, serve
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -190,5 +196,4 @@ class _Floor:
                 comes_up = before.get("runtime.powerState") != found.get("runtime.powerState") == "poweredOn"
                 before |= found
                 if all_told and comes_up:
-                    vid = vid_of(self._groups[before["portgroupKey"]])
-                    self._raw.write(self._switch, [(before["portKey"], vid)])
+                    self._serve(before)
