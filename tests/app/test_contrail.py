@@ -2,106 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from isthmus.adapters.contrail.notes import vmi_uuid
-from isthmus.app import wiring
-from isthmus.app.daemon import Daemon
-from isthmus.app.settings import load
 from isthmus.model.names import NicId, PortId, VmId
-from lab.contrail.api_server import ApiServer
-from lab.contrail.vrouter_agent import VrouterAgentStandIn
-from lab.netns.admin import Admin
-from lab.netns.vcenter import Login
-from lab.vcenter import Dvs, PortGroup, Security, Simulator, Topology, Trunk
-from tests.app.leaf_site import CANARY, until
-from tests.lab.contrail.client import PROJECT, Client
+from tests.app.contrail_site import A, B, Site, contrail_site
+from tests.app.leaf_site import until
+from tests.lab.contrail.client import PROJECT
 
 pytestmark = pytest.mark.sim
-HOSTS = ("esx1.lab", "esx2.lab")
-VTEPS = dict(zip(HOSTS, ("192.0.2.1", "192.0.2.2"), strict=True))
-TRUNK = PortGroup("trunk", Trunk(), security=Security(True, False, True))
-A, B = (f"5011aabb-0000-4000-8000-00000000000{n}" for n in "12")
-
-
-class Site:
-    """All three sides, and `isthmus run` between them."""
-
-    def __init__(
-        self, folder: Path, vcenter: Simulator, server: ApiServer, agents: dict[str, VrouterAgentStandIn]
-    ) -> None:
-        self.server, self.agents = server, agents
-        self.client = Client(server.url)
-        self.client.project()
-        self.red = self.client.network("red")
-        (folder / "password").write_text(CANARY)
-        self.file = folder / "isthmus.toml"
-        hosts = "".join(
-            f'[deployment.cloud.host."{host}"]\nvtep = "{VTEPS[host]}"\nvrouter = "{agent.address}"\n'
-            for host, agent in agents.items()
-        )
-        self.file.write_text(
-            f'[vcenter.vc1]\nurl = "{vcenter.url}"\nuser = "{vcenter.user}"\npassword_file = "password"\n'
-            f'ca_file = "{vcenter.ca_file}"\n[intent.contrail]\nurl = "{server.url}"\npoll = 0.2\n'
-            f'[status]\nstate = "state"\nsocket = "sock"\n'
-            f'[deployment.cloud]\ndesign = "contrail"\ndvs = "tenants"\nvids = "100-199"\n' + hosts
-        )
-        self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
-
-    def start(self) -> None:
-        self.wiring = wiring.wire(load(self.file, {}), time.monotonic)
-        self.daemon = Daemon(self.wiring)
-        self.thread = threading.Thread(target=self.daemon.loop.run, daemon=True)
-        self.thread.start()
-        self.wiring.watch(self.daemon.loop.wake)
-
-    def stop(self) -> None:
-        self.daemon.loop.stop()
-        self.daemon.loop.finish(5)
-        self.thread.join(5)
-        self.wiring.close()
-
-    def boot(self, name: str, uuid: str, host: str, *networks: str) -> None:
-        self.admin.create_vm(name, host, networks or ["red"], uuid=uuid)
-        self.admin.power_on(name)
-
-    def vids(self, host: str) -> dict[str, int | None]:
-        """What the host's agent has, by VM, as far as its link is up."""
-        return {port.vm: port.vid for port in self.agents[host].ports.values() if port.enabled}
-
-    def there(self, kind: str) -> set[str]:
-        return {item["uuid"] for item in self.client.get(f"/{kind}s")[f"{kind}s"]}
-
-    def is_wired(self, name: str, uuid: str, host: str) -> bool:
-        """Its DV port is open with the VID by which its host's agent knows it."""
-        setting = self.admin.dv_port(name)[1].config.setting
-        vid = self.admin.vid_of(name)
-        return not setting.blocked.value and vid is not None and self.vids(host).get(uuid) == vid
-
-    def conditions(self) -> str:
-        shards: Sequence[dict[str, Any]] = self.daemon.status()["shards"]
-        return "; ".join(f"{c['about']}: {c['reason']}" for shard in shards for c in shard["conditions"])
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    topology = Topology.single(HOSTS, [Dvs("tenants", (TRUNK,))], [])
-    with ExitStack() as stack:
-        vcenter = stack.enter_context(Simulator(topology, password=CANARY))
-        server = stack.enter_context(ApiServer())
-        agents = {host: stack.enter_context(VrouterAgentStandIn(tmp_path / host)) for host in HOSTS}
-        made = Site(tmp_path, vcenter, server, agents)
-        made.start()
-        until(lambda: "red" in made.admin.port_group_names())
+    with contrail_site(tmp_path) as made:
         yield made
-        made.stop()
 
 
 def port_of(site: Site, vm: str, network: str, key: int = 4000) -> str:
