@@ -155,8 +155,16 @@ class ContrailConfig(Section):
     keystone: KeystoneConfig | None = None
     """Without it `user` is the api-server's own (basic authentication)."""
     ca_file: Path | None = None
+    bus_url_file: Path | None = None
+    """Its message bus, where it has no /watch.  The URL holds a password: a file or a variable holds it."""
+    bus_url_env: Text | None = None
     timeout: Seconds = 10.0
     poll: Seconds = 5.0
+
+    @property
+    def listens_to_bus(self) -> bool:
+        """Whether its message bus is known."""
+        return self.bus_url_file is not None or self.bus_url_env is not None
 
 
 class IntentConfig(Section):

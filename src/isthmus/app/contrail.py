@@ -6,16 +6,20 @@ import ssl
 
 from isthmus.adapters.contrail.agent import VrouterAgent
 from isthmus.adapters.contrail.api import ApiServer
+from isthmus.adapters.contrail.bus import Bus
+from isthmus.adapters.contrail.feed import Feed
 from isthmus.adapters.contrail.http import Http, basic_auth
 from isthmus.adapters.contrail.identity import NOBODY, Fixed, Identity, Token, User
 from isthmus.adapters.contrail.intent import ContrailIntent
 from isthmus.adapters.contrail.meaning import Choice, project_named
+from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.adapters.contrail.objects import Objects
 from isthmus.adapters.contrail.records import Records
 from isthmus.adapters.contrail.vrouter import VrouterTarget
 from isthmus.app.config import ContrailConfig, DeploymentConfig
 from isthmus.app.observing import Clock
 from isthmus.app.settings import Settings
+from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused
 from isthmus.model.inventory import Host
 
@@ -42,9 +46,15 @@ class ContrailSide:
         )
         api = ApiServer(self._http, _identity(settings, contrail))
         choice = Choice(frozenset(map(project_named, contrail.projects)), listed=contrail.mode == "vcenter-as-compute")
-        self.intent = ContrailIntent(api, choice, contrail.poll)
-        records = Records(api, settings.config.installation, clock)
-        self._objects = Objects(api, records, self.intent.named)
+        mirror = Mirror()
+        self._feed = Feed(api, mirror, Bus(settings.contrail_bus_url) if contrail.listens_to_bus else None)
+        self.intent = ContrailIntent(api, choice, contrail.poll, mirror=mirror, feed=self._feed)
+        self._records = Records(api, settings.config.installation, clock, mirror)
+        self._objects = Objects(api, self._records, self.intent.named)
+
+    def watch(self, wake: Wake) -> None:
+        """Be told, too, of what others change about workloads and plugs."""
+        self._records.wake = wake
 
     def vrouter(self, deployment: DeploymentConfig, host: Host) -> VrouterTarget:
         """A host's vRouter agent, with what is kept from there on the api-server."""

@@ -23,27 +23,24 @@ from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Answer, Source, in_force
 from isthmus.app.seen import BRIEFLY, WRITE_PATIENCE
 from isthmus.app.text import plain
+from isthmus.app.weighing import ends_harm, goes_unnamed, opens_on_trust
 from isthmus.core.design import Design, NveKind
 from isthmus.core.guard import Agreed, Asked, Consent, Limits, Said, held_back, not_asked
 from isthmus.core.reconcile import reconcile
 from isthmus.core.release import hand_back
 from isthmus.model.boundary import Target, Worded
 from isthmus.model.change import (
-    AlterPortGroup,
     Change,
-    CreatePortGroup,
-    Gate,
     Outcome,
     Plan,
     Reconciled,
     Result,
-    SetDvPort,
 )
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
 from isthmus.model.nve import Workload
-from isthmus.model.observed import Access, NoVlan, NveMirror, Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.observed import NveMirror, Observed, SwitchMirror, TargetId, Unknown
 from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
@@ -316,7 +313,12 @@ class Keeper:
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, said, think)
-        if not everything and any(_opens_on_trust(change, observed) for change in found.plan.changes):
+        unnamed = (change for change in found.plan.changes if goes_unnamed(change, found.world.intent, observed))
+        if self.charge.intent.tells and any(unnamed):
+            intent = self.charge.intent.read(anew=True)
+            with THINKING:
+                found = self._think_of(observed, intent, inventory, said, think)
+        if not everything and any(opens_on_trust(change, observed) for change in found.plan.changes):
             return self._look_and_think(since, said, think, everything=True)
         return found
 
@@ -358,7 +360,7 @@ class Keeper:
         waiting = {
             change.id: item
             for change in last.plan.changes
-            if (item := self._failures.waiting(change, now, urgent=_ends_harm(change, last.observed))) is not None
+            if (item := self._failures.waiting(change, now, urgent=ends_harm(change, last.observed))) is not None
         }
         if waiting:
             plan = last.plan.without(waiting)
@@ -372,33 +374,6 @@ class Keeper:
         now = self._clock()
         self._hands.made(results, now)
         self._failures.note(results, now)
-
-
-def _ends_harm(change: Change, observed: Observed) -> bool:
-    """It closes or retags what is open: who speaks there may be heard by the wrong ones until then."""
-    match observed.targets.get(change.target), change.action:
-        case SwitchMirror(ports=ports), SetDvPort(key=key) if key in ports:
-            return not ports[key].blocked
-        case SwitchMirror(port_groups=groups), AlterPortGroup(key=key, spec=spec) if key in groups:
-            vlan = NoVlan() if spec.vid is None else Access(spec.vid)
-            return not groups[key].blocked and groups[key].vlan != vlan
-    return False
-
-
-def _opens_on_trust(change: Change, observed: Observed) -> bool:
-    """Something opens with a tag that may be another's by now, so whatever else wears it must have been seen.
-
-    A closed port may wear the claim of a process that is gone; an open one, or a port group, is not claimed first.
-    """
-    mirror, action = observed.targets[change.target], change.action
-    match action:
-        case SetDvPort(gate=Gate.OPEN) if isinstance(mirror, SwitchMirror) and action.key in mirror.ports:
-            port = mirror.ports[action.key]
-            wears_it = isinstance(port.vlan, Access) and port.vlan.vid == action.vid
-            return wears_it if port.blocked else not wears_it
-        case CreatePortGroup() | AlterPortGroup():
-            return action.spec.vid is not None
-    return False
 
 
 def _names(inventory: Inventory) -> dict[TargetId, str]:

@@ -96,6 +96,8 @@ def _contrail(contrail: ContrailConfig) -> Iterator[Misfit]:
     at: KeyPath = ("intent", "contrail")
     if contrail.password_file is not None and contrail.password_env is not None:
         yield (*at, "password_env"), "password_file is given too: keep one of them"
+    if contrail.bus_url_file is not None and contrail.bus_url_env is not None:
+        yield (*at, "bus_url_env"), "bus_url_file is given too: keep one of them"
     if contrail.user is None:
         for key in sorted({"password_file", "password_env", "keystone"} & contrail.model_fields_set):
             yield (*at, key), "is for a user, and none is named: say 'user', or take it out"

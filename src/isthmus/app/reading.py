@@ -38,9 +38,11 @@ class Source(Generic[T]):
         patience: float = PATIENCE,
         silence: Callable[[], float] | None = None,
         holds: Callable[[], bool] = lambda: False,
+        doubt: Callable[[], None] | None = None,
     ) -> None:
         """`silence`: seconds since the far side's last word, if what is read from memory is kept current by these.
-        `holds`: whether its last good answer is still what it would say, as it has told of no change."""
+        `holds`: whether its last good answer is still what it would say, as it has told of no change.
+        `doubt`: have the next reading ask the far side, which may tell of changes late; None: each one asks."""
         self.late: Callable[[], None] = lambda: None
         """Told when a read ends that somebody stopped waiting for."""
         self.name = name
@@ -50,6 +52,7 @@ class Source(Generic[T]):
         self._patience = patience
         self._silence = silence
         self._holds = holds
+        self._doubt = doubt
         self._lock = threading.Lock()
         self._reading: Asking[T] | None = None
         self._begun = 0
@@ -61,11 +64,18 @@ class Source(Generic[T]):
         self._good_at = 0.0
         self.reason = "not read yet"
 
-    def read(self) -> Answer[T]:
-        """The last good answer, tried anew unless backing off or too slow.
+    @property
+    def tells(self) -> bool:
+        """Whether what is read may be what the far side has told so far, and not what it would say."""
+        return self._doubt is not None
+
+    def read(self, *, anew: bool = False) -> Answer[T]:
+        """The last good answer, tried anew unless backing off or too slow; `anew` asks a far side that tells, too.
 
         Raises Retry or Refused if there never was one.
         """
+        if anew and self._doubt is not None:
+            self._doubt()
         wanted = None
         while True:
             with self._lock:

@@ -50,6 +50,13 @@ class Settings:
         except (OSError, ValueError) as fault:
             raise Refused(f"the api-server's password: {getattr(fault, 'strerror', None) or fault}") from fault
 
+    def contrail_bus_url(self) -> str:
+        """The URL of the api-server's message bus, looked up anew.  Raises Refused if there is none."""
+        try:
+            return _contrail_bus_url(self.config, self.environment)
+        except (OSError, ValueError) as fault:
+            raise Refused(f"the api-server's message bus: {getattr(fault, 'strerror', None) or fault}") from fault
+
     def secrets_of(self, deployment: str, leaf: str) -> dict[str, str]:
         """The passwords of a leaf by the name of their option, looked up anew.  Raises Refused if one is not there."""
         found = self.config.deployment[deployment].leaf[leaf]
@@ -204,6 +211,12 @@ def _missing_passwords(config: Config, environment: Environment) -> Iterator[tup
         except (OSError, ValueError) as fault:
             key = "password_file" if contrail.password_file else "password_env"
             yield ("intent", "contrail", key), getattr(fault, "strerror", None) or str(fault)
+    if contrail is not None and contrail.listens_to_bus:
+        try:
+            _contrail_bus_url(config, environment)
+        except (OSError, ValueError) as fault:
+            key = "bus_url_file" if contrail.bus_url_file else "bus_url_env"
+            yield ("intent", "contrail", key), getattr(fault, "strerror", None) or str(fault)
     for name, deployment in config.deployment.items():
         for leaf, found in deployment.leaf.items():
             try:
@@ -216,13 +229,25 @@ def _bus_url(config: Config, environment: Environment) -> str:
     neutron = config.intent.neutron
     if neutron is None:
         raise ValueError("Neutron is not where the intent comes from")
-    if neutron.url_file is not None:
-        url = neutron.url_file.read_text(encoding="utf-8").strip()
-    else:
-        url = environment.get(neutron.url_env or "", "").strip()
+    url = _url_in(neutron.url_file, neutron.url_env, environment)
     if not url:
         raise ValueError("no URL: name a url_file, or a url_env that is set, with Neutron's transport_url in it")
     return url
+
+
+def _contrail_bus_url(config: Config, environment: Environment) -> str:
+    contrail = config.intent.contrail
+    if contrail is None:
+        raise ValueError("Contrail is not where the intent comes from")
+    url = _url_in(contrail.bus_url_file, contrail.bus_url_env, environment)
+    if not url:
+        raise ValueError("no URL: name a bus_url_file, or a bus_url_env that is set, with amqp://... in it")
+    return url
+
+
+def _url_in(file: Path | None, variable: str | None, environment: Environment) -> str:
+    """A URL with a password in it."""
+    return (file.read_text(encoding="utf-8") if file is not None else environment.get(variable or "", "")).strip()
 
 
 def _contrail_password(config: Config, environment: Environment) -> str:

@@ -85,6 +85,8 @@ class Wiring:
     def watch(self, wake: Wake) -> None:
         """Let everything that can notice a change wake the loop."""
         self._wake = wake
+        if self.contrail is not None:
+            self.contrail.watch(wake)
         self.wanted.watch(partial(self._news, self.intent, wake))
         for name, vcenter in self.vcenters.items():
             vcenter.inventory.watch(partial(self._news, self.inventories[name], wake))
@@ -196,9 +198,7 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
         settings,
         clock,
         Sight(clock, backoff()),
-        Source("intent file" if side is None else "Contrail", wanted.read, clock, backoff())
-        if neutron is None
-        else Source("Neutron", wanted.read, clock, backoff(), holds=neutron.intent.holds),
+        _source(wanted, neutron, contrail, clock, backoff()),
         wanted,
         vcenters,
         {
@@ -209,6 +209,17 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
     wiring.neutron, wiring.contrail = neutron, contrail
     wiring.charges = tuple(charge for name in config.deployment for charge in _charges(wiring, name))
     return wiring
+
+
+def _source(
+    wanted: IntentSource, neutron: NeutronSide | None, contrail: ContrailSide | None, clock: Clock, backoff: Backoff
+) -> Source[Intent]:
+    if neutron is not None:
+        return Source("Neutron", wanted.read, clock, backoff, holds=neutron.intent.holds)
+    if contrail is not None:
+        intent = contrail.intent
+        return Source("Contrail", wanted.read, clock, backoff, holds=intent.holds, doubt=intent.doubt)
+    return Source("intent file", wanted.read, clock, backoff)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from isthmus.adapters.contrail.http import Answer, Http
+from isthmus.adapters.contrail.http import Answer, Http, Stream
 from isthmus.adapters.contrail.identity import NOBODY, Identity
 from isthmus.model.faults import Refused, Retry, Unreachable
 
@@ -34,18 +34,22 @@ class ApiServer:
     def __init__(self, http: Http, identity: Identity = NOBODY) -> None:
         self._http, self._identity = http, identity
 
-    def listed(self, kind: str, fields: Sequence[str], parents: Sequence[str] = ()) -> list[Fields]:
-        """All objects of a kind (``virtual-network``), below these parents (uuids) if any are given.
+    def listed(
+        self, kind: str, fields: Sequence[str], parents: Sequence[str] = (), *, among: Sequence[str] = ()
+    ) -> list[Fields]:
+        """All objects of a kind (``virtual-network``), below these parents (uuids), `among` these, if any are given.
 
         `fields` are those wanted beside ``uuid`` and ``fq_name``.  Their names go as text with commas: a list is a 500.
         """
         wanted = {"type": kind, "fields": ",".join(fields), "exclude_hrefs": True}
         if parents:
             wanted["parent_id"] = ",".join(parents)
+        if among:
+            wanted["obj_uuids"] = ",".join(among)
         path = "/list-bulk-collection"
         answer = self._asked("POST", path, wanted)
         found = answer.said.get(f"{kind}s") if isinstance(answer.said, dict) else None
-        if not isinstance(found, list) or not all(_is_whole(item) for item in found):
+        if not isinstance(found, list) or not all(is_whole(item) for item in found):
             raise self._http.stranger("POST", path, answer)
         return found
 
@@ -88,6 +92,25 @@ class ApiServer:
         asked = {"operation": "DELETE", "type": kind, "uuid": uuid, "ref-type": to_kind, "ref-uuid": to_uuid}
         self._asked("POST", "/ref-update", asked, may_be_gone=True)
 
+    def watch(self, kinds: Mapping[str, Sequence[str]], silence: float) -> Stream:
+        """All objects of these kinds, with these fields, and then every change of one: see watch.py.
+
+        `silence` is how many seconds may pass without a byte.  Raises Gone if the server is too old to tell.
+        """
+        # With dashes a type would be given whole, and no change of it ever.
+        names = {kind.replace("-", "_"): fields for kind, fields in kinds.items()}
+        fields = "".join(f"&{name}_fields={','.join(wanted)}" for name, wanted in names.items())
+        path = f"/watch?resource_type={','.join(names)}{fields}"
+        who = self._identity.headers()
+        stream = self._http.stream(path, silence=silence, fields=who)
+        if stream.status == 401 and self._identity.doubted(who):
+            stream.close()
+            stream = self._http.stream(path, silence=silence, fields=self._identity.headers())
+        if stream.status == 200:
+            return stream
+        answer = stream.rest()
+        raise self._http.stranger("GET", "/watch", self._judged("GET", "/watch", answer, may_be_gone=True))
+
     def _object(self, method: str, kind: str, uuid: str) -> Fields:
         path = f"/{kind}/{quote(uuid)}"
         return self._inside(kind, method, path, self._asked(method, path, may_be_gone=True))
@@ -103,6 +126,9 @@ class ApiServer:
         answer = self._http.request(method, path, body, fields)
         if answer.status == 401 and self._identity.doubted(fields):  # so nothing of it was done
             answer = self._http.request(method, path, body, self._identity.headers())
+        return self._judged(method, path, answer, may_be_gone=may_be_gone)
+
+    def _judged(self, method: str, path: str, answer: Answer, *, may_be_gone: bool) -> Answer:
         where = f"{self._http.place} at {self._http.address}: {method} {path}"
         match answer.status:
             case 200:
@@ -126,7 +152,8 @@ def _update(key: str, value: str | None) -> Fields:
     return {"field": "annotations", "operation": "set", "value": {"key": key, "value": value}, "position": key}
 
 
-def _is_whole(item: object) -> bool:
+def is_whole(item: object) -> bool:
+    """Whether it is an object, as far as can be told."""
     return isinstance(item, dict) and isinstance(item.get("uuid"), str) and isinstance(item.get("fq_name"), list)
 
 

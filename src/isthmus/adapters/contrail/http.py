@@ -170,6 +170,16 @@ class Stream:
         if (rest := b"".join(held)) and not self._closed.is_set():
             yield self._text(rest)
 
+    def rest(self) -> Answer:
+        """What one that was refused says, to its end."""
+        with self:
+            raw = "\n".join(self).encode()
+        return Answer(self.status, _parsed(raw), raw, self._response.headers)
+
+    def stranger(self, seen: str) -> Unreachable:
+        """What to raise for something in it that the far side cannot have said."""
+        return self._end.stranger(f"{self._what}: {_shown(seen.encode())}")
+
     def close(self) -> None:
         """Hang up."""
         self._closed.set()

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
 from isthmus.adapters.contrail.http import MaybeDone
+from isthmus.adapters.contrail.meaning import ADDRESS, VMI
 from isthmus.adapters.contrail.notes import (
     HOME,
     WORKLOAD,
@@ -30,7 +31,7 @@ from isthmus.model.nve import Plug, Workload
 
 CREATOR = "isthmus"
 """`id_perms.creator` of all that is made here; the server never lets it change."""
-VM, VMI, ADDRESS, GROUP = "virtual-machine", "virtual-machine-interface", "instance-ip", "security-group"
+VM, GROUP = "virtual-machine", "security-group"
 
 
 class Objects:
@@ -171,15 +172,24 @@ class Objects:
             "virtual_machine_interface_refs": [{"to": [*network[:-1], vmi]}],
         }
         try:
-            with suppress(Conflict):
-                self._create(ADDRESS, fields)
-            made = self._api.read(ADDRESS, uuid)  # what it was given is not in the answer to its creation
+            address = self._given(uuid, fields)
         except Refused as refused:  # no subnet, or none left in it: the port works on without
             self.lacks[workload.port] = str(refused)
             return ()
         self.lacks.pop(workload.port, None)
-        address = made.get("instance_ip_address")
-        return (str(address),) if address else ()
+        return (address,) if address else ()
+
+    def _given(self, uuid: str, fields: Fields) -> str | None:
+        """The address of one that is made, or was: the answer to its creation does not say it.
+
+        Raises Refused where there is none to give.
+        """
+        try:
+            self._create(ADDRESS, fields)
+            told = self.records.address_told(uuid)
+        except Conflict:
+            told = None
+        return told or self._api.read(ADDRESS, uuid).get("instance_ip_address")
 
     def _create(self, kind: str, fields: Fields) -> Fields:
         """Make one object as ours.  Raises Conflict if its uuid is taken."""

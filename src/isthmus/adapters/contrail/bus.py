@@ -1,0 +1,119 @@
+"""The message bus of an api-server, which says that something changed, and not how it is now (OpenSDN fbb63bcd).
+
+Law: listened first and listed then, so that nothing falls between; what was missed while nobody listened is in the next
+list.  A message is no more than a reason to read, since an update has no content: those of a moment are read at once.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from amqp.exceptions import AMQPError
+from kombu import Connection, Consumer, Exchange, Queue
+from kombu.exceptions import KombuError
+
+from isthmus.adapters.contrail.api import ApiServer
+from isthmus.adapters.contrail.meaning import KINDS
+from isthmus.adapters.contrail.mirror import Mirror
+from isthmus.model.faults import Refused, Unreachable
+
+EXCHANGE = "vnc_config.object-update"
+HEARTBEAT = 10
+"""Seconds: after two of them without a word the broker is taken for gone."""
+MOMENT = 0.05
+"""Seconds in which messages are gathered before what they are about is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """`url` gives ``amqp://user:password@host:5672//`` anew each time, since it holds a password."""
+
+    url: Callable[[], str]
+    tls: ssl.SSLContext | None = None
+
+    def follow(self, api: ApiServer, mirror: Mirror, begun: Callable[[], None], is_over: Callable[[], bool]) -> None:
+        """Keep a mirror right until it is over.  Raises Unreachable when the bus breaks off, Refused for a bad URL."""
+        try:
+            with self._connected() as connection:
+                self._follow(connection, api, mirror, begun, is_over)
+        except (OSError, KombuError, AMQPError) as fault:
+            raise Unreachable(
+                f"the api-server's message bus cannot be listened to: {_said(fault)}; check that it runs, and its URL"
+            ) from fault
+
+    def _connected(self) -> Connection:
+        try:
+            secure = {"ssl": {"context": self.tls}} if self.tls is not None else {}
+            return Connection(self.url(), heartbeat=HEARTBEAT, connect_timeout=5, **secure)
+        except (ValueError, KeyError) as fault:
+            raise Refused(
+                "the api-server's message bus: its URL is not one such as amqp://user:password@host:5672//"
+            ) from fault
+
+    def _follow(
+        self,
+        connection: Any,
+        api: ApiServer,
+        mirror: Mirror,
+        begun: Callable[[], None],
+        is_over: Callable[[], bool],
+    ) -> None:
+        news: defaultdict[str, set[str]] = defaultdict(set)
+
+        def hear(said: Any, message: Any) -> None:
+            kind = str(said.get("type", "")).replace("_", "-") if isinstance(said, dict) else ""
+            if kind in KINDS and isinstance(said.get("uuid"), str):
+                news[kind].add(said["uuid"])
+
+        # The server declares it; what is not there yet is waited for, and never made here.
+        exchange = Exchange(EXCHANGE, type="fanout", durable=False, passive=True)
+        queue = Queue("", exchange=exchange, exclusive=True, durable=False, auto_delete=True)
+        with Consumer(connection.channel(), [queue], callbacks=[hear], no_ack=True, accept=["json"]):
+            mirror.opening()
+            mirror.begin({kind: api.listed(kind, fields) for kind, fields in KINDS.items()})
+            begun()
+            while not is_over():
+                _drain(connection, 1.0)
+                if news:
+                    _gather(connection)
+                    _read(api, mirror, news)
+
+
+def _drain(connection: Any, seconds: float) -> None:
+    """Hear what comes, and that the broker lives."""
+    try:
+        connection.drain_events(timeout=seconds)
+    except TimeoutError:
+        connection.heartbeat_check()
+
+
+def _gather(connection: Any) -> None:
+    """Hear what comes right after."""
+    end = time.monotonic() + MOMENT
+    while time.monotonic() < end:
+        try:
+            connection.drain_events(timeout=MOMENT / 5)
+        except TimeoutError:
+            return
+
+
+def _read(api: ApiServer, mirror: Mirror, news: dict[str, set[str]]) -> None:
+    while news:
+        kind, uuids = news.popitem()
+        asked = sorted(uuids)
+        found = {item["uuid"]: item for item in api.listed(kind, KINDS[kind], among=asked)}
+        for uuid in asked:
+            if uuid in found:
+                mirror.put(kind, found[uuid])
+            else:
+                mirror.drop(kind, uuid)
+
+
+def _said(fault: BaseException) -> str:
+    """Without what may hold the URL."""
+    return f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else 'no reason given'}"
