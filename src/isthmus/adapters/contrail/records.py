@@ -38,6 +38,8 @@ class _Written:
     writes: int = 0
     told: int = 0
     gone: bool = False
+    anew: bool = False
+    """It was gone before: nothing that is told of it counts until that is told, too."""
     parts: dict[str, Any] = field(default_factory=dict)
     plugs: dict[HostId, Any] = field(default_factory=dict)
     """None: it was taken off."""
@@ -46,13 +48,16 @@ class _Written:
         """What is told, with this in its place."""
         if self.gone:
             return None
-        record = record or Record(uuid)
+        if record is None or self.anew:
+            record = Record(uuid)
         plugs = {host: plug for host, plug in {**record.plugs, **self.plugs}.items() if plug is not None}
         return replace(record, plugs=plugs, **self.parts)
 
     def is_told_back(self, record: Record | None) -> bool:
         """Whether what is told says it, too, after at least as many words as there were writes."""
-        return self.told >= self.writes and (record is None if self.gone else self.over(record, "") == record)
+        if self.told < self.writes or record is None:
+            return self.told >= self.writes and self.gone
+        return not self.gone and self.over(record, record.uuid) == record
 
 
 class Records:
@@ -102,7 +107,10 @@ class Records:
                 return
             written = self._written.get(uuid)
             if written is None or written.gone != (record is None):
-                written = self._written[uuid] = _Written(self._clock(), gone=record is None)
+                was = written or _Written(0.0)
+                written = _Written(self._clock(), gone=record is None, anew=was.gone)
+                written.writes = max(0, was.writes - was.told)  # these are still to be told, before this one
+                self._written[uuid] = written
             written.number = self._writes
             written.writes += 1
             if record is not None:
@@ -179,6 +187,7 @@ class Records:
                 self._told[vmi] = record
         if (written := self._written.get(vmi)) is not None:
             written.told += 1
+            written.anew = written.anew and fields is not None
             if written.is_told_back(self._told.get(vmi)):
                 del self._written[vmi]
         self._settle(vmi)
@@ -202,7 +211,8 @@ class Records:
         addresses = addresses_in(self._api.listed(ADDRESS, KINDS[ADDRESS]))
         with self._lock:
             self._take(listed, {vmi: tuple(sorted(found)) for vmi, found in addresses.items()})
-            self._written = {uuid: late for uuid, late in self._written.items() if late.number > before}
+            if not self._mirror.is_whole:  # else it may still tell what was before
+                self._written = {uuid: late for uuid, late in self._written.items() if late.number > before}
             self._settle_all()
             if doubts == self._doubts:
                 self._read_at = began

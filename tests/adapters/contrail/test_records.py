@@ -1,0 +1,244 @@
+"""What is known of VMIs: never older than what was written and confirmed, however late the server tells of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from isthmus.adapters.contrail.api import ApiServer
+from isthmus.adapters.contrail.meaning import ADDRESS, KINDS, NETWORK, VMI
+from isthmus.adapters.contrail.mirror import Mirror
+from isthmus.adapters.contrail.notes import (
+    HOME,
+    WORKLOAD,
+    Record,
+    as_annotations,
+    plug_key,
+    plug_note,
+    record_in,
+    vmi_uuid,
+    workload_note,
+)
+from isthmus.adapters.contrail.records import CATCHES_UP, Records
+from isthmus.model.names import HostId, Mac, NetworkId, NicId, PortId, VmId
+from isthmus.model.nve import Plug, Workload
+from isthmus.model.tags import Vid, Vni
+
+OWNER = "isthmus"
+NET = NetworkId("7e7e0000-0000-4000-8000-000000000001")
+HOSTS = [HostId("esx1"), HostId("esx2"), HostId("esx3")]
+VMS = [VmId(f"5029000{number}-0000-4000-8000-000000000001") for number in range(3)]
+
+
+def workload(vm: VmId) -> Workload:
+    nic = NicId(vm, 4000)
+    return Workload(PortId(f"{nic}@{NET}"), NET, Vni(5), nic, Mac("00:50:56:00:00:01"), "vm")
+
+
+def plug(vm: VmId, vid: int) -> Plug:
+    work = workload(vm)
+    return Plug(work.port, Vid(vid), NET, work.vni, work.nic, work.mac)
+
+
+class Server:
+    """What an api-server has, and every word it ever said of it, in their order."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
+        self.words: list[tuple[str, str, dict[str, Any] | None]] = []
+
+    def listed(self, kind: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+        return copy.deepcopy(list(self.objects[kind].values()))
+
+    def set(self, kind: str, uuid: str, fields: dict[str, Any] | None) -> None:
+        if fields is None:
+            self.objects[kind].pop(uuid, None)
+        else:
+            self.objects[kind][uuid] = fields
+        self.words.append((kind, uuid, copy.deepcopy(fields)))
+
+    def create(self, vm: VmId) -> str:
+        work = workload(vm)
+        uuid = vmi_uuid(work.port)
+        fields = {
+            "uuid": uuid,
+            "fq_name": [uuid],
+            "virtual_network_refs": [{"to": ["red"], "uuid": NET}],
+            "virtual_machine_refs": [{"to": [vm], "uuid": vm}],
+            "annotations": as_annotations({WORKLOAD: workload_note(work, OWNER, vm_is_ours=True), HOME: ""}),
+        }
+        self.set(VMI, uuid, fields)
+        self.set(VMI, uuid, fields)  # its ref to the routing instance
+        return uuid
+
+    def note(self, uuid: str, notes: Mapping[str, str | None]) -> None:
+        fields = copy.deepcopy(self.objects[VMI][uuid])
+        held = {pair["key"]: pair["value"] for pair in fields["annotations"]["key_value_pair"]}
+        held |= {key: value for key, value in notes.items() if value is not None}
+        fields["annotations"] = as_annotations(
+            {key: value for key, value in held.items() if notes.get(key, "") is not None}
+        )
+        self.set(VMI, uuid, fields)
+
+    def address(self, uuid: str, address: str) -> None:
+        refs = [{"to": [uuid], "uuid": uuid}]
+        fields = {"uuid": f"ip-{uuid}", "fq_name": ["ip"], "instance_ip_address": address}
+        self.set(ADDRESS, f"ip-{uuid}", {**fields, "virtual_machine_interface_refs": refs})
+
+    def record(self, uuid: str) -> Record | None:
+        """How it is there now."""
+        fields = self.objects[VMI].get(uuid)
+        found = self.objects[ADDRESS].get(f"ip-{uuid}")
+        return None if fields is None else record_in(fields, OWNER, (found["instance_ip_address"],) if found else ())
+
+
+class Telling(RuleBasedStateMachine):
+    """Writes of ours and of others, and a stream that is late, cut, begun anew, or silent."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.server, self.mirror, self.now = Server(), Mirror(), 0.0
+        self.records = Records(cast(ApiServer, self.server), OWNER, lambda: self.now, self.mirror)
+        self.next_word = 0
+        """The first word that was not told yet."""
+        self.ours: dict[str, Record | None] = {}
+        """What we wrote last and nobody changed since."""
+        self.records.read()
+
+    # --- what we do: ask the server, then say that it was confirmed
+
+    @rule(vm=st.sampled_from(VMS))
+    def we_make_one(self, vm: VmId) -> None:
+        uuid = vmi_uuid(workload(vm).port)
+        if uuid not in self.server.objects[VMI]:
+            self.server.create(vm)
+            self._confirm(uuid, self.server.record(uuid))
+
+    @rule(vm=st.sampled_from(VMS), host=st.sampled_from(HOSTS[:2]), vid=st.sampled_from([101, 102, None]))
+    def we_note_a_plug(self, vm: VmId, host: HostId, vid: int | None) -> None:
+        uuid = vmi_uuid(workload(vm).port)
+        if uuid in self.server.objects[VMI]:
+            seen = self.records.of(uuid) or Record(uuid)
+            self.server.note(uuid, {plug_key(host): None if vid is None else plug_note(plug(vm, vid), OWNER)})
+            plugs = {at: other for at, other in seen.plugs.items() if at != host}
+            self._confirm(uuid, replace(seen, plugs=plugs if vid is None else {**plugs, host: plug(vm, vid)}), host)
+
+    @rule(vm=st.sampled_from(VMS))
+    def we_give_it_an_address(self, vm: VmId) -> None:
+        uuid = vmi_uuid(workload(vm).port)
+        if uuid in self.server.objects[VMI] and f"ip-{uuid}" not in self.server.objects[ADDRESS]:
+            seen = self.records.of(uuid) or Record(uuid)
+            self.server.address(uuid, "10.1.0.3")
+            self._confirm(uuid, replace(seen, addresses=("10.1.0.3",)))
+
+    @rule(vm=st.sampled_from(VMS))
+    def we_remove_it(self, vm: VmId) -> None:
+        uuid = vmi_uuid(workload(vm).port)
+        if uuid in self.server.objects[VMI]:
+            if f"ip-{uuid}" in self.server.objects[ADDRESS]:
+                self.server.set(ADDRESS, f"ip-{uuid}", None)
+            self.server.set(VMI, uuid, None)
+            self._confirm(uuid, None)
+
+    def _confirm(self, uuid: str, record: Record | None, host: HostId | None = None) -> None:
+        self.records.wrote(uuid, record)
+        known = self.records.read().get(uuid)
+        if record is None or host is None:
+            assert (known is None) == (record is None)
+        else:
+            assert known is not None
+            assert known.plugs.get(host) == record.plugs.get(host)
+
+    # --- what others do
+
+    @rule(vm=st.sampled_from(VMS), vid=st.sampled_from([103, None]))
+    def another_host_notes_its_plug(self, vm: VmId, vid: int | None) -> None:
+        uuid = vmi_uuid(workload(vm).port)
+        if uuid in self.server.objects[VMI]:
+            key = plug_key(HOSTS[2])
+            self.server.note(uuid, {key: None if vid is None else plug_note(plug(vm, vid), OWNER)})
+
+    # --- how it is told
+
+    @rule(count=st.integers(1, 4))
+    def words_arrive(self, count: int) -> None:
+        for kind, uuid, fields in self.server.words[self.next_word : self.next_word + count]:
+            if fields is None:
+                self.mirror.drop(kind, uuid)
+            else:
+                self.mirror.put(kind, fields)
+        self.next_word = min(self.next_word + count, len(self.server.words))
+
+    @rule()
+    def it_is_cut(self) -> None:
+        self.mirror.end()
+
+    @precondition(lambda self: not self.mirror.is_whole)
+    @rule()
+    def it_is_begun_anew(self) -> None:
+        self.mirror.opening()
+        self.next_word = len(self.server.words)
+        self.mirror.begin({kind: self.server.listed(kind, ()) for kind in KINDS})
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, CATCHES_UP + 1]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def somebody_doubts(self) -> None:
+        self.records.doubt()
+
+    # --- what holds
+
+    @invariant()
+    def what_we_wrote_is_known(self) -> None:
+        if not hasattr(self, "records"):
+            return
+        known = self.records.read()
+        for vm in VMS:
+            uuid = vmi_uuid(workload(vm).port)
+            there, seen = self.server.record(uuid), known.get(uuid)
+            # Nobody but us makes or removes one, or writes the keys of these hosts.
+            assert (there is None) == (seen is None)
+            if there is not None and seen is not None:
+                assert seen.workload == there.workload
+                assert [seen.plugs.get(host) for host in HOSTS[:2]] == [there.plugs.get(host) for host in HOSTS[:2]]
+
+    @rule()
+    def all_is_told_in_the_end(self) -> None:
+        if self.mirror.is_whole:
+            self.words_arrive(len(self.server.words))
+        else:
+            self.now += CATCHES_UP
+        known = self.records.read()
+        there = {uuid: self.server.record(uuid) for uuid in self.server.objects[VMI]}
+        assert dict(known) == there
+
+
+TestTelling = Telling.TestCase
+TestTelling.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+def test_what_another_process_writes_wakes_its_hosts_and_what_we_wrote_ourselves_wakes_nobody() -> None:
+    server, mirror = Server(), Mirror()
+    records = Records(cast(ApiServer, server), OWNER, lambda: 0.0, mirror)
+    woken: list[frozenset[HostId] | None] = []
+    records.wake = woken.append
+    mirror.begin({kind: [] for kind in KINDS})
+    assert woken == [None]
+    uuid = server.create(VMS[0])
+    records.wrote(uuid, server.record(uuid))
+    for kind, _, fields in server.words:
+        mirror.put(kind, fields or {})
+    assert woken == [None]
+    server.note(uuid, {plug_key(HOSTS[1]): plug_note(plug(VMS[0], 103), OWNER)})
+    mirror.put(VMI, server.objects[VMI][uuid])
+    assert woken == [None, frozenset({HOSTS[1]})]
+    mirror.put(NETWORK, {"uuid": NET, "fq_name": ["red"]})
+    assert len(woken) == 2
