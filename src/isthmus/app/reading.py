@@ -39,10 +39,12 @@ class Source(Generic[T]):
         silence: Callable[[], float] | None = None,
         holds: Callable[[], bool] = lambda: False,
         doubt: Callable[[], None] | None = None,
+        remark: Callable[[], str] = str,
     ) -> None:
         """`silence`: seconds since the far side's last word, if what is read from memory is kept current by these.
         `holds`: whether its last good answer is still what it would say, as it has told of no change.
-        `doubt`: have the next reading ask the far side, which may tell of changes late; None: each one asks."""
+        `doubt`: have the next reading ask the far side, which may tell of changes late; None: each one asks.
+        `remark`: how it is read, for its operator."""
         self.late: Callable[[], None] = lambda: None
         """Told when a read ends that somebody stopped waiting for."""
         self.name = name
@@ -53,6 +55,7 @@ class Source(Generic[T]):
         self._silence = silence
         self._holds = holds
         self._doubt = doubt
+        self.remark = remark
         self._lock = threading.Lock()
         self._reading: Asking[T] | None = None
         self._begun = 0

@@ -110,4 +110,5 @@ def _say_conditions(answer: Answer) -> None:
     for source in answer.get("sources", ()):
         age = "never read" if source["age"] is None else f"last word {source['age']:.0f} s ago"
         stale = f": {plain(source['stale'], 1000)}" if source["stale"] else ""
-        say(f"source {source['source']}: {age}{stale}")
+        remark = f"; {plain(source['remark'], 1000)}" if source.get("remark") else ""
+        say(f"source {source['source']}: {age}{stale}{remark}")

@@ -34,7 +34,15 @@ def status(loop: Loop, sight: Sight, sources: Iterable[Source[Any]], clock: Cloc
             {"target": str(health.target), "age": _rounded(health.age), "unknown": health.reason}
             for health in sight.health()
         ],
-        "sources": [{"source": source.name, "age": _rounded(source.age), "stale": source.reason} for source in sources],
+        "sources": [
+            {
+                "source": source.name,
+                "age": _rounded(source.age),
+                "stale": source.reason,
+                "remark": source.remark(),
+            }
+            for source in sources
+        ],
     }
 
 

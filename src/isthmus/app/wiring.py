@@ -218,7 +218,16 @@ def _source(
         return Source("Neutron", wanted.read, clock, backoff, holds=neutron.intent.holds)
     if contrail is not None:
         intent = contrail.intent
-        return Source("Contrail", wanted.read, clock, backoff, holds=intent.holds, doubt=intent.doubt)
+        return Source(
+            "Contrail",
+            wanted.read,
+            clock,
+            backoff,
+            silence=intent.silence,
+            holds=intent.holds,
+            doubt=intent.doubt,
+            remark=intent.remark,
+        )
     return Source("intent file", wanted.read, clock, backoff)
 
 

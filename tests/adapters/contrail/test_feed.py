@@ -228,7 +228,7 @@ def test_a_stream_of_nonsense_is_no_stream(strange: str) -> None:
     with FarSide(lambda _: answers) as far:
         listening = Listening(far.address)
         with pytest.raises(Unreachable):
-            listening.feed._watch("/watch")
+            listening.feed._watch()
         assert not listening.mirror.is_whole
 
 
@@ -250,21 +250,23 @@ def test_a_change_told_before_all_kinds_were_given_is_not_lost() -> None:
         listening._wake = lambda _: seen.append(listening.told())  # type: ignore[method-assign]
         listening.source._wake = listening._wake
         with pytest.raises(Unreachable, match="ended its telling"):
-            listening.feed._watch("/watch")
+            listening.feed._watch()
     assert seen == [{"blue"}]
 
 
 def test_a_bus_that_is_not_there_is_named_without_its_password() -> None:
     bus = Bus(lambda: "amqp://isthmus:s3cret@127.0.0.1:1//")
     api = ApiServer(Http("http://127.0.0.1:1", place="the api-server", kind="an api-server"))
+    mirror = Mirror()
     with pytest.raises(Unreachable, match="message bus cannot be listened to") as fault:
-        bus.follow(api, Mirror(), lambda: None, lambda: False)
+        bus.follow(api, mirror, Feed(api, mirror, bus))
     assert "s3cret" not in str(fault.value)
 
 
 def test_a_url_of_no_bus_is_refused_without_its_password() -> None:
     bus = Bus(lambda: "smoke://isthmus:s3cret@127.0.0.1")
     api = ApiServer(Http("http://127.0.0.1:1", place="the api-server", kind="an api-server"))
+    mirror = Mirror()
     with pytest.raises((Refused, Unreachable)) as fault:
-        bus.follow(api, Mirror(), lambda: None, lambda: False)
+        bus.follow(api, mirror, Feed(api, mirror, bus))
     assert "s3cret" not in str(fault.value)

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from amqp.exceptions import AMQPError
 from kombu import Connection, Consumer, Exchange, Queue
@@ -22,11 +22,28 @@ from isthmus.adapters.contrail.meaning import KINDS
 from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.model.faults import Refused, Unreachable
 
+BUS = "its message bus"
 EXCHANGE = "vnc_config.object-update"
 HEARTBEAT = 10
 """Seconds: after two of them without a word the broker is taken for gone."""
 MOMENT = 0.05
 """Seconds in which messages are gathered before what they are about is read."""
+
+
+class Ear(Protocol):
+    """Who listens."""
+
+    def begun_by(self, way: str) -> None:
+        """The mirror is whole, and is told of every change from now on."""
+        ...
+
+    def heard(self) -> None:
+        """The far side lives."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether to listen no more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +53,11 @@ class Bus:
     url: Callable[[], str]
     tls: ssl.SSLContext | None = None
 
-    def follow(self, api: ApiServer, mirror: Mirror, begun: Callable[[], None], is_over: Callable[[], bool]) -> None:
+    def follow(self, api: ApiServer, mirror: Mirror, ear: Ear) -> None:
         """Keep a mirror right until it is over.  Raises Unreachable when the bus breaks off, Refused for a bad URL."""
         try:
             with self._connected() as connection:
-                self._follow(connection, api, mirror, begun, is_over)
+                self._follow(connection, api, mirror, ear)
         except (OSError, KombuError, AMQPError) as fault:
             raise Unreachable(
                 f"the api-server's message bus cannot be listened to: {_said(fault)}; check that it runs, and its URL"
@@ -55,14 +72,7 @@ class Bus:
                 "the api-server's message bus: its URL is not one such as amqp://user:password@host:5672//"
             ) from fault
 
-    def _follow(
-        self,
-        connection: Any,
-        api: ApiServer,
-        mirror: Mirror,
-        begun: Callable[[], None],
-        is_over: Callable[[], bool],
-    ) -> None:
+    def _follow(self, connection: Any, api: ApiServer, mirror: Mirror, ear: Ear) -> None:
         news: defaultdict[str, set[str]] = defaultdict(set)
 
         def hear(said: Any, message: Any) -> None:
@@ -76,9 +86,10 @@ class Bus:
         with Consumer(connection.channel(), [queue], callbacks=[hear], no_ack=True, accept=["json"]):
             mirror.opening()
             mirror.begin({kind: api.listed(kind, fields) for kind, fields in KINDS.items()})
-            begun()
-            while not is_over():
+            ear.begun_by(BUS)
+            while not ear.is_over():
                 _drain(connection, 1.0)
+                ear.heard()  # a broker that says nothing for two heartbeats has ended this
                 if news:
                     _gather(connection)
                     _read(api, mirror, news)

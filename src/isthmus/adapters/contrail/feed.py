@@ -17,6 +17,7 @@ from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.adapters.contrail.watch import told
 from isthmus.model.faults import Refused, Retry
 
+WATCH = "/watch"
 SILENCE = 90.0
 """Seconds without a byte: the server says something each minute."""
 FIRST, LONGEST = 1.0, 60.0
@@ -42,6 +43,8 @@ class Feed:
         """How changes are heard of now; empty: they are not."""
         self.why = "not listened yet"
         """Why they are not heard of otherwise."""
+        self.heard_at = time.monotonic()
+        """When the server said anything last."""
 
     def start(self) -> None:
         """Begin to listen."""
@@ -55,6 +58,20 @@ class Feed:
         self._give_up()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
+
+    # --- as an ear
+
+    def begun_by(self, way: str) -> None:
+        """The mirror is whole."""
+        self.way, self.why = way, ""
+
+    def heard(self) -> None:
+        """The far side lives."""
+        self.heard_at = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether to listen no more."""
+        return self._again.is_set() or self._stopping.is_set()
 
     # --- what the mirror says
 
@@ -81,17 +98,21 @@ class Feed:
         while not self._stopping.is_set():
             self._again.clear()
             began = time.monotonic()
-            pause = self._once()
-            self.way = ""
-            self._mirror.end()
+            self.why = "its listener died of a bug: the log has it"
+            try:
+                pause = self._once()
+            finally:
+                self.way = ""
+                self._mirror.end()
             wait = FIRST if time.monotonic() - began > LASTED else min(LONGEST, 2 * wait)
             self._stopping.wait(pause or wait * random.uniform(0.5, 1.0))
 
     def _once(self) -> float:
         """Listen until it breaks off.  Returns after how many seconds there is another chance, if that is known."""
-        for way, listen in (("/watch", self._watch), ("its message bus", self._hear)):
+        for listen in (self._watch, self._hear):
             try:
-                listen(way)
+                listen()
+                self.why = "what it told was late"
                 return 0.0
             except Gone as fault:
                 self.why = str(fault)
@@ -100,31 +121,31 @@ class Feed:
                 return 0.0
         return LOOKED_AGAIN
 
-    def _watch(self, way: str) -> None:
+    def _watch(self) -> None:
         """Raises Gone if the server has no such call."""
         self._mirror.opening()
         with self._api.watch(KINDS, self._silence) as stream:
             self._stream = stream
             try:
                 if not self._stopping.is_set():
-                    self._follow(stream, way)
+                    self._follow(stream)
             finally:
                 self._stream = None
 
-    def _follow(self, stream: Stream, way: str) -> None:
+    def _follow(self, stream: Stream) -> None:
         lists: dict[str, list[Fields]] = {}
-        for event in told(stream, KINDS):
-            if self._again.is_set():
+        for event in told(stream, KINDS, self.heard):
+            if self.is_over():
                 return
             if event.is_all:
                 lists[event.kind] = event.objects
                 if lists.keys() == KINDS.keys():
                     self._mirror.begin(lists)
-                    self.way, self.why = way, ""
+                    self.begun_by(WATCH)
                 continue
             for fields in event.objects:
-                if not self._mirror.is_whole:  # a change of a kind that is given, while another is not yet
-                    self._keep(lists[event.kind], fields, gone=event.gone)
+                if not self._mirror.is_whole:  # one that was not given yet will be given as it is then
+                    self._keep(lists.get(event.kind, []), fields, gone=event.gone)
                 elif event.gone:
                     self._mirror.drop(event.kind, fields["uuid"])
                 else:
@@ -134,15 +155,9 @@ class Feed:
     def _keep(held: list[Fields], fields: Fields, *, gone: bool) -> None:
         held[:] = [one for one in held if one["uuid"] != fields["uuid"]] + ([] if gone else [fields])
 
-    def _hear(self, way: str) -> None:
+    def _hear(self) -> None:
         """Raises Gone without a bus."""
         if self._bus is None:
             raise Gone(self.why)
 
-        def is_over() -> bool:
-            return self._again.is_set() or self._stopping.is_set()
-
-        def begun() -> None:
-            self.way, self.why = way, ""
-
-        self._bus.follow(self._api, self._mirror, begun, is_over)
+        self._bus.follow(self._api, self._mirror, self)

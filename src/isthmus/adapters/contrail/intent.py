@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from isthmus.adapters.contrail.api import ApiServer, Fields
@@ -56,6 +57,7 @@ class ContrailIntent:
         self._versions: Sequence[int | None] = ()
         self._names: Mapping[str, Sequence[str]] = {}
         self._doubts = self._settled = 0
+        self._asked_at = time.monotonic()
 
     def read(self) -> Intent:
         """The whole intent.  Raises Retry if a list cannot be had whole, Refused if the server refuses one."""
@@ -77,6 +79,17 @@ class ContrailIntent:
     def doubt(self) -> None:
         """The next reading asks the server, whatever it has told."""
         self._doubts += 1
+
+    def silence(self) -> float:
+        """Seconds since the server's last word, asked for or not."""
+        heard = self._feed.heard_at if self._feed is not None and self._mirror.is_whole else self._asked_at
+        return time.monotonic() - max(heard, self._asked_at)
+
+    def remark(self) -> str:
+        """How changes are heard of."""
+        if self._feed is None or self._mirror.is_whole:
+            return f"tells of changes by {self._feed.way}" if self._feed is not None else ""
+        return f"is looked at every {self._poll:g} s, as it does not tell of changes: {self._feed.why}"
 
     def named(self, network: NetworkId) -> Sequence[str]:
         """Domain, project and name of a network that was read.  Raises Retry for one that was not."""
@@ -139,6 +152,7 @@ class ContrailIntent:
         lists = {kind: self._api.listed(kind, KINDS[kind]) for kind in self._fields}
         if any(_uuids(self._mirror.listed(kind)) not in (None, _uuids(found)) for kind, found in lists.items()):
             self._mirror.end()  # it tells late
+        self._asked_at = time.monotonic()
         return self._made(lists)
 
     def _made(self, lists: Mapping[str, Sequence[Fields]]) -> Intent:

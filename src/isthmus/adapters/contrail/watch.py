@@ -7,7 +7,7 @@ then, and ``stop`` when the server cannot go on.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from isthmus.adapters.contrail.api import Fields, is_whole
@@ -24,9 +24,12 @@ class Told(NamedTuple):
     gone: bool = False
 
 
-def told(stream: Stream, kinds: Collection[str]) -> Iterator[Told]:
-    """Event by event.  Raises Unreachable when it breaks off, ends, or says what no api-server says."""
-    for event, text in _events(stream):
+def told(stream: Stream, kinds: Collection[str], heard: Callable[[], None]) -> Iterator[Told]:
+    """Event by event; `heard` is told of every line, if it says no more than that the server lives.
+
+    Raises Unreachable when it breaks off, ends, or says what no api-server says.
+    """
+    for event, text in _events(stream, heard):
         if event == "stop":
             raise Unreachable(f"the api-server cannot go on telling of changes: {text[:200]}")
         try:
@@ -36,9 +39,10 @@ def told(stream: Stream, kinds: Collection[str]) -> Iterator[Told]:
     raise Unreachable("the api-server ended its telling of changes")
 
 
-def _events(stream: Stream) -> Iterator[tuple[str, str]]:
+def _events(stream: Stream, heard: Callable[[], None]) -> Iterator[tuple[str, str]]:
     event, data = "", list[str]()
     for line in stream:
+        heard()
         name, _, value = line.partition(":")
         if not line:
             if data:
