@@ -1,8 +1,8 @@
 # Every target installs what it lacks and says so; a second run installs nothing again.
 SHELL := /bin/bash
 PY    := .venv/bin/python
-APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server
-CLOUD := mariadb-server rabbitmq-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox mmdebstrap
+APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server rabbitmq-server
+CLOUD := mariadb-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox mmdebstrap
 
 .PHONY: help dist venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help

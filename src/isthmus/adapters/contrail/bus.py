@@ -26,6 +26,7 @@ BUS = "its message bus"
 EXCHANGE = "vnc_config.object-update"
 HEARTBEAT = 10
 """Seconds: after two of them without a word the broker is taken for gone."""
+BOUNDED = {"read_timeout": 2 * HEARTBEAT, "write_timeout": 2 * HEARTBEAT}
 MOMENT = 0.05
 """Seconds in which messages are gathered before what they are about is read."""
 
@@ -55,18 +56,20 @@ class Bus:
 
     def follow(self, api: ApiServer, mirror: Mirror, ear: Ear) -> None:
         """Keep a mirror right until it is over.  Raises Unreachable when the bus breaks off, Refused for a bad URL."""
+        connection = self._connected()
         try:
-            with self._connected() as connection:
-                self._follow(connection, api, mirror, ear)
+            self._follow(connection, api, mirror, ear)
         except (OSError, KombuError, AMQPError) as fault:
             raise Unreachable(
                 f"the api-server's message bus cannot be listened to: {_said(fault)}; check that it runs, and its URL"
             ) from fault
+        finally:
+            connection.collect()  # without a good-bye, which one that hangs would never answer
 
     def _connected(self) -> Connection:
         try:
             secure = {"ssl": {"context": self.tls}} if self.tls is not None else {}
-            return Connection(self.url(), heartbeat=HEARTBEAT, connect_timeout=5, **secure)
+            return Connection(self.url(), heartbeat=HEARTBEAT, connect_timeout=5, transport_options=BOUNDED, **secure)
         except (ValueError, KeyError) as fault:
             raise Refused(
                 "the api-server's message bus: its URL is not one such as amqp://user:password@host:5672//"
@@ -83,16 +86,16 @@ class Bus:
         # The server declares it; what is not there yet is waited for, and never made here.
         exchange = Exchange(EXCHANGE, type="fanout", durable=False, passive=True)
         queue = Queue("", exchange=exchange, exclusive=True, durable=False, auto_delete=True)
-        with Consumer(connection.channel(), [queue], callbacks=[hear], no_ack=True, accept=["json"]):
-            mirror.opening()
-            mirror.begin({kind: api.listed(kind, fields) for kind, fields in KINDS.items()})
-            ear.begun_by(BUS)
-            while not ear.is_over():
-                _drain(connection, 1.0)
-                ear.heard()  # a broker that says nothing for two heartbeats has ended this
-                if news:
-                    _gather(connection)
-                    _read(api, mirror, news)
+        Consumer(connection.channel(), [queue], callbacks=[hear], no_ack=True, accept=["json"]).consume()
+        mirror.opening()
+        mirror.begin({kind: api.listed(kind, fields) for kind, fields in KINDS.items()})
+        ear.begun_by(BUS)
+        while not ear.is_over():
+            _drain(connection, 1.0)
+            ear.heard()  # a broker that says nothing for two heartbeats has ended this
+            if news:
+                _gather(connection)
+                _read(api, mirror, news)
 
 
 def _drain(connection: Any, seconds: float) -> None:
