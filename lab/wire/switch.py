@@ -250,6 +250,9 @@ def _shape(group: PortGroup, spec: PortGroupSpec) -> None:
     group.blocked = spec.gated
     group.vlan_override = group.block_override = True
     group.reset_at_disconnect = group.early_binding = True
+    for name in ("forged_transmits", "promiscuous", "mac_changes"):
+        if (asked := getattr(spec.security, name)) is not None:
+            setattr(group, name, asked)
 
 
 def _group_state(group: PortGroup) -> PortGroupState:
@@ -268,6 +271,7 @@ def _group_state(group: PortGroup) -> PortGroupState:
         group.forged_transmits,
         group.promiscuous,
         MacLearning() if group.mac_learning else None,
+        group.mac_changes,
         group.handed_back if group.mark is None else None,
     )
 

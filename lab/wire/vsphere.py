@@ -43,6 +43,7 @@ class PortGroup:
     is_uplink: bool = False
     forged_transmits: bool = False
     promiscuous: bool = False
+    mac_changes: bool = False
     handed_back: OwnerMark | None = None
     lost: OwnerMark | None = None
     """The mark that a hand has wiped off: nobody can see it, but whose NICs they are has not changed."""

@@ -9,6 +9,8 @@ import pytest
 
 from isthmus.adapters.contrail.notes import vmi_uuid
 from isthmus.model.names import NicId, PortId, VmId
+from isthmus.model.observed import NoVlan
+from lab.netns.dvs import Policy
 from tests.app.contrail_site import A, B, Site, contrail_site
 from tests.app.leaf_site import until
 from tests.lab.contrail.client import PROJECT
@@ -35,6 +37,18 @@ def test_a_virtual_network_is_a_closed_port_group_of_its_name_and_goes_with_it(s
     assert site.client.ask("DELETE", f"/virtual-network/{blue}")[0] == 200
     until(lambda: "blue" not in site.admin.port_group_names())
     assert {"red", "trunk"} <= site.admin.port_group_names()
+
+
+def test_port_groups_let_vms_do_what_the_deployment_says_and_are_mended_when_a_hand_forbids_it(tmp_path: Path) -> None:
+    with contrail_site(tmp_path, {"isthmus": "security = { forged_transmits = true, promiscuous = true }"}) as site:
+
+        def flags() -> tuple[bool, bool, bool]:
+            macs = site.admin.port_group("red").config.defaultPortConfig.macManagementPolicy
+            return macs.forgedTransmits, macs.allowPromiscuous, macs.macChanges
+
+        assert flags() == (True, True, False)
+        site.admin.set_port_group("red", Policy(NoVlan(), blocked=True))
+        until(lambda: flags() == (True, True, False))
 
 
 def test_a_vm_is_made_known_tagged_plugged_in_and_opened_and_leaves_nothing(site: Site) -> None:

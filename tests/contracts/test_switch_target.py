@@ -20,7 +20,7 @@ from isthmus.model.change import (
     SetDvPort,
 )
 from isthmus.model.names import NetworkId, NicId
-from isthmus.model.observed import Access, DvPortState, NoVlan, OwnerMark, PortGroupState, SwitchMirror
+from isthmus.model.observed import Access, DvPortState, NoVlan, OwnerMark, PortGroupState, Security, SwitchMirror
 from isthmus.model.tags import Vid, Vni
 from tests.contracts.switch_world import SwitchWorld, simulated, wire
 
@@ -153,6 +153,26 @@ def test_drift_is_brought_back(world: SwitchWorld) -> None:
     do(world, AlterPortGroup(world.dvs, red.key, tagged.version, RED))
     back = seen(world).port_groups[red.key]
     assert replace(back, version=red.version) == red
+
+
+def test_a_port_group_lets_its_vms_do_what_is_said_and_nothing_else_of_it_is_touched(world: SwitchWorld) -> None:
+    red = made(world, RED)
+    assert (red.forged_transmits, red.promiscuous, red.mac_changes) == (False, False, False)
+    asked = replace(RED, security=Security(forged_transmits=True))
+    do(world, AlterPortGroup(world.dvs, red.key, red.version, asked))
+    loose = seen(world).port_groups[red.key]
+    assert replace(loose, version=red.version) == replace(red, forged_transmits=True)
+    both = replace(RED, security=Security(promiscuous=True, mac_changes=True))
+    do(world, AlterPortGroup(world.dvs, red.key, loose.version, both))
+    open_to_all = seen(world).port_groups[red.key]
+    assert (open_to_all.forged_transmits, open_to_all.promiscuous, open_to_all.mac_changes) == (True, True, True)
+    do(world, AlterPortGroup(world.dvs, red.key, open_to_all.version, RED))
+    assert seen(world).port_groups[red.key].forged_transmits, "what is not said stays as it is"
+
+
+def test_a_port_group_is_born_with_what_it_lets_its_vms_do(world: SwitchWorld) -> None:
+    blue = made(world, replace(BLUE, security=Security(True, False, True)))
+    assert (blue.forged_transmits, blue.promiscuous, blue.mac_changes) == (True, False, True)
 
 
 def test_a_wrong_vni_in_the_mark_is_corrected(world: SwitchWorld) -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from isthmus.core.guard import Limits, held_back
 from isthmus.core.view import switch_target
-from isthmus.model.change import CreatePortGroup
+from isthmus.model.change import AlterPortGroup, CreatePortGroup
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, NetworkId
-from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
+from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState, Security
 from isthmus.model.shard import Duty
 from isthmus.model.tags import Vid, Vni
 from tests.core.town import SWITCH, Town, gates, kinds
@@ -78,6 +78,23 @@ def test_foreign_port_groups_are_not_written_whoever_made_them() -> None:
     town.networks.clear()
     town.settle()
     assert set(town.groups) == {"pg-x", "pg-y"}
+
+
+def test_a_port_group_that_lets_vms_do_less_than_is_said_is_mended_once_and_the_reason_named() -> None:
+    town = town_of_groups()
+    town.security = Security(forged_transmits=True, promiscuous=False)
+    changes = [c for c in town.think().plan.changes if isinstance(c.action, AlterPortGroup)]
+    assert all("it rejects forged transmits" in change.reason for change in changes)
+    assert "pg-red" in {change.action.key for change in changes if isinstance(change.action, AlterPortGroup)}
+    town.settle()
+    assert town.groups["pg-red"].forged_transmits
+    assert not town.think().plan
+
+
+def test_what_is_not_said_of_a_port_groups_security_is_left_as_it_is() -> None:
+    town = town_of_groups()
+    town.groups["pg-red"] = replace(town.groups["pg-red"], forged_transmits=True, promiscuous=True, mac_changes=True)
+    assert not town.think().plan
 
 
 def test_a_second_port_group_of_one_network_goes_if_unused() -> None:

@@ -27,6 +27,7 @@ from isthmus.model.inventory import Dvs, Host, Inventory, LeftOut, Move, Nic
 from isthmus.model.names import DvsId, HostId, NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import NveEntry, NveKey
 from isthmus.model.observed import (
+    AS_IT_IS,
     Access,
     DvPortState,
     Mirror,
@@ -35,6 +36,7 @@ from isthmus.model.observed import (
     Observed,
     OwnerMark,
     PortGroupState,
+    Security,
     SwitchMirror,
     TargetId,
     Unknown,
@@ -67,6 +69,7 @@ class Town:
     never_read: set[TargetId] = field(default_factory=set)
     fresh: bool = True
     duties: Duty = Duty.TAGS
+    security: Security = AS_IT_IS
 
     def network(self, name: str) -> Town:
         """Want a network; its port group exists already."""
@@ -111,6 +114,7 @@ class Town:
         """What the shard of a host goes by."""
         target = TargetId("ovs", host)
         shard = Shard(host, HostScope(host, DVS), (DVS,), frozenset({host}), {host: target}, self.duties)
+        shard = replace(shard, security=self.security)
         switches = {DVS: Dvs(DVS, "tenant", 1600, frozenset(HOSTS))}
         inventory = Inventory(HOSTS, switches, dict(self.nics), self.moves, self.left_out)
         intent = Intent(dict(self.networks), dict(self.listed), self.peers, fresh=self.fresh)
@@ -141,6 +145,9 @@ class Town:
             case AlterPortGroup(_, key, _, spec):
                 mended = {"vlan": NoVlan(), "blocked": True, "vlan_override": True, "block_override": True}
                 mended["handed_back"] = None  # type: ignore[assignment]
+                for flag in ("forged_transmits", "promiscuous", "mac_changes"):
+                    if (asked := getattr(spec.security, flag)) is not None:
+                        mended[flag] = asked
                 self.groups[key] = replace(self.groups[key], mark=spec.mark, **mended)  # type: ignore[arg-type]
             case RemovePortGroup(_, key, _):
                 del self.groups[key]

@@ -340,6 +340,14 @@ class AttachedConfig(Section):
     ports: Annotated[Texts, Field(min_length=1)]
 
 
+class SecurityConfig(Section):
+    """What VMs may do with MACs that are not their own, in all port groups of a deployment; what is not said stays."""
+
+    forged_transmits: bool | None = None
+    promiscuous: bool | None = None
+    mac_changes: bool | None = None
+
+
 class DeploymentConfig(Section):
     """One design on one distributed switch, or on several that lie in one tag scope."""
 
@@ -353,6 +361,7 @@ class DeploymentConfig(Section):
     vids: SomeVids = ALL_VIDS
     reserved: Vids = NO_VIDS
     reuse: bool = False
+    security: SecurityConfig = SecurityConfig()
     mtu: Annotated[int, Field(ge=1280, le=9000)] = 1500
     """For `prepare`: what the switches must carry."""
     trunk_port_group: Text | None = None

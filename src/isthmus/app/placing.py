@@ -15,7 +15,7 @@ from isthmus.core.design import NveKind, TagScope
 from isthmus.model.faults import Refused
 from isthmus.model.inventory import Dvs, Host, Inventory
 from isthmus.model.names import HostId, LeafId
-from isthmus.model.observed import TargetId
+from isthmus.model.observed import Security, TargetId
 from isthmus.model.scope import FabricScope, HostScope, LeafScope, Scope
 from isthmus.model.shard import Duty, Shard, VidPool
 from isthmus.model.tags import NO_VIDS
@@ -205,7 +205,9 @@ class Placing:
             self._must_be_closed(dvs)
         ids = tuple(dvs.id for dvs in switches)
         owner = self.config.installation
-        shard = Shard(name, scope, ids, hosts, nves, duties, owner, deployment=self.name)
+        said = self.deployment.security
+        security = Security(said.forged_transmits, said.promiscuous, said.mac_changes)
+        shard = Shard(name, scope, ids, hosts, nves, duties, owner, deployment=self.name, security=security)
         pool = VidPool(
             self.deployment.vids,
             self.deployment.reserved,

@@ -32,12 +32,13 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
         lost = _lost(view, dvs)
         for network in networks(view):
             key = group_of(view, dvs, network)
-            spec = PortGroupSpec(name_of(network, view.names), mark_for(view, dvs, key, network, draft))
+            mark = mark_for(view, dvs, key, network, draft)
+            spec = PortGroupSpec(name_of(network, view.names), mark, security=view.shard.security)
             if key is None and vni_is_taken(view, network, draft):
                 continue
             former = _handed_back(view, dvs, network) if key is None else None
             if former is not None and former.handed_back is not None:  # a changed VNI is corrected in the next pass
-                again = PortGroupSpec(former.name, former.handed_back)
+                again = PortGroupSpec(former.name, former.handed_back, security=view.shard.security)
                 reason = f"network {network.id} has this port group, which was handed back"
                 draft.add(target, AlterPortGroup(dvs, former.key, former.version, again), reason)
             elif key is None and (own := _own_without_mark(view, dvs, network, lost)) is not None:
@@ -53,7 +54,7 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
         for key in _unwanted(view, dvs):
             if plugged_in(view.switches[dvs], key):  # until they have left, its ports must close when bared
                 name = view.switches[dvs].port_groups[key].name
-                _mend(view, dvs, key, PortGroupSpec(name, view.marks[dvs, key]), draft)
+                _mend(view, dvs, key, PortGroupSpec(name, view.marks[dvs, key], security=view.shard.security), draft)
             remove_group(view, dvs, key, (), draft)
         for state in view.switches[dvs].ports.values():
             if state.connected or state.conflict or (dvs, state.port_group) not in view.marks:

@@ -227,7 +227,8 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
     if vid is None:
         return  # the allocation says why
     key = group_of(view, dvs, network)
-    spec = PortGroupSpec(_name_on(view, dvs, network), mark_for(view, dvs, key, network, draft), vid)
+    mark = mark_for(view, dvs, key, network, draft)
+    spec = PortGroupSpec(_name_on(view, dvs, network), mark, vid, view.shard.security)
     if key is None and vni_is_taken(view, network, draft):
         return
     if key is None:

@@ -10,7 +10,7 @@ from isthmus.core.view import View, switch_target
 from isthmus.model.change import AlterPortGroup, PortGroupSpec, RemovePortGroup
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId, NetworkId
-from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState
+from isthmus.model.observed import Access, NoVlan, OwnerMark, PortGroupState, Security
 
 _SHOWN = 5
 
@@ -107,7 +107,17 @@ def drift(state: PortGroupState, spec: PortGroupSpec) -> list[str]:
         wrong.append("no port in it can be closed")
     if spec.gated and not state.reset_at_disconnect:
         wrong.append("ports keep overrides when disconnected")
-    return wrong
+    return wrong + [f"it {'accepts' if held else 'rejects'} {what}" for what, held in _insecure(state, spec.security)]
+
+
+def _insecure(state: PortGroupState, wanted: Security) -> list[tuple[str, bool]]:
+    """In what it differs, and how it is."""
+    flags = (
+        ("forged transmits", state.forged_transmits, wanted.forged_transmits),
+        ("promiscuous mode", state.promiscuous, wanted.promiscuous),
+        ("MAC changes", state.mac_changes, wanted.mac_changes),
+    )
+    return [(what, held) for what, held, asked in flags if asked is not None and held != asked]
 
 
 def changed_by_hand(state: PortGroupState, spec: PortGroupSpec) -> bool:

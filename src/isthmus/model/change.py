@@ -10,7 +10,7 @@ from typing import Self, TypeAlias
 from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.names import DvsId, HostId
 from isthmus.model.nve import NveEntry
-from isthmus.model.observed import OwnerMark, TargetId
+from isthmus.model.observed import AS_IT_IS, OwnerMark, Security, TargetId
 from isthmus.model.tags import Vid
 
 
@@ -21,6 +21,7 @@ class PortGroupSpec:
     name: str
     mark: OwnerMark
     vid: Vid | None = None
+    security: Security = AS_IT_IS
 
     @property
     def gated(self) -> bool:

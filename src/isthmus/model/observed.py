@@ -83,6 +83,21 @@ class MacLearning:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """What a port group lets its VMs do with MACs that are not their own; None: not ours to say."""
+
+    forged_transmits: bool | None = None
+    """Send with another source MAC: a router of VRRP, a service in the way of others' frames."""
+    promiscuous: bool | None = None
+    """Hear frames to MACs that are not theirs."""
+    mac_changes: bool | None = None
+    """Change the MAC of their NIC, and go on hearing."""
+
+
+AS_IT_IS = Security()
+
+
+@dataclass(frozen=True, slots=True)
 class PortGroupState:
     """A port group of a distributed switch as vCenter holds it.  `mark` is None for what is not ours.
 
@@ -103,6 +118,7 @@ class PortGroupState:
     forged_transmits: bool = False
     promiscuous: bool = False
     mac_learning: MacLearning | None = None
+    mac_changes: bool = False
     handed_back: OwnerMark | None = None
     unjudged: bool = False
 

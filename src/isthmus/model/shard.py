@@ -9,7 +9,7 @@ from enum import Flag, auto
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
 from isthmus.model.names import DvsId, HostId
-from isthmus.model.observed import TargetId
+from isthmus.model.observed import AS_IT_IS, Security, TargetId
 from isthmus.model.scope import Scope
 from isthmus.model.tags import ALL_VIDS, NO_VIDS, VidSet
 
@@ -40,6 +40,8 @@ class Shard:
     owner: str = "isthmus"
     beyond: frozenset[str] = frozenset()
     deployment: str = ""
+    security: Security = AS_IT_IS
+    """What its port groups let VMs do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class GroupConfig:
     reset_at_disconnect: bool
     forged_transmits: bool
     promiscuous: bool
+    mac_changes: bool
     mac_learning: MacLearning | None
 
 
@@ -56,6 +57,7 @@ def group_config(config: Any) -> GroupConfig:
         # macManagementPolicy replaced securityPolicy in vSphere 6.7; either may be unset.
         forged_transmits=_either(mac and mac.forgedTransmits, security and security.forgedTransmits),
         promiscuous=_either(mac and mac.allowPromiscuous, security and security.allowPromiscuous),
+        mac_changes=_either(mac and mac.macChanges, security and security.macChanges),
         mac_learning=_learning(learning.enabled, learning.allowUnicastFlooding, learning.limit, learning.limitPolicy)
         if learning
         else None,
@@ -80,6 +82,7 @@ def group_config_in(config: Element) -> GroupConfig:
         reset_at_disconnect=flag(policy, "portConfigResetAtDisconnect"),
         forged_transmits=_either_in(mac, security, "forgedTransmits"),
         promiscuous=_either_in(mac, security, "allowPromiscuous"),
+        mac_changes=_either_in(mac, security, "macChanges"),
         mac_learning=_learning_in(inside(mac, "macLearningPolicy")),
     )
 
@@ -100,6 +103,7 @@ def port_group(config: GroupConfig, name: str | None, uplink_keys: frozenset[str
         is_uplink=config.uplink or config.key in uplink_keys,
         forged_transmits=config.forged_transmits,
         promiscuous=config.promiscuous,
+        mac_changes=config.mac_changes,
         mac_learning=config.mac_learning,
         handed_back=handed_back(config.description),
         unjudged=newer_schema(config.description) is not None,

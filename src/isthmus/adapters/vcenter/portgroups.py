@@ -15,7 +15,7 @@ from isthmus.adapters.vcenter.session import Session
 from isthmus.adapters.vcenter.tasks import Tasks
 from isthmus.model.change import AlterPortGroup, CreatePortGroup, DisownPortGroup, PortGroupSpec, RemovePortGroup
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.observed import OwnerMark
+from isthmus.model.observed import AS_IT_IS, OwnerMark, Security
 
 PortGroup = vim.dvs.DistributedVirtualPortgroup
 VmwareSwitch = vim.dvs.VmwareDistributedVirtualSwitch
@@ -153,7 +153,7 @@ def created_spec(wanted: PortGroupSpec) -> Any:
         type=PortGroup.PortgroupType.earlyBinding,
         numPorts=FIRST_PORTS,
         autoExpand=True,
-        defaultPortConfig=_setting(wanted),
+        defaultPortConfig=_setting(wanted, None),
         policy=_policy(
             VmwareSwitch.VMwarePortgroupPolicy(
                 shapingOverrideAllowed=False,
@@ -169,7 +169,9 @@ def created_spec(wanted: PortGroupSpec) -> Any:
 def altered_spec(wanted: PortGroupSpec, config: Any) -> Any:
     """The settings we own; what is not mentioned stays, and the policy is one object, so its rest is copied."""
     spec = PortGroup.ConfigSpec(
-        configVersion=config.configVersion, defaultPortConfig=_setting(wanted), policy=_policy(config.policy)
+        configVersion=config.configVersion,
+        defaultPortConfig=_setting(wanted, config.defaultPortConfig),
+        policy=_policy(config.policy),
     )
     if marks.decoded(config.description) != wanted.mark:
         spec.description = marks.described(wanted.mark, config.description or "")
@@ -178,9 +180,30 @@ def altered_spec(wanted: PortGroupSpec, config: Any) -> Any:
     return spec
 
 
-def _setting(wanted: PortGroupSpec) -> Any:
+def _setting(wanted: PortGroupSpec, held: Any) -> Any:
     vlan = VmwareSwitch.VlanIdSpec(inherited=False, vlanId=0 if wanted.vid is None else int(wanted.vid))
-    return VmwareSwitch.VmwarePortConfigPolicy(vlan=vlan, blocked=vim.BoolPolicy(inherited=False, value=wanted.gated))
+    setting = VmwareSwitch.VmwarePortConfigPolicy(
+        vlan=vlan, blocked=vim.BoolPolicy(inherited=False, value=wanted.gated)
+    )
+    if wanted.security != AS_IT_IS:
+        setting.macManagementPolicy = _macs(wanted.security, getattr(held, "macManagementPolicy", None))
+    return setting
+
+
+def _macs(wanted: Security, held: Any) -> Any:
+    """One object for all that concerns MACs, so that what is not ours of it is copied (vSphere 6.7 and later)."""
+    macs = held or VmwareSwitch.MacManagementPolicy()
+    macs.inherited = False
+    for name, flag in (
+        ("forgedTransmits", wanted.forged_transmits),
+        ("allowPromiscuous", wanted.promiscuous),
+        ("macChanges", wanted.mac_changes),
+    ):
+        if flag is not None:
+            setattr(macs, name, flag)
+        elif getattr(macs, name) is None:
+            setattr(macs, name, False)  # as vSphere has it by default
+    return macs
 
 
 def _policy(policy: Any) -> Any:
