@@ -61,8 +61,12 @@ class Isthmus:
 
     def start(self, host: str, reserved: str = "") -> None:
         """One process for the appliance of a host."""
-        self._path(host, "toml").write_text(as_toml(self._config(host, reserved)))
+        self.configure(host, self._config(host, reserved))
         self.restart(host)
+
+    def configure(self, host: str, config: Mapping[str, Any]) -> None:
+        """Write the configuration of a process."""
+        self._path(host, "toml").write_text(as_toml(config))
 
     def restart(self, host: str) -> None:
         """With the configuration it had."""

@@ -13,12 +13,12 @@ from isthmus.app import wiring
 from isthmus.app.daemon import Daemon
 from isthmus.app.settings import load
 from lab.contrail.api_server import ApiServer
+from lab.contrail.client import Client
 from lab.contrail.vrouter_agent import VrouterAgentStandIn
 from lab.netns.admin import Admin
 from lab.netns.vcenter import Login
 from lab.vcenter import Dvs, PortGroup, Security, Simulator, Topology, Trunk
 from tests.app.leaf_site import CANARY, until
-from tests.lab.contrail.client import Client
 
 HOSTS = ("esx1.lab", "esx2.lab")
 VTEPS = dict(zip(HOSTS, ("192.0.2.1", "192.0.2.2"), strict=True))

@@ -10,10 +10,10 @@ import pytest
 from isthmus.adapters.contrail.notes import vmi_uuid
 from isthmus.model.names import NicId, PortId, VmId
 from isthmus.model.observed import NoVlan
+from lab.contrail.client import PROJECT
 from lab.netns.dvs import Policy
 from tests.app.contrail_site import A, B, Site, contrail_site
 from tests.app.leaf_site import until
-from tests.lab.contrail.client import PROJECT
 
 pytestmark = pytest.mark.sim
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.contrail.client import PROJECT
 from lab.netns.admin import macs_of
 from tests.app.contrail_site import VMI, A, B, Site, contrail_site
 from tests.app.leaf_site import until
-from tests.lab.contrail.client import PROJECT
 
 pytestmark = pytest.mark.sim
 

@@ -23,6 +23,7 @@ from isthmus.model.names import LeafId, Mac, NetworkId, NicId, PortId, VmId
 from isthmus.model.nve import LeafBinding, LeafFlood, LeafUnicast, NveEntry, NveKey, Plug, Workload
 from isthmus.model.tags import Vid, Vni
 from lab.contrail.api_server import ApiServer as ContrailServer
+from lab.contrail.client import PROJECT, Client
 from lab.contrail.vrouter_agent import VrouterAgentStandIn
 from lab.wire.clock import VirtualClock
 from lab.wire.junos import JunosSwitch
@@ -43,7 +44,6 @@ from tests.adapters.leaf.ngs.switch import sonic as sonic_switch
 from tests.adapters.leaf.switch import PORTS, TestLeaf, leaf
 from tests.adapters.ovs.appliance import HOST, TestAppliance, appliance
 from tests.adapters.ovs.stock_agent import PluggedAppliance, plugged_appliance
-from tests.lab.contrail.client import PROJECT, Client
 
 
 class NveWorld(Protocol):

@@ -20,9 +20,9 @@ from isthmus.adapters.contrail.meaning import NETWORK, Choice
 from isthmus.adapters.contrail.mirror import Mirror
 from lab.contrail import api_server
 from lab.contrail.announcer import Announcer
+from lab.contrail.client import Client
 from lab.netns.process import Processes
 from lab.openstack.broker import Broker, free_port
-from tests.lab.contrail.client import Client
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 

@@ -15,7 +15,7 @@ from isthmus.adapters.contrail.meaning import Choice
 from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.names import NetworkId
 from lab.contrail import api_server, faults, identity
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 VN, VMI = "virtual-network", "virtual-machine-interface"
 NOBODY = "5011aabb-0000-4000-8000-00000000dead"

@@ -21,8 +21,8 @@ from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.model.faults import Refused, Unreachable
 from lab.contrail import api_server
 from lab.contrail.announcer import Announcer
+from lab.contrail.client import PROJECT, Client
 from tests.adapters.contrail.far_side import FarSide, ok
-from tests.lab.contrail.client import PROJECT, Client
 
 
 def until(so: Callable[[], object], patience: float = 60.0) -> None:

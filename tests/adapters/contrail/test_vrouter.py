@@ -24,7 +24,7 @@ from isthmus.model.names import HostId, NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import NveEntry, Plug, Workload
 from isthmus.model.tags import Vid, Vni
 from lab.contrail import api_server, faults, vrouter_agent
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 ESX1, ESX2 = HostId("vc/host-1"), HostId("vc/host-2")
 VM = VmId("5011aabb-0000-4000-8000-000000000001")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.contrail.api_server import ApiServer
-from tests.lab.contrail.client import Client
+from lab.contrail.client import Client
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from kombu import Connection, Exchange, Queue
 
 from lab.contrail.announcer import EXCHANGE, Announcer
 from lab.contrail.api_server import ApiServer
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 
 def test_every_change_is_a_message_and_an_update_says_nothing_more() -> None:

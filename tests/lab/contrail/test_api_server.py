@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab.contrail.api_server import ApiServer
-from tests.lab.contrail.client import Client
+from lab.contrail.client import Client
 
 
 def test_header_and_body_leave_one_after_the_other_and_the_body_waits_for_an_acknowledgement(server: ApiServer) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from lab.contrail import faults
 from lab.contrail.api_server import ApiServer
+from lab.contrail.client import Client
 from lab.contrail.objects import Notice
-from tests.lab.contrail.client import Client
 
 VM = {"virtual-machine": {"fq_name": ["vm"], "uuid": "5011a9bb-0000-4000-8000-000000000001"}}
 MACHINES = "/virtual-machines"

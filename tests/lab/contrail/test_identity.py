@@ -7,8 +7,8 @@ import json
 from http.client import HTTPConnection
 
 from lab.contrail.api_server import ApiServer
+from lab.contrail.client import Client
 from lab.contrail.identity import Basic, Keystone
-from tests.lab.contrail.client import Client
 
 USER = {"name": "admin", "domain": {"name": "Default"}, "password": "secret"}
 

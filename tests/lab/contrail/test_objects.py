@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from lab.contrail.api_server import ApiServer
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 VM = "5011a9bb-0000-4000-8000-000000000001"
 

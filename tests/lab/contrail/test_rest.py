@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lab.contrail.api_server import ApiServer
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 
 def test_the_homepage_says_where_everything_is(client: Client) -> None:

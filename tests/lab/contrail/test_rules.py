@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.contrail.api_server import ApiServer
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 MACS = "virtual_machine_interface_mac_addresses"
 TAG = "virtual_machine_interface_properties"

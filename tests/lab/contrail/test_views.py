@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 KIND = "virtual-machine-interface"
 

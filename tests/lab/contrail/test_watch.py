@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.contrail.api_server import ApiServer
-from tests.lab.contrail.client import PROJECT, Client
+from lab.contrail.client import PROJECT, Client
 
 KIND = "virtual-machine-interface"
 TYPE = "virtual_machine_interface"
