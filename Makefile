@@ -4,7 +4,7 @@ PY    := .venv/bin/python
 APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server rabbitmq-server
 CLOUD := mariadb-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox mmdebstrap
 
-.PHONY: help dist venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean
+.PHONY: help dist venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-contrail demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean
 .DEFAULT_GOAL := help
 
 help: ## what the targets do
@@ -49,6 +49,9 @@ live: venv apt-cloud simulator openstack ## every scenario on the simulator and 
 
 demo: venv apt simulator ## see it work: three ESXi hosts, a VXLAN overlay, vMotion (root)
 	@$(PY) -m lab.netns demo
+
+demo-contrail: venv apt simulator ## the same of design contrail, with stand-ins of the api-server and of the vRouters (root)
+	@$(PY) -m lab.netns demo-contrail
 
 demo-vds: apt-cloud simulator openstack ## the same with leaf switches: a whole Neutron, KVM, DHCP, routers (root)
 	@.venv-openstack/bin/python -m lab.openstack demo

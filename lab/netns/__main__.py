@@ -9,7 +9,7 @@ import re
 import sys
 
 from lab.netns import play, preflight
-from lab.netns.demo import demo
+from lab.netns.demo import demo, demo_contrail
 from lab.netns.hosts import run_hostd
 from lab.netns.state import AlreadyThere, BadName, NotThere, WorldState, clear_away, die_by_exception, stale, worlds
 from lab.netns.world import bring_up
@@ -34,14 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("status", help="what worlds there are, and what of them runs").set_defaults(act=_status)
     showing = commands.add_parser("demo", help="bring a world up, show that isthmus works in it, take it down")
     showing.add_argument("name", nargs="?", help="default: one of its own, so that several may run side by side")
-    showing.set_defaults(act=_demo)
+    showing.set_defaults(act=_demo, shows=demo)
+    contrail = commands.add_parser("demo-contrail", help="the same of design contrail")
+    contrail.add_argument("name", nargs="?", help="default: one of its own, so that several may run side by side")
+    contrail.set_defaults(act=_demo, shows=demo_contrail)
     hostd = commands.add_parser("hostd")
     hostd.add_argument("name")
     hostd.set_defaults(act=_hostd)
     play.add_commands(commands)
     asked = parser.parse_args(arguments)
     die_by_exception()
-    if asked.command in ("up", "demo") and (advice := preflight.missing()):
+    if asked.command in ("up", "demo", "demo-contrail") and (advice := preflight.missing()):
         print("\n".join(f"lab.netns: {line}" for line in advice), file=sys.stderr)
         return 1
     try:
@@ -93,7 +96,8 @@ def _status(_: argparse.Namespace) -> int:
 def _demo(asked: argparse.Namespace) -> int:
     clear_away(OF_A_DEMO)
     try:
-        return demo(asked.name or f"d{os.getpid()}")
+        status: int = asked.shows(asked.name or f"d{os.getpid()}")
+        return status
     except KeyboardInterrupt:
         return 130
 

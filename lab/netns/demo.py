@@ -1,9 +1,13 @@
-"""`make demo`: isthmus at work in a small world, one line for each thing shown, with what was observed."""
+"""`make demo`, `make demo-contrail`: isthmus at work in a small world, one line for each thing shown, as observed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TypeVar
 
+from lab.netns import show_contrail
+from lab.netns.contrail import CENTRAL, contrail_site
 from lab.netns.process import ProcessId
 from lab.netns.product import Isthmus
 from lab.netns.show_changes import control_run, deletion, killed, meddling, stopping, vmotion
@@ -25,16 +29,47 @@ def demo(name: str) -> int:
     return tell("demo", _all(WorldState(name)))
 
 
+def demo_contrail(name: str) -> int:
+    """The same, of design `contrail`."""
+    return tell("demo-contrail", _all_of_contrail(WorldState(name)))
+
+
 def _all(state: WorldState) -> Iterator[Shown]:
     print("-- bringing up a vCenter, three ESXi hosts with an OVS appliance each, and an underlay", flush=True)
+
+    @contextmanager
+    def site() -> Iterator[Stage]:
+        with world(state.name) as made:
+            yield Stage(made, Isthmus(made))
+
+    yield from _played(state, site(), STEPS)
+
+
+def _all_of_contrail(state: WorldState) -> Iterator[Shown]:
+    print("-- bringing up a vCenter, an api-server, three ESXi hosts with agent VMs, an underlay", flush=True)
+    print("-- api-server and vRouter agents are stand-ins: no packet crosses a vRouter here", flush=True)
+    yield from _played(state, contrail_site(state.name), show_contrail.STEPS)
+
+
+class _OnStage(Protocol):
+    @property
+    def world(self) -> World: ...
+
+    @property
+    def isthmus(self) -> Isthmus: ...
+
+
+S = TypeVar("S", bound=_OnStage)
+
+
+def _played(state: WorldState, site: AbstractContextManager[S], steps: Sequence[Step[S]]) -> Iterator[Shown]:
     processes: list[ProcessId] = []
     try:
-        with world(state.name) as made:
+        with site as stage:
             try:
-                stage = Stage(made, Isthmus(made))
-                yield from play(STEPS, stage, lambda: _logs(made, stage.isthmus))
+                yield from play(steps, stage, lambda: _logs(stage.world, stage.isthmus))
             finally:
-                processes = made.state.processes.all()
+                processes = stage.world.state.processes.all()
     except (AlreadyThere, BuildFailed, NotBuilt):
         raise
     except Exception as error:
@@ -44,5 +79,5 @@ def _all(state: WorldState) -> Iterator[Shown]:
 
 def _logs(made: World, isthmus: Isthmus) -> str:
     told = {"hostd": made.state.tail("hostd.log")}
-    told |= {f"isthmus of {host}": isthmus.log(host)[-4000:] for host in made.layout.hosts}
+    told |= {f"isthmus of {host}": isthmus.log(host)[-4000:] for host in (*made.layout.hosts, CENTRAL)}
     return "\n".join(f"---- {who}\n{said}" for who, said in told.items())
