@@ -133,8 +133,10 @@ def service(site: ContrailSite) -> Iterator[Shown]:
         reached and result.all_answered and left.mac in foreign,
         f"{result}; the right one hears {listed(foreign)}",
     )
+    left_behind = {site.uuid_of(name) for name in ("l", "r", "service")}
     for name in ("l", "r", "service"):
         site.world.admin.destroy(name)
+    until(lambda: not left_behind & site.there("virtual-machine"))
 
 
 def vmotion(site: ContrailSite) -> Iterator[Shown]:
