@@ -14,7 +14,7 @@ import pytest
 from isthmus.adapters.contrail.agent import AgentPort, VrouterAgent
 from isthmus.adapters.contrail.api import ApiServer
 from isthmus.adapters.contrail.http import Http
-from isthmus.adapters.contrail.notes import instance_ip_uuid, plug_key, vmi_uuid
+from isthmus.adapters.contrail.notes import VM_OWNER, instance_ip_uuid, plug_key, vm_note, vmi_uuid
 from isthmus.adapters.contrail.objects import Objects
 from isthmus.adapters.contrail.records import Records
 from isthmus.adapters.contrail.vrouter import ADDRESS_AGAIN, LOOKS_EVERY, NO_VLANS, VrouterTarget
@@ -470,11 +470,10 @@ def test_killed_before_any_call_a_new_process_brings_it_to_the_same_end(
     assert not held & said if isinstance(action, Forget) else held >= said
 
 
-def test_a_vms_whole_life_killed_at_every_call_leaves_no_port_and_no_address(
+def test_a_vms_whole_life_killed_at_every_call_leaves_no_vm_no_port_and_no_address(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The VM itself stays if the process dies between its last VMI and it: nothing says that it is ours."""
-    before = {kind: site.there(kind) for kind in ("virtual-machine-interface", "instance-ip")}
+    before = {kind: site.there(kind) for kind in ("virtual-machine", "virtual-machine-interface", "instance-ip")}
     for host, action in story(site):
         for call in itertools.count():
             site.start()
@@ -488,3 +487,66 @@ def test_a_vms_whole_life_killed_at_every_call_leaves_no_port_and_no_address(
             break
     assert {kind: site.there(kind) for kind in before} == before
     assert [agent.ports for agent in site.agents.values()] == [{}, {}]
+
+
+def test_a_vm_belongs_to_its_project_so_that_the_tenant_sees_it(site: Site) -> None:
+    site.learns(ESX1, site.work())
+    project = site.client.read("virtual-network", site.network)["parent_uuid"]
+    assert site.client.read("virtual-machine", VM)["perms2"]["owner"] == project.replace("-", "")
+
+
+def test_only_vms_that_this_installation_made_go_when_they_are_found_without_a_port(site: Site) -> None:
+    ours, others, foreign, in_use, port_made = (f"5011aabb-0000-4000-8000-0000000000{n}" for n in range(11, 16))
+
+    def vm(uuid: str, creator: str, owner: str) -> None:
+        note = {"key": VM_OWNER, "value": vm_note(owner)}
+        perms, notes = {"creator": creator, "enable": True}, {"key_value_pair": [note]}
+        site.client.make("virtual-machine", [uuid], uuid=uuid, id_perms=perms, annotations=notes)
+
+    vm(ours, "isthmus", "isthmus")
+    vm(others, "isthmus", "another")
+    vm(foreign, "vcenter-plugin", "isthmus")
+    vm(in_use, "isthmus", "isthmus")
+    site.client.port("theirs", virtual_machine_refs=[{"to": [in_use]}])
+    site.client.make("virtual-machine", [port_made], uuid=port_made)
+    site.learns(ESX1, site.work())
+    assert site.there("virtual-machine") == {VM, others, foreign, in_use, port_made}
+
+
+def test_a_vm_that_is_swept_away_before_it_has_its_port_is_made_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = ApiServer.create
+
+    def late(self: ApiServer, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+        if kind == "virtual-machine-interface":
+            monkeypatch.setattr(ApiServer, "create", create)
+            assert site.client.ask("DELETE", f"/virtual-machine/{VM}")[0] == 200
+        return create(self, kind, fields)
+
+    monkeypatch.setattr(ApiServer, "create", late)
+    site.learns(ESX1, site.work(), site.plug())
+    assert site.there("virtual-machine") == {VM}
+    site.forgets(ESX1, site.plug(), site.work())
+    assert site.there("virtual-machine") == set()
+
+
+def test_a_port_whose_process_was_killed_before_it_had_an_address_is_given_one_by_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        create = ApiServer.create
+
+        def killed(self: ApiServer, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+            if kind == "instance-ip":
+                raise Killed
+            return create(self, kind, fields)
+
+        patched.setattr(ApiServer, "create", killed)
+        with pytest.raises(Killed):
+            site.learns(ESX1, site.work())
+    site.start()
+    assert site.holds(ESX1) == set()
+    site.learns(ESX1, site.work())
+    assert len(site.there("instance-ip")) == 1
+    assert site.holds(ESX1) == {site.work()}

@@ -5,6 +5,10 @@
     isthmus/home         the host that keeps the workload
     isthmus/plug/HOST    {"schema": 1, "owner": ..., "vid": ..., "vni": ..., "nic": ..., "port": ..., "mac": ...}
 
+and on a VM that it made
+
+    isthmus/vm           {"schema": 1, "owner": ...}
+
 Each key is one writer's: `annotations` is a map, and ``prop-collection-update`` sets one key of it (OpenSDN fbb63bcd).
 A VM has its instance UUID; VMI and instance-ip have uuids made of the port's id, which is NIC and network: so two NICs,
 equal names and equal MACs never meet, and a NIC in another network is another VMI.
@@ -25,6 +29,7 @@ from isthmus.model.tags import Vid, Vni
 
 SCHEMA = 1
 WORKLOAD, HOME, PLUG = "isthmus/workload", "isthmus/home", "isthmus/plug/"
+VM_OWNER = "isthmus/vm"
 OURS = UUID("d39e9f0d-bf76-47ea-8a50-26b0d018847d")
 """The namespace of the uuids that are made here.  Never changed: it is what a restarted process finds its own by."""
 
@@ -81,6 +86,21 @@ def plug_note(plug: Plug, owner: str) -> str:
     """What is noted of a plug before its vRouter agent is told."""
     said = {"port": plug.port, "vid": int(plug.vid), "vni": int(plug.vni), "nic": plug.nic.key, "mac": plug.mac}
     return _text(said, owner)
+
+
+def vm_note(owner: str) -> str:
+    """What is noted on a VM that is made here."""
+    return _text({}, owner)
+
+
+def made_by(vm: Fields) -> str | None:
+    """The installation that noted on a VM that it made it."""
+    text = dict(_notes(vm)).get(VM_OWNER)
+    try:
+        said = json.loads(text or "null")
+    except ValueError:
+        return None
+    return said.get("owner") if isinstance(said, dict) and said.get("schema") == SCHEMA else None
 
 
 def plug_key(host: HostId) -> str:

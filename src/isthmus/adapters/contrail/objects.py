@@ -5,22 +5,26 @@ Law: what has our uuid is ours, so that it is there already is success; what oth
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
 from isthmus.adapters.contrail.http import MaybeDone
-from isthmus.adapters.contrail.meaning import ADDRESS, VMI
+from isthmus.adapters.contrail.meaning import ADDRESS, PORT_FIELDS, VMI
 from isthmus.adapters.contrail.notes import (
     HOME,
+    VM_OWNER,
     WORKLOAD,
     Record,
     as_annotations,
     instance_ip_uuid,
+    made_by,
     plug_key,
     plug_note,
     record_in,
+    vm_note,
     vmi_uuid,
     workload_note,
 )
@@ -32,6 +36,9 @@ from isthmus.model.nve import Plug, Workload
 CREATOR = "isthmus"
 """`id_perms.creator` of all that is made here; the server never lets it change."""
 VM, GROUP = "virtual-machine", "security-group"
+VM_REFS = "virtual_machine_refs"
+SWEEPS_EVERY = 600.0
+"""Seconds, at least, between two looks for VMs that a killed process left."""
 
 
 class Objects:
@@ -42,6 +49,7 @@ class Objects:
         self._projects: dict[tuple[str, ...], str] = {}
         self.lacks: dict[PortId, str] = {}
         """Why ports have no address."""
+        self._sweeping, self._sweeps_at = threading.Lock(), float("-inf")
 
     def project_of(self, network: NetworkId) -> str:
         """The uuid of a network's project, in which ports can be made from now on."""
@@ -118,7 +126,14 @@ class Objects:
         self.project_of(workload.network)
         vm_is_ours = self._create_vm(workload)
         record = Record(vmi_uuid(workload.port), workload, host, {host: plug} if plug else {}, vm_is_ours=vm_is_ours)
-        self._create_vmi(record, workload, network)
+        try:
+            self._create_vmi(record, workload, network)
+        except Refused:
+            # It may be the VM that it refers to: another process may have taken that away as one without a VMI.
+            if not self._is_new_vm(workload):
+                raise
+            record = replace(record, vm_is_ours=True)
+            self._create_vmi(record, workload, network)
         self.records.wrote(record.uuid, record)
         record = replace(record, addresses=self._create_address(workload, network, record.uuid))
         self.records.wrote(record.uuid, record)
@@ -126,13 +141,47 @@ class Objects:
 
     def _create_vm(self, workload: Workload) -> bool:
         """Whether it is ours: another may have made it, or we for another NIC of it."""
-        uuid = workload.nic.vm
+        if self._is_new_vm(workload):
+            return True
+        perms = self._api.read(VM, workload.nic.vm).get("id_perms") or {}
+        return bool(perms.get("creator") == CREATOR)
+
+    def _is_new_vm(self, workload: Workload) -> bool:
+        """Make it, unless it is there.  A VM has no parent: without an owner no tenant would see his."""
+        uuid, project = workload.nic.vm, self.project_of(workload.network)
+        fields = {
+            "uuid": uuid,
+            "fq_name": [uuid],
+            "display_name": workload.vm_name,
+            "perms2": {"owner": project.replace("-", ""), "owner_access": 7, "global_access": 0, "share": []},
+            "annotations": as_annotations({VM_OWNER: vm_note(self.records.owner)}),
+        }
         try:
-            self._create(VM, {"uuid": uuid, "fq_name": [uuid], "display_name": workload.vm_name})
+            self._create(VM, fields)
         except Conflict:
-            perms = self._api.read(VM, uuid).get("id_perms") or {}
-            return bool(perms.get("creator") == CREATOR)
+            return False
         return True
+
+    def sweep_now_and_then(self, now: float) -> None:
+        """First before the first write of a process.  Raises Retry or Refused if it was not done whole."""
+        with self._sweeping:
+            if now < self._sweeps_at:
+                return
+            self._sweeps_at = now + SWEEPS_EVERY
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Take away the VMs of this installation that have no VMI: a process that was killed may have left them.
+
+        One whose VMI is just being made is safe: the server removes no VM that a VMI refers to, and who finds his gone
+        before that makes it again.
+        """
+        used = {ref["uuid"] for vmi in self._api.listed(VMI, PORT_FIELDS) for ref in vmi.get(VM_REFS) or ()}
+        for vm in self._api.listed(VM, ("annotations", "id_perms")):
+            creator = (vm.get("id_perms") or {}).get("creator")
+            if vm["uuid"] not in used and creator == CREATOR and made_by(vm) == self.records.owner:
+                with suppress(Conflict):  # it has one by now
+                    self._api.delete(VM, vm["uuid"])
 
     def _create_vmi(self, record: Record, workload: Workload, network: Sequence[str]) -> None:
         project, owner = network[:-1], self.records.owner

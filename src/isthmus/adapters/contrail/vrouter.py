@@ -90,6 +90,8 @@ class VrouterTarget:
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """What is given up first, for its VID may be another's by then; then what is new."""
+        with suppress(Retry, Refused):  # it comes again, and nobody waits for it
+            self._objects.sweep_now_and_then(self._clock())
         results: dict[int, Result] = {}
         for kind in (BuildNve, Forget, Learn):
             for change in changes:
@@ -201,7 +203,7 @@ class VrouterTarget:
     def _is_due(self, record: Record) -> bool:
         """It has no address, and it is time to ask for one again: then it is as if it were missing."""
         workload = record.workload
-        if workload is None or record.addresses or workload.port not in self._objects.lacks:
+        if workload is None or record.addresses:
             return False
         return self._clock() - self._asked.get(workload.port, float("-inf")) >= ADDRESS_AGAIN
 
