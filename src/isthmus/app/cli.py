@@ -53,8 +53,12 @@ def parser() -> argparse.ArgumentParser:
     shown = verb("show", showing.show, "show what is")
     choices = ("hosts", "leaves", "networks", "ports", "conditions")
     shown.add_argument("what", nargs="?", default="conditions", choices=choices)
-    explained = verb("explain", showing.explain, "tell everything about a port, and which side is behind")
-    explained.add_argument("port", help="a port id, a VM's name, 'name/NIC label', a MAC, or an instance UUID")
+    explained = verb(
+        "explain", showing.explain, "tell everything about a port, and which side is behind, or what holds a network"
+    )
+    explained.add_argument(
+        "port", help="a port id, a VM's name, 'name/NIC label', a MAC, an instance UUID, or a network"
+    )
     for name, text in (
         ("pause", "write nothing to a shard until it is resumed"),
         ("resume", "write to a shard again"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 
 from isthmus.adapters.contrail.agent import VrouterAgent
 from isthmus.adapters.contrail.api import ApiServer
 from isthmus.adapters.contrail.bus import Bus
 from isthmus.adapters.contrail.feed import Feed
+from isthmus.adapters.contrail.holders import holders_of
 from isthmus.adapters.contrail.http import Http, basic_auth
 from isthmus.adapters.contrail.identity import NOBODY, Fixed, Identity, Token, User
 from isthmus.adapters.contrail.intent import ContrailIntent
@@ -20,8 +22,9 @@ from isthmus.app.config import ContrailConfig, DeploymentConfig
 from isthmus.app.observing import Clock
 from isthmus.app.settings import Settings
 from isthmus.model.boundary import Wake
-from isthmus.model.faults import Refused
+from isthmus.model.faults import Refused, Retry
 from isthmus.model.inventory import Host
+from isthmus.model.names import HostId, NetworkId
 
 CONNECTIONS = 8
 """To the api-server: so many hosts are served without one waiting for another."""
@@ -44,7 +47,8 @@ class ContrailSide:
             tls=_trust(contrail),
             connections=CONNECTIONS,
         )
-        api = ApiServer(self._http, _identity(settings, contrail))
+        api = self._api = ApiServer(self._http, _identity(settings, contrail))
+        self._owner = settings.config.installation
         choice = Choice(frozenset(map(project_named, contrail.projects)), listed=contrail.mode == "vcenter-as-compute")
         mirror = Mirror()
         self._feed = Feed(api, mirror, Bus(settings.contrail_bus_url) if contrail.listens_to_bus else None)
@@ -61,6 +65,13 @@ class ContrailSide:
         own = deployment.host[host.name]
         address = own.vrouter or f"http://{own.vtep}:{AGENT_PORT}"
         return VrouterTarget(host.id, VrouterAgent(address, host=host.name), self._objects, self._clock)
+
+    def holders(self, network: NetworkId, hosts: Mapping[HostId, str]) -> list[str]:
+        """What keeps the api-server from removing a network."""
+        try:
+            return holders_of(self._api, network, self._owner, hosts)
+        except (Refused, Retry) as fault:
+            return [f"what else, the api-server does not say: {fault}"]
 
     def close(self) -> None:
         """Look no more, and hang up."""

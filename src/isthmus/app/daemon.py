@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from isthmus.app import report
+from isthmus.app import holding, report
 from isthmus.app.cabling import keep_looking
 from isthmus.app.control import Answer, Request, Server
 from isthmus.app.elsewhere import served_elsewhere
@@ -150,7 +150,8 @@ class Daemon:
     def _explain(self, asked: Request) -> Answer:
         wanted = str(asked.get("port", ""))
         rows = report.explained(seen_by(self.loop), wanted, self.loop.openings.seconds, self._wiring.unlooked)
-        return {"rows": rows or self._wiring.explained(wanted)}
+        networks = holding.networks(seen_by(self.loop), wanted, self._wiring.holders)
+        return {"rows": [*(rows or self._wiring.explained(wanted)), *networks]}
 
     def _apply(self, asked: Request) -> Answer:
         made, unanswered = kept_once_more(self.loop, bool(asked.get("agree")), float(asked.get("seconds", AGREED)))

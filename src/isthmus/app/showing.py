@@ -6,7 +6,7 @@ from argparse import Namespace
 from contextlib import closing
 from typing import Any
 
-from isthmus.app import report
+from isthmus.app import holding, report
 from isthmus.app.control import Answer, ask
 from isthmus.app.elsewhere import served_elsewhere
 from isthmus.app.looking import complaints, conditions, listen, looked, standing_of, wired
@@ -37,10 +37,12 @@ def show(args: Namespace) -> int:
 
 
 def explain(args: Namespace) -> int:
-    """Everything about a port."""
+    """Everything about a port, or what holds a network."""
     rows = _asked_or_looked(args, {"do": "explain", "port": args.port})["rows"]
     if not rows:
-        raise Refused(f"no port, VM, MAC or instance UUID '{plain(args.port)}'; 'isthmus show ports' lists them")
+        raise Refused(
+            f"no port, VM, MAC, instance UUID or network '{plain(args.port)}'; 'isthmus show ports' lists them"
+        )
     if args.json:
         say_json(rows)
         return 0
@@ -48,9 +50,15 @@ def explain(args: Namespace) -> int:
         if number:
             say()
         for key, value in row.items():
+            if key == "held_by":
+                for held in value or ["nothing"]:
+                    say(f"{'held by':16} {plain(held, 500)}")
+                continue
             if key not in ("wired", "behind", "why") and value not in (None, "", []):
                 text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
                 say(f"{key.replace('_', ' '):16} {plain(text, 300)}")
+        if "wired" not in row:
+            continue
         state = "open and wired" if row["wired"] else f"behind: {row['behind'] or 'nobody'}"
         say(f"{'state':16} {state}{': ' + plain(row['why'], 500) if row['why'] else ''}")
     return 0
@@ -70,15 +78,16 @@ def _asked_or_looked(args: Namespace, request: dict[str, Any]) -> Answer:
         for _, done in rounds.values():
             if wiring.neutron is not None and done.last is not None:
                 wiring.neutron.looked(done.last)
+        seen = {name: (keeper.charge.design, d.last) for name, (keeper, d) in rounds.items() if d.last is not None}
+        held = holding.networks(seen, request["port"], wiring.holders) if request["do"] == "explain" else []
         others = served_elsewhere(wiring.config, wiring.neutron) if request.get("what") == "hosts" else []
-    seen = {name: (keeper.charge.design, done.last) for name, (keeper, done) in rounds.items() if done.last is not None}
     for text in complaints(rounds):
         complain(text)
     if not seen:
         raise Refused("nothing could be looked at")
     match request:
         case {"do": "explain", "port": str(wanted)}:
-            return {"rows": report.explained(seen, wanted) or wiring.explained(wanted)}
+            return {"rows": [*(report.explained(seen, wanted) or wiring.explained(wanted)), *held]}
         case {"what": "hosts"}:
             return {"rows": [*report.hosts(seen), *others]}
         case {"what": "leaves"}:

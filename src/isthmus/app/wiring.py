@@ -9,7 +9,7 @@ its port groups, if this process is told to.  With leaves, one shard of a deploy
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,7 +36,7 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Host, Inventory
-from isthmus.model.names import DvsId, HostId, LeafId
+from isthmus.model.names import DvsId, HostId, LeafId, NetworkId
 from isthmus.model.observed import TargetId
 
 if TYPE_CHECKING:
@@ -159,6 +159,10 @@ class Wiring:
     def explained(self, wanted: str) -> list[dict[str, Any]]:
         """What the source of the intent knows of a port that no shard does."""
         return [] if self.neutron is None else self.neutron.explained(wanted)
+
+    def holders(self, network: NetworkId, hosts: Mapping[HostId, str]) -> list[str]:
+        """What the source of the intent has in a network."""
+        return [] if self.contrail is None else self.contrail.holders(network, hosts)
 
     def unlooked(self, wanted: str) -> list[dict[str, Any]]:
         """The same of a port on a host that no shard looks at now."""
