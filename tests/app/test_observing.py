@@ -8,8 +8,8 @@ from math import inf
 import pytest
 
 from isthmus.app.backoff import Backoff
-from isthmus.app.keeper import _opens_on_trust
 from isthmus.app.observing import Sight
+from isthmus.app.weighing import opens_on_trust
 from isthmus.model.change import (
     Action,
     AlterPortGroup,
@@ -135,7 +135,7 @@ def test_what_opens_with_a_tag_that_may_be_anothers_by_now_needs_a_look_at_every
     action: Action, held: DvPortState, so: bool
 ) -> None:
     observed = Observed({ID: SwitchMirror(DVS, {}, {"1": held})})
-    assert _opens_on_trust(Change(0, ID, action, "test"), observed) is so
+    assert opens_on_trust(Change(0, ID, action, "test"), observed) is so
 
 
 def test_a_look_is_as_old_as_the_oldest_reading_in_it_and_not_as_the_thought() -> None:
