@@ -31,6 +31,8 @@ from isthmus.model.nve import Plug, Workload
 from isthmus.model.tags import Vid, Vni
 
 OWNER = "isthmus"
+EARLY = st.sampled_from([0, 0, 1, 3, 100])
+"""How many words arrive between a write and its answer."""
 NET = NetworkId("7e7e0000-0000-4000-8000-000000000001")
 HOSTS = [HostId("esx1"), HostId("esx2"), HostId("esx3")]
 VMS = [VmId(f"5029000{number}-0000-4000-8000-000000000001") for number in range(3)]
@@ -105,7 +107,7 @@ class Telling(RuleBasedStateMachine):
     def begin(self) -> None:
         self.server, self.mirror, self.now = Server(), Mirror(), 0.0
         self.records = Records(cast(ApiServer, self.server), OWNER, lambda: self.now, self.mirror)
-        self.next_word = 0
+        self.next_word, self.is_opened = 0, False
         """The first word that was not told yet."""
         self.ours: dict[str, Record | None] = {}
         """What we wrote last and nobody changed since."""
@@ -113,41 +115,55 @@ class Telling(RuleBasedStateMachine):
 
     # --- what we do: ask the server, then say that it was confirmed
 
-    @rule(vm=st.sampled_from(VMS))
-    def we_make_one(self, vm: VmId) -> None:
+    @rule(vm=st.sampled_from(VMS), early=EARLY)
+    def we_make_one(self, vm: VmId, early: int) -> None:
         uuid = vmi_uuid(workload(vm).port)
         if uuid not in self.server.objects[VMI]:
-            self.server.create(vm)
-            self._confirm(uuid, self.server.record(uuid))
+            with self.records.writing(uuid) as wrote:
+                self.server.create(vm)
+                self.words_arrive(early)
+                wrote(None, self.server.record(uuid))
+            self._check(uuid, self.server.record(uuid))
 
-    @rule(vm=st.sampled_from(VMS), host=st.sampled_from(HOSTS[:2]), vid=st.sampled_from([101, 102, None]))
-    def we_note_a_plug(self, vm: VmId, host: HostId, vid: int | None) -> None:
+    @rule(vm=st.sampled_from(VMS), host=st.sampled_from(HOSTS[:2]), vid=st.sampled_from([101, 102, None]), early=EARLY)
+    def we_note_a_plug(self, vm: VmId, host: HostId, vid: int | None, early: int) -> None:
         uuid = vmi_uuid(workload(vm).port)
         if uuid in self.server.objects[VMI]:
             seen = self.records.of(uuid) or Record(uuid)
-            self.server.note(uuid, {plug_key(host): None if vid is None else plug_note(plug(vm, vid), OWNER)})
             plugs = {at: other for at, other in seen.plugs.items() if at != host}
-            self._confirm(uuid, replace(seen, plugs=plugs if vid is None else {**plugs, host: plug(vm, vid)}), host)
+            after = replace(seen, plugs=plugs if vid is None else {**plugs, host: plug(vm, vid)})
+            with self.records.writing(uuid) as wrote:
+                self.server.note(uuid, {plug_key(host): None if vid is None else plug_note(plug(vm, vid), OWNER)})
+                self.words_arrive(early)
+                wrote(seen, after)
+            self._check(uuid, after, host)
 
-    @rule(vm=st.sampled_from(VMS))
-    def we_give_it_an_address(self, vm: VmId) -> None:
+    @rule(vm=st.sampled_from(VMS), number=st.integers(3, 9), early=EARLY)
+    def we_give_it_an_address(self, vm: VmId, number: int, early: int) -> None:
         uuid = vmi_uuid(workload(vm).port)
         if uuid in self.server.objects[VMI] and f"ip-{uuid}" not in self.server.objects[ADDRESS]:
             seen = self.records.of(uuid) or Record(uuid)
-            self.server.address(uuid, "10.1.0.3")
-            self._confirm(uuid, replace(seen, addresses=("10.1.0.3",)))
+            after = replace(seen, addresses=(f"10.1.0.{number}",))
+            with self.records.writing(uuid) as wrote:
+                self.server.address(uuid, f"10.1.0.{number}")
+                self.words_arrive(early)
+                wrote(seen, after)
+            self._check(uuid, after)
 
-    @rule(vm=st.sampled_from(VMS))
-    def we_remove_it(self, vm: VmId) -> None:
+    @rule(vm=st.sampled_from(VMS), early=EARLY)
+    def we_remove_it(self, vm: VmId, early: int) -> None:
         uuid = vmi_uuid(workload(vm).port)
         if uuid in self.server.objects[VMI]:
-            if f"ip-{uuid}" in self.server.objects[ADDRESS]:
-                self.server.set(ADDRESS, f"ip-{uuid}", None)
-            self.server.set(VMI, uuid, None)
-            self._confirm(uuid, None)
+            seen = self.records.of(uuid)
+            with self.records.writing(uuid) as wrote:
+                if f"ip-{uuid}" in self.server.objects[ADDRESS]:
+                    self.server.set(ADDRESS, f"ip-{uuid}", None)
+                self.server.set(VMI, uuid, None)
+                self.words_arrive(early)
+                wrote(seen, None)
+            self._check(uuid, None)
 
-    def _confirm(self, uuid: str, record: Record | None, host: HostId | None = None) -> None:
-        self.records.wrote(uuid, record)
+    def _check(self, uuid: str, record: Record | None, host: HostId | None = None) -> None:
         known = self.records.read().get(uuid)
         if record is None or host is None:
             assert (known is None) == (record is None)
@@ -168,6 +184,8 @@ class Telling(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 4))
     def words_arrive(self, count: int) -> None:
+        if not self.mirror.is_whole:
+            return
         for kind, uuid, fields in self.server.words[self.next_word : self.next_word + count]:
             if fields is None:
                 self.mirror.drop(kind, uuid)
@@ -181,9 +199,15 @@ class Telling(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.mirror.is_whole)
     @rule()
-    def it_is_begun_anew(self) -> None:
+    def it_is_opened(self) -> None:
+        """What is said from now on is told after the beginning, though that has it, too."""
         self.mirror.opening()
-        self.next_word = len(self.server.words)
+        self.next_word, self.is_opened = len(self.server.words), True
+
+    @precondition(lambda self: self.is_opened and not self.mirror.is_whole)
+    @rule()
+    def it_is_begun(self) -> None:
+        self.is_opened = False
         self.mirror.begin({kind: self.server.listed(kind, ()) for kind in KINDS})
 
     @rule(seconds=st.sampled_from([0.5, 3.0, CATCHES_UP + 1]))
@@ -209,13 +233,13 @@ class Telling(RuleBasedStateMachine):
             if there is not None and seen is not None:
                 assert seen.workload == there.workload
                 assert [seen.plugs.get(host) for host in HOSTS[:2]] == [there.plugs.get(host) for host in HOSTS[:2]]
+                assert seen.addresses == there.addresses
 
     @rule()
     def all_is_told_in_the_end(self) -> None:
         if self.mirror.is_whole:
             self.words_arrive(len(self.server.words))
-        else:
-            self.now += CATCHES_UP
+        self.now += CATCHES_UP  # a doubt is over, and so is what a list holds
         known = self.records.read()
         there = {uuid: self.server.record(uuid) for uuid in self.server.objects[VMI]}
         assert dict(known) == there
@@ -230,10 +254,13 @@ def test_what_another_process_writes_wakes_its_hosts_and_what_we_wrote_ourselves
     records = Records(cast(ApiServer, server), OWNER, lambda: 0.0, mirror)
     woken: list[frozenset[HostId] | None] = []
     records.wake = woken.append
+    mirror.opening()
     mirror.begin({kind: [] for kind in KINDS})
     assert woken == [None]
-    uuid = server.create(VMS[0])
-    records.wrote(uuid, server.record(uuid))
+    uuid = vmi_uuid(workload(VMS[0]).port)
+    with records.writing(uuid) as wrote:
+        server.create(VMS[0])
+        wrote(None, server.record(uuid))
     for kind, _, fields in server.words:
         mirror.put(kind, fields or {})
     assert woken == [None]

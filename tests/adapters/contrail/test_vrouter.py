@@ -198,6 +198,20 @@ def test_a_move_is_announced_done_and_cleared_and_the_port_stays_what_it_was(sit
     assert site.client.read("instance-ip", instance_ip_uuid(site.work().port))["instance_ip_address"] == "10.1.0.3"
 
 
+def test_a_port_whose_vmi_another_deleted_is_still_held_by_the_agent_until_it_is_unplugged(site: Site) -> None:
+    """The note went with the VMI; were its VID taken for free, two ports of one host would have it."""
+    site.learns(ESX1, site.work(), site.plug())
+    for path in (
+        f"/instance-ip/{instance_ip_uuid(site.work().port)}",
+        f"/virtual-machine-interface/{vmi_uuid(site.work().port)}",
+    ):
+        assert site.client.ask("DELETE", path)[0] == 200
+    site.records.doubt()
+    assert site.holds(ESX1) == {site.plug(wired=False)}
+    site.forgets(ESX1, site.plug(wired=False))
+    assert (site.vids(ESX1), site.holds(ESX1)) == ({}, set())
+
+
 def test_a_vmi_goes_only_after_the_last_agent_let_go_of_it(site: Site) -> None:
     site.learns(ESX1, site.work(), site.plug())
     site.learns(ESX2, site.plug(enabled=False))

@@ -24,6 +24,9 @@ FIRST, LONGEST = 1.0, 60.0
 """Seconds until it is tried again."""
 LASTED = 60.0
 """Seconds after which a listening was none of those that do not last."""
+ANEW = 600.0
+"""Seconds after which all is asked for anew: the server is told by RabbitMQ itself, and may have missed something."""
+GIVEN_UP = "it told something late, or began long ago, and is asked for everything anew"
 LOOKED_AGAIN = 600.0
 """Seconds until a server that had no /watch is asked again: it may be a newer one by then."""
 
@@ -43,7 +46,7 @@ class Feed:
         """How changes are heard of now; empty: they are not."""
         self.why = "not listened yet"
         """Why they are not heard of otherwise."""
-        self.heard_at = time.monotonic()
+        self._begun_at = self.heard_at = time.monotonic()
         """When the server said anything last."""
 
     def start(self) -> None:
@@ -64,10 +67,13 @@ class Feed:
     def begun_by(self, way: str) -> None:
         """The mirror is whole."""
         self.way, self.why = way, ""
+        self._begun_at = time.monotonic()
 
     def heard(self) -> None:
         """The far side lives."""
         self.heard_at = time.monotonic()
+        if self.way and self.heard_at - self._begun_at > ANEW:
+            self._give_up()
 
     def is_over(self) -> bool:
         """Whether to listen no more."""
@@ -112,12 +118,12 @@ class Feed:
         for listen in (self._watch, self._hear):
             try:
                 listen()
-                self.why = "what it told was late"
+                self.why = GIVEN_UP
                 return 0.0
             except Gone as fault:
                 self.why = str(fault)
             except (Retry, Refused) as fault:
-                self.why = str(fault)
+                self.why = GIVEN_UP if self._again.is_set() else str(fault)
                 return 0.0
         return LOOKED_AGAIN
 

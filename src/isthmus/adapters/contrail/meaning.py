@@ -134,13 +134,13 @@ def narrow(kind: str, fields: Fields) -> Fields:
 
 
 def addresses_in(addresses: Iterable[Fields]) -> Mapping[str, list[str]]:
-    """The addresses of each VMI, by its uuid."""
+    """The addresses of each VMI, by its uuid, in an order that is the same however they were read."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for fields in addresses:
         for ref in fields.get("virtual_machine_interface_refs") or ():
             if address := fields.get("instance_ip_address"):
                 found[ref["uuid"]].append(address)
-    return found
+    return {vmi: sorted(these) for vmi, these in found.items()}
 
 
 def _perms(fields: Fields) -> Mapping[str, object]:

@@ -82,13 +82,12 @@ class Objects:
             notes[HOME] = host
         after = replace(record, workload=workload, home=host)
         if not record.addresses:
-            network = list(self._named(workload.network))
-            after = replace(after, addresses=self._create_address(workload, network, record.uuid))
-            self.records.wrote(record.uuid, replace(record, addresses=after.addresses))
+            record = self._with_address(record, workload, list(self._named(workload.network)))
+            after = replace(after, addresses=record.addresses)
         if plug is not None and not _is_noted(record, host, plug):
             notes[plug_key(host)] = plug_note(plug, self.records.owner)
             after = replace(after, plugs={**record.plugs, host: plug})
-        return self._noted(after, notes)
+        return self._noted(record, after, notes)
 
     def note_plug(self, host: HostId, plug: Plug) -> Record:
         """Note what a host's vRouter agent is about to be told, on a VMI that is there.  Raises Gone without one."""
@@ -97,7 +96,7 @@ class Objects:
         if _is_noted(record, host, plug):
             return record
         after = replace(record, plugs={**record.plugs, host: plug})
-        return self._noted(after, {plug_key(host): plug_note(plug, self.records.owner)})
+        return self._noted(record, after, {plug_key(host): plug_note(plug, self.records.owner)})
 
     def forget_plug(self, host: HostId, plug: Plug) -> None:
         """The host's vRouter agent has let go of it.  What nobody keeps goes with the last plug."""
@@ -108,7 +107,7 @@ class Objects:
         if record.workload is not None and record.home is None and not left:
             self._remove(record, record.workload)
         else:
-            self._noted(replace(record, plugs=left), {plug_key(host): None})
+            self._noted(record, replace(record, plugs=left), {plug_key(host): None})
 
     def give_up(self, workload: Workload, host: HostId) -> None:
         """A host keeps it no longer; it is gone when no vRouter agent has its plug."""
@@ -116,7 +115,7 @@ class Objects:
         if record is None or record.workload is None or record.home != host:
             return
         if record.plugs:
-            self._noted(replace(record, home=None), {HOME: None})
+            self._noted(record, replace(record, home=None), {HOME: None})
         else:
             self._remove(record, record.workload)
 
@@ -126,18 +125,28 @@ class Objects:
         self.project_of(workload.network)
         vm_is_ours = self._create_vm(workload)
         record = Record(vmi_uuid(workload.port), workload, host, {host: plug} if plug else {}, vm_is_ours=vm_is_ours)
+        with self.records.writing(record.uuid) as wrote:
+            record = self._with_vmi(record, workload, network)
+            wrote(None, record)
+        return self._with_address(record, workload, network)
+
+    def _with_vmi(self, record: Record, workload: Workload, network: Sequence[str]) -> Record:
+        """Make the VMI, and the VM that it refers to if another process has taken that away as one without a VMI."""
         try:
             self._create_vmi(record, workload, network)
         except Refused:
-            # It may be the VM that it refers to: another process may have taken that away as one without a VMI.
             if not self._is_new_vm(workload):
                 raise
             record = replace(record, vm_is_ours=True)
             self._create_vmi(record, workload, network)
-        self.records.wrote(record.uuid, record)
-        record = replace(record, addresses=self._create_address(workload, network, record.uuid))
-        self.records.wrote(record.uuid, record)
         return record
+
+    def _with_address(self, record: Record, workload: Workload, network: Sequence[str]) -> Record:
+        """What is known of a VMI that has no address, with the one that it is given."""
+        with self.records.writing(record.uuid) as wrote:
+            after = replace(record, addresses=self._create_address(workload, network, record.uuid))
+            wrote(record, after)
+        return after
 
     def _create_vm(self, workload: Workload) -> bool:
         """Whether it is ours: another may have made it, or we for another NIC of it."""
@@ -233,9 +242,10 @@ class Objects:
 
         Raises Refused where there is none to give.
         """
+        is_known = self.records.knows_address(uuid)  # then what is told of it is what was before
         try:
             self._create(ADDRESS, fields)
-            told = self.records.address_told(uuid)
+            told = None if is_known else self.records.address_told(uuid)
         except Conflict:
             told = None
         return told or self._api.read(ADDRESS, uuid).get("instance_ip_address")
@@ -248,25 +258,27 @@ class Objects:
             self.records.doubt()
             raise
 
-    def _noted(self, record: Record, notes: Mapping[str, str | None]) -> Record:
+    def _noted(self, before: Record, after: Record, notes: Mapping[str, str | None]) -> Record:
         if notes:
-            try:
-                self._api.note(record.uuid, notes)
-            except Retry:
-                self.records.doubt()
-                raise
-            self.records.wrote(record.uuid, record)
-        return record
+            with self.records.writing(after.uuid) as wrote:
+                try:
+                    self._api.note(after.uuid, notes)
+                except Retry:
+                    self.records.doubt()
+                    raise
+                wrote(before, after)
+        return after
 
     def _remove(self, record: Record, workload: Workload) -> None:
         """Instance-ip, VMI, and the VM unless it is another's or has others."""
-        try:
-            self._api.delete(ADDRESS, instance_ip_uuid(workload.port))
-            self._delete_vmi(record.uuid)
-        except Retry:
-            self.records.doubt()
-            raise
-        self.records.wrote(record.uuid, None)
+        with self.records.writing(record.uuid) as wrote:
+            try:
+                self._api.delete(ADDRESS, instance_ip_uuid(workload.port))
+                self._delete_vmi(record.uuid)
+            except Retry:
+                self.records.doubt()
+                raise
+            wrote(record, None)
         self.lacks.pop(workload.port, None)
         if record.vm_is_ours:
             with suppress(Conflict):  # it has another NIC

@@ -1,63 +1,36 @@
 """All VMIs that isthmus noted something on: as the api-server tells, else in one list for all hosts.
 
 Law: what is given is never older than a write of ours that was confirmed, and never half a list.  So what was written
-lies over what is told until that has caught up with it.
+lies over what is told until that has caught up with it (unheard.py).
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
+from typing import TypeAlias
 
 from isthmus.adapters.contrail.api import ApiServer, Fields
 from isthmus.adapters.contrail.meaning import ADDRESS, KINDS, VMI, addresses_in
 from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.adapters.contrail.notes import Record, record_in
+from isthmus.adapters.contrail.unheard import NOTHING, Facets, Unheard, changed, facets_of, patched, record_of
 from isthmus.model.names import HostId
 
 NEVER = float("-inf")
 HOLDS = 2.0
 """Seconds that a list stands while nobody tells of changes: the hosts of a round share one."""
+SETTLES = 5.0
+"""Seconds after a doubt in which only lists count: what is told may be from before it."""
 CATCHES_UP = 10.0
 """Seconds in which a write of ours must be told back; who has not by then tells us late, or not at all."""
 SOON = 1.0
 """Seconds in which the server tells of what it has just made."""
-PARTS = ("workload", "home", "addresses", "vm_is_ours")
-
-
-@dataclass(slots=True)
-class _Written:
-    """What was written to a VMI and not told back: some parts of its record, or that it is gone."""
-
-    at: float
-    number: int = 0
-    writes: int = 0
-    told: int = 0
-    gone: bool = False
-    anew: bool = False
-    """It was gone before: nothing that is told of it counts until that is told, too."""
-    parts: dict[str, Any] = field(default_factory=dict)
-    plugs: dict[HostId, Any] = field(default_factory=dict)
-    """None: it was taken off."""
-
-    def over(self, record: Record | None, uuid: str) -> Record | None:
-        """What is told, with this in its place."""
-        if self.gone:
-            return None
-        if record is None or self.anew:
-            record = Record(uuid)
-        plugs = {host: plug for host, plug in {**record.plugs, **self.plugs}.items() if plug is not None}
-        return replace(record, plugs=plugs, **self.parts)
-
-    def is_told_back(self, record: Record | None) -> bool:
-        """Whether what is told says it, too, after at least as many words as there were writes."""
-        if self.told < self.writes or record is None:
-            return self.told >= self.writes and self.gone
-        return not self.gone and self.over(record, record.uuid) == record
+Wrote: TypeAlias = Callable[[Record | None, Record | None], None]
+"""Said of a write that was confirmed: what its writer knew of the VMI, and what it says now (None: it is gone)."""
 
 
 class Records:
@@ -72,73 +45,94 @@ class Records:
         self._mirror.listeners.append(self)
         self.wake: Callable[[frozenset[HostId] | None], None] = lambda hosts: None
         """Called when another than this process changed something: on these hosts, or on any."""
-        self._known: dict[str, Record] = {}
-        self._told: dict[str, Record] = {}
-        self._written: dict[str, _Written] = {}
+        self._known: dict[str, Facets] = {}
+        """As they were listed last, with what was written since."""
+        self._written: list[tuple[str, Facets]] | None = None
+        """What was written since the list was begun that is being read: it may not have it."""
+        self._read_at = self._doubted_at = NEVER
+        self._writes = self._doubts = self._opened_at = 0
+        self._is_opened = self._is_told = False
+        self._told: dict[str, Facets] = {}
+        """As they were told last: all VMIs that have a facet."""
+        self._unheard = Unheard()
+        self._shown: dict[str, Record] = {}
+        """As they were told, and what was written over that."""
+        self._view: Mapping[str, Record] | None = None
+        """A copy of these while nothing changes."""
         self._addresses: defaultdict[str, dict[str, str]] = defaultdict(dict)
         """The addresses of each VMI by their instance-ip, as they are told."""
-        self._read_at = NEVER
-        self._writes = self._doubts = self._opened_at = 0
         self._reading, self._lock = threading.Lock(), threading.Lock()
 
     def read(self) -> Mapping[str, Record]:
         """By the VMI's uuid.  Raises Retry or Refused if they cannot be had whole."""
-        with self._reading:
-            if self._is_behind():
-                self._mirror.end()
-            if self._read_at == NEVER or (not self._mirror.is_whole and self._clock() - self._read_at >= self._holds):
-                self._list()
+        if self._is_behind():
+            self._mirror.end()
         with self._lock:
-            return MappingProxyType(dict(self._known))
+            if self._counts_told():
+                return self._as_told()
+        with self._reading:
+            if self._clock() - self._read_at >= self._holds:
+                self._list()
+            with self._lock:
+                records = ((uuid, record_of(uuid, facets)) for uuid, facets in self._known.items())
+                return {uuid: record for uuid, record in records if record is not None and _says_something(record)}
 
     def of(self, uuid: str) -> Record | None:
         """What is known of one VMI now; all are read first if that is in doubt.  Raises as `read` does."""
-        if self._read_at == NEVER:
+        while True:
+            with self._lock:
+                if self._counts_told():
+                    return record_of(uuid, self._as_written(uuid))
+                if self._read_at != NEVER:
+                    return record_of(uuid, self._known.get(uuid, NOTHING))
             self.read()
-        with self._lock:
-            return self._known.get(uuid)
 
-    def wrote(self, uuid: str, record: Record | None) -> None:
-        """A write was confirmed: this is what the VMI says now (None: it is gone)."""
+    @contextmanager
+    def writing(self, uuid: str) -> Iterator[Wrote]:
+        """Around each write of a VMI, since it may be told before it is answered."""
         with self._lock:
-            self._writes += 1
-            before = self._known.get(uuid)
-            if record == before:
-                return
-            written = self._written.get(uuid)
-            if written is None or written.gone != (record is None):
-                was = written or _Written(0.0)
-                written = _Written(self._clock(), gone=record is None, anew=was.gone)
-                written.writes = max(0, was.writes - was.told)  # these are still to be told, before this one
-                self._written[uuid] = written
-            written.number = self._writes
-            written.writes += 1
-            if record is not None:
-                base = before or Record(uuid)
-                written.parts |= {part: _of(record, part) for part in PARTS if _of(record, part) != _of(base, part)}
-                changed = {
-                    host for host in {*base.plugs, *record.plugs} if base.plugs.get(host) != record.plugs.get(host)
-                }
-                written.plugs |= {host: record.plugs.get(host) for host in changed}
-            self._settle(uuid)
+            told = self._unheard.begin(uuid)
+
+        def wrote(before: Record | None, after: Record | None) -> None:
+            changes = changed(facets_of(before), facets_of(after))
+            with self._lock:
+                self._writes += 1
+                self._patch(uuid, changes)
+                if self._written is not None:
+                    self._written.append((uuid, changes))
+                if self._is_opened:
+                    self._unheard.wrote(uuid, changes, told, self._writes, self._clock())
+                    self._show(uuid)
+
+        try:
+            yield wrote
+        finally:
+            with self._lock:
+                self._unheard.end(uuid, told)
+
+    def knows_address(self, instance_ip: str) -> bool:
+        """Whether the server told of it: what it tells of one that is made now may be what was before."""
+        return self._mirror.of(ADDRESS, instance_ip) is not None
 
     def address_told(self, instance_ip: str) -> str | None:
-        """What an instance-ip was given, where the server tells of it soon."""
+        """What a new instance-ip was given, where the server tells of it soon."""
         told = self._mirror.awaited(ADDRESS, instance_ip, "instance_ip_address", SOON)
         return str(told) if told else None
 
     def doubt(self) -> None:
-        """Something changed, or a write has no answer: the next who reads asks."""
+        """A write has no answer, or what is known was wrong: the next who reads asks."""
         with self._lock:
             self._doubts += 1
-            self._read_at = NEVER
+            self._read_at, self._doubted_at = NEVER, self._clock()
 
     # --- what the mirror says
 
     def opening(self) -> None:
         """What is written from now on may not be in what it begins with."""
         with self._lock:
-            self._opened_at = self._writes
+            self._is_opened, self._opened_at = True, self._writes
+            if not self._is_told:
+                self._unheard.forget(self._writes)
 
     def begun(self) -> None:
         """All of it was told."""
@@ -146,99 +140,121 @@ class Records:
         if vmis is None or addresses is None:
             return
         with self._lock:
+            if not self._is_opened:  # it was ended again meanwhile
+                return
             self._addresses.clear()
             for address in addresses:
                 self._place(address)
-            self._take(vmis, {vmi: tuple(sorted(found.values())) for vmi, found in self._addresses.items()})
-            self._written = {uuid: late for uuid, late in self._written.items() if late.number > self._opened_at}
-            self._settle_all()
-            self._read_at = self._clock()
+            self._told = {vmi["uuid"]: facets for vmi in vmis if (facets := self._facets(vmi, self._those_of(vmi)))}
+            self._unheard.forget(self._opened_at)
+            self._shown.clear()
+            for uuid in self._told.keys() | self._unheard.uuids():
+                self._show(uuid)
+            self._is_told = True
         self.wake(None)
 
     def changed(self, kind: str, uuid: str, before: Fields | None, after: Fields | None) -> None:
         """One object was told of."""
         if kind not in (VMI, ADDRESS):
             return
-        woken: list[frozenset[HostId]] = []
         with self._lock:
             if kind == ADDRESS:
                 for vmi in _vmis_of(before):
                     self._addresses[vmi].pop(uuid, None)
                 self._place(after)
-            for vmi in {uuid} if kind == VMI else {*_vmis_of(before), *_vmis_of(after)}:
-                seen = self._known.get(vmi)
-                self._hear(vmi)
-                if self._known.get(vmi) != seen:
-                    woken.append(_hosts(seen) | _hosts(self._known.get(vmi)))
+            touched = {uuid} if kind == VMI else {*_vmis_of(before), *_vmis_of(after)}
+            woken = [self._hear(vmi) for vmi in touched] if self._is_told else []
         for hosts in woken:
-            self.wake(hosts or None)
+            if hosts:
+                self.wake(hosts)
 
     def ended(self) -> None:
-        """Nobody tells any more: what is known stands for a while."""
+        """Nobody tells any more."""
         with self._lock:
-            self._read_at = min(self._read_at, self._clock())
+            self._is_opened = self._is_told = False
+            self._unheard.forget(self._writes)
+            self._told.clear()
+            self._shown.clear()
+            self._read_at = NEVER
 
-    def _hear(self, vmi: str) -> None:
-        fields = self._mirror.of(VMI, vmi)
-        self._told.pop(vmi, None)
-        if fields is not None:
-            record = record_in(fields, self.owner, tuple(sorted(self._addresses.get(vmi, {}).values())))
-            if _says_something(record):
-                self._told[vmi] = record
-        if (written := self._written.get(vmi)) is not None:
-            written.told += 1
-            written.anew = written.anew and fields is not None
-            if written.is_told_back(self._told.get(vmi)):
-                del self._written[vmi]
-        self._settle(vmi)
+    def _hear(self, vmi: str) -> frozenset[HostId]:
+        """The hosts to which what is told of a VMI is news: to what we write ourselves nobody need wake."""
+        fields = self._mirror.of(VMI, vmi) or {"uuid": vmi}
+        facets, before = self._facets(fields, self._those_of(fields)), self._as_written(vmi)
+        self._unheard.told(vmi, changed(self._told.get(vmi, NOTHING), facets))
+        if facets:
+            self._told[vmi] = facets
+        else:
+            self._told.pop(vmi, None)
+        after = self._as_written(vmi)
+        self._show(vmi)
+        if before == after or self._unheard.is_under_way(vmi):  # who writes it looks again afterwards
+            return frozenset()
+        return _hosts(record_of(vmi, before)) | _hosts(record_of(vmi, after))
 
     def _place(self, address: Fields | None) -> None:
         if address is not None and address.get("instance_ip_address"):
             for vmi in _vmis_of(address):
                 self._addresses[vmi][address["uuid"]] = address["instance_ip_address"]
 
+    def _those_of(self, vmi: Fields) -> tuple[str, ...]:
+        return tuple(sorted(self._addresses.get(vmi["uuid"], {}).values()))
+
+    def _counts_told(self) -> bool:
+        return self._is_told and self._clock() - self._doubted_at >= SETTLES
+
+    def _as_written(self, uuid: str) -> Facets:
+        return self._unheard.over(uuid, self._told.get(uuid, NOTHING))
+
+    def _as_told(self) -> Mapping[str, Record]:
+        if self._view is None:
+            self._view = MappingProxyType(dict(self._shown))
+        return self._view
+
+    def _show(self, uuid: str) -> None:
+        record = record_of(uuid, self._as_written(uuid))
+        self._view = None
+        if record is not None and _says_something(record):
+            self._shown[uuid] = record
+        else:
+            self._shown.pop(uuid, None)
+
     def _is_behind(self) -> bool:
         """Whether something that we wrote is long overdue."""
         with self._lock:
-            late = self._clock() - CATCHES_UP
-            return self._mirror.is_whole and any(written.at < late for written in self._written.values())
+            since = self._unheard.since() if self._is_told else None
+        return since is not None and self._clock() - since > CATCHES_UP
 
     # --- lists
 
     def _list(self) -> None:
-        began, before, doubts = self._clock(), self._writes, self._doubts
-        listed = self._api.listed(VMI, KINDS[VMI])
-        addresses = addresses_in(self._api.listed(ADDRESS, KINDS[ADDRESS]))
         with self._lock:
-            self._take(listed, {vmi: tuple(sorted(found)) for vmi, found in addresses.items()})
-            if not self._mirror.is_whole:  # else it may still tell what was before
-                self._written = {uuid: late for uuid, late in self._written.items() if late.number > before}
-            self._settle_all()
+            self._written, doubts = [], self._doubts
+        began = self._clock()
+        try:
+            listed = self._api.listed(VMI, KINDS[VMI])
+            addresses = addresses_in(self._api.listed(ADDRESS, KINDS[ADDRESS]))
+        except BaseException:
+            with self._lock:
+                self._written = None
+            raise
+        found = {vmi["uuid"]: self._facets(vmi, tuple(addresses.get(vmi["uuid"], ()))) for vmi in listed}
+        with self._lock:
+            written, self._written = self._written, None
+            self._known = found
+            for uuid, changes in written or ():
+                self._patch(uuid, changes)
             if doubts == self._doubts:
                 self._read_at = began
 
-    def _take(self, vmis: Iterable[Fields], addresses: Mapping[str, tuple[str, ...]]) -> None:
-        found = {vmi["uuid"]: record_in(vmi, self.owner, addresses.get(vmi["uuid"], ())) for vmi in vmis}
-        self._told = {uuid: record for uuid, record in found.items() if _says_something(record)}
-
-    def _settle_all(self) -> None:
-        self._known = dict(self._told)
-        for uuid in self._written:
-            self._settle(uuid)
-
-    def _settle(self, uuid: str) -> None:
-        """What is known of one VMI is what is told of it, and what was written over that."""
-        written, record = self._written.get(uuid), self._told.get(uuid)
-        if written is not None:
-            record = written.over(record, uuid)
-        if record is None:
-            self._known.pop(uuid, None)
+    def _patch(self, uuid: str, changes: Facets) -> None:
+        if facets := patched(self._known.get(uuid, NOTHING), changes):
+            self._known[uuid] = facets
         else:
-            self._known[uuid] = record
+            self._known.pop(uuid, None)
 
-
-def _of(record: Record, part: str) -> Any:
-    return getattr(record, part)
+    def _facets(self, vmi: Fields, addresses: tuple[str, ...]) -> Facets:
+        return facets_of(record_in(vmi, self.owner, addresses))
 
 
 def _vmis_of(address: Fields | None) -> list[str]:

@@ -6,7 +6,7 @@ agent can be asked for no list, so what is held is what is noted; what this proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ class VrouterTarget:
         return TargetId("vrouter", self.host)
 
     def observe(self) -> NveMirror:
-        """All that is noted for this host.  Raises Retry if the api-server cannot be read whole."""
+        """All that is noted for this host, or held though its note is gone.  Raises Retry if that cannot be read."""
         self._look()
         entries: dict[NveKey, NveEntry] = {}
         for record in self._objects.records.read().values():
@@ -56,6 +56,7 @@ class VrouterTarget:
                 entries[workload.key] = workload
             if (noted := record.plugs.get(self.host)) is not None:
                 entries[noted.key] = self._held(record, noted)
+        entries.update((plug.key, plug) for plug in self._left_behind())
         troubles = [self._trouble] if self._trouble else []
         return NveMirror(self.id, entries, warnings=(*troubles, *self._lacks(entries)))
 
@@ -175,6 +176,12 @@ class VrouterTarget:
     def _held(self, record: Record, noted: Plug) -> Plug:
         """As it was said, if that is still what is noted; else as something the agent is not known to have."""
         return self._said[noted.port][0] if self._has_said(noted, record) else replace(noted, wired=False)
+
+    def _left_behind(self) -> Iterator[Plug]:
+        """What the agent was told and holds, of VMIs that another deleted: the note went with them, the VID did not."""
+        for port, (plug, _) in self._said.items():
+            if self._objects.records.of(vmi_uuid(port)) is None:
+                yield replace(plug, wired=False)
 
     def _has_said(self, plug: Plug, record: Record) -> bool:
         """The agent was told of this plug, and with the addresses that it has now."""
