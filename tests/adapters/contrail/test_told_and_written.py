@@ -24,8 +24,8 @@ from isthmus.model.names import HostId, NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import Plug, Workload
 from isthmus.model.tags import Vid, Vni
 from lab.contrail import api_server
+from lab.contrail.client import PROJECT, Client
 from tests.adapters.contrail.test_feed import until
-from tests.lab.contrail.client import PROJECT, Client
 
 ESX1, ESX2 = HostId("vc/host-1"), HostId("vc/host-2")
 NIC = NicId(VmId("5011aabb-0000-4000-8000-000000000001"), 4000)
