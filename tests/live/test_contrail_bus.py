@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.adapters.contrail.api import ApiServer
-from isthmus.adapters.contrail.bus import Bus
+from isthmus.adapters.contrail.bus import HEARTBEAT, Bus
 from isthmus.adapters.contrail.feed import Feed
 from isthmus.adapters.contrail.http import Http
 from isthmus.adapters.contrail.intent import ContrailIntent
@@ -116,3 +116,21 @@ def test_a_bus_that_hangs_is_given_up_by_its_missing_heartbeats_and_found_again(
     finally:
         os.kill(broker, signal.SIGCONT)
     until(lambda: "red" in site.told())
+
+
+def test_a_bus_that_never_falls_silent_is_listened_to_on(site: Site) -> None:
+    """A broker leaves who sends it nothing for two heartbeats, however much it is sent itself."""
+    ended: list[float] = []
+    end = site.mirror.end
+
+    def noted() -> None:
+        ended.append(time.monotonic())
+        end()
+
+    site.mirror.end = noted  # type: ignore[method-assign]
+    group = site.client.make("virtual-machine", ["vm"])
+    until_then = time.monotonic() + 3.5 * HEARTBEAT
+    while time.monotonic() < until_then:
+        site.client.ask("PUT", f"/virtual-machine/{group}", {"virtual-machine": {"display_name": "another"}})
+        time.sleep(0.3)
+    assert not ended

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ EXCHANGE = "vnc_config.object-update"
 HEARTBEAT = 10
 """Seconds: after two of them without a word the broker is taken for gone."""
 BOUNDED = {"read_timeout": 2 * HEARTBEAT, "write_timeout": 2 * HEARTBEAT}
+SHORTLY = 0.01
+"""Seconds: no more than a look whether something came, between two lists that may take long."""
 MOMENT = 0.05
 """Seconds in which messages are gathered before what they are about is read."""
 
@@ -88,22 +91,25 @@ class Bus:
         queue = Queue("", exchange=exchange, exclusive=True, durable=False, auto_delete=True)
         Consumer(connection.channel(), [queue], callbacks=[hear], no_ack=True, accept=["json"]).consume()
         mirror.opening()
-        mirror.begin({kind: api.listed(kind, fields) for kind, fields in KINDS.items()})
+        lists = {}
+        for kind, fields in KINDS.items():
+            lists[kind] = api.listed(kind, fields)
+            _drain(connection, SHORTLY)
+        mirror.begin(lists)
         ear.begun_by(BUS)
         while not ear.is_over():
             _drain(connection, 1.0)
             ear.heard()  # a broker that says nothing for two heartbeats has ended this
             if news:
                 _gather(connection)
-                _read(api, mirror, news)
+                _read(connection, api, mirror, news)
 
 
 def _drain(connection: Any, seconds: float) -> None:
-    """Hear what comes, and that the broker lives."""
-    try:
+    """Hear what comes, and that the broker lives; and let it hear that we do, for it leaves who only listens."""
+    with suppress(TimeoutError):  # nothing came
         connection.drain_events(timeout=seconds)
-    except TimeoutError:
-        connection.heartbeat_check()
+    connection.heartbeat_check()
 
 
 def _gather(connection: Any) -> None:
@@ -116,9 +122,10 @@ def _gather(connection: Any) -> None:
             return
 
 
-def _read(api: ApiServer, mirror: Mirror, news: dict[str, set[str]]) -> None:
-    while news:
-        kind, uuids = news.popitem()
+def _read(connection: Any, api: ApiServer, mirror: Mirror, news: dict[str, set[str]]) -> None:
+    gathered = dict(news)
+    news.clear()  # what comes meanwhile is read the next time
+    for kind, uuids in gathered.items():
         asked = sorted(uuids)
         found = {item["uuid"]: item for item in api.listed(kind, KINDS[kind], among=asked)}
         for uuid in asked:
@@ -126,6 +133,7 @@ def _read(api: ApiServer, mirror: Mirror, news: dict[str, set[str]]) -> None:
                 mirror.put(kind, found[uuid])
             else:
                 mirror.drop(kind, uuid)
+        _drain(connection, SHORTLY)
 
 
 def _said(fault: BaseException) -> str:
