@@ -33,6 +33,8 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def _findings(wiring: Wiring) -> Iterator[Finding]:
     intent: Intent | None = None
+    if wiring.contrail is not None:
+        yield from wiring.contrail.findings()
     try:
         intent = wiring.intent.read().value
         yield Finding(Level.GOOD, wiring.config.intent.place, f"{len(intent.networks)} networks")

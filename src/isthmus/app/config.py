@@ -149,6 +149,8 @@ class ContrailConfig(Section):
     """Those whose networks get port groups, ``domain:project`` or ``project``; none: all."""
     mode: Literal["vcenter-only", "vcenter-as-compute"] = "vcenter-only"
     """Who makes VMs and their ports there: isthmus, or Nova and Neutron."""
+    adopt: bool = False
+    """Put ours in the place of ports of the older Contrail programs, with their addresses."""
     user: Text | None = None
     password_file: Path | None = None
     password_env: Text | None = None

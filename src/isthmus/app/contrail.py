@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from isthmus.adapters.contrail.agent import VrouterAgent
+from isthmus.adapters.contrail.amiss import of_older_programs, unknown_agents
 from isthmus.adapters.contrail.api import ApiServer
 from isthmus.adapters.contrail.bus import Bus
 from isthmus.adapters.contrail.feed import Feed
@@ -19,8 +20,11 @@ from isthmus.adapters.contrail.objects import Objects
 from isthmus.adapters.contrail.records import Records
 from isthmus.adapters.contrail.vrouter import VrouterTarget
 from isthmus.app.config import ContrailConfig, DeploymentConfig
+from isthmus.app.finding import Finding, Level
 from isthmus.app.observing import Clock
 from isthmus.app.settings import Settings
+from isthmus.app.text import plain
+from isthmus.core.design import NveKind
 from isthmus.model.boundary import Wake
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.inventory import Host
@@ -48,13 +52,14 @@ class ContrailSide:
             connections=CONNECTIONS,
         )
         api = self._api = ApiServer(self._http, _identity(settings, contrail))
+        self._adopts, self._deployments = contrail.adopt, settings.config.deployment
         self._owner = settings.config.installation
         choice = Choice(frozenset(map(project_named, contrail.projects)), listed=contrail.mode == "vcenter-as-compute")
         mirror = Mirror()
         self._feed = Feed(api, mirror, Bus(settings.contrail_bus_url) if contrail.listens_to_bus else None)
         self.intent = ContrailIntent(api, choice, contrail.poll, mirror=mirror, feed=self._feed)
         self._records = Records(api, settings.config.installation, clock, mirror)
-        self._objects = Objects(api, self._records, self.intent.named)
+        self._objects = Objects(api, self._records, self.intent.named, adopts=contrail.adopt)
 
     def watch(self, wake: Wake) -> None:
         """Be told, too, of what others change about workloads and plugs."""
@@ -62,9 +67,25 @@ class ContrailSide:
 
     def vrouter(self, deployment: DeploymentConfig, host: Host) -> VrouterTarget:
         """A host's vRouter agent, with what is kept from there on the api-server."""
-        own = deployment.host[host.name]
-        address = own.vrouter or f"http://{own.vtep}:{AGENT_PORT}"
+        address = agent_of(deployment, host.name)
         return VrouterTarget(host.id, VrouterAgent(address, host=host.name), self._objects, self._clock)
+
+    def findings(self) -> Iterator[Finding]:
+        """What the api-server has that an operator should know of: that of older programs first."""
+        remedy = "ports of VMs here are taken over when isthmus needs them; remove the rest once nobody uses it"
+        if not self._adopts:
+            remedy = "with adopt = true ports of VMs here become isthmus's, and their VMs keep their addresses"
+        try:
+            for what in of_older_programs(self._api, self._owner):
+                yield Finding(Level.WARNING, "Contrail", plain(what, 1000), remedy)
+            for name, deployment in self._deployments.items():
+                agents = [(host, agent_of(deployment, host)) for host in deployment.served]
+                if deployment.design.nve is NveKind.VROUTER:
+                    for host, what in unknown_agents(self._api, agents):
+                        here = f'deployment.{name}.host."{plain(host)}".vrouter'
+                        yield Finding(Level.WARNING, here, plain(what, 300), "correct 'vrouter' or 'vtep'")
+        except (Refused, Retry) as fault:
+            yield Finding(Level.ERROR, "Contrail", str(fault))
 
     def holders(self, network: NetworkId, hosts: Mapping[HostId, str]) -> list[str]:
         """What keeps the api-server from removing a network."""
@@ -77,6 +98,12 @@ class ContrailSide:
         """Look no more, and hang up."""
         self.intent.close()
         self._http.close()
+
+
+def agent_of(deployment: DeploymentConfig, host: str) -> str:
+    """Where a host's vRouter agent is: as configured, else at its VTEP."""
+    own = deployment.host[host]
+    return own.vrouter or f"http://{own.vtep}:{AGENT_PORT}"
 
 
 def _identity(settings: Settings, contrail: ContrailConfig) -> Identity:

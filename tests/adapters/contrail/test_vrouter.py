@@ -43,6 +43,7 @@ class Site:
     names: dict[str, str]
     patience: float = 20.0
     now: float = 0.0
+    adopts: bool = False
 
     def __post_init__(self) -> None:
         self.start()
@@ -51,7 +52,7 @@ class Site:
         """A process that remembers nothing."""
         api = ApiServer(Http(self.server.url, place="the api-server", kind="an api-server", timeout=self.patience))
         self.records = Records(api, "isthmus", lambda: self.now)
-        objects = Objects(api, self.records, lambda network: [*PROJECT, self.names[network]])
+        objects = Objects(api, self.records, lambda network: [*PROJECT, self.names[network]], adopts=self.adopts)
         self.at = {
             host: VrouterTarget(host, VrouterAgent(agent.address, self.patience), objects, lambda: self.now)
             for host, agent in self.agents.items()

@@ -87,6 +87,11 @@ class ApiServer:
             raise self._http.stranger("POST", path, answer)
         return found
 
+    def link(self, kind: str, uuid: str, to_kind: str, to_uuid: str) -> None:
+        """Let an object refer to another, too; once, however often it is said.  Raises Gone."""
+        asked = {"operation": "ADD", "type": kind, "uuid": uuid, "ref-type": to_kind, "ref-uuid": to_uuid}
+        self._asked("POST", "/ref-update", asked, may_be_gone=True)
+
     def unlink(self, kind: str, uuid: str, to_kind: str, to_uuid: str) -> None:
         """Take one reference off an object.  Raises Gone."""
         asked = {"operation": "DELETE", "type": kind, "uuid": uuid, "ref-type": to_kind, "ref-uuid": to_uuid}

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
+from isthmus.adapters.contrail.elders import Elders, is_theirs, key_of
 from isthmus.adapters.contrail.http import MaybeDone
 from isthmus.adapters.contrail.meaning import ADDRESS, PORT_FIELDS, VMI
 from isthmus.adapters.contrail.notes import (
@@ -44,8 +45,16 @@ SWEEPS_EVERY = 600.0
 class Objects:
     """Threads may work on different ports at once.  `named` says what a network is called, project and all."""
 
-    def __init__(self, api: ApiServer, records: Records, named: Callable[[NetworkId], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        api: ApiServer,
+        records: Records,
+        named: Callable[[NetworkId], Sequence[str]],
+        *,
+        adopts: bool = False,
+    ) -> None:
         self._api, self.records, self._named = api, records, named
+        self.elders, self._adopts = Elders(api), adopts
         self._projects: dict[tuple[str, ...], str] = {}
         self.lacks: dict[PortId, str] = {}
         """Why ports have no address."""
@@ -152,8 +161,11 @@ class Objects:
         """Whether it is ours: another may have made it, or we for another NIC of it."""
         if self._is_new_vm(workload):
             return True
-        perms = self._api.read(VM, workload.nic.vm).get("id_perms") or {}
-        return bool(perms.get("creator") == CREATOR)
+        vm = self._api.read(VM, workload.nic.vm)
+        if self._adopts and is_theirs(vm):
+            self._api.update(VM, workload.nic.vm, {"display_name": workload.vm_name})  # the plugin's says a vRouter's
+            return True
+        return bool((vm.get("id_perms") or {}).get("creator") == CREATOR)
 
     def _is_new_vm(self, workload: Workload) -> bool:
         """Make it, unless it is there.  A VM has no parent: without an owner no tenant would see his."""
@@ -185,12 +197,31 @@ class Objects:
         One whose VMI is just being made is safe: the server removes no VM that a VMI refers to, and who finds his gone
         before that makes it again.
         """
+        if self._adopts:
+            self._end_adoptions()
         used = {ref["uuid"] for vmi in self._api.listed(VMI, PORT_FIELDS) for ref in vmi.get(VM_REFS) or ()}
         for vm in self._api.listed(VM, ("annotations", "id_perms")):
             creator = (vm.get("id_perms") or {}).get("creator")
             if vm["uuid"] not in used and creator == CREATOR and made_by(vm) == self.records.owner:
                 with suppress(Conflict):  # it has one by now
                     self._api.delete(VM, vm["uuid"])
+
+    def _end_adoptions(self) -> None:
+        """Those that a killed process began: a port that was given an address of ours has not been one."""
+        ours = {
+            (work.nic.vm, work.network, work.mac): (work, record)
+            for record in self.records.read().values()
+            if (work := record.workload) is not None and record.addresses
+        }
+        for vmi in self._api.listed(VMI, PORT_FIELDS):
+            if not is_theirs(vmi) or (key := key_of(vmi)) not in ours:
+                continue
+            work, record = ours[key]
+            try:
+                self._api.read(ADDRESS, instance_ip_uuid(work.port))
+            except Gone:
+                self.elders.adopt(work, [*self._named(work.network)[:-1], record.uuid])
+                self.records.doubt()
 
     def _create_vmi(self, record: Record, workload: Workload, network: Sequence[str]) -> None:
         project, owner = network[:-1], self.records.owner
@@ -220,7 +251,12 @@ class Objects:
             raise
 
     def _create_address(self, workload: Workload, network: Sequence[str], vmi: str) -> tuple[str, ...]:
-        """What it is given; empty, and noted as a lack, where the server has none to give."""
+        """What an older program gave it, or it is given; empty, and noted as a lack, where there is none to give."""
+        if self._adopts:
+            self.elders.adopt(workload, [*network[:-1], vmi])
+            if adopted := self.elders.addresses_of(vmi):
+                self.lacks.pop(workload.port, None)
+                return adopted
         uuid = instance_ip_uuid(workload.port)
         fields = {
             "uuid": uuid,
@@ -291,6 +327,7 @@ class Objects:
             return
         except Conflict:
             held = self._api.read(VMI, uuid)
+        self.elders.release_addresses(held)
         for ref in held.get("floating_ip_back_refs") or ():
             self._api.unlink("floating-ip", ref["uuid"], VMI, uuid)
         try:

@@ -132,6 +132,9 @@ class VrouterTarget:
 
     def _plug(self, plug: Plug, record: Record) -> None:
         """Tell the agent what it does not know."""
+        for elder in self._objects.elders.followed.get(plug.port, ()):  # under which it has it from an older program
+            self._agent.unplug(PortId(elder))
+        self._objects.elders.followed.pop(plug.port, None)
         wanted = self._agent_port(plug, record)
         if self._has_said(plug, record):
             said, _ = self._said.pop(plug.port)
@@ -215,6 +218,10 @@ class VrouterTarget:
         return self._clock() - self._asked.get(workload.port, float("-inf")) >= ADDRESS_AGAIN
 
     def _lacks(self, entries: dict[NveKey, NveEntry]) -> list[str]:
+        stays = self._objects.elders.stays
         here = [entry for entry in entries.values() if isinstance(entry, Workload)]
         lacks = self._objects.lacks
-        return [f"VM {w.vm_name}, MAC {w.mac}: no address: {lacks[w.port]}" for w in here if w.port in lacks]
+        return [
+            *(f"VM {w.vm_name}, MAC {w.mac}: no address: {lacks[w.port]}" for w in here if w.port in lacks),
+            *(f"VM {w.vm_name}, MAC {w.mac}: an older port of it: {stays[w.port]}" for w in here if w.port in stays),
+        ]
