@@ -214,9 +214,14 @@ def test_ports_of_other_macs_networks_and_makers_are_nobodys_to_adopt(site: Site
     assert VM in site.there("virtual-machine")
 
 
-def test_a_port_on_which_somebody_elses_hangs_stays_and_is_named(site: Site, older: Older) -> None:
+@pytest.mark.parametrize(
+    "other", [{"service_instance_ip": True, "id_perms": PLUGIN}, {"id_perms": {"creator": "somebody"}}]
+)
+def test_a_port_on_which_somebody_elses_hangs_stays_and_is_named(
+    site: Site, older: Older, other: dict[str, Any]
+) -> None:
     fields: dict[str, Any] = {"virtual_machine_interface_refs": [{"to": [*PROJECT, "old"]}]}
-    assert site.client.address("service", service_instance_ip=True, **fields)[0] == 200
+    assert site.client.address("other", **other, **fields)[0] == 200
     site.learns(ESX1, site.work(), site.plug())
     assert older.port in site.there(VMI)
     assert holders(site, "instance-ip", older.address) == [vmi_uuid(site.work().port)]
