@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.contrail_site import A, VMI, Site, contrail_site
+from lab.contrail.client import PROJECT
+from tests.app.contrail_site import VMI, A, Site, contrail_site
 from tests.app.leaf_site import until
-from tests.lab.contrail.client import PROJECT
 
 pytestmark = pytest.mark.sim
 MAC = "00:50:56:00:00:41"

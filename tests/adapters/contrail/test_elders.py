@@ -21,8 +21,8 @@ from isthmus.model.names import NetworkId, PortId
 from isthmus.model.nve import Workload
 from isthmus.model.tags import Vid
 from lab.contrail import api_server, vrouter_agent
+from lab.contrail.client import PROJECT, Client
 from tests.adapters.contrail.test_vrouter import ESX1, ESX2, MAC, VM, Killed, Site, kill_before
-from tests.lab.contrail.client import PROJECT, Client
 
 VMI = "virtual-machine-interface"
 PLUGIN = {"creator": "vcenter-plugin", "enable": True}
