@@ -56,7 +56,9 @@ class ContrailSide:
         self._owner = settings.config.installation
         choice = Choice(frozenset(map(project_named, contrail.projects)), listed=contrail.mode == "vcenter-as-compute")
         mirror = Mirror()
-        self._feed = Feed(api, mirror, Bus(settings.contrail_bus_url) if contrail.listens_to_bus else None)
+        ca_file = str(contrail.ca_file) if contrail.ca_file is not None else None
+        bus = Bus(settings.contrail_bus_url, ca_file) if contrail.listens_to_bus else None
+        self._feed = Feed(api, mirror, bus)
         self.intent = ContrailIntent(api, choice, contrail.poll, mirror=mirror, feed=self._feed)
         self._records = Records(api, settings.config.installation, clock, mirror)
         self._objects = Objects(api, self._records, self.intent.named, adopts=contrail.adopt)

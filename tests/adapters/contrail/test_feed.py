@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +25,7 @@ from isthmus.model.faults import Refused, Unreachable
 from lab.contrail import api_server
 from lab.contrail.announcer import Announcer
 from lab.contrail.client import PROJECT, Client
-from tests.adapters.contrail.far_side import FarSide, ok
+from tests.adapters.contrail.far_side import FarSide, certificate, ok
 
 
 def until(so: Callable[[], object], patience: float = 60.0) -> None:
@@ -261,6 +264,29 @@ def test_a_bus_that_is_not_there_is_named_without_its_password() -> None:
     with pytest.raises(Unreachable, match="message bus cannot be listened to") as fault:
         bus.follow(api, mirror, Feed(api, mirror, bus))
     assert "s3cret" not in str(fault.value)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_a_bus_with_tls_is_told_nothing_before_it_has_shown_a_certificate_that_is_trusted(
+    tmp_path: Path, *, is_trusted: bool
+) -> None:
+    tls, ca_file = certificate(tmp_path)
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            line, _ = listening.accept()
+            with contextlib.suppress(OSError), tls.wrap_socket(line, server_side=True) as secure:
+                heard.append(secure.recv(8))
+
+        server = threading.Thread(target=serve)
+        server.start()
+        bus = Bus(lambda: f"amqps://u:s3cret@127.0.0.1:{listening.getsockname()[1]}//", ca_file if is_trusted else None)
+        api, mirror = ApiServer(Http("http://127.0.0.1:1", place="x", kind="y")), Mirror()
+        with pytest.raises(Unreachable):
+            bus.follow(api, mirror, Feed(api, mirror, bus))
+        server.join(20)
+    assert heard == ([b"AMQP\x00\x00\x09\x01"] if is_trusted else [])
 
 
 def test_a_url_of_no_bus_is_refused_without_its_password() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from amqp.exceptions import AMQPError
 from kombu import Connection, Consumer, Exchange, Queue
@@ -52,10 +53,13 @@ class Ear(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """`url` gives ``amqp://user:password@host:5672//`` anew each time, since it holds a password."""
+    """`url` gives ``amqp://user:password@host:5672//``, or ``amqps``, anew each time, since it holds a password.
+
+    `ca_file` is whom to trust with ``amqps``; without it whom the system trusts.
+    """
 
     url: Callable[[], str]
-    tls: ssl.SSLContext | None = None
+    ca_file: str | None = None
 
     def follow(self, api: ApiServer, mirror: Mirror, ear: Ear) -> None:
         """Keep a mirror right until it is over.  Raises Unreachable when the bus breaks off, Refused for a bad URL."""
@@ -71,12 +75,18 @@ class Bus:
 
     def _connected(self) -> Connection:
         try:
-            secure = {"ssl": {"context": self.tls}} if self.tls is not None else {}
-            return Connection(self.url(), heartbeat=HEARTBEAT, connect_timeout=5, transport_options=BOUNDED, **secure)
+            url = self.url()
+            tls = self._tls(urlsplit(url).hostname) if url.startswith("amqps:") else False
+            return Connection(url, heartbeat=HEARTBEAT, connect_timeout=5, transport_options=BOUNDED, ssl=tls)
         except (ValueError, KeyError) as fault:
             raise Refused(
                 "the api-server's message bus: its URL is not one such as amqp://user:password@host:5672//"
             ) from fault
+
+    def _tls(self, host: str | None) -> dict[str, Any]:
+        """The library by itself would check no name."""
+        trusted = {} if self.ca_file is None else {"ca_certs": self.ca_file}
+        return {"server_hostname": host, "cert_reqs": ssl.CERT_REQUIRED, **trusted}
 
     def _follow(self, connection: Any, api: ApiServer, mirror: Mirror, ear: Ear) -> None:
         news: defaultdict[str, set[str]] = defaultdict(set)
