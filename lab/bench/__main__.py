@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 
-from lab.bench import appliances, bindings, core, decoder, dvports, events, flows, leaves, moves
+from lab.bench import appliances, bindings, core, decoder, dvports, events, flows, leaves, moves, vrouters
 from lab.bench.figures import show
 
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "flows": flows.figures,
     "leaves": leaves.figures,
     "moves": moves.figures,
+    "vrouters": vrouters.figures,
 }
 
 if __name__ == "__main__":
