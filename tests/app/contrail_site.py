@@ -64,7 +64,7 @@ class Site:
         processes: Mapping[str, str],
         intent: str,
     ) -> None:
-        self.server, self.agents = server, agents
+        self.vcenter, self.server, self.agents = vcenter, server, agents
         self.client = Client(server.url)
         self.client.project()
         self.red = self.client.network("red")

@@ -160,6 +160,8 @@ class ContrailConfig(Section):
     bus_url_file: Path | None = None
     """Its message bus, where it has no /watch.  The URL holds a password: a file or a variable holds it."""
     bus_url_env: Text | None = None
+    guest_addresses: bool = False
+    """Read what VMware Tools tell of addresses, for networks whose addresses Contrail does not give."""
     timeout: Seconds = 10.0
     poll: Seconds = 5.0
 

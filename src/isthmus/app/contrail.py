@@ -54,7 +54,11 @@ class ContrailSide:
         api = self._api = ApiServer(self._http, _identity(settings, contrail))
         self._adopts, self._deployments = contrail.adopt, settings.config.deployment
         self._owner = settings.config.installation
-        choice = Choice(frozenset(map(project_named, contrail.projects)), listed=contrail.mode == "vcenter-as-compute")
+        choice = Choice(
+            frozenset(map(project_named, contrail.projects)),
+            listed=contrail.mode == "vcenter-as-compute",
+            reads_guests=contrail.guest_addresses,
+        )
         mirror = Mirror()
         ca_file = str(contrail.ca_file) if contrail.ca_file is not None else None
         bus = Bus(settings.contrail_bus_url, ca_file) if contrail.listens_to_bus else None

@@ -355,7 +355,7 @@ def _machines(config: Config, vcenter: str) -> frozenset[str]:
 def _vcenter(settings: Settings, name: str, clock: Clock) -> Vcenter:
     with _extra("vcenter", f"vcenter.{name}"):
         from isthmus.adapters.vcenter import Vcenter, VcenterSettings
-    vcenter = settings.config.vcenter[name]
+    vcenter, contrail = settings.config.vcenter[name], settings.config.intent.contrail
     how = VcenterSettings(
         url=vcenter.url,
         user=vcenter.user,
@@ -366,6 +366,7 @@ def _vcenter(settings: Settings, name: str, clock: Clock) -> Vcenter:
         timeout=vcenter.timeout,
         task_timeout=vcenter.task_timeout,
         move_deadline=settings.config.loop.move_deadline,
+        reads_guests=contrail is not None and contrail.guest_addresses,
     )
     return Vcenter(how, clock, _only_hosts(settings.config, name), _machines(settings.config, name))
 

@@ -7,11 +7,14 @@ the network, wherever that is: the address that it has there stays through moves
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
 from isthmus.core.attach import Attachment, implied_port
 from isthmus.core.view import View
+from isthmus.model.intent import Network
 from isthmus.model.names import HostId, NicId, PortId
-from isthmus.model.nve import Workload
+from isthmus.model.nve import NveEntry, NveKey, Workload
 
 
 def workloads(view: View, place: str, plugged: Set[PortId]) -> Iterator[Workload]:
@@ -27,7 +30,7 @@ def workloads(view: View, place: str, plugged: Set[PortId]) -> Iterator[Workload
     entries = mirror.entries if mirror is not None else {}
     for attachment in here.values():
         if attachment.listed is None and not attachment.presumed:
-            workload = _of(attachment)
+            workload = _of(attachment, entries)
             if workload.key in entries or not attachment.live or workload.port in plugged:
                 yield workload
     doubtful = {attachment.nic.id: attachment for attachment, _ in view.attachments.left_out}
@@ -45,6 +48,22 @@ def _is_kept(
     return held.nic not in here or attachment.presumed
 
 
-def _of(attachment: Attachment) -> Workload:
+def _of(attachment: Attachment, held: Mapping[NveKey, NveEntry]) -> Workload:
     nic, network = attachment.nic, attachment.network
-    return Workload(attachment.port, network.id, network.vni, nic.id, nic.mac, nic.vm_name)
+    workload = Workload(attachment.port, network.id, network.vni, nic.id, nic.mac, nic.vm_name)
+    if not network.guests_choose:
+        return workload
+    before = held.get(workload.key)
+    known = (before.address or "") if isinstance(before, Workload) else ""
+    used = [address for address in nic.guest_addresses if _fits(address, network)]
+    # One that is used still is kept, and a guest that says nothing takes nothing back.
+    return replace(workload, address=known if known in used or not used else used[0])
+
+
+def _fits(address: str, network: Network) -> bool:
+    """Whether the network can have it: IPv4, and in a subnet of it.  Guests tell of much else."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return found.version == 4 and any(found in ip_network(subnet) for subnet in network.subnets)

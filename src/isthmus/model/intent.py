@@ -27,6 +27,10 @@ class Network:
     False: everywhere.  Where no VID is assigned it gets one of our own."""
     wanted_in: frozenset[str] = frozenset()
     """The deployments on whose hosts it has a port."""
+    guests_choose: bool = False
+    """True: its SDN gives no addresses, and is told those that guests use."""
+    subnets: tuple[str, ...] = ()
+    """Where such an address must lie, as prefixes."""
 
 
 @dataclass(frozen=True, slots=True)

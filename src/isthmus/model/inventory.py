@@ -69,6 +69,8 @@ class Nic:
     network_name: str | None = None
     vm_name: str = ""
     label: str = ""
+    guest_addresses: tuple[str, ...] = ()
+    """Those that the guest used when its VMware Tools told last, where that is read at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,8 @@ class Workload:
     nic: NicId
     mac: Mac
     vm_name: str = ""
+    address: str | None = None
+    """The one it is to have; empty: none so far; None: the SDN gives it one."""
 
     @property
     def key(self) -> WorkloadKey:

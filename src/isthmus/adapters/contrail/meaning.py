@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from typing import Any
 
 from isthmus.adapters.contrail.api import Fields
 from isthmus.model.intent import Doubt, Intent, Network, Port
@@ -19,7 +21,7 @@ DEFAULT_DOMAIN = "default-domain"
 SYSTEM_PROJECT = [DEFAULT_DOMAIN, "default-project"]
 SYSTEM = frozenset({"ip-fabric", "__link_local__", "default-virtual-network", "dci-network"})
 """The server's own networks in that project; every other of its own is not `user_visible`."""
-NETWORK_FIELDS = ("virtual_network_network_id", "network_ipam_refs", "id_perms")
+NETWORK_FIELDS = ("virtual_network_network_id", "network_ipam_refs", "id_perms", "external_ipam")
 PORT_FIELDS = (
     "virtual_machine_interface_mac_addresses",
     "virtual_machine_refs",
@@ -27,6 +29,7 @@ PORT_FIELDS = (
     "id_perms",
 )
 ADDRESS_FIELDS = ("instance_ip_address", "virtual_machine_interface_refs")
+FROM_GUESTS = "has external_ipam: what addresses its VMs use only VMware Tools can tell; say guest_addresses = true"
 KINDS: Mapping[str, tuple[str, ...]] = {
     NETWORK: NETWORK_FIELDS,
     VMI: (*PORT_FIELDS, "annotations"),
@@ -46,6 +49,8 @@ class Choice:
 
     projects: frozenset[str] = frozenset()
     listed: bool = False
+    reads_guests: bool = False
+    """VMware Tools are asked for the addresses that guests use."""
 
     def has(self, fq_name: Sequence[str]) -> bool:
         """Whether a network of this name is one of them."""
@@ -92,12 +97,27 @@ def _networks(choice: Choice, listed: Iterable[Fields], doubts: list[Doubt]) -> 
                 Doubt(about, f"virtual network {':'.join(name)} has no network id: the api-server gives it one")
             )
             continue
-        yield Network(NetworkId(fields["uuid"]), vni, str(name[-1]), ports_listed=choice.listed)
+        network = Network(NetworkId(fields["uuid"]), vni, str(name[-1]), ports_listed=choice.listed)
+        if fields.get("external_ipam") is True and not choice.listed:
+            network = replace(network, guests_choose=True, subnets=tuple(_prefixes(fields)))
+            if not choice.reads_guests:
+                doubts.append(Doubt(about, f"virtual network {':'.join(name)} {FROM_GUESTS}"))
+        yield network
 
 
-def _subnets(fields: Fields) -> Iterator[object]:
+def _subnets(fields: Fields) -> Iterator[Any]:
     for ref in fields.get("network_ipam_refs") or ():
         yield from (ref.get("attr") or {}).get("ipam_subnets") or ()
+
+
+def _prefixes(fields: Fields) -> Iterator[str]:
+    """Its subnets, as far as they are any."""
+    for item in _subnets(fields):
+        try:
+            subnet = item["subnet"]
+            yield str(ip_network(f"{subnet['ip_prefix']}/{subnet['ip_prefix_len']}", strict=False))
+        except (KeyError, TypeError, ValueError):
+            continue
 
 
 def _ports(

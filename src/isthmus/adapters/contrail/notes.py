@@ -1,7 +1,7 @@
 """What isthmus notes on a VMI, in its annotations, and the uuids of what it makes: the one convention of the design.
 
     isthmus/workload     {"schema": 1, "owner": ..., "port": ..., "vni": ..., "nic": ..., "mac": ..., "vm_name": ...,
-                          "vm_is_ours": whether the VM was made here, too}
+                          "vm_is_ours": whether the VM was made here, too, "address": where guests choose theirs}
     isthmus/home         the host that keeps the workload
     isthmus/plug/HOST    {"schema": 1, "owner": ..., "vid": ..., "vni": ..., "nic": ..., "port": ..., "mac": ...}
 
@@ -79,7 +79,8 @@ def record_in(vmi: Fields, owner: str, addresses: tuple[str, ...] = ()) -> Recor
 def workload_note(workload: Workload, owner: str, *, vm_is_ours: bool) -> str:
     """What is noted of a workload."""
     said = {"port": workload.port, "vni": int(workload.vni), "nic": workload.nic.key, "mac": workload.mac}
-    return _text({**said, "vm_name": workload.vm_name, "vm_is_ours": vm_is_ours}, owner)
+    given = {} if workload.address is None else {"address": workload.address}
+    return _text({**said, "vm_name": workload.vm_name, "vm_is_ours": vm_is_ours, **given}, owner)
 
 
 def plug_note(plug: Plug, owner: str) -> str:
@@ -129,7 +130,8 @@ def _workload_in(text: str | None, vmi: Fields, owner: str) -> Workload | None:
     said = _said(text, owner)
     try:
         port, vni, nic = PortId(said["port"]), Vni(said["vni"]), _nic_in(said, vmi)
-        return Workload(port, _network_in(vmi), vni, nic, Mac(said["mac"]), str(said["vm_name"]))
+        address = str(said["address"]) if "address" in said else None
+        return Workload(port, _network_in(vmi), vni, nic, Mac(said["mac"]), str(said["vm_name"]), address)
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -90,7 +90,9 @@ class Objects:
         if record.home != host:
             notes[HOME] = host
         after = replace(record, workload=workload, home=host)
-        if not record.addresses:
+        if record.workload.address != workload.address and workload.address and record.addresses:
+            record = self._without_address(record, workload)  # the guest uses another now
+        if not record.addresses and workload.address != "":
             record = self._with_address(record, workload, list(self._named(workload.network)))
             after = replace(after, addresses=record.addresses)
         if plug is not None and not _is_noted(record, host, plug):
@@ -137,7 +139,7 @@ class Objects:
         with self.records.writing(record.uuid) as wrote:
             record = self._with_vmi(record, workload, network)
             wrote(None, record)
-        return self._with_address(record, workload, network)
+        return record if workload.address == "" else self._with_address(record, workload, network)
 
     def _with_vmi(self, record: Record, workload: Workload, network: Sequence[str]) -> Record:
         """Make the VMI, and the VM that it refers to if another process has taken that away as one without a VMI."""
@@ -154,6 +156,14 @@ class Objects:
         """What is known of a VMI that has no address, with the one that it is given."""
         with self.records.writing(record.uuid) as wrote:
             after = replace(record, addresses=self._create_address(workload, network, record.uuid))
+            wrote(record, after)
+        return after
+
+    def _without_address(self, record: Record, workload: Workload) -> Record:
+        """What is known of a VMI whose address goes, for it is to have another."""
+        with self.records.writing(record.uuid) as wrote:
+            self._api.delete(ADDRESS, instance_ip_uuid(workload.port))
+            after = replace(record, addresses=())
             wrote(record, after)
         return after
 
@@ -265,9 +275,11 @@ class Objects:
             "virtual_network_refs": [{"to": list(network)}],
             "virtual_machine_interface_refs": [{"to": [*network[:-1], vmi]}],
         }
+        if workload.address:
+            fields["instance_ip_address"] = workload.address
         try:
             address = self._given(uuid, fields)
-        except Refused as refused:  # no subnet, or none left in it: the port works on without
+        except Refused as refused:  # no subnet, none left in it, or another has it: the port works on without
             self.lacks[workload.port] = str(refused)
             return ()
         self.lacks.pop(workload.port, None)
@@ -276,14 +288,17 @@ class Objects:
     def _given(self, uuid: str, fields: Fields) -> str | None:
         """The address of one that is made, or was: the answer to its creation does not say it.
 
-        Raises Refused where there is none to give.
+        Raises Refused where there is none to give, or the one that is asked for is another's.
         """
         is_known = self.records.knows_address(uuid)  # then what is told of it is what was before
         try:
             self._create(ADDRESS, fields)
             told = None if is_known else self.records.address_told(uuid)
-        except Conflict:
-            told = None
+        except Conflict as conflict:
+            try:
+                return self._api.read(ADDRESS, uuid).get("instance_ip_address")
+            except Gone:
+                raise Refused(str(conflict)) from conflict
         return told or self._api.read(ADDRESS, uuid).get("instance_ip_address")
 
     def _create(self, kind: str, fields: Fields) -> Fields:

@@ -213,7 +213,7 @@ class VrouterTarget:
     def _is_due(self, record: Record) -> bool:
         """It has no address, and it is time to ask for one again: then it is as if it were missing."""
         workload = record.workload
-        if workload is None or record.addresses:
+        if workload is None or workload.address == "" or record.addresses:
             return False
         return self._clock() - self._asked.get(workload.port, float("-inf")) >= ADDRESS_AGAIN
 

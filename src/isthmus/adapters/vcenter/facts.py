@@ -21,6 +21,7 @@ VM_PATHS = (
     "runtime.powerState",
     DEVICES,
 )
+GUEST_NICS = "guest.net"
 HOST_PATHS = ("name", "parent", "runtime.connectionState")
 SWITCH_PATHS = ("uuid", "name", "config")
 GROUP_PATHS = ("key", "name", "config.configVersion")
@@ -37,6 +38,8 @@ class Vm:
     host: str | None = None
     powered_on: bool = False
     cards: tuple[Card, ...] = ()
+    guest: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """The addresses of each NIC, by its device key, as the guest's tools told them last."""
 
     @property
     def whole(self) -> bool:
@@ -91,11 +94,21 @@ def changed_vm(vm: Vm, changes: Iterable[Any]) -> Vm:
                 vm = replace(vm, cards=())
                 if path == "config":
                     vm = replace(vm, uuid=None, bios_uuid=None, template=True)
+            case _ if path == GUEST_NICS:
+                vm = replace(vm, guest=_guest(dict(vm.guest), value or ()))
             case _ if path.startswith(DEVICES):
                 vm = replace(vm, cards=updated(vm.cards, path, change.op, change.val))
             case _:
                 raise Unclear(path)
     return vm
+
+
+def _guest(known: dict[int, tuple[str, ...]], told: Iterable[Any]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """Tools that tell nothing, as while a VM is off or vCenter starts, take back nothing."""
+    for nic in told:
+        if addresses := tuple(intern(address) for address in nic.ipAddress or ()):
+            known[nic.deviceConfigId] = addresses
+    return tuple(sorted(known.items()))
 
 
 def changed_switch(before: Switch | None, changes: Iterable[Any]) -> Switch:

@@ -52,7 +52,13 @@ class Feed:
     """Filters on a collector of our own, and the mirror they fill."""
 
     def __init__(
-        self, content: Any, epoch: int, only: frozenset[str] | None = None, machines: frozenset[str] = frozenset()
+        self,
+        content: Any,
+        epoch: int,
+        only: frozenset[str] | None = None,
+        machines: frozenset[str] = frozenset(),
+        *,
+        reads_guests: bool = False,
     ) -> None:
         self.epoch = epoch
         self.mirror = Mirror(content.about.instanceUuid, only, machines)
@@ -66,6 +72,8 @@ class Feed:
         self._watch({vim.VirtualMachine: facts.VM_PATHS}, partial=True)
         # Switches keep their host members in an array whose partial updates are not worth following.
         self._watch(FABRIC, partial=False)
+        if reads_guests:  # an array without keys, of which partial updates would say nothing
+            self._watch({vim.VirtualMachine: (facts.GUEST_NICS,)}, partial=False)
 
     def read_events(self, server_time: Any, look_back: float) -> None:
         """Begin to hear events.  A user who may not read them loses only their speed."""

@@ -298,7 +298,13 @@ class LiveInventory:
     def _current_feed(self) -> Feed:
         content = self._session.raw(lambda content: content)
         if self._feed is None or self._feed.epoch != self._session.epoch:
-            self._feed = Feed(content, self._session.epoch, self._only, self._machines)
+            self._feed = Feed(
+                content,
+                self._session.epoch,
+                self._only,
+                self._machines,
+                reads_guests=self._settings.reads_guests,
+            )
             self._events_tried = None
         if self._feed.events is None and (
             self._events_tried is None or self._clock() - self._events_tried >= EVENTS_AGAIN

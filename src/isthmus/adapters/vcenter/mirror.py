@@ -74,8 +74,8 @@ class Mirror:
         else:
             self._machines.discard(moref)
         self.generation += 1
-        if replace(after, name=before.name) == before:
-            return set(), set()  # a new name is no news to the network
+        if replace(after, name=before.name, guest=before.guest) == before:  # neither is news to a switch
+            return {after.host} if after.guest != before.guest and after.host else set(), set()
         self.told.ports(before.ports | after.ports)
         if not (before.whole or after.whole):
             return set(), set()  # nor is what cannot be wired yet
@@ -263,6 +263,7 @@ class Mirror:
             self._own_nics()[nic.id] = nic
 
     def _nics_of(self, owner: VmId, vm: Vm) -> Iterator[Nic]:
+        guest = dict(vm.guest)
         named = self._only is None or _name(self._hosts.get(vm.host or "")) in self._only
         for one in vm.cards:
             if one.mac is not None and vm.host is not None:
@@ -279,6 +280,7 @@ class Mirror:
                     network_name=one.network_name,
                     vm_name=plain(vm.name) if named else "",
                     label=one.label if named else "",
+                    guest_addresses=guest.get(one.key, ()),
                 )
 
     def _own_nics(self) -> dict[NicId, Nic]:

@@ -52,6 +52,8 @@ class VcenterSettings:
     """Seconds a watch stays open; also how soon a session that died without a word is noticed."""
     move_deadline: float = 900.0
     """Seconds after which an announced move without an end is dropped."""
+    reads_guests: bool = False
+    """Whether what guests' VMware Tools tell of their addresses is read."""
 
     @property
     def address(self) -> tuple[str, int, str]:
