@@ -565,3 +565,26 @@ def test_a_port_whose_process_was_killed_before_it_had_an_address_is_given_one_b
     site.learns(ESX1, site.work())
     assert len(site.there("instance-ip")) == 1
     assert site.holds(ESX1) == {site.work()}
+
+
+def test_a_guests_address_stays_where_a_host_takes_the_vm_over_that_has_not_heard_of_it(site: Site) -> None:
+    site.learns(ESX1, site.work(address="10.1.0.77"), site.plug())
+    (address,) = site.there("instance-ip")
+    site.learns(ESX2, site.work(address=""))
+    assert site.work(address="10.1.0.77") in site.holds(ESX2)
+    assert site.client.read("instance-ip", address)["instance_ip_address"] == "10.1.0.77"
+
+
+def test_a_guests_address_that_is_said_again_is_not_made_again(site: Site) -> None:
+    site.learns(ESX1, site.work(address="10.1.0.77"), site.plug())
+    before = site.server.calls.so_far()
+    site.learns(ESX1, site.work(address="10.1.0.77", vm_name="other"))
+    asked = site.server.calls.so_far() - before
+    assert not [call for call in asked if "instance-ip" in call[1]]
+
+
+def test_a_port_that_waits_for_its_guests_address_is_not_asked_for_again_and_again(site: Site) -> None:
+    site.learns(ESX1, site.work(address=""), site.plug())
+    site.now += 10 * ADDRESS_AGAIN
+    assert site.work(address="") in site.holds(ESX1)
+    assert site.there("instance-ip") == set()

@@ -82,6 +82,8 @@ class Objects:
         record = self.records.of(vmi_uuid(workload.port))
         if record is None or record.workload is None:
             return self._made(workload, host, plug)
+        if workload.address == "":  # a host that has not heard of it yet takes nothing back
+            workload = replace(workload, address=record.workload.address or "")
         notes: dict[str, str | None] = {}
         if record.workload != workload:
             if record.workload.vm_name != workload.vm_name and record.vm_is_ours:
@@ -90,7 +92,7 @@ class Objects:
         if record.home != host:
             notes[HOME] = host
         after = replace(record, workload=workload, home=host)
-        if record.workload.address != workload.address and workload.address and record.addresses:
+        if workload.address and record.addresses and workload.address not in record.addresses:
             record = self._without_address(record, workload)  # the guest uses another now
         if not record.addresses and workload.address != "":
             record = self._with_address(record, workload, list(self._named(workload.network)))
