@@ -1,4 +1,4 @@
-"""`make demo` and `make demo-contrail` from the outside: what they print, how they end, what when a piece is missing."""
+"""`make demo` and `make demo-contrail` from the outside: what they print, how they end, what they say if broken."""
 
 from __future__ import annotations
 
