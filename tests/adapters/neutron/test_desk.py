@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from isthmus.adapters.neutron.errands import FIRST_AGAIN, Cluster, Errands, Memo
 from isthmus.adapters.neutron.facts import Binding, Facts, Tunnelling
 from isthmus.adapters.neutron.protocol import RESERVED, RETIRING
 from isthmus.adapters.neutron.tenure import Tenure
-from isthmus.model.faults import Retry, Unreachable
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.handover import Member
 from isthmus.model.names import HostId, Mac, NetworkId, PortId
 from tests.adapters.neutron.test_errands import BOUND, DVS, FAILED, ONE, RED, UNUSED, Site, port
@@ -58,6 +58,8 @@ class Bus:
         self.told: list[tuple[str, Any]] = []
         self.seconds_a_port = 0.0
         self.slow: set[str] = set()
+        self.refuses: set[str] = set()
+        self.hangs: set[str] = set()
         self.passes: Callable[[float], None] = lambda seconds: None
         self.changed: set[str] = set()
         self.hanging: set[str] = {"rebind"}
@@ -74,7 +76,12 @@ class Bus:
             assert self.going.wait(6 * PATIENCE)
         if method in self.faults:
             raise self.faults[method]
+        if method in self.hangs:
+            self.passes(ANSWERED_WITHIN)
+            raise Retry("Neutron did not answer")
         ports = [port["id"] for port in what.get("ports", ()) if isinstance(port, dict)]
+        if self.refuses.intersection(ports):
+            raise Refused("no such port")
         if self.slow.intersection(ports):
             self.passes(ANSWERED_WITHIN)
             raise Retry("Neutron did not answer")
@@ -275,13 +282,69 @@ def test_a_kind_that_hangs_holds_up_the_others_by_one_portion(made: Office) -> N
     assert (made.now, made.bus.calls["ready"]) == (ANSWERED_WITHIN, 1)
 
 
-def test_one_port_of_which_neutron_never_says_a_word_keeps_none_behind_it_waiting(made: Office) -> None:
+def rounds(made: Office, wanted: Callable[[], Sequence[Mapping[str, str]]], until: float) -> None:
+    """The desk's rounds with one kind of errand, as it times them itself: nobody brings news."""
+    while wanted() and made.now < until:
+        keys = {key_of("ready", port) for port in wanted()}
+        made.memory.keep_only(keys, set(), set(), set(), set())
+        found = [port for port in wanted() if made.memory.due(key_of("ready", port), made.now)]
+        if found:
+            made.delivery.deliver(Errands(ready=tuple(found)))
+        at = made.memory.next_at(made.now)
+        made.now = max(made.now + SOON, min(made.now + 60, at if at is not None else made.now + 60))
+
+
+@pytest.mark.parametrize("apart", [1, 10, 40], ids=["in one portion", "one in each portion", "far apart"])
+@pytest.mark.parametrize("hanging", [1, 2, 5])
+def test_ports_of_which_neutron_never_says_a_word_cost_the_others_two_answers_each(
+    made: Office, hanging: int, apart: int
+) -> None:
     passes_time(made)
-    made.bus.slow = {"p03"}
-    for _ in range(2):
-        made.delivery.deliver(Errands(ready=due(made, "ready")))
-        made.now += 1.0
+    ports = [{"id": f"p{n:03}"} for n in range(200)]
+    made.bus.slow = {f"p{apart * n:03}" for n in range(hanging)}
+    good = {port["id"] for port in ports} - made.bus.slow
+
+    def wanted() -> list[dict[str, str]]:
+        return [port for port in ports if port["id"] not in made.bus.changed] if not good <= made.bus.changed else []
+
+    rounds(made, wanted, until=3600.0)
+    assert good <= made.bus.changed
+    assert made.now <= 2 * hanging * (ANSWERED_WITHIN + FIRST_AGAIN) + 60
+
+
+def test_what_there_was_no_time_for_is_due_as_soon_as_all_other_kinds_were_asked_for(made: Office) -> None:
+    passes_time(made)
+    made.bus.slow = {"p00"}
+    made.delivery.deliver(Errands(ready=due(made, "ready")))
+    made.now += 20 * FIRST_AGAIN  # the other kinds took that long
+    assert made.memory.next_at(made.now) == made.now
+    assert set(map(str, due(made, "ready"))) == set(map(str, PORTS)), "and so is what was not answered"
+
+
+def test_what_was_answered_is_no_reason_to_look_before_there_is_news(made: Office) -> None:
+    found = Errands(ready=due(made, "ready"))
+    made.delivery.deliver(found)
+    assert made.memory.next_at(100 * FIRST_AGAIN) is None
+
+
+def test_a_portion_that_neutron_refuses_keeps_none_behind_it_waiting(made: Office) -> None:
+    made.bus.refuses = {"p00"}
+    made.delivery.deliver(Errands(ready=due(made, "ready")))
     assert made.bus.changed == {port["id"] for port in PORTS[PORTS_AT_ONCE:]}
+
+
+def test_networks_that_get_no_vlan_hold_up_the_other_kinds_by_one_answer(made: Office) -> None:
+    passes_time(made)
+    made.bus.hangs = {"allocate"}
+    lacking = tuple((NetworkId(f"n{n}"), "rack1") for n in range(20))
+    made.delivery.deliver(Errands(allocate=lacking, free=(("rack1", 102),)))
+    assert (made.now, made.bus.calls["allocate"], made.bus.calls["free"]) == (ANSWERED_WITHIN, 1, 1)
+
+
+def test_the_desks_own_clock_says_from_when_on_what_was_not_answered_waits(made: Office) -> None:
+    made.bus.faults["ready"] = Retry("no answer")
+    made.desk._delivery.deliver(Errands(ready=({"id": "p"},)))
+    assert made.desk._memory.again_at[key_of("ready", {"id": "p"})] > time.monotonic() + FIRST_AGAIN / 2
 
 
 def test_what_was_not_answered_waits_from_then_on_and_not_from_when_the_round_began(made: Office) -> None:

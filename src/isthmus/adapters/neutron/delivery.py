@@ -15,7 +15,6 @@ from isthmus.adapters.neutron.bus import Bus
 from isthmus.adapters.neutron.errands import Errands, Memory, key_of, kind_of
 from isthmus.adapters.neutron.protocol import SERVER_TOPIC
 from isthmus.model.faults import Refused, Retry, Unreachable
-from isthmus.model.names import NetworkId
 
 log = logging.getLogger("isthmus")
 AT_ONCE = 200
@@ -24,6 +23,8 @@ PORTS_AT_ONCE = 10
 """Neutron takes some hundredths of a second to change a port, and tenths while its agents ask for each of 200.  What is
 not answered in time it goes on with, beside the same asked for again."""
 STRANGE = "Neutron's isthmus drivers answered something else than expected: are they of this isthmus's release?"
+LACKING = ("network", "domain")
+"""What a network without a VLAN is asked for with."""
 REBIND = "rebind"
 REBOUND_AT_ONCE = 5
 REBOUND_WITHIN = 150.0
@@ -76,7 +77,7 @@ class Delivery:
         corrected = self._asked("correct", found.correct, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
         self._asked("ready", found.ready, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
         self._asked("down", found.down, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
-        given = [self._allocated(*item) for item in found.allocate]
+        given = self._asked("allocate", found.allocate, lambda items: dict(zip(LACKING, items[0], strict=True)), 1)
         retired = self._asked("retire", found.retire, lambda unused: {"unused": unused})
         gone = self._asked("release", found.release, lambda retiring: {"retiring": retiring})
         self._asked("hold", found.hold, lambda vlans: {"vlans": vlans})
@@ -85,27 +86,32 @@ class Delivery:
             self._begin_to_rebind(found.rebind)
         told = {what: [port["id"] for port in getattr(found, what)] for what in ("ready", "down")}
         told |= {"retiring": _joined(retired), "released": _joined(gone)}
+        for ((network, domain),), reason in given:
+            if reason:
+                log.warning("network %s has no VLAN in mapping domain %s: %s", network, domain, reason)
         for what, ids in told.items():
             if ids:
                 log.info("neutron: %s: %s", what, ", ".join(ids))
-        return bool(corrected or any(given) or told["retiring"] or told["released"])
+        is_given = any(not reason for _, reason in given)
+        return bool(corrected or is_given or told["retiring"] or told["released"])
 
     def _asked(
         self, kind: str, items: Sequence[Any], put: Callable[[list[Any]], dict[str, Any]], at_once: int = AT_ONCE
-    ) -> list[Any]:
-        """The answers to one kind of errand, a portion each.
+    ) -> list[tuple[list[Any], Any]]:
+        """What was answered of one kind of errand: portion by portion, with the answers.
 
-        A portion that is not answered waits from then on, and those behind it are due again once all other kinds were
-        asked for: neither does a kind that hangs hold up the others, nor one item those of its kind.
+        After a portion that is not answered the rest of its kind is due again at once, when all other kinds were asked
+        for: so a kind that hangs costs the others one answer.  What failed is tried after all that was not tried since,
+        and by itself: so one item that hangs costs the others of its kind one answer for each time that it is tried.
         """
         answers = []
-        portions = _portions(items, at_once)
+        portions = self._in_turn(kind, items, at_once)
         for number, portion in enumerate(portions, 1):
             try:
                 answer = self._bus.call(SERVER_TOPIC, kind, **put(portion))
                 if not _is_expected(kind, answer):
                     raise Retry(STRANGE)
-                answers.append(answer)
+                answers.append((portion, answer))
                 self._note(kind, portion)
             except Unreachable:
                 raise
@@ -117,6 +123,13 @@ class Delivery:
                     break
         return answers
 
+    def _in_turn(self, kind: str, items: Sequence[Any], at_once: int) -> list[list[Any]]:
+        """In portions: what never failed, then what failed, one by one, the longest ago first."""
+        failed = [item for item in items if key_of(kind, item) in self._memory.tried_at]
+        fresh = [item for item in items if key_of(kind, item) not in self._memory.tried_at]
+        failed.sort(key=lambda item: self._memory.last_tried(key_of(kind, item)))
+        return [*_portions(fresh, at_once), *_portions(failed, 1)]
+
     def _note(self, kind: str, items: Iterable[object], reason: str = "") -> None:
         """What came of some errands: done, or why not."""
         if reason and reason not in {why for key, why in self._failing.items() if kind_of(key) == kind}:
@@ -125,13 +138,6 @@ class Delivery:
             self._failing.pop(key, None)
             if reason:
                 self._failing[key] = reason
-
-    def _allocated(self, network: NetworkId, domain: str) -> bool:
-        for reason in self._asked("allocate", [(network, domain)], lambda _: {"network": network, "domain": domain}):
-            if reason:
-                log.warning("network %s has no VLAN in mapping domain %s: %s", network, domain, reason)
-            return not reason
-        return False
 
     def _begin_to_rebind(self, ports: tuple[str, ...]) -> None:
         self._memory.begun(REBIND)
@@ -180,8 +186,8 @@ def _is_expected(kind: str, answer: Any) -> bool:
     return True
 
 
-def _joined(answers: Sequence[list[str]]) -> list[str]:
-    return [item for answer in answers for item in answer]
+def _joined(answers: Sequence[tuple[list[Any], list[str]]]) -> list[str]:
+    return [item for _, answer in answers for item in answer]
 
 
 def _portions(items: Sequence[Any], size: int) -> list[list[Any]]:

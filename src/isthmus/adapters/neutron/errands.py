@@ -19,8 +19,6 @@ LINGER = 45.0
 """Seconds that a segment is unused before it is retired, or a port unbound before it is bound: twice the longest
 `port_group_wait`, so longer than binding takes."""
 WORN = "something that is no network of Neutron's wears it"
-POSTPONED = 0.1
-"""Seconds until what there was no time for is tried."""
 FIRST_AGAIN, LONGEST_AGAIN = 5.0, 300.0
 """Seconds until something that failed in Neutron is tried again: at first, and after many times."""
 
@@ -69,6 +67,10 @@ class Memory:
     again_at: dict[str, float] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
+    tried_at: dict[str, float] = field(default_factory=dict)
+    """When what failed was tried last."""
+    left_over: set[str] = field(default_factory=set)
+    """What was not had when it was asked for, or there was no time for: due again without any news."""
 
     def due(self, what: str, now: float) -> bool:
         """Whether it is time to try; if so, the next time is later."""
@@ -76,6 +78,7 @@ class Memory:
             return False
         wait = self.waits[what] = min(LONGEST_AGAIN, 2 * self.waits.get(what, FIRST_AGAIN / 2))
         self.again_at[what] = now + wait
+        self.left_over.discard(what)
         return True
 
     def begun(self, kind: str) -> None:
@@ -88,23 +91,41 @@ class Memory:
         for what in (key_of(kind, item) for item in items):
             if not tried:
                 self.waits.pop(what, None)
+            else:
+                self.tried_at[what] = now
             self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN)
+            self.left_over.add(what)
 
     def postponed(self, kind: str, items: Iterable[object], now: float) -> None:
-        """There was no time for them: they are due at once, as if never tried."""
+        """There was no time for them: they are due at once, and wait no longer after their next try for that."""
         for what in (key_of(kind, item) for item in items):
-            self.waits.pop(what, None)
-            self.again_at[what] = now + POSTPONED
+            if self.waits.get(what, 0.0) > FIRST_AGAIN:
+                self.waits[what] /= 2
+            else:
+                self.waits.pop(what, None)
+            self.again_at[what] = now
+            self.left_over.add(what)
+
+    def last_tried(self, what: str) -> float:
+        """When it was tried in vain; long ago, if it never was."""
+        return self.tried_at.get(what, float("-inf"))
 
     def next_at(self, now: float) -> float | None:
-        """When there may be something to do without any news.  What is past was tried, or waits for news."""
+        """When there may be something to do without any news; `now` for what there was no time for till then.
+
+        Of the rest, what is past was done, and waits for news.
+        """
         lingering = (since + LINGER for since in (*self.unused_since.values(), *self.unbound_since.values()))
-        return min((at for at in (*self.again_at.values(), *lingering) if at > now), default=None)
+        known = (at for what, at in self.again_at.items() if what not in self.left_over)
+        left = [self.again_at[what] for what in self.left_over & self.again_at.keys() if kind_of(what) not in self.busy]
+        return min((*(max(at, now) for at in left), *(at for at in (*known, *lingering) if at > now)), default=None)
 
     def forget_tries(self) -> None:
         """Nothing could be tried: all of it is due."""
         self.again_at.clear()
         self.waits.clear()
+        self.tried_at.clear()
+        self.left_over.clear()
 
     def keep_only(
         self,
@@ -117,6 +138,8 @@ class Memory:
         """Forget what succeeded or is gone.  Of what is under way nobody knows yet."""
         self.again_at = {key: at for key, at in self.again_at.items() if key in tried or kind_of(key) in self.busy}
         self.waits = {key: wait for key, wait in self.waits.items() if key in self.again_at}
+        self.tried_at = {key: at for key, at in self.tried_at.items() if key in self.again_at}
+        self.left_over &= self.again_at.keys()
         self.unused_since = {key: since for key, since in self.unused_since.items() if key in unused}
         self.retiring_since = {key: since for key, since in self.retiring_since.items() if key in retiring}
         self.unbound_since = {key: since for key, since in self.unbound_since.items() if key in unbound}
