@@ -321,6 +321,25 @@ def test_what_there_was_no_time_for_is_due_as_soon_as_all_other_kinds_were_asked
     assert set(map(str, due(made, "ready"))) == set(map(str, PORTS)), "and so is what was not answered"
 
 
+def test_all_that_there_was_no_time_for_is_due_at_once(made: Office) -> None:
+    made.bus.slow = {"p00"}
+    made.delivery.deliver(Errands(ready=due(made, "ready")))
+    assert due(made, "ready") == PORTS[PORTS_AT_ONCE:]
+
+
+def test_what_failed_often_waits_as_long_as_ever_though_there_was_no_time_for_it_once(made: Office) -> None:
+    what = key_of("ready", PORTS[0])
+    for _ in range(4):
+        assert made.memory.due(what, made.now)
+        made.memory.ended("ready", [PORTS[0]], made.now)
+        made.now = made.memory.again_at[what]
+    waited = made.memory.waits[what]
+    assert made.memory.due(what, made.now)
+    made.memory.postponed("ready", [PORTS[0]], made.now)
+    assert made.memory.due(what, made.now)
+    assert made.memory.waits[what] == 2 * waited > 2 * FIRST_AGAIN
+
+
 def test_what_was_answered_is_no_reason_to_look_before_there_is_news(made: Office) -> None:
     found = Errands(ready=due(made, "ready"))
     made.delivery.deliver(found)
