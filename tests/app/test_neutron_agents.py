@@ -86,6 +86,55 @@ def test_what_cannot_work_is_refused_with_its_reason(tmp_path: Path, old: str, n
     assert said in str(refused.value)
 
 
+SSL = """
+[vcenter.vc1]
+url = "https://vc1.example/sdk"
+user = "u"
+password_env = "P"
+[intent]
+file = "x"
+[deployment.lab]
+design = "ovsvapp"
+dvs = "tenant"
+vids = "100-199"
+[deployment.lab.appliance]
+trunk = "eth1"
+tls = { key = "k", certificate = "c", ca = "a" }
+openflow = { br-int = "ssl:192.0.2.1:6651", br-tun = "ssl:192.0.2.1:6652" }
+[deployment.lab.host."esx1"]
+vtep = "192.0.2.1"
+ovsdb = "ssl:192.0.2.1:6640"
+[deployment.lab.host."esx2"]
+vtep = "192.0.2.2"
+ovsdb = "ssl:192.0.2.2:6640"
+"""
+OWN = 'ovsdb = "ssl:192.0.2.2:6640"\nopenflow = { br-int = "ssl:192.0.2.2:6651", br-tun = "ssl:192.0.2.2:6652" }'
+
+
+def test_two_appliances_whose_flows_would_be_written_to_one_switch_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "isthmus.toml"
+    file.write_text(SSL)
+    with pytest.raises(Refused, match=r"esx2.*openflow.*6651 is where a bridge of 'lab/esx1' is reached"):
+        load(file, SECRETS)
+    file.write_text(SSL.replace('ovsdb = "ssl:192.0.2.2:6640"', OWN))
+    load(file, SECRETS)
+    # A directory of sockets says nothing where flows are written elsewhere.
+    file.write_text(SSL.replace('ovsdb = "ssl:192.0.2.2:6640"', OWN).replace('"eth1"', '"eth1"\nrundir = "/run/x"'))
+    load(file, SECRETS)
+
+
+@pytest.mark.parametrize("design", ["ovsvapp-port", "ovsvapp"])
+def test_flows_are_read_and_written_beside_the_database_that_a_host_names(tmp_path: Path, design: str) -> None:
+    text = GOOD
+    if design == "ovsvapp":
+        text = text.replace("ovsvapp-port", design).replace('host = "esx1"\n', "").replace('host = "esx2"\n', "")
+    file = tmp_path / "isthmus.toml"
+    file.write_text(text)
+    wiring = wire(load(file, SECRETS), lambda: 0.0)
+    targets = [wiring.ovs(wiring.config.deployment["lab"], host) for host in (ONE, TWO)]
+    assert [str(target._settings.rundir) for target in targets] == ["/run/one", "/run/two"]
+
+
 def test_a_nova_compute_with_the_name_of_an_esxi_host_is_refused_where_that_host_has_a_vtep_of_its_own(
     tmp_path: Path,
 ) -> None:

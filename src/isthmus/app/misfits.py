@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from isthmus.app.config import (
     OPEN_VSWITCH,
@@ -331,7 +330,7 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
     targets: dict[str, str] = {}
     leaves: dict[str, str] = {}
     machines: dict[str, str] = {}
-    sockets: dict[Path, str] = {}
+    sockets: dict[str, str] = {}
     for name, deployment in config.deployment.items():
         at: KeyPath = ("deployment", name)
         if deployment.vcenter is None or deployment.vcenter in config.vcenter:
@@ -373,11 +372,22 @@ def _between_deployments(config: Config) -> Iterator[Misfit]:
             target = appliance_here.ovsdb or OPEN_VSWITCH
             if (other := targets.setdefault(target, this)) != this:
                 yield (*at, "host", host), f"{target} is the OVS of {other} already: each host has its own appliance"
-            elif (rundir := appliance_here.sockets) and (other := sockets.setdefault(rundir, this)) != this:
-                what = f"the bridges of {other} have their sockets in {rundir}: those of each Open vSwitch are its own"
-                yield (*at, "host", host, "rundir"), what
+            else:
+                for key, what in _flows_in_common(appliance_here, this, sockets):
+                    yield (*at, "host", host, key), what
     yield from _in_two_deployments(config)
     yield from _nics_in_two_deployments(config)
+
+
+def _flows_in_common(appliance: ApplianceConfig, this: str, sockets: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Where the flows of an appliance are written, which must be no other's: its bridges' addresses or directory."""
+    if appliance.openflow is not None:
+        for target in dict.fromkeys((appliance.openflow.br_int, appliance.openflow.br_tun)):
+            if (other := sockets.setdefault(target, this)) != this:
+                yield "openflow", f"{target} is where a bridge of {other} is reached: those of each host are its own"
+    elif (rundir := appliance.sockets) and (other := sockets.setdefault(str(rundir), this)) != this:
+        what = f"the bridges of {other} have their sockets in {rundir}: those of each Open vSwitch are its own"
+        yield "rundir", what
 
 
 def _in_two_deployments(config: Config) -> Iterator[Misfit]:
