@@ -63,6 +63,7 @@ class Site:
         agents: dict[str, VrouterAgentStandIn],
         processes: Mapping[str, str],
         intent: str,
+        vids: str,
     ) -> None:
         self.vcenter, self.server, self.agents = vcenter, server, agents
         self.client = Client(server.url)
@@ -80,7 +81,7 @@ class Site:
                 f'[vcenter.vc1]\nurl = "{vcenter.url}"\nuser = "{vcenter.user}"\npassword_file = "password"\n'
                 f'ca_file = "{vcenter.ca_file}"\n[intent.contrail]\nurl = "{server.url}"\npoll = 0.2\n{intent}\n'
                 f'[status]\nstate = "{name}.state"\nsocket = "{name}.sock"\n'
-                f'[deployment.cloud]\ndesign = "contrail"\ndvs = "tenants"\nvids = "100-199"\n{duty}\n' + hosts
+                f'[deployment.cloud]\ndesign = "contrail"\ndvs = "tenants"\nvids = "{vids}"\n{duty}\n' + hosts
             )
             self.processes.append(Process(file))
         self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
@@ -118,14 +119,16 @@ class Site:
 
 
 @contextmanager
-def contrail_site(folder: Path, processes: Mapping[str, str] = ONE, intent: str = "") -> Iterator[Site]:
+def contrail_site(
+    folder: Path, processes: Mapping[str, str] = ONE, intent: str = "", vids: str = "100-199"
+) -> Iterator[Site]:
     """Up, with the port group of network `red` made.  `intent` is what else [intent.contrail] says."""
     topology = Topology.single(HOSTS, [Dvs("tenants", (TRUNK,))], [])
     with ExitStack() as stack:
         vcenter = stack.enter_context(Simulator(topology, password=CANARY))
         server = stack.enter_context(ApiServer())
         agents = {host: stack.enter_context(VrouterAgentStandIn(folder / host)) for host in HOSTS}
-        made = Site(folder, vcenter, server, agents, processes, intent)
+        made = Site(folder, vcenter, server, agents, processes, intent, vids)
         made.start()
         stack.callback(made.stop)
         until(lambda: "red" in made.admin.port_group_names())

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.adapters.contrail.notes import vmi_uuid
+from isthmus.adapters.contrail.notes import instance_ip_uuid, vmi_uuid
 from isthmus.model.names import NicId, PortId, VmId
 from isthmus.model.observed import NoVlan
 from lab.contrail.client import PROJECT
 from lab.netns.dvs import Policy
-from tests.app.contrail_site import A, B, Site, contrail_site
+from tests.app.contrail_site import VMI, A, B, Site, contrail_site
 from tests.app.leaf_site import until
 
 pytestmark = pytest.mark.sim
@@ -150,3 +150,28 @@ def test_a_vm_of_another_program_in_the_project_is_left_alone(site: Site) -> Non
     until(lambda: A not in site.there("virtual-machine"))
     assert theirs in site.there("virtual-machine-interface")
     assert site.client.read("virtual-machine-interface", theirs)["fq_name"] == [*PROJECT, "theirs"]
+
+
+def test_a_vid_is_no_other_networks_while_an_agent_that_is_away_holds_it_for_a_port_that_somebody_deleted(
+    tmp_path: Path,
+) -> None:
+    with contrail_site(tmp_path, vids="100-100") as site:
+        blue = site.client.network("blue", "10.2.0.0")
+        until(lambda: "blue" in site.admin.port_group_names())
+        site.boot("a", A, "esx1.lab")
+        until(lambda: site.is_wired("a", A, "esx1.lab"))
+        agent, port = site.agents["esx1.lab"], port_of(site, A, site.red)
+        agent.stop()
+        site.admin.power_off("a")
+        address = instance_ip_uuid(PortId(f"{NicId(VmId(A), 4000)}@{site.red}"))
+        for path in (f"/instance-ip/{address}", f"/{VMI}/{port}"):
+            assert site.client.ask("DELETE", path)[0] == 200
+        until(lambda: port in site.there(VMI), 60)  # it is made again, and nothing notes what the agent has
+        site.boot("b", B, "esx1.lab", "blue")
+        until(lambda: "no VID left" in site.conditions())
+        assert site.admin.dv_port("b")[1].config.setting.blocked.value
+        agent.start()
+        until(lambda: site.is_wired("b", B, "esx1.lab"), 60)
+        theirs = port_of(site, B, blue)
+        told = [(event.what, event.vmi) for event in agent.events if event.vmi in (port, theirs)]
+        assert told.index(("unplug", port)) < told.index(("plug", theirs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,20 @@ import pytest
 
 from isthmus.adapters.contrail.agent import AgentPort, VrouterAgent
 from isthmus.adapters.contrail.api import ApiServer
-from isthmus.adapters.contrail.http import Http
+from isthmus.adapters.contrail.http import Http, MaybeDone
 from isthmus.adapters.contrail.notes import VM_OWNER, instance_ip_uuid, plug_key, vm_note, vmi_uuid
 from isthmus.adapters.contrail.objects import Objects
 from isthmus.adapters.contrail.records import Records
-from isthmus.adapters.contrail.vrouter import ADDRESS_AGAIN, LOOKS_EVERY, NO_VLANS, VrouterTarget
+from isthmus.adapters.contrail.told import DROPPED_WITHIN, LOOKS_EVERY, NO_VLANS
+from isthmus.adapters.contrail.vrouter import ADDRESS_AGAIN, VrouterTarget
 from isthmus.model.change import Change, Forget, Learn, Outcome, Result
-from isthmus.model.faults import Retry
+from isthmus.model.faults import Retry, Unreachable
 from isthmus.model.names import HostId, NetworkId, NicId, PortId, VmId, mac
 from isthmus.model.nve import NveEntry, Plug, Workload
 from isthmus.model.tags import Vid, Vni
 from lab.contrail import api_server, faults, vrouter_agent
 from lab.contrail.client import PROJECT, Client
+from lab.contrail.port_table import NOVA
 
 ESX1, ESX2 = HostId("vc/host-1"), HostId("vc/host-2")
 VM = VmId("5011aabb-0000-4000-8000-000000000001")
@@ -52,11 +55,16 @@ class Site:
         """A process that remembers nothing."""
         api = ApiServer(Http(self.server.url, place="the api-server", kind="an api-server", timeout=self.patience))
         self.records = Records(api, "isthmus", lambda: self.now)
-        objects = Objects(api, self.records, lambda network: [*PROJECT, self.names[network]], adopts=self.adopts)
+        objects = Objects(api, self.records, self.named, adopts=self.adopts)
         self.at = {
             host: VrouterTarget(host, VrouterAgent(agent.address, self.patience), objects, lambda: self.now)
             for host, agent in self.agents.items()
         }
+
+    def named(self, network: str) -> list[str]:
+        if network not in self.names:
+            raise Retry(f"network {network}: nobody has told of it yet")
+        return [*PROJECT, self.names[network]]
 
     def work(self, **other: Any) -> Workload:
         network = NetworkId(other.pop("network", self.network))
@@ -83,9 +91,26 @@ class Site:
     def holds(self, host: HostId) -> set[NveEntry]:
         return set(self.at[host].observe().entries.values())
 
+    def take_away(self) -> None:
+        """Another deletes the instance-ip and the VMI, and we hear of it."""
+        port = self.work().port
+        for path in (f"/instance-ip/{instance_ip_uuid(port)}", f"/virtual-machine-interface/{vmi_uuid(port)}"):
+            assert self.client.ask("DELETE", path)[0] == 200
+        self.records.doubt()
+
     def there(self, kind: str) -> set[str]:
         self.client.get(f"/{kind}s")
         return {item["uuid"] for item in self.client.get(f"/{kind}s")[f"{kind}s"]}
+
+    def noted(self, host: HostId) -> dict[str, int]:
+        """The VIDs that VMIs are noted to have at a host."""
+        vids = {}
+        for vmi in self.there("virtual-machine-interface"):
+            held = self.client.read("virtual-machine-interface", vmi).get("annotations") or {}
+            for pair in held.get("key_value_pair", ()):
+                if pair["key"] == plug_key(host):
+                    vids[vmi] = json.loads(pair["value"])["vid"]
+        return vids
 
     def vids(self, host: HostId) -> dict[str, int | None]:
         """What the agent has, of ports whose link is up."""
@@ -94,19 +119,25 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
+    def clock() -> float:
+        return made[0].now if made else 0.0
+
+    made: list[Site] = []
     with (
         api_server.ApiServer() as server,
-        vrouter_agent.VrouterAgentStandIn(tmp_path / "1") as one,
-        vrouter_agent.VrouterAgentStandIn(tmp_path / "2") as two,
+        vrouter_agent.VrouterAgentStandIn(tmp_path / "1", clock=clock) as one,
+        vrouter_agent.VrouterAgentStandIn(tmp_path / "2", clock=clock) as two,
     ):
         client = Client(server.url)
         client.project()
         red = client.network("red")
-        yield Site(server, client, {ESX1: one, ESX2: two}, red, {red: "red"})
+        made.append(Site(server, client, {ESX1: one, ESX2: two}, red, {red: "red"}))
+        yield made[0]
 
 
 def test_a_vm_that_runs_is_made_known_and_plugged_in_by_four_calls_and_one(site: Site) -> None:
     site.learns(ESX1, site.work(), site.plug())
+    site.now += DROPPED_WITHIN
     before = site.server.calls.so_far()
     other = NicId(VmId("5011aabb-0000-4000-8000-000000000002"), 4000)
     work = site.work(nic=other)
@@ -202,12 +233,7 @@ def test_a_move_is_announced_done_and_cleared_and_the_port_stays_what_it_was(sit
 def test_a_port_whose_vmi_another_deleted_is_still_held_by_the_agent_until_it_is_unplugged(site: Site) -> None:
     """The note went with the VMI; were its VID taken for free, two ports of one host would have it."""
     site.learns(ESX1, site.work(), site.plug())
-    for path in (
-        f"/instance-ip/{instance_ip_uuid(site.work().port)}",
-        f"/virtual-machine-interface/{vmi_uuid(site.work().port)}",
-    ):
-        assert site.client.ask("DELETE", path)[0] == 200
-    site.records.doubt()
+    site.take_away()
     assert site.holds(ESX1) == {site.plug(wired=False)}
     site.forgets(ESX1, site.plug(wired=False))
     assert (site.vids(ESX1), site.holds(ESX1)) == ({}, set())
@@ -229,7 +255,7 @@ def test_an_agent_that_is_away_keeps_its_plug_noted_and_the_vmi_there(site: Site
     site.learns(ESX1, site.work(), site.plug())
     site.agents[ESX1].stop()
     assert site.does(ESX1, Forget((site.plug(), site.work()))).outcome is Outcome.UNREACHABLE
-    assert site.holds(ESX1) == {site.work(), site.plug()}
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}, "it may have let go, and it may not"
     site.learns(ESX2, site.plug())  # the other host is served meanwhile
     site.agents[ESX1].start()
     site.forgets(ESX1, site.plug(), site.work())
@@ -268,12 +294,46 @@ def test_a_new_process_says_again_what_is_noted_and_the_agent_drops_the_rest(sit
 
 
 def test_what_another_process_noted_is_seen_by_the_next_reading(site: Site) -> None:
+    site.learns(ESX1, site.work())
+    other = Site(site.server, site.client, site.agents, site.network, site.names)
+    other.learns(ESX1, site.plug())
+    site.now += 60
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
+
+
+def test_a_plug_whose_note_another_took_back_is_held_until_the_agent_says_otherwise(site: Site) -> None:
     site.learns(ESX1, site.work(), site.plug())
     other = Site(site.server, site.client, site.agents, site.network, site.names)
-    assert other.holds(ESX1) == {site.work(), site.plug(wired=False)}
     other.forgets(ESX1, site.plug())
     site.now += 60
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
+    site.forgets(ESX1, site.plug(wired=False))
     assert site.holds(ESX1) == {site.work()}
+
+
+def test_a_vid_stays_taken_while_the_agent_holds_it_for_a_vmi_that_was_deleted_and_made_again(site: Site) -> None:
+    """Were it free, a VM of another network would be given it, and the agent would take its frames for this one's."""
+    site.learns(ESX1, site.work(), site.plug())
+    site.take_away()
+    site.agents[ESX1].stop()
+    target = site.at[ESX1]
+    changes = [Change(n, target.id, a, "") for n, a in enumerate((Forget((site.plug(),)), Learn((site.work(),))))]
+    assert [result.outcome for result in target.apply(changes)] == [Outcome.UNREACHABLE, Outcome.DONE]
+    site.agents[ESX1].start()
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
+    site.learns(ESX1, site.plug(105))
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 105}
+    assert site.holds(ESX1) == {site.work(), site.plug(105)}
+
+
+def test_a_vid_stays_taken_at_the_host_that_a_vm_left_while_its_vmi_was_made_again_at_the_next(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.take_away()
+    site.learns(ESX2, site.work(), site.plug(105))
+    assert site.holds(ESX1) == {site.plug(wired=False)}
+    site.forgets(ESX1, site.plug(wired=False))
+    assert (site.vids(ESX1), site.holds(ESX1)) == ({}, set())
+    assert site.holds(ESX2) == {site.work(), site.plug(105)}
 
 
 @pytest.mark.parametrize("spoilt", ["HTML", "HALF_JSON", "BAD_GATEWAY", "UNAVAILABLE"])
@@ -419,31 +479,200 @@ def test_an_agent_that_has_another_vid_than_it_was_told_is_told_anew(site: Site)
     assert site.vids(ESX1) == {port: 101}
 
 
+def test_an_agent_that_has_a_port_from_an_older_program_with_another_vid_is_told_ours(site: Site) -> None:
+    """It would take no notice, and its own clean-up comes a minute after our first word."""
+    site.learns(ESX1, site.work())
+    port = PortId(vmi_uuid(site.work().port))
+    hand = VrouterAgent(site.agents[ESX1].address, 20.0)
+    hand.plug(AgentPort(port, VM, NetworkId(site.network), VM, "web-1", MAC, Vid(7), enabled=True))
+    site.learns(ESX1, site.plug())
+    assert site.vids(ESX1) == {port: 101}
+
+
+def test_an_agent_that_has_another_mac_than_it_was_told_is_told_anew(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    port = PortId(vmi_uuid(site.work().port))
+    hand, other = VrouterAgent(site.agents[ESX1].address, 20.0), mac("00:50:56:00:00:99")
+    hand.change(AgentPort(port, VM, NetworkId(site.network), VM, "web-1", other, Vid(101), "10.1.0.3", enabled=True))
+    site.now += LOOKS_EVERY
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
+    site.learns(ESX1, site.plug())
+    assert site.agents[ESX1].ports[port].mac == MAC
+
+
+def test_a_link_that_may_have_come_up_without_an_answer_goes_down_again_when_the_move_is_cancelled(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.learns(ESX2, site.plug(enabled=False))
+    with monkeypatch.context() as patched:
+        break_at(0, patched, done=True, fault=MaybeDone)
+        assert site.does(ESX2, Learn((site.plug(),))).outcome is Outcome.UNREACHABLE
+    assert site.vids(ESX2) != {}
+    assert site.holds(ESX2) == {site.plug(wired=False)}
+    site.learns(ESX2, site.plug(enabled=False))
+    assert site.vids(ESX2) == {}
+
+
+@pytest.mark.parametrize("prepared", [{"enabled": False}, {"vid": 105}], ids=["with its link down", "with another vid"])
+def test_a_port_that_may_have_been_plugged_in_otherwise_comes_as_it_is_to_be(
+    site: Site, prepared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.learns(ESX2, site.work())
+    site.now += DROPPED_WITHIN
+    with monkeypatch.context() as patched:
+        break_at(1, patched, done=True, fault=MaybeDone)
+        assert site.does(ESX2, Learn((site.plug(**prepared),))).outcome is Outcome.UNREACHABLE
+    assert len(site.agents[ESX2].ports) == 1
+    site.learns(ESX2, site.plug())
+    assert site.vids(ESX2) == {vmi_uuid(site.work().port): 101}
+
+
+def test_a_vid_is_let_go_of_before_another_port_has_it(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    other = NicId(VM, 4001)
+    work = site.work(nic=other)
+    target = site.at[ESX1]
+    actions = Learn((work, replace(site.plug(101), port=work.port, nic=other))), Forget((site.plug(),))
+    results = target.apply([Change(n, target.id, action, "") for n, action in enumerate(actions)])
+    assert [result.outcome for result in results] == [Outcome.DONE, Outcome.DONE]
+    vmis = vmi_uuid(site.work().port), vmi_uuid(work.port)
+    events = [(event.what, vmis.index(event.vmi)) for event in site.agents[ESX1].events if event.vmi in vmis]
+    assert events.index(("unplug", 0)) < events.index(("plug", 1))
+
+
+def test_a_note_never_says_another_vid_than_the_agent_holds_though_the_vmi_was_deleted_and_made_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new process would take the note's word for what the agent holds."""
+    for call in itertools.count():
+        site.start()
+        site.learns(ESX1, site.work(), site.plug(101))
+        site.take_away()
+        with monkeypatch.context() as patched:
+            left = break_at(call, patched, done=False, fault=Killed)
+            with suppress(Killed):
+                site.does(ESX1, Learn((site.work(), site.plug(105))))
+        noted = site.noted(ESX1)
+        assert all(noted.get(vmi) in (None, port.vid) for vmi, port in site.agents[ESX1].ports.items())
+        if left[0] >= 0:
+            break
+    assert call > 0
+
+
+def test_an_agent_lets_go_of_a_vid_before_it_is_noted_that_the_port_has_another_that_cannot_be_told_yet(
+    site: Site,
+) -> None:
+    site.learns(ESX1, site.work(), site.plug(101))
+    site.names = {}
+    site.start()
+    assert site.does(ESX1, Learn((site.plug(105),))).outcome is Outcome.RETRY
+    all_that_is_plugged_in_is_noted(site)
+
+
+def test_an_agent_that_lost_its_ports_before_it_was_ever_looked_at_is_told_them_again(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    site.agents[ESX1].stop()
+    site.agents[ESX1].start(with_files=False)
+    site.now += LOOKS_EVERY
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False)}
+    site.learns(ESX1, site.plug())
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
+
+
+def test_the_loss_of_a_port_without_an_address_is_noticed(site: Site) -> None:
+    """An agent never shows such a port."""
+    site.learns(ESX1, site.work(address=""), site.plug())
+    for lost in (False, True):
+        site.agents[ESX1].stop()
+        site.agents[ESX1].start(with_files=not lost)
+        site.now += LOOKS_EVERY
+        assert site.holds(ESX1) == {site.work(address=""), site.plug(wired=not lost)}
+
+
+def test_a_port_whose_link_the_agent_will_not_bring_up_is_plugged_anew_and_holds_up_no_other(site: Site) -> None:
+    """One of an older program, say, that is of another type."""
+    site.learns(ESX1, site.work(), site.plug())
+    vmi = vmi_uuid(site.work().port)
+    (file,) = site.agents[ESX1].table.folder.iterdir()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"type": NOVA}))
+    site.agents[ESX1].stop()
+    site.agents[ESX1].start()
+    site.start()
+    other = NicId(VM, 4001)
+    work = site.work(nic=other)
+    site.learns(ESX1, work, replace(site.plug(102), port=work.port, nic=other))
+    site.learns(ESX1, site.plug())
+    assert site.vids(ESX1) == {vmi: 101, vmi_uuid(work.port): 102}
+
+
+def test_a_port_that_cannot_be_told_now_holds_up_no_other_and_is_not_dropped(site: Site) -> None:
+    """The agent drops whatever it is not told again after the first word of a process."""
+    site.learns(ESX1, site.work(), site.plug())
+    names, site.names = site.names, {}
+    site.start()
+    blue = site.client.network("blue", "10.2.0.0")
+    site.names |= {blue: "blue"}
+    other = NicId(VM, 4001)
+    work = site.work(nic=other, network=blue)
+    plug = replace(site.plug(102), port=work.port, nic=other, network=work.network)
+    site.learns(ESX1, work, plug)
+    both = {vmi_uuid(site.work().port): 101, vmi_uuid(work.port): 102}
+    site.now += DROPPED_WITHIN
+    assert site.vids(ESX1) == both
+    site.names |= names
+    site.learns(ESX1, site.plug())
+    site.now += DROPPED_WITHIN
+    assert site.vids(ESX1) == both
+    assert site.holds(ESX1) == {site.work(), site.plug(), work, plug}
+
+
+def test_a_destination_that_is_prepared_stays_down_over_a_restart_of_isthmus(site: Site) -> None:
+    """Also where ports are Neutron's, and nothing notes where their VM is at home."""
+    site.client.make("virtual-machine", [VM], uuid=VM)
+    plug = site.plug(enabled=False, port=PortId(site.client.port("theirs", virtual_machine_refs=[{"to": [VM]}])))
+    for with_files in (True, False):
+        site.learns(ESX2, plug)
+        site.start()
+        site.agents[ESX2].stop()
+        site.agents[ESX2].start(with_files=with_files)
+        second = site.work(nic=NicId(VM, 4001))
+        site.learns(ESX2, second, replace(site.plug(102), port=second.port, nic=second.nic))
+        assert set(site.vids(ESX2)) == {vmi_uuid(second.port)}
+        assert replace(plug, wired=False, enabled=True) in site.holds(ESX2), "nobody notes what its link is"
+
+
 class Killed(BaseException):
     """The process ends, between two calls."""
 
 
 def kill_before(call: int, patched: pytest.MonkeyPatch) -> None:
     """The process is killed before its n-th call from now on."""
+    break_at(call, patched, done=False, fault=Killed)
+
+
+def break_at(call: int, patched: pytest.MonkeyPatch, *, done: bool, fault: type[BaseException]) -> list[int]:
+    """The n-th call from now on ends so, whether it was carried out or not.  Gives how many are left till then."""
     left = [call]
     request = Http.request
 
     def counted(self: Http, *what: Any) -> Any:
-        if not left[0]:
-            raise Killed
         left[0] -= 1
-        return request(self, *what)
+        if left[0] != -1:
+            return request(self, *what)
+        if done:
+            request(self, *what)
+        raise fault("no answer")
 
     patched.setattr(Http, "request", counted)
+    return left
 
 
 def all_that_is_plugged_in_is_noted(site: Site) -> None:
     """So no VID is anybody else's while an agent has it, and no VMI goes before."""
     for host, agent in site.agents.items():
-        for vmi, port in agent.ports.items():
-            pairs = site.client.read("virtual-machine-interface", vmi)["annotations"]["key_value_pair"]
-            noted = {pair["key"]: json.loads(pair["value"]) for pair in pairs if pair["key"] == plug_key(host)}
-            assert noted[plug_key(host)]["vid"] == port.vid
+        noted = site.noted(host)
+        assert {vmi: port.vid for vmi, port in agent.ports.items()}.items() <= noted.items()
 
 
 def story(site: Site) -> Iterator[tuple[HostId, Learn | Forget]]:
@@ -459,9 +688,10 @@ def story(site: Site) -> Iterator[tuple[HostId, Learn | Forget]]:
     yield ESX2, Forget((site.plug(106), site.work(vm_name="web-2")))
 
 
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("chapter", range(8))
-def test_killed_before_any_call_a_new_process_brings_it_to_the_same_end(
-    site: Site, chapter: int, monkeypatch: pytest.MonkeyPatch
+def test_killed_at_any_call_a_new_process_brings_it_to_the_same_end(
+    site: Site, chapter: int, done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = list(story(site))
     for host, action in told[:chapter]:
@@ -470,7 +700,7 @@ def test_killed_before_any_call_a_new_process_brings_it_to_the_same_end(
     for call in itertools.count():
         site.start()
         with monkeypatch.context() as patched:
-            kill_before(call, patched)
+            break_at(call, patched, done=done, fault=Killed)
             try:
                 assert site.does(host, action).outcome is Outcome.DONE
                 ended = True
@@ -483,6 +713,48 @@ def test_killed_before_any_call_a_new_process_brings_it_to_the_same_end(
     site.start()
     held, said = {entry.key for entry in site.holds(host)}, {entry.key for entry in action.entries}
     assert not held & said if isinstance(action, Forget) else held >= said
+
+
+@pytest.mark.parametrize(("fault", "done"), [(Unreachable, False), (MaybeDone, False), (MaybeDone, True)])
+@pytest.mark.parametrize("settled", [False, True], ids=["new", "settled"])
+@pytest.mark.parametrize("chapter", range(8))
+def test_whatever_call_is_not_answered_the_next_try_comes_to_the_same_end(
+    site: Site, chapter: int, fault: type[Retry], done: bool, settled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process goes on, with what it remembers."""
+    told = list(story(site))
+    if settled:  # it has spoken with both agents, long enough ago that they dropped what they had from before
+        for host in site.agents:
+            site.learns(host, site.work(), site.plug())
+        undo(site, [])
+        site.now += DROPPED_WITHIN
+    for host, action in told[:chapter]:
+        assert site.does(host, action).outcome is Outcome.DONE
+    host, action = told[chapter]
+    end: dict[HostId, dict[str, vrouter_agent.Port]] | None = None
+    for call in itertools.count():
+        with monkeypatch.context() as patched:
+            left = break_at(call, patched, done=done, fault=fault)
+            ended = site.does(host, action).outcome is Outcome.DONE
+        all_that_is_plugged_in_is_noted(site)
+        if not ended:
+            assert site.does(host, action).outcome is Outcome.DONE
+        all_that_is_plugged_in_is_noted(site)
+        now = {at: agent.ports for at, agent in site.agents.items()}
+        assert now == (end if end is not None else now)
+        end = now
+        if left[0] >= 0:
+            break
+        undo(site, told[:chapter])
+    assert call > 0
+
+
+def undo(site: Site, told: list[tuple[HostId, Learn | Forget]]) -> None:
+    """All as before the chapter, in a process that knows as much."""
+    for host in site.agents:
+        site.forgets(host, site.plug(), site.work())
+    for host, action in told:
+        assert site.does(host, action).outcome is Outcome.DONE
 
 
 def test_a_vms_whole_life_killed_at_every_call_leaves_no_vm_no_port_and_no_address(

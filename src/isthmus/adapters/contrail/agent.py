@@ -73,6 +73,10 @@ class HeldPort:
     system_name: str
 
 
+class NotPlugged(Retry):
+    """The agent has no such port, or not as one of an ESXi host: it is to be plugged anew."""
+
+
 class VrouterAgent:
     """Threads may ask at once.  Raises Unreachable where no agent answers; any write may simply be repeated.
 
@@ -104,11 +108,11 @@ class VrouterAgent:
         self.plug(port)
 
     def enable(self, port: PortId) -> None:
-        """Its link goes up.  Raises Retry if the agent does not have it: it is to be plugged first."""
+        """Its link goes up.  Raises NotPlugged if the agent does not have it."""
         self._link("enable", port)
 
     def disable(self, port: PortId) -> None:
-        """Its link goes down.  Raises Retry if the agent does not have it."""
+        """Its link goes down.  Raises NotPlugged if the agent does not have it."""
         self._link("disable", port)
 
     def sync(self) -> None:
@@ -141,7 +145,7 @@ class VrouterAgent:
         try:
             self._write("PUT", path)
         except Refused as fault:  # it lost the port, or has it as one of another type: plugging it anew mends both
-            raise Retry(f"{fault}; it is to be plugged anew") from fault
+            raise NotPlugged(f"{fault}; it is to be plugged anew") from fault
 
     def _write(self, method: str, path: str, body: Any = None) -> None:
         answer = self._http.request(method, path, body)

@@ -1,29 +1,28 @@
 """One ESXi host's vRouter agent, and what is kept from that host on the api-server, as a Target.
 
-Law: what the agent may hold is noted before it is told, and that is taken back after it confirmed that it let go.  An
-agent can be asked for no list, so what is held is what is noted; what this process has not said itself, it says again.
+Law: what the agent may hold is noted before it is told, and that is taken back after it confirmed that it let go.  So
+what is held is what is noted, and what this process told (told.py), though its note went with a VMI; what was noted by
+another process is said again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from isthmus.adapters.contrail.agent import AgentPort, VrouterAgent
 from isthmus.adapters.contrail.notes import Record, vmi_uuid
 from isthmus.adapters.contrail.objects import Objects
+from isthmus.adapters.contrail.told import Told
 from isthmus.model.change import BuildNve, Change, Forget, Learn, Outcome, Result
-from isthmus.model.faults import Refused, Retry
+from isthmus.model.faults import Refused, Retry, Unreachable
 from isthmus.model.names import HostId, PortId
 from isthmus.model.nve import NveEntry, NveKey, Plug, Workload
 from isthmus.model.observed import NveMirror, TargetId
 
 ADDRESS_AGAIN = 60.0
 """Seconds until a port that got no address is tried again."""
-LOOKS_EVERY = 30.0
-"""Seconds between two looks at whether the agent still has what it was told."""
-NO_VLANS = "uses no VLANs: set HYPERVISOR.type = vmware in its configuration"
 
 
 class VrouterTarget:
@@ -32,15 +31,9 @@ class VrouterTarget:
     def __init__(self, host: HostId, agent: VrouterAgent, objects: Objects, clock: Callable[[], float]) -> None:
         self.host = host
         self._agent, self._objects, self._clock = agent, objects, clock
-        self._said: dict[PortId, tuple[Plug, tuple[str, ...]]] = {}
-        """What the agent was told by this process and confirmed, with the addresses."""
-        self._synced = False
+        self._told = Told(agent, clock)
         self._asked: dict[PortId, float] = {}
         """When an address was asked for last, of the ports without one."""
-        self._seen: set[PortId] = set()
-        """The ports that the agent showed when it was looked at last: one that it shows no more it has lost."""
-        self._looked_at = clock()
-        self._trouble = ""
 
     @property
     def id(self) -> TargetId:
@@ -49,36 +42,15 @@ class VrouterTarget:
 
     def observe(self) -> NveMirror:
         """All that is noted for this host, or held though its note is gone.  Raises Retry if that cannot be read."""
-        self._look()
-        entries: dict[NveKey, NveEntry] = {}
+        self._told.look()
+        entries: dict[NveKey, NveEntry] = {plug.key: replace(plug, wired=False) for plug in self._told.plugs()}
         for record in self._objects.records.read().values():
             if (workload := record.workload) is not None and record.home == self.host and not self._is_due(record):
                 entries[workload.key] = workload
             if (noted := record.plugs.get(self.host)) is not None:
-                entries[noted.key] = self._held(record, noted)
-        entries.update((plug.key, plug) for plug in self._left_behind())
-        troubles = [self._trouble] if self._trouble else []
+                entries[noted.key] = self._told.confirmed(noted, record.addresses) or replace(noted, wired=False)
+        troubles = [self._told.trouble] if self._told.trouble else []
         return NveMirror(self.id, entries, warnings=(*troubles, *self._lacks(entries)))
-
-    def _look(self) -> None:
-        """Now and then, at what the agent has.  One that lost a port may have lost all: it is told all of it again."""
-        if self._clock() - self._looked_at < LOOKS_EVERY:
-            return
-        self._looked_at, self._trouble = self._clock(), ""
-        try:
-            held = {port: self._agent.held(PortId(vmi_uuid(port))) for port in self._said}
-        except (Retry, Refused) as fault:
-            self._trouble = str(fault)
-            return
-        shown = {port for port, found in held.items() if found is not None}
-        if (self._seen & held.keys()) - shown:
-            self._said.clear()
-        for port, found in held.items():
-            if found is not None and found.vid is None:
-                self._trouble = f"{self._agent.place} {NO_VLANS}"
-            elif found is not None and port in self._said and found.vid != self._said[port][0].vid:
-                del self._said[port]
-        self._seen = shown
 
     def findings(self) -> Sequence[str]:
         """What is amiss that `check` should name.  Raises Retry or Refused if the agent, or the api-server, is."""
@@ -117,79 +89,58 @@ class VrouterTarget:
         for entry in entries:
             if isinstance(entry, Workload):
                 self._asked[entry.port] = self._clock()
-                self._leave_other_vid(plugs.get(entry.port))
+                self._leave_other(plugs.get(entry.port))
                 self._objects.keep(entry, self.host, plugs.get(entry.port))
         for plug in plugs.values():
-            self._leave_other_vid(plug)
-            self._plug(plug, self._objects.note_plug(self.host, plug))
+            self._leave_other(plug)
+            record = self._objects.note_plug(self.host, plug)
+            self._unplug_elders(plug.port)
+            self._told.plug(plug, self._agent_port(plug, record), record.addresses)
 
-    def _leave_other_vid(self, plug: Plug | None) -> None:
-        """An agent that has a port already takes no other VID for it: it must let go of it first."""
-        record = self._objects.records.of(vmi_uuid(plug.port)) if plug is not None else None
+    def _leave_other(self, plug: Plug | None) -> None:
+        """What the agent has with another VID or MAC it lets go of before the note of that is replaced."""
+        if plug is None:
+            return
+        record = self._objects.records.of(vmi_uuid(plug.port))
         noted = record.plugs.get(self.host) if record is not None else None
-        if plug is not None and noted is not None and noted.vid != plug.vid:
-            self._unplug(plug.port)
+        held = [other for other in (noted, self._told.of(plug.port)) if other is not None]
+        if any((other.vid, other.mac) != (plug.vid, plug.mac) for other in held):
+            self._told.unplug(plug.port)
 
-    def _plug(self, plug: Plug, record: Record) -> None:
-        """Tell the agent what it does not know."""
-        for elder in self._objects.elders.followed.get(plug.port, ()):  # under which it has it from an older program
+    def _unplug_elders(self, port: PortId) -> None:
+        """Those under which the agent has it from an older program."""
+        for elder in self._objects.elders.followed.get(port, ()):
             self._agent.unplug(PortId(elder))
-        self._objects.elders.followed.pop(plug.port, None)
-        wanted = self._agent_port(plug, record)
-        if self._has_said(plug, record):
-            said, _ = self._said.pop(plug.port)
-            if said.enabled != plug.enabled:
-                (self._agent.enable if plug.enabled else self._agent.disable)(wanted.port)
-        else:
-            if plug.port in self._said or plug.port in self._seen:  # it takes no notice of what is new about a port
-                self._unplug(plug.port)
-            self._agent.plug(wanted)
-        self._said[plug.port] = plug, record.addresses
-
-    def _unplug(self, port: PortId) -> None:
-        self._agent.unplug(PortId(vmi_uuid(port)))
-        self._said.pop(port, None)
-        self._seen.discard(port)
+        self._objects.elders.followed.pop(port, None)
 
     def _forget(self, entries: Sequence[NveEntry]) -> None:
         for entry in entries:
             if isinstance(entry, Plug):
-                self._unplug(entry.port)
+                self._told.unplug(entry.port)
                 self._objects.forget_plug(self.host, entry)
         for entry in entries:
             if isinstance(entry, Workload):
                 self._objects.give_up(entry, self.host)
 
     def _say_again(self) -> None:
-        """Before the first word of this process: what the agent holds beyond what is noted it drops by itself."""
-        if self._synced:
+        """Before the first word of this process: what the agent holds beyond what is noted it drops by itself.
+
+        Put off while what to say of a port is not known, for that the agent would drop.
+        """
+        if self._told.is_synced:
             return
-        noted = [record for record in self._objects.records.read().values() if self.host in record.plugs]
-        self._agent.sync()
-        for record in noted:
-            at_rest = record.workload is None or record.home == self.host
-            plug = replace(record.plugs[self.host], enabled=at_rest)
-            with suppress(Refused):  # then it is not said, and who wants it is told why
-                self._agent.plug(self._agent_port(plug, record))
-                if at_rest:  # one that it has already keeps the state it had
-                    self._agent.enable(PortId(record.uuid))
-                self._said[plug.port] = plug, record.addresses
-        self._synced = True
-
-    def _held(self, record: Record, noted: Plug) -> Plug:
-        """As it was said, if that is still what is noted; else as something the agent is not known to have."""
-        return self._said[noted.port][0] if self._has_said(noted, record) else replace(noted, wired=False)
-
-    def _left_behind(self) -> Iterator[Plug]:
-        """What the agent was told and holds, of VMIs that another deleted: the note went with them, the VID did not."""
-        for port, (plug, _) in self._said.items():
-            if self._objects.records.of(vmi_uuid(port)) is None:
-                yield replace(plug, wired=False)
-
-    def _has_said(self, plug: Plug, record: Record) -> bool:
-        """The agent was told of this plug, and with the addresses that it has now."""
-        said, addresses = self._said.get(plug.port, (None, ()))
-        return said is not None and (said.vid, said.mac, addresses) == (plug.vid, plug.mac, record.addresses)
+        noted = []
+        for record in self._objects.records.read().values():
+            if (plug := record.plugs.get(self.host)) is not None:
+                try:
+                    noted.append((plug, self._agent_port(plug, record), record.addresses))
+                except Refused:  # then it is not said, and who wants it is told why
+                    continue
+                except Unreachable:
+                    raise
+                except Retry:
+                    return
+        self._told.say_again(noted)
 
     def _agent_port(self, plug: Plug, record: Record) -> AgentPort:
         """Raises Refused for a VM that has no uuid, say."""
