@@ -316,6 +316,18 @@ class Story:
         assert known.plugs[HOSTS[0]].vid == self.vid
 
 
+def test_what_went_while_nobody_told_of_it_is_gone_though_nothing_else_is_there() -> None:
+    server, mirror = Server(), Mirror()
+    records = Records(cast(ApiServer, server), OWNER, lambda: 0.0, mirror)
+    uuid = server.create(VMS[0])
+    for there in ({uuid}, set()):
+        mirror.opening()
+        mirror.begin({kind: server.listed(kind, ()) for kind in KINDS})
+        assert records.read().keys() == there
+        mirror.end()
+        server.set(VMI, uuid, None)
+
+
 def test_a_value_written_before_and_after_another_is_known_until_all_three_are_told() -> None:
     story = Story()
     story.opens()

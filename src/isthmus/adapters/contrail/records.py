@@ -148,6 +148,7 @@ class Records:
             self._told = {vmi["uuid"]: facets for vmi in vmis if (facets := self._facets(vmi, self._those_of(vmi)))}
             self._unheard.forget(self._opened_at)
             self._shown.clear()
+            self._view = None
             for uuid in self._told.keys() | self._unheard.uuids():
                 self._show(uuid)
             self._is_told = True
