@@ -68,7 +68,8 @@ def test_everything_is_looked_at_first_on_the_timer_on_demand_and_after_a_failed
 
     def look(*, everything: bool = False) -> str:
         now[0] += 100
-        sight.observe([switch], sight.tick(), everything=everything)  # type: ignore[list-item]
+        since = sight.tick()
+        sight.observe([switch], since, whole_since=since if everything else -1)  # type: ignore[list-item]
         return switch.looks[-1]
 
     assert [look(), look(), look()] == ["everything", "what was told", "what was told"]
@@ -85,6 +86,21 @@ def test_everything_is_looked_at_first_on_the_timer_on_demand_and_after_a_failed
     assert [look(), look()] == ["everything", "what was told"]
 
 
+def test_one_look_at_everything_serves_all_who_claimed_before_it_and_what_is_written_since_is_read_beside() -> None:
+    switch, sight = Switch(), Sight(lambda: 0.0, Backoff(1, 60))
+    since = sight.tick()
+    sight.observe([switch], since)  # type: ignore[list-item]
+    claimed = [sight.tick(), sight.tick()]
+    for last in claimed:
+        sight.writing(ID, [])
+        sight.written(ID)
+        sight.observe([switch], since, whole_since=last)  # type: ignore[list-item]
+    assert switch.looks[1:] == ["everything", "what was told"]
+    later = sight.tick()
+    sight.observe([switch], since, whole_since=later)  # type: ignore[list-item]
+    assert switch.looks[3:] == ["everything"]
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_what_was_seen_before_a_failed_read_is_only_remembered_until_the_next_good_one(everything: bool) -> None:
     now = [0.0]
@@ -92,7 +108,8 @@ def test_what_was_seen_before_a_failed_read_is_only_remembered_until_the_next_go
     early = sight.tick()
 
     def look(since: int) -> object:
-        return sight.observe([switch], since, everything=everything).targets[ID]  # type: ignore[list-item]
+        whole_since = since if everything else -1
+        return sight.observe([switch], since, whole_since=whole_since).targets[ID]  # type: ignore[list-item]
 
     seen = look(early)
     switch.broken = True

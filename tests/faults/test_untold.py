@@ -68,6 +68,30 @@ def test_a_rival_whose_tag_nobody_told_of_is_seen_before_a_port_opens(seed: int)
 
 
 @with_many_seeds
+def test_a_rival_that_is_quicker_than_our_claim_is_seen_before_we_open_though_we_just_looked(seed: int) -> None:
+    trial = rivals(seed, ONE)
+    here, there = trial.dice.sample(HOSTS, 2)
+    (ours,), (rival,) = ([loop for loop in trial.processes if host in loop.seats] for host in (here, there))
+
+    def meanwhile(change: Change) -> None:
+        if isinstance(change.action, SetDvPort) and change.action.gate is Gate.CLAIM:
+            trial.before_write = lambda change: None
+            rival.step()
+            assert trial.is_open("second")
+
+    trial.boot("second", there, "blue")  # we see it without a tag
+    trial.boot("first", here, "red")
+    trial.before_write = meanwhile
+    ours.look_at_everything()
+    ours.step()
+    trial.run(300)
+    assert trial.is_open("second")
+    assert not trial.is_open("first"), "there is one tag for the two"
+    trial.rest()
+    trial.end()
+
+
+@with_many_seeds
 def test_an_open_port_takes_no_other_tag_that_a_rival_wears_untold(seed: int) -> None:
     trial = rivals(seed, ONE)
     here, there = trial.dice.sample(HOSTS, 2)

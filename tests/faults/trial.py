@@ -66,7 +66,7 @@ with_many_seeds = pytest.mark.parametrize(
 )
 
 
-CLAIMED = "a look at everything is due"
+UNCLAIMED = "a look at everything is due"
 
 
 class Killed(BaseException):
@@ -370,8 +370,8 @@ class WatchedSwitch(Watched):
 
     @property
     def tells(self) -> bool:
-        """Not after a claim, nor after another port group."""
-        return self.last is not None and CLAIMED not in self.written
+        """Not after a tag that was given without a claim, nor after another port group."""
+        return self.last is not None and UNCLAIMED not in self.written
 
     def refresh(self) -> Mirror:
         """What the adapter does: a look at what was told of, and at everything if port groups changed."""
@@ -399,7 +399,7 @@ class WatchedSwitch(Watched):
         results = super().apply(changes)
         for change in changes:
             action = change.action
-            self.written.add(action.key if isinstance(action, SetDvPort) else CLAIMED)
-            if isinstance(action, SetDvPort) and (action.gate is Gate.CLAIM or self._was_open(action.key)):
-                self.written.add(CLAIMED)
+            self.written.add(action.key if isinstance(action, SetDvPort) else UNCLAIMED)
+            if isinstance(action, SetDvPort) and action.gate is Gate.OPEN and self._was_open(action.key):
+                self.written.add(UNCLAIMED)
         return results

@@ -23,7 +23,7 @@ from isthmus.app.observing import Clock, Sight
 from isthmus.app.reading import Answer, Source, in_force
 from isthmus.app.seen import BRIEFLY, WRITE_PATIENCE
 from isthmus.app.text import plain
-from isthmus.app.weighing import ends_harm, goes_unnamed, opens_on_trust
+from isthmus.app.weighing import claims, ends_harm, goes_unnamed, opens_on_trust
 from isthmus.core.design import Design, NveKind
 from isthmus.core.guard import Agreed, Asked, Consent, Limits, Said, held_back, not_asked
 from isthmus.core.reconcile import reconcile
@@ -186,6 +186,8 @@ class Keeper:
         """What became of changes that nobody waited for."""
         self._served: dict[TargetId, int] = {}
         """What was seen of each target last."""
+        self._claimed = -1
+        """The tick by which it had claimed tags last: a rival may have claimed the same before."""
         self._again_at: float | None = None
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
@@ -232,6 +234,8 @@ class Keeper:
                 break
             waiting = Waiting(lambda busy, last=last: self._patience(last, busy), self._apart(), self._late.append)  # type: ignore[misc]
             made = carry_out(last.plan, self._by_id(), self._sight, stopping, waiting)
+            if any(claims(change) for change in last.plan.changes):
+                self._claimed = self._sight.tick()
             for result in made:
                 told(result)
             self._remember(made)
@@ -300,11 +304,17 @@ class Keeper:
     def _by_id(self) -> dict[TargetId, Target]:
         return {target.id: target for target in self._targets}
 
-    def _look_and_think(self, since: int, said: Said, think: Think, *, everything: bool = False) -> Pass:
+    def _look_and_think(self, since: int, said: Said, think: Think, *, whole: bool = False) -> Pass:
+        """`whole`: everything is looked at, as it always is after a claim."""
+        whole = whole or self._claimed > since
         self._targets = self.charge.targets()
         try:
             observed = self._sight.observe(
-                self._targets, since, everything=everything, apart=self._apart(), served=self._served
+                self._targets,
+                since,
+                whole_since=max(since, self._claimed) if whole else -1,
+                apart=self._apart(),
+                served=self._served,
             )
         except Refused:
             with suppress(Retry, Refused):
@@ -318,8 +328,8 @@ class Keeper:
             intent = self.charge.intent.read(anew=True)
             with THINKING:
                 found = self._think_of(observed, intent, inventory, said, think)
-        if not everything and any(opens_on_trust(change, observed) for change in found.plan.changes):
-            return self._look_and_think(since, said, think, everything=True)
+        if not whole and any(opens_on_trust(change, observed) for change in found.plan.changes):
+            return self._look_and_think(since, said, think, whole=True)
         return found
 
     def _think_of(

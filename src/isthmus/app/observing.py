@@ -67,21 +67,22 @@ class Sight:
         targets: Iterable[Target],
         since: int,
         *,
-        everything: bool = False,
+        whole_since: int = -1,
         apart: Collection[TargetId] = (),
         served: dict[TargetId, int] | None = None,
     ) -> Observed:
-        """All these targets, in parallel, each read at or after the tick `since`, or with `everything` read whole then.
+        """All these targets, in parallel, each read at or after the tick `since`, and read whole after `whole_since`.
 
-        A target that does not answer in time is Unknown for now.  `apart` are those that no other is kept waiting for;
-        `served` is what who looks has seen of each, and is kept up to date here.
+        Since a whole reading only what changed need have been read again.  A target that does not answer in time is
+        Unknown for now.  `apart` are those that no other is kept waiting for; `served` is what who looks has seen of
+        each, and is kept up to date here.
         Raises Refused if one refuses to be looked at: who may not see a part of a shard must not write the others.
         """
         chosen, known = list(targets), {} if served is None else served
 
         def look(target: Target) -> Look:
             unseen_after = known.get(target.id, -1) if target.id in apart else None
-            return self._look(target, since, everything, unseen_after)
+            return self._look(target, since, whole_since, unseen_after)
 
         looks = in_parallel([lambda target=target: look(target) for target in chosen])  # type: ignore[misc]
         self._refuse(chosen)
@@ -153,7 +154,7 @@ class Sight:
         with self._lock:
             return self._seen.setdefault(target, Seen())
 
-    def _look(self, target: Target, since: int, everything: bool, unseen_after: int | None) -> Look:
+    def _look(self, target: Target, since: int, whole_since: int, unseen_after: int | None) -> Look:
         """`unseen_after`: it stands apart, and what was read at a later tick has not been looked at yet."""
         entry, apart = self._entry(target.id), unseen_after is not None
         while True:
@@ -164,14 +165,14 @@ class Sight:
                 entry.wanted = max(entry.wanted, since)
                 if entry.writes.left_at is not None:
                     return entry.missed(self._clock()) if apart else Look(entry.unknown(NOT_ANSWERED))
-                begun = entry.all_begun if everything else entry.begun
-                if entry.good is not None and begun >= since:
+                whole = entry.all_begun >= whole_since
+                if entry.good is not None and entry.begun >= since and whole:
                     return entry.served(entry.good)
                 mine = entry.reading is None
                 if entry.reading is None:
                     if self._backoff.waiting(target.id, self._clock()):
                         return Look(entry.unknown(entry.reason))
-                    entry.reading = self._asking(target, entry, everything)
+                    entry.reading = self._asking(target, entry, everything=not whole)
                 reading = entry.reading
                 patience = self._moment(entry) if apart else self._long(entry)
             if not reading.wait(patience):
@@ -208,7 +209,7 @@ class Sight:
         """How long any other is waited for.  One that answers whole, if slowly, is."""
         return None if entry.mirror is None else max(self._patience, 2 * entry.took)
 
-    def _asking(self, target: Target, entry: Seen, everything: bool) -> Asking[Mirror]:
+    def _asking(self, target: Target, entry: Seen, *, everything: bool) -> Asking[Mirror]:
         begun, entry.asked_at = self.tick(), self._clock()
         entry.stale = False  # a write during the reading makes it stale again
         read, of_all = target.observe, True

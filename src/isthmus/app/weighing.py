@@ -28,6 +28,11 @@ def ends_harm(change: Change, observed: Observed) -> bool:
     return False
 
 
+def claims(change: Change) -> bool:
+    """A tag is given that a rival may have given meanwhile."""
+    return isinstance(change.action, SetDvPort) and change.action.gate is Gate.CLAIM
+
+
 def opens_on_trust(change: Change, observed: Observed) -> bool:
     """Something opens with a tag that may be another's by now, so whatever else wears it must have been seen.
 

@@ -81,7 +81,7 @@ class Gate(Enum):
 class SetDvPort:
     """One write to a DV port: `vid` None takes the override off.
 
-    The server refuses it if `version` is stale; the adapter, if another NIC holds the port (`cookie`).
+    The server refuses it if `version` is stale; the adapter, if it opens and another NIC holds the port (`cookie`).
     """
 
     dvs: DvsId

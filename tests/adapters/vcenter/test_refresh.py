@@ -12,7 +12,7 @@ from pyVmomi import vim
 from isthmus.adapters.vcenter.seen import SeenPorts
 from isthmus.adapters.vcenter.switch import Switch
 from isthmus.adapters.vcenter.told import REMEMBERED, Told
-from isthmus.model.change import CreatePortGroup, Gate, Outcome
+from isthmus.model.change import CreatePortGroup, Outcome
 from isthmus.model.faults import Retry
 from isthmus.model.observed import DvPortState, NoVlan
 from tests.adapters.vcenter.bench import Bench, eventually
@@ -143,10 +143,16 @@ def test_a_write_of_which_nothing_more_was_heard_is_in_the_next_look(
 
 
 @sim
-@pytest.mark.parametrize("what", ["claim", "port group"])
-def test_after_a_claim_or_another_port_group_all_is_read(switch: Switch, what: str) -> None:
-    claim = opened(ports(switch)[0], 101, Gate.CLAIM)
-    apply(switch, claim if what == "claim" else CreatePortGroup(dvs(switch), spec("green")))
+def test_after_another_port_group_all_is_read(switch: Switch) -> None:
+    apply(switch, CreatePortGroup(dvs(switch), spec("green")))
+    assert "RetrievePropertiesEx" in listened(switch, lambda: switch.refresh())
+
+
+@sim
+def test_after_another_tag_on_an_open_port_all_is_read(switch: Switch) -> None:
+    key = ports(switch)[0].key
+    for vid in (101, 102):
+        apply(switch, opened(switch.refresh().ports[key], vid))
     assert "RetrievePropertiesEx" in listened(switch, lambda: switch.refresh())
 
 

@@ -112,10 +112,10 @@ class DvPorts:
         return results + self._read_back(waiting, fault)
 
     def _as_planned(self, writes: Sequence[Write], seen: Mapping[str, DvPortState]) -> Mapping[str, DvPortState]:
-        """The ports as the plan saw them, if that will do: they are only closed, and not by a second write of ours."""
+        """The ports as the plan saw them, if that will do: they come or stay closed, by a first write of ours."""
         known = {action.key: seen[action.key] for _, action in writes if action.key in seen}
         doubtful = self.seen.doubtful
-        return known if all(_only_closes(action, known.get(action.key), doubtful) for _, action in writes) else {}
+        return known if all(_opens_nothing(action, known.get(action.key), doubtful) for _, action in writes) else {}
 
     def _reconfigure(self, writes: Sequence[Write], now: Mapping[str, DvPortState]) -> BaseException | None:
         host = writes[0][1].host
@@ -174,9 +174,9 @@ class DvPorts:
         return right, judged
 
 
-def _only_closes(action: SetDvPort, port: DvPortState | None, doubtful: Set[str]) -> bool:
-    closes = action.gate in (Gate.CLOSE, Gate.BARE)
-    return closes and port is not None and port.version == action.version and action.key not in doubtful
+def _opens_nothing(action: SetDvPort, port: DvPortState | None, doubtful: Set[str]) -> bool:
+    known = port is not None and port.version == action.version and action.key not in doubtful
+    return action.gate is not Gate.OPEN and known
 
 
 def _left_behind(action: SetDvPort, port: DvPortState) -> DvPortState:

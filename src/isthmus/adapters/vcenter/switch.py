@@ -82,10 +82,7 @@ class Switch:
             return self._last is not None and self._place is not None and not self._look_around
 
     def refresh(self) -> SwitchMirror:
-        """The same, where only what vCenter told to have changed is read now; all of it, if it cannot tell.
-
-        A tag of ours that is new on a port is followed by a look at everything: a rival's may not have been told yet.
-        """
+        """The same, where only what vCenter told to have changed is read now; all of it, if it cannot tell."""
         with self._lock:
             last, place, look_around = self._last, self._place, self._look_around
         if last is None or place is None or look_around:
@@ -205,12 +202,14 @@ class Switch:
 
 
 def _calls_for_a_look_around(change: Change, seen: Mapping[str, DvPortState]) -> bool:
-    """A rival may have given the same tag meanwhile, or the ports of a group are not as they were."""
+    """The ports of a group are not as they were, or a rival may have given the same tag to one that is open.
+
+    After a claim it is for who claimed to look at everything before he opens.
+    """
     if not isinstance(change.action, SetDvPort):
         return True
     port = seen.get(change.action.key)
-    retagged = change.action.gate is Gate.OPEN and port is not None and not port.blocked
-    return retagged or change.action.gate is Gate.CLAIM
+    return change.action.gate is Gate.OPEN and port is not None and not port.blocked
 
 
 def _state(read: Properties, found: Properties, uplinks: frozenset[str]) -> PortGroupState:
