@@ -50,7 +50,7 @@ class Keystone:
         self.user = user
         self.password = password
         self.lifetime = lifetime
-        self.given = 0
+        self.asked = self.given = 0
         self._ends: dict[str, float] = {}
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -98,6 +98,8 @@ class Keystone:
     def give(self, asked: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         """A token and what is said of it; None for the wrong user or password."""
         user = asked["auth"]["identity"]["password"]["user"]
+        with self._lock:
+            self.asked += 1
         if (user.get("name"), user.get("password")) != (self.user, self.password):
             return None
         token = secrets.token_urlsafe(24)

@@ -43,7 +43,7 @@ class ContrailSide:
         if contrail is None:
             raise Refused("Contrail is not where the intent comes from")
         self._clock = clock
-        self._http = Http(
+        http = Http(
             contrail.url,
             place="the Contrail api-server",
             kind="an api-server",
@@ -51,7 +51,7 @@ class ContrailSide:
             tls=_trust(contrail),
             connections=CONNECTIONS,
         )
-        api = self._api = ApiServer(self._http, _identity(settings, contrail))
+        api = self._api = ApiServer(http, _identity(settings, contrail))
         self._adopts, self._deployments = contrail.adopt, settings.config.deployment
         self._owner = settings.config.installation
         choice = Choice(
@@ -103,7 +103,7 @@ class ContrailSide:
     def close(self) -> None:
         """Look no more, and hang up."""
         self.intent.close()
-        self._http.close()
+        self._api.close()
 
 
 def agent_of(deployment: DeploymentConfig, host: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ import pytest
 
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Gone
 from isthmus.adapters.contrail.http import Http, MaybeDone, basic_auth
-from isthmus.adapters.contrail.identity import Fixed, Token, User
+from isthmus.adapters.contrail.identity import REFUSED_AGAIN, TOKEN, Fixed, Token, User
 from isthmus.adapters.contrail.intent import ContrailIntent
 from isthmus.adapters.contrail.meaning import Choice
 from isthmus.model.faults import Refused, Retry, Unreachable
@@ -172,6 +174,54 @@ def test_a_user_that_keystone_does_not_know_is_refused_without_a_word_of_his_pas
         with pytest.raises(Refused, match="does not know user isthmus") as refused:
             api.listed("project", ())
         assert "wr0ng" not in str(refused.value)
+
+
+def tokens(token: Token, threads: int) -> list[str]:
+    """What as many threads at once are given, or told."""
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            told.append(token.headers()[TOKEN])
+        except (Retry, Refused) as fault:
+            told.append(type(fault).__name__)
+
+    started = [threading.Thread(target=ask) for _ in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join(30)
+    return told
+
+
+def test_a_wrong_password_is_tried_once_for_all_and_not_again_for_a_minute() -> None:
+    """Keystone may lock a user out who is tried too often."""
+    now, password = [0.0], ["wr0ng"]
+    with identity.Keystone("isthmus", "secret", 3600) as keystone:
+        user = User("isthmus", "Default", "admin", "Default", lambda: password[0])
+        http = Http(keystone.url, place="Keystone", kind="a Keystone v3", timeout=20)
+        token = Token(http, user, lambda: now[0])
+        assert tokens(token, 6) == ["Refused"] * 6
+        now[0] += REFUSED_AGAIN - 1
+        assert tokens(token, 2) == ["Refused"] * 2
+        assert keystone.asked == 1
+        now[0], password[0] = now[0] + 1, "secret"
+        (given,) = set(tokens(token, 6))
+        assert given not in ("Refused", "Retry", "Unreachable")
+        assert (keystone.asked, keystone.given) == (2, 1)
+
+
+def test_a_keystone_that_hangs_costs_all_who_ask_one_time_out() -> None:
+    now = [0.0]
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v3"
+        http = Http(url, place="Keystone", kind="a Keystone v3", timeout=1)
+        token = Token(http, User("isthmus", "Default", "admin", "Default", lambda: "secret"), lambda: now[0])
+        began = time.monotonic()
+        told = tokens(token, 6)
+        assert set(told) <= {"MaybeDone", "Unreachable"}
+        assert len(told) == 6
+        assert time.monotonic() - began < 4, "not one after another"
 
 
 def test_a_user_and_password_of_the_servers_own_are_enough_or_refused() -> None:

@@ -19,8 +19,9 @@ from isthmus.adapters.contrail.bus import EXCHANGE, Bus
 from isthmus.adapters.contrail.feed import Feed
 from isthmus.adapters.contrail.http import Http
 from isthmus.adapters.contrail.intent import ContrailIntent
-from isthmus.adapters.contrail.meaning import NETWORK, VMI, Choice
+from isthmus.adapters.contrail.meaning import ADDRESS, NETWORK, VMI, Choice
 from isthmus.adapters.contrail.mirror import Mirror
+from isthmus.adapters.contrail.records import Records
 from isthmus.model.faults import Refused, Unreachable
 from lab.contrail import api_server
 from lab.contrail.announcer import Announcer
@@ -255,6 +256,42 @@ def test_a_change_told_before_all_kinds_were_given_is_not_lost() -> None:
         with pytest.raises(Unreachable, match="ended its telling"):
             listening.feed._watch()
     assert seen == [{"blue"}]
+
+
+def test_an_object_that_makes_no_sense_ends_no_telling_of_the_others() -> None:
+    odd = {"uuid": "a1", "fq_name": ["a1"], "virtual_machine_interface_refs": [{"to": ["p"]}]}
+    port = {"uuid": "p1", "fq_name": ["p1"], "virtual_network_refs": "red", "annotations": [], "id_perms": 7}
+    events = [
+        ("init", {"virtual-networks": []}),
+        ("init", {"virtual-machine-interfaces": [{VMI: port}]}),
+        ("init", {"instance-ips": []}),
+        ("create", {ADDRESS: odd}),
+        ("create", {NETWORK: {"uuid": "n1", "fq_name": [*PROJECT, "red"]}}),
+    ]
+    text = "".join(f"event: {name}\ndata: {json.dumps(said)}\n\n" for name, said in events)
+    with FarSide(lambda _: [ok(text.encode(), "200 OK", "Content-Type: text/event-stream")]) as far:
+        listening = Listening(far.address)
+        Records(listening.api, "isthmus", time.monotonic, listening.mirror)
+        with pytest.raises(Unreachable, match="ended its telling"):
+            listening.feed._watch()
+        assert listening.told() == {"red"}
+
+
+def test_a_listener_that_has_a_bug_is_begun_anew_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with api_server.ApiServer() as server, Listening(server.url) as listening:
+        until(lambda: listening.mirror.is_whole)
+        put = Mirror.put
+
+        def baffled(self: Mirror, kind: str, fields: dict[str, Any]) -> None:
+            raise KeyError("strange")
+
+        monkeypatch.setattr(Mirror, "put", baffled)
+        Client(server.url).project()
+        Client(server.url).network("red")
+        until(lambda: "KeyError" in listening.feed.why)
+        assert not listening.mirror.is_whole
+        monkeypatch.setattr(Mirror, "put", put)
+        until(lambda: "red" in listening.told())
 
 
 def test_a_bus_that_is_not_there_is_named_without_its_password() -> None:

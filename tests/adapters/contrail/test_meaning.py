@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
-from isthmus.adapters.contrail.meaning import Choice, intent_of, project_named
+from isthmus.adapters.contrail.meaning import (
+    ADDRESS,
+    NETWORK,
+    VMI,
+    Choice,
+    addresses_in,
+    intent_of,
+    narrow,
+    project_named,
+)
 from isthmus.model.intent import Port
 from isthmus.model.names import Mac, NetworkId, PortId, VmId
 
 RED = "aaaa1111-2222-3333-4444-555566667777"
-SUBNET = [{"attr": {"ipam_subnets": [{"subnet": {"ip_prefix": "10.0.0.0", "ip_prefix_len": 24}}]}}]
+SUBNET = [{"uuid": "i", "attr": {"ipam_subnets": [{"subnet": {"ip_prefix": "10.0.0.0", "ip_prefix_len": 24}}]}}]
 ALL = Choice()
 
 
@@ -114,3 +123,55 @@ def test_a_vmi_with_no_macs_of_a_nic_is_named(macs: object) -> None:
 def test_a_vmi_that_is_disabled_is_a_port_that_is_down() -> None:
     intent = intent_of(Choice(listed=True), [network("red")], [vmi("p", id_perms={"enable": False})])
     assert [port.admin_up for port in intent.ports.values()] == [False]
+
+
+ODD_NETWORKS: list[dict[str, Any]] = [
+    {"network_ipam_refs": [{"to": ["x"]}]},
+    {"network_ipam_refs": {"to": ["x"]}},
+    {"network_ipam_refs": [{"uuid": "i", "attr": "10.0.0.0/24"}]},
+    {"network_ipam_refs": [{"uuid": "i", "attr": {"ipam_subnets": ["10.0.0.0/24"]}}]},
+    {"id_perms": "rwx"},
+    {"external_ipam": "no"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_NETWORKS)
+def test_a_network_of_which_one_field_makes_no_sense_is_there_and_named(odd: dict[str, Any]) -> None:
+    """That it cannot be read is no reason to take its port group away."""
+    said = [narrow(NETWORK, network("red", **odd)), narrow(NETWORK, network("blue", uuid="b"))]
+    intent = intent_of(ALL, said)
+    assert {found.name for found in intent.networks.values()} == {"red", "blue"}
+    (doubt,) = intent.doubts
+    assert RED in doubt.about
+    assert next(iter(odd)) in doubt.reason
+
+
+def test_a_networks_name_that_is_no_text_is_read_as_text() -> None:
+    assert narrow(NETWORK, {**network("red"), "fq_name": ["default-domain", 7, None]})["fq_name"][1:] == ["7", "None"]
+    assert narrow(NETWORK, {**network("red"), "fq_name": []})["fq_name"] == [RED]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"virtual_machine_refs": [{"to": ["vm"]}]},
+        {"virtual_machine_refs": "vm"},
+        {"virtual_network_refs": [7]},
+        {"virtual_machine_interface_mac_addresses": ["00:50:56:00:00:01"]},
+        {"virtual_machine_interface_mac_addresses": {"mac_address": [7]}},
+        {"id_perms": []},
+    ],
+)
+def test_a_vmi_of_which_a_field_makes_no_sense_is_named_and_costs_the_others_nothing(odd: dict[str, Any]) -> None:
+    listed = [narrow(VMI, vmi("p1", **odd)), narrow(VMI, vmi("p2"))]
+    intent = intent_of(Choice(listed=True), [network("red")], listed)
+    assert "p2" in intent.ports
+    assert any("p1" in doubt.about and next(iter(odd)) in doubt.reason for doubt in intent.doubts)
+
+
+@pytest.mark.parametrize("odd", [{"virtual_machine_interface_refs": [{"to": ["p1"]}]}, {"instance_ip_address": 7}])
+def test_an_address_that_makes_no_sense_is_nobodys(odd: dict[str, Any]) -> None:
+    sound = {"uuid": "b", "fq_name": ["b"], "instance_ip_address": "10.0.0.4"}
+    sound["virtual_machine_interface_refs"] = [{"to": ["p2"], "uuid": "p2"}]
+    said = [narrow(ADDRESS, {**sound, "uuid": "a", **odd}), narrow(ADDRESS, sound)]
+    assert addresses_in(said) == {"p2": ["10.0.0.4"]}

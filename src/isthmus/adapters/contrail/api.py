@@ -34,6 +34,11 @@ class ApiServer:
     def __init__(self, http: Http, identity: Identity = NOBODY) -> None:
         self._http, self._identity = http, identity
 
+    def close(self) -> None:
+        """Hang up."""
+        self._http.close()
+        self._identity.close()
+
     def listed(
         self, kind: str, fields: Sequence[str], parents: Sequence[str] = (), *, among: Sequence[str] = ()
     ) -> list[Fields]:

@@ -5,6 +5,7 @@ Law: whatever breaks off is begun anew with everything, ever more seldom while t
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -17,6 +18,7 @@ from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.adapters.contrail.watch import told
 from isthmus.model.faults import Refused, Retry
 
+log = logging.getLogger("isthmus")
 WATCH = "/watch"
 SILENCE = 90.0
 """Seconds without a byte: the server says something each minute."""
@@ -103,10 +105,12 @@ class Feed:
         wait = FIRST
         while not self._stopping.is_set():
             self._again.clear()
-            began = time.monotonic()
-            self.why = "its listener died of a bug: the log has it"
+            began, pause = time.monotonic(), 0.0
             try:
                 pause = self._once()
+            except Exception as bug:  # the lists are read meanwhile
+                log.exception("listening to the api-server: a bug: %r", bug)
+                self.why = f"its listener had a bug, which the log has ({type(bug).__name__}), and begins anew"
             finally:
                 self.way = ""
                 self._mirror.end()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from isthmus.adapters.contrail.http import Http
-from isthmus.model.faults import Refused
+from isthmus.model.faults import Refused, Retry
 
 TOKEN = "X-Auth-Token"
+REFUSED_AGAIN, AWAY_AGAIN = 60.0, 1.0
+"""Seconds until Keystone is asked again that refused the user, or did not answer."""
 
 
 class Identity(Protocol):
@@ -22,6 +25,10 @@ class Identity(Protocol):
 
     def doubted(self, fields: Mapping[str, str]) -> bool:
         """A request with these was nobody's; whether it is worth asking again."""
+        ...
+
+    def close(self) -> None:
+        """Nobody asks any more."""
         ...
 
 
@@ -38,6 +45,9 @@ class Fixed:
     def doubted(self, fields: Mapping[str, str]) -> bool:
         """They will not be taken the next time, either."""
         return False
+
+    def close(self) -> None:
+        """There is nobody to hang up on."""
 
 
 NOBODY = Fixed()
@@ -62,22 +72,50 @@ class User:
 
 
 class Token:
-    """Kept until a request with it is not taken: when it ends is Keystone's business, and by Keystone's clock."""
+    """Kept until a request with it is not taken: when it ends is Keystone's business, and by Keystone's clock.
 
-    def __init__(self, http: Http, user: User) -> None:
-        self._http, self._user = http, user
-        self._lock = threading.Lock()
+    One thread asks, and the others have its answer, a fault, too, for a while: a password that is wrong would else be
+    tried by each of them, again and again, and Keystone may lock the user out for that.
+    """
+
+    def __init__(self, http: Http, user: User, clock: Callable[[], float] = time.monotonic) -> None:
+        self._http, self._user, self._clock = http, user, clock
+        self._changed = threading.Condition()
         self._token = ""
+        self._is_asking = False
+        self._fault: tuple[type[Exception], str] | None = None
+        self._again_at = 0.0
 
     def headers(self) -> Mapping[str, str]:
         """With a token."""
-        with self._lock:
-            self._token = self._token or self._asked()
-            return {TOKEN: self._token}
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_asking)
+            if self._token:
+                return {TOKEN: self._token}
+            if self._fault is not None and self._clock() < self._again_at:
+                kind, said = self._fault
+                raise kind(said)
+            self._is_asking = True
+        token, wait = "", 0.0
+        fault: tuple[type[Exception], str] | None = None
+        try:
+            token = self._asked()
+            return {TOKEN: token}
+        except Refused as refused:
+            fault, wait = (Refused, str(refused)), REFUSED_AGAIN
+            raise
+        except Retry as away:
+            fault, wait = (type(away), str(away)), AWAY_AGAIN
+            raise
+        finally:
+            with self._changed:
+                self._token, self._fault, self._again_at = token, fault, self._clock() + wait
+                self._is_asking = False
+                self._changed.notify_all()
 
     def doubted(self, fields: Mapping[str, str]) -> bool:
         """Another token may do; threads that were refused with the same one get the same next one."""
-        with self._lock:
+        with self._changed:
             if fields.get(TOKEN) == self._token:
                 self._token = ""
         return True

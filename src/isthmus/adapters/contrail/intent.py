@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from isthmus.adapters.contrail.meaning import (
     VMI,
     Choice,
     intent_of,
+    narrow,
 )
 from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.model.boundary import Wake
@@ -25,6 +27,7 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.names import NetworkId
 
+log = logging.getLogger("isthmus")
 POLL = 5.0
 """Seconds between two looks where nobody tells of changes."""
 
@@ -149,7 +152,7 @@ class ContrailIntent:
 
     def _asked(self) -> Intent:
         self._versions = ()
-        lists = {kind: self._api.listed(kind, KINDS[kind]) for kind in self._fields}
+        lists = {kind: [narrow(kind, one) for one in self._api.listed(kind, KINDS[kind])] for kind in self._fields}
         if any(_uuids(self._mirror.listed(kind)) not in (None, _uuids(found)) for kind, found in lists.items()):
             self._mirror.end()  # it tells late
         self._asked_at = time.monotonic()
@@ -167,6 +170,9 @@ class ContrailIntent:
             try:
                 now = self._asked()
             except (Retry, Refused):  # who reads says so
+                continue
+            except Exception as bug:  # this thread must not end of it; who reads ends his round with it
+                log.exception("looking at the api-server: a bug: %r", bug)
                 continue
             if now != self._last:
                 self._last = now

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from isthmus.adapters.contrail.api import Fields
+from isthmus.adapters.contrail.shapes import ODD, without_odd
 from isthmus.model.intent import Doubt, Intent, Network, Port
 from isthmus.model.names import NetworkId, PortId, VmId, unicast_mac
 from isthmus.model.tags import Vni
@@ -21,7 +22,8 @@ DEFAULT_DOMAIN = "default-domain"
 SYSTEM_PROJECT = [DEFAULT_DOMAIN, "default-project"]
 SYSTEM = frozenset({"ip-fabric", "__link_local__", "default-virtual-network", "dci-network"})
 """The server's own networks in that project; every other of its own is not `user_visible`."""
-NETWORK_FIELDS = ("virtual_network_network_id", "network_ipam_refs", "id_perms", "external_ipam")
+IPAMS = "network_ipam_refs"
+NETWORK_FIELDS = ("virtual_network_network_id", IPAMS, "id_perms", "external_ipam")
 PORT_FIELDS = (
     "virtual_machine_interface_mac_addresses",
     "virtual_machine_refs",
@@ -85,7 +87,10 @@ def _networks(choice: Choice, listed: Iterable[Fields], doubts: list[Doubt]) -> 
         if not choice.has(name) or not _perms(fields).get("user_visible", True):
             continue
         about = f"network {fields['uuid']}"
-        if not any(_subnets(fields)):
+        odd = fields.get(ODD, ())
+        if odd:
+            doubts.append(Doubt(about, f"virtual network {':'.join(name)}: {strange(odd)}"))
+        if not any(_subnets(fields)) and IPAMS not in odd:
             doubts.append(
                 Doubt(about, f"virtual network {':'.join(name)} has no subnet: it gets a port group with one")
             )
@@ -106,7 +111,7 @@ def _networks(choice: Choice, listed: Iterable[Fields], doubts: list[Doubt]) -> 
 
 
 def _subnets(fields: Fields) -> Iterator[Any]:
-    for ref in fields.get("network_ipam_refs") or ():
+    for ref in fields.get(IPAMS) or ():
         yield from (ref.get("attr") or {}).get("ipam_subnets") or ()
 
 
@@ -126,6 +131,8 @@ def _ports(
     known = addresses_in(addresses)
     for fields in listed:
         vms, nets = (fields.get(refs) or [] for refs in ("virtual_machine_refs", "virtual_network_refs"))
+        if odd := fields.get(ODD):
+            doubts.append(Doubt(f"port {fields['uuid']}", strange(odd)))
         if len(vms) != 1 or len(nets) != 1 or nets[0]["uuid"] not in networks:
             continue  # a gateway's or a service's, or of a network that is not ours
         macs = (fields.get("virtual_machine_interface_mac_addresses") or {}).get("mac_address") or [""]
@@ -145,9 +152,15 @@ def _ports(
         )
 
 
+def strange(odd: Sequence[str]) -> str:
+    """What is said of an object with such fields."""
+    return f"what the api-server says of its {', '.join(odd)} makes no sense, and is left aside"
+
+
 def narrow(kind: str, fields: Fields) -> Fields:
     """An object without what nobody here asks for, so that two are equal if nothing of interest differs."""
-    kept = {name: fields[name] for name in ("uuid", "fq_name", *KINDS[kind]) if fields.get(name) is not None}
+    kept = without_odd({name: fields[name] for name in KINDS[kind] if fields.get(name) is not None})
+    kept |= {"uuid": fields["uuid"], "fq_name": [str(part) for part in fields["fq_name"]] or [fields["uuid"]]}
     if "id_perms" in kept:
         kept["id_perms"] = {name: value for name, value in _perms(kept).items() if name in PERMS}
     return kept

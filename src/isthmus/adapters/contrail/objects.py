@@ -13,7 +13,7 @@ from dataclasses import replace
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
 from isthmus.adapters.contrail.elders import Elders, is_theirs, key_of
 from isthmus.adapters.contrail.http import MaybeDone
-from isthmus.adapters.contrail.meaning import ADDRESS, PORT_FIELDS, VMI
+from isthmus.adapters.contrail.meaning import ADDRESS, PORT_FIELDS, VMI, narrow
 from isthmus.adapters.contrail.notes import (
     HOME,
     VM_OWNER,
@@ -86,8 +86,7 @@ class Objects:
             workload = replace(workload, address=record.workload.address or "")
         notes: dict[str, str | None] = {}
         if record.workload != workload:
-            if record.workload.vm_name != workload.vm_name and record.vm_is_ours:
-                self._api.update(VM, workload.nic.vm, {"display_name": workload.vm_name})
+            self._follow(record, record.workload, workload)
             notes[WORKLOAD] = workload_note(workload, self.records.owner, vm_is_ours=record.vm_is_ours)
         if record.home != host:
             notes[HOME] = host
@@ -101,6 +100,21 @@ class Objects:
             notes[plug_key(host)] = plug_note(plug, self.records.owner)
             after = replace(after, plugs={**record.plugs, host: plug})
         return self._noted(record, after, notes)
+
+    def _follow(self, record: Record, before: Workload, now: Workload) -> None:
+        """The properties that follow the VM's name and the NIC's MAC; the note of what was done comes after them."""
+        fields: Fields = {}
+        if before.mac != now.mac:
+            fields["virtual_machine_interface_mac_addresses"] = {"mac_address": [now.mac]}
+        if before.vm_name != now.vm_name:
+            name = self._named(now.network)[-1]
+            fields["display_name"] = _vmi_title(name, now)
+            if record.vm_is_ours:
+                self._api.update(VM, now.nic.vm, {"display_name": now.vm_name})
+            with suppress(Gone):  # it may have no address, or an older program's
+                self._api.update(ADDRESS, instance_ip_uuid(now.port), {"display_name": _address_title(name, now)})
+        if fields:
+            self._api.update(VMI, record.uuid, fields)
 
     def note_plug(self, host: HostId, plug: Plug) -> Record:
         """Note what a host's vRouter agent is about to be told, on a VMI that is there.  Raises Gone without one."""
@@ -119,8 +133,11 @@ class Objects:
         left = {at: other for at, other in record.plugs.items() if at != host}
         if record.workload is not None and record.home is None and not left:
             self._remove(record, record.workload)
-        else:
-            self._noted(record, replace(record, plugs=left), {plug_key(host): None})
+            return
+        self._noted(record, replace(record, plugs=left), {plug_key(host): None})
+        now = self.records.of(record.uuid)
+        if record.home is None or (now is not None and now.home is None):
+            self._remove_if_nobodys(record.uuid)
 
     def give_up(self, workload: Workload, host: HostId) -> None:
         """A host keeps it no longer; it is gone when no vRouter agent has its plug."""
@@ -129,8 +146,19 @@ class Objects:
             return
         if record.plugs:
             self._noted(record, replace(record, home=None), {HOME: None})
+            self._remove_if_nobodys(record.uuid)
         else:
             self._remove(record, record.workload)
+
+    def _remove_if_nobodys(self, uuid: str) -> None:
+        """Read after one's own note: of several hosts that let go at once, whoever reads last sees nobody left.
+
+        Who lets go of a port that another process's host keeps, as far as is known, does not read: see `sweep`.
+        """
+        with suppress(Gone):
+            there = record_in(self._api.read(VMI, uuid), self.records.owner)
+            if there.workload is not None and there.home is None and not there.plugs:
+                self._remove(there, there.workload)
 
     def _made(self, workload: Workload, host: HostId, plug: Plug | None) -> Record:
         """The VMI says from its first moment what it is for."""
@@ -177,7 +205,12 @@ class Objects:
         if self._adopts and is_theirs(vm):
             self._api.update(VM, workload.nic.vm, {"display_name": workload.vm_name})  # the plugin's says a vRouter's
             return True
-        return bool((vm.get("id_perms") or {}).get("creator") == CREATOR)
+        return self._is_ours(vm)
+
+    def _is_ours(self, vm: Fields) -> bool:
+        """This installation made it."""
+        creator = (vm.get("id_perms") or {}).get("creator")
+        return bool(creator == CREATOR and made_by(vm) == self.records.owner)
 
     def _is_new_vm(self, workload: Workload) -> bool:
         """Make it, unless it is there.  A VM has no parent: without an owner no tenant would see his."""
@@ -204,17 +237,21 @@ class Objects:
         self.sweep()
 
     def sweep(self) -> None:
-        """Take away the VMs of this installation that have no VMI: a process that was killed may have left them.
+        """Take away what a process that was killed left: our VMIs that nobody keeps and no agent has, VMs without VMI.
 
-        One whose VMI is just being made is safe: the server removes no VM that a VMI refers to, and who finds his gone
+        A VM whose VMI is just being made is safe: the server removes none that a VMI refers to, and who finds his gone
         before that makes it again.
         """
+        self._projects.clear()  # one may have been made anew under its name
         if self._adopts:
             self._end_adoptions()
-        used = {ref["uuid"] for vmi in self._api.listed(VMI, PORT_FIELDS) for ref in vmi.get(VM_REFS) or ()}
+        for record in self.records.read().values():
+            if record.workload is not None and record.home is None and not record.plugs:
+                self._remove_if_nobodys(record.uuid)
+        vmis = [narrow(VMI, vmi) for vmi in self._api.listed(VMI, PORT_FIELDS)]
+        used = {ref["uuid"] for vmi in vmis for ref in vmi.get(VM_REFS) or ()}
         for vm in self._api.listed(VM, ("annotations", "id_perms")):
-            creator = (vm.get("id_perms") or {}).get("creator")
-            if vm["uuid"] not in used and creator == CREATOR and made_by(vm) == self.records.owner:
+            if vm["uuid"] not in used and self._is_ours(vm):
                 with suppress(Conflict):  # it has one by now
                     self._api.delete(VM, vm["uuid"])
 
@@ -225,7 +262,7 @@ class Objects:
             for record in self.records.read().values()
             if (work := record.workload) is not None and record.addresses
         }
-        for vmi in self._api.listed(VMI, PORT_FIELDS):
+        for vmi in [narrow(VMI, vmi) for vmi in self._api.listed(VMI, PORT_FIELDS)]:
             if not is_theirs(vmi) or (key := key_of(vmi)) not in ours:
                 continue
             work, record = ours[key]
@@ -243,7 +280,7 @@ class Objects:
             "uuid": record.uuid,
             "fq_name": [*project, record.uuid],
             "parent_type": "project",
-            "display_name": f"vmi-{network[-1]}-{workload.vm_name}",
+            "display_name": _vmi_title(network[-1], workload),
             "virtual_network_refs": [{"to": list(network)}],
             "virtual_machine_refs": [{"to": [workload.nic.vm]}],
             "security_group_refs": [{"to": [*project, "default"]}],
@@ -273,7 +310,7 @@ class Objects:
         fields = {
             "uuid": uuid,
             "fq_name": [uuid],
-            "display_name": f"ip-{network[-1]}-{workload.vm_name}",
+            "display_name": _address_title(network[-1], workload),
             "virtual_network_refs": [{"to": list(network)}],
             "virtual_machine_interface_refs": [{"to": [*network[:-1], vmi]}],
         }
@@ -351,6 +388,14 @@ class Objects:
             self._api.delete(VMI, uuid)
         except Conflict as conflict:
             raise Refused(str(conflict)) from conflict
+
+
+def _vmi_title(network: str, workload: Workload) -> str:
+    return f"vmi-{network}-{workload.vm_name}"
+
+
+def _address_title(network: str, workload: Workload) -> str:
+    return f"ip-{network}-{workload.vm_name}"
 
 
 def _is_noted(record: Record, host: HostId, plug: Plug) -> bool:

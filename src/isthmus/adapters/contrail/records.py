@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from isthmus.adapters.contrail.api import ApiServer, Fields
-from isthmus.adapters.contrail.meaning import ADDRESS, KINDS, VMI, addresses_in
+from isthmus.adapters.contrail.meaning import ADDRESS, KINDS, VMI, addresses_in, narrow
 from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.adapters.contrail.notes import Record, record_in
 from isthmus.adapters.contrail.unheard import NOTHING, Facets, Unheard, changed, facets_of, patched, record_of
@@ -233,8 +233,8 @@ class Records:
             self._written, doubts = [], self._doubts
         began = self._clock()
         try:
-            listed = self._api.listed(VMI, KINDS[VMI])
-            addresses = addresses_in(self._api.listed(ADDRESS, KINDS[ADDRESS]))
+            listed = [narrow(VMI, vmi) for vmi in self._api.listed(VMI, KINDS[VMI])]
+            addresses = addresses_in(narrow(ADDRESS, one) for one in self._api.listed(ADDRESS, KINDS[ADDRESS]))
         except BaseException:
             with self._lock:
                 self._written = None

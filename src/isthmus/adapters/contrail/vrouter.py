@@ -169,10 +169,8 @@ class VrouterTarget:
         return self._clock() - self._asked.get(workload.port, float("-inf")) >= ADDRESS_AGAIN
 
     def _lacks(self, entries: dict[NveKey, NveEntry]) -> list[str]:
-        stays = self._objects.elders.stays
         here = [entry for entry in entries.values() if isinstance(entry, Workload)]
-        lacks = self._objects.lacks
-        return [
-            *(f"VM {w.vm_name}, MAC {w.mac}: no address: {lacks[w.port]}" for w in here if w.port in lacks),
-            *(f"VM {w.vm_name}, MAC {w.mac}: an older port of it: {stays[w.port]}" for w in here if w.port in stays),
-        ]
+        lacks, stays = self._objects.lacks, self._objects.elders.stays  # other hosts' threads write there
+        said = [(w, "no address", lacks.get(w.port)) for w in here]
+        said += [(w, "an older port of it", stays.get(w.port)) for w in here]
+        return [f"VM {w.vm_name}, MAC {w.mac}: {what}: {why}" for w, what, why in said if why is not None]
