@@ -1,7 +1,7 @@
 # Every target installs what it lacks and says so; a second run installs nothing again.
 SHELL := /bin/bash
 PY    := .venv/bin/python
-APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server rabbitmq-server
+APT   := openvswitch-switch openvswitch-vtep iproute2 iputils-ping tcpdump ethtool frr openssh-server rabbitmq-server zookeeper
 CLOUD := mariadb-server socat dnsmasq-base iptables ipset conntrack iputils-arping busybox mmdebstrap
 
 .PHONY: help dist venv openstack apt apt-cloud simulator check lint types contracts fast test demo demo-contrail demo-vds demo-ovsvapp live bench lab-up lab-down lab-status clean

@@ -10,7 +10,7 @@ import pytest
 import isthmus
 
 ROOT = Path(isthmus.__file__).parent
-CLOCKLESS = {"monotonic", "sleep"}
+CLOCKLESS = {"monotonic", "sleep", "clock_gettime", "CLOCK_BOOTTIME"}
 """What of `time` does not know the time of day."""
 TELLS = {"adapters/vcenter/credentials.py", "adapters/neutron/presence.py"}
 """One says since when a password is refused, to people; one dates its reports to Neutron.  They decide by the other."""

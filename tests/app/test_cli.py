@@ -36,7 +36,7 @@ class Wired:
         self.sight, self.clock = small.sight, small.clock
         self.intent, self.inventories = small.intent_source, {"vc1": small.inventory_source}
         self.charges = tuple(charges)
-        self.neutron = None
+        self.neutron, self.lock = None, None
         self.cabling: dict[str, Any] = {}
 
     def watch(self, wake: Callable[[], None]) -> None:

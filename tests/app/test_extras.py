@@ -17,7 +17,7 @@ LIBRARIES = {
     "leaf": ("ovs", "ovsdbapp", "networking_generic_switch", "netmiko", "paramiko"),
     "file": ("yaml",),
     "neutron": ("oslo_messaging", "oslo_service", "oslo_config", "neutron_lib"),
-    "contrail": ("urllib3", "kombu"),
+    "contrail": ("urllib3", "kombu", "kazoo"),
 }
 """What an extra brings, by the names that are imported."""
 WITHOUT = """

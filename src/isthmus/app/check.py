@@ -8,11 +8,13 @@ from isthmus.app.check_leaves import below_leaves
 from isthmus.app.check_underlay import room
 from isthmus.app.config import DeploymentConfig
 from isthmus.app.finding import Finding, Level
+from isthmus.app.leading import asked_until
 from isthmus.app.placing import SPLIT
 from isthmus.app.text import plain
 from isthmus.app.wiring import Wiring
 from isthmus.core.appliances import candidates
 from isthmus.core.design import NveKind, TagSubject
+from isthmus.model.boundary import LeaderLock
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.inventory import Dvs, Host, Inventory
@@ -33,6 +35,8 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def _findings(wiring: Wiring) -> Iterator[Finding]:
     intent: Intent | None = None
+    if wiring.lock is not None:
+        yield _leader(wiring.lock)
     if wiring.contrail is not None:
         yield from wiring.contrail.findings()
     try:
@@ -60,6 +64,14 @@ def _findings(wiring: Wiring) -> Iterator[Finding]:
         inventory = inventories.get(wiring.config.vcenter_of(deployment))
         if inventory is not None:
             yield from _deployment(wiring, name, deployment, inventory, intent)
+
+
+def _leader(lock: LeaderLock) -> Finding:
+    try:
+        holder = asked_until(lock.holder)
+    except Retry as fault:
+        return Finding(Level.ERROR, "leader", str(fault), "without a lease no process writes")
+    return Finding(Level.GOOD, "leader", f"'{plain(holder)}' leads" if holder else "no process leads now")
 
 
 def _deployment(

@@ -13,6 +13,7 @@ from isthmus.app.check import check, summary
 from isthmus.app.control import Answer, ask
 from isthmus.app.daemon import Daemon
 from isthmus.app.keeper import Keeper
+from isthmus.app.leading import leading_once
 from isthmus.app.looking import Rounds, complaints, conditions, keepers_of, looked, say_unmet, standing_of, wired
 from isthmus.app.output import complain, log_to_stderr, patience, say, say_json
 from isthmus.app.settings import load
@@ -67,7 +68,8 @@ def apply(args: Namespace) -> int:
     if answer is not None:
         return _applied_by_daemon(args, answer)
     made: list[tuple[str, Result]] = []
-    with closing(wire(settings, time.monotonic, once=True)) as wiring:
+    with closing(wire(settings, time.monotonic, once=True)) as wiring, leading_once(wiring.lock) as leads:
+        wiring.may_write = leads
         standing = standing_of(settings)
         keepers = keepers_of(wiring)
         rounds: Rounds = {}
@@ -87,7 +89,14 @@ def apply(args: Namespace) -> int:
                 word = standing.of(keeper.name)
                 write = not keeper.charge.observe_only and word is not Word.PAUSED
                 with patience(f"working on {keeper.name}"):
-                    done = keeper.keep(tick, write=write, said=said, release=word is Word.RELEASED, told=told(keeper))
+                    done = keeper.keep(
+                        tick,
+                        write=write,
+                        said=said,
+                        release=word is Word.RELEASED,
+                        stopping=lambda: not leads(),
+                        told=told(keeper),
+                    )
                 rounds[keeper.name] = (keeper, done)
             if _done(made) == before:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -435,6 +436,17 @@ class StatusConfig(Section):
     state: Path | None = Path("/var/lib/isthmus")
 
 
+class LeaderConfig(Section):
+    """The ZooKeeper whose lock says which of several processes writes."""
+
+    zookeeper: Annotated[Texts, Field(min_length=1)]
+    """Its servers, ``host:port``."""
+    lease: Annotated[float, Field(ge=6, le=40)] = 15.0
+    """Seconds after which the lock of a process that fell silent is free."""
+    name: Text = Field(default_factory=gethostname)
+    """What this process is called in `show`."""
+
+
 class LogConfig(Section):
     """What is logged, to stderr."""
 
@@ -452,6 +464,7 @@ class Config(Section):
     guard: GuardConfig = GuardConfig()
     status: StatusConfig = StatusConfig()
     log: LogConfig = LogConfig()
+    leader: LeaderConfig | None = None
 
     def vcenter_of(self, deployment: DeploymentConfig) -> str:
         """The name of the vCenter that a deployment is on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from isthmus.adapters.contrail.agent import VrouterAgent
 from isthmus.adapters.contrail.amiss import of_older_programs, unknown_agents
@@ -71,10 +71,10 @@ class ContrailSide:
         """Be told, too, of what others change about workloads and plugs."""
         self._records.wake = wake
 
-    def vrouter(self, deployment: DeploymentConfig, host: Host) -> VrouterTarget:
+    def vrouter(self, deployment: DeploymentConfig, host: Host, may_write: Callable[[], bool]) -> VrouterTarget:
         """A host's vRouter agent, with what is kept from there on the api-server."""
-        address = agent_of(deployment, host.name)
-        return VrouterTarget(host.id, VrouterAgent(address, host=host.name), self._objects, self._clock)
+        agent = VrouterAgent(agent_of(deployment, host.name), host=host.name)
+        return VrouterTarget(host.id, agent, self._objects, self._clock, may_write)
 
     def findings(self) -> Iterator[Finding]:
         """What the api-server has that an operator should know of: that of older programs first."""

@@ -19,6 +19,7 @@ from isthmus.app.cabling import keep_looking
 from isthmus.app.control import Answer, Request, Server
 from isthmus.app.elsewhere import served_elsewhere
 from isthmus.app.keeper import Keeper
+from isthmus.app.leading import Leading
 from isthmus.app.loop import AGREED, Loop, Timing
 from isthmus.app.notify import Systemd
 from isthmus.app.standing import Standing, Word, say_word, write_whole
@@ -59,6 +60,11 @@ class Daemon:
             self.loop.refused = wiring.neutron.refused
             wiring.neutron.word = self.loop.standing.of
             wiring.neutron.unkept = self.loop.unkept
+        self.leading: Leading | None = None
+        if wiring.lock is not None:
+            self.leading = Leading(wiring.lock, self.loop.look_at_everything, wiring.forget)
+            self.loop.term, self.loop.beside = self.leading.term, self.leading.conditions
+            wiring.may_write = self.leading.may_write
         self._done = threading.Event()
 
     def run(self) -> int:
@@ -69,6 +75,8 @@ class Daemon:
             signal.signal(number, lambda *_: self.stop())
         server = Server(self._wiring.config.status.socket, self.answer)
         worker = threading.Thread(target=self.loop.run, name="loop", daemon=True)
+        if self.leading is not None:
+            self.leading.start()
         worker.start()
         self._wiring.watch(self.loop.wake)
         looking = (tuple(self._wiring.cabling.values()), self.loop.wake, self._done)
@@ -104,7 +112,10 @@ class Daemon:
         self._systemd.tell("STOPPING=1")
         self.loop.finish(LEAVE)
         # A far side that hangs must not keep us: what is left open is closed by the end of the process.
-        for end in (server.close, self._wiring.close):
+        ends = [server.close, self._wiring.close]
+        if self.leading is not None:
+            ends.insert(0, self.leading.close)
+        for end in ends:
             closing = threading.Thread(target=end, daemon=True)
             closing.start()
             closing.join(0.3)
@@ -115,7 +126,8 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """How everything is."""
         wiring = self._wiring
-        return status(self.loop, wiring.sight, [wiring.intent, *wiring.inventories.values()], wiring.clock)
+        found = status(self.loop, wiring.sight, [wiring.intent, *wiring.inventories.values()], wiring.clock)
+        return found if self.leading is None else {**found, "leader": self.leading.told()}
 
     def answer(self, request: Request) -> Answer:
         """One request of the control socket."""

@@ -137,6 +137,10 @@ class Loop:
         """Told of each look at a shard that is handed back, before anything of it is."""
         self.refused: Callable[[str, str], None] = lambda shard, reason: None
         """Told of a shard that cannot be looked at before an operator has decided something, and why."""
+        self.term: Callable[[], int | None] = lambda: 0
+        """The term in which this process may write, as its leader lock says; None: it may not now."""
+        self.beside: Callable[[], Iterable[Condition]] = tuple
+        """What is to be said of every shard."""
         self._resync_at = clock()
         self._forget_at = clock() + timing.forget
         sight.late = self.heard
@@ -278,7 +282,8 @@ class Loop:
         with self._changed:
             agreement = seat.word(self._clock())
         made_at: dict[Action, float] = {}
-        silent = seat.keeper.charge.observe_only or word is Word.PAUSED
+        term = self.term()
+        silent = seat.keeper.charge.observe_only or word is Word.PAUSED or term is None
         try:
             done = seat.keeper.keep(
                 since,
@@ -286,7 +291,8 @@ class Loop:
                 said=agreement.said if agreement is not None else None,
                 release=word is Word.RELEASED,
                 # A word that comes meanwhile is heeded at once: what is under way ends, and nothing more begins.
-                stopping=lambda: self.stopping or self.standing.of(name) is not word,
+                # So is a lease that ran out: what was seen in one term is not written in another.
+                stopping=lambda: self.stopping or self.standing.of(name) is not word or self.term() != term,
                 told=lambda result: self._told(seat, result, made_at),
                 seen=self.released if word is Word.RELEASED else self.looked,
             )
@@ -305,10 +311,10 @@ class Loop:
             found = conditions_of(done, seat.keeper.named, seat.keeper.charge.remarks(), seat.conditions)
             # A round that could not even be thought through says nothing against what was known before.
             before = () if done.last is not None else [c for c in seat.conditions if c.kind not in PASSING]
-            self._note(seat, (*found, *before, *self._strays()))
+            self._note(seat, (*found, *before, *self._strays(), *self.beside()))
             wait, answered_since = self._wait(seat, done), min(done.answered_since, self._clock())
             consent = done.consent
-            if word is Word.RELEASED and done.settled:
+            if word is Word.RELEASED and done.settled and term is not None:
                 seat.handed_back, seat.last, wait = True, None, NEVER
         with self._changed:
             seat.used(agreement, answered_since, consent)

@@ -67,6 +67,11 @@ def misfits(config: Config) -> Iterator[Misfit]:
         yield from _neutron_hosts(name, deployment)
         yield from _neutron_agents(name, deployment)
     yield from _between_deployments(config)
+    if config.leader is not None:
+        for name, deployment in config.deployment.items():
+            if deployment.design.nve is not NveKind.VROUTER:
+                # Their appliances and leaves have locks of their own, which a standby would take by looking.
+                yield ("leader",), f"is for design 'contrail' alone, and deployment '{name}' is of another"
 
 
 def _intent(config: Config) -> Iterator[Misfit]:

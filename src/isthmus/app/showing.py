@@ -116,6 +116,10 @@ def _say_conditions(answer: Answer) -> None:
         for found in shard["conditions"]:
             age = f" (for {found['age']:.0f} s)" if "age" in found else ""
             say(f"  {found['kind']}: {plain(found['about'], 200)}: {plain(found['reason'], 1000)}{age}")
+    if leader := answer.get("leader"):
+        fault = f": {plain(leader['fault'], 500)}" if leader["fault"] else ""
+        says = "this process" if leader["leads"] else plain(leader["holder"] or "nobody that is known of", 200)
+        say(f"leader: {says}{fault}")
     for source in answer.get("sources", ()):
         age = "never read" if source["age"] is None else f"last word {source['age']:.0f} s ago"
         stale = f": {plain(source['stale'], 1000)}" if source["stale"] else ""

@@ -53,7 +53,7 @@ def _shard(loop: Loop, seat: Seat, now: float) -> Data:
     return {
         "shard": name,
         "design": seat.keeper.charge.design.name,
-        "state": _state(seat, word.value if word else ""),
+        "state": _state(seat, word.value if word else "", writes=loop.term() is not None),
         "settled_age": None if seat.settled_at is None else _rounded(now - seat.settled_at),
         "rounds": seat.rounds,
         "changes": seat.changes,
@@ -74,13 +74,15 @@ def _pending(last: Pass, seat: Seat, now: float) -> list[str]:
     return told
 
 
-def _state(seat: Seat, word: str) -> str:
+def _state(seat: Seat, word: str, *, writes: bool) -> str:
     if word:
         return word
     if seat.fault:
         return "faulty"
     if seat.keeper.charge.observe_only:
         return "observe-only"
+    if not writes:
+        return "standby"
     if seat.last is None:
         return "starting"
     if seat.last.settled:

@@ -31,7 +31,7 @@ from isthmus.app.text import plain
 from isthmus.core.appliances import astray
 from isthmus.core.design import NveKind
 from isthmus.core.guard import Limits
-from isthmus.model.boundary import IntentSource, Target, Wake
+from isthmus.model.boundary import IntentSource, LeaderLock, Target, Wake
 from isthmus.model.faults import Refused, Retry
 from isthmus.model.flow import Bridge
 from isthmus.model.intent import Intent
@@ -70,6 +70,9 @@ class Wiring:
     charges: tuple[Charge, ...] = ()
     neutron: NeutronSide | None = None
     contrail: ContrailSide | None = None
+    lock: LeaderLock | None = None
+    may_write: Callable[[], bool] = lambda: True
+    """Whether this process leads, where several may."""
     _switches: dict[DvsId, Target] = field(default_factory=dict)
     _ovs: dict[TargetId, OvsTarget | PluggerTarget] = field(default_factory=dict)
     _vrouters: dict[TargetId, VrouterTarget] = field(default_factory=dict)
@@ -126,8 +129,14 @@ class Wiring:
         target = TargetId(deployment.design.nve.value, host.id)
         with self._lock:
             if target not in self._vrouters:
-                self._vrouters[target] = self.contrail.vrouter(deployment, host)
+                self._vrouters[target] = self.contrail.vrouter(deployment, host, lambda: self.may_write())
             return self._vrouters[target]
+
+    def forget(self) -> None:
+        """What was told to far sides that cannot be asked: another process may have told them other things since."""
+        with self._lock:
+            for vrouter in self._vrouters.values():
+                vrouter.forget()
 
     def _astray(self, deployment: DeploymentConfig, host: Host) -> Callable[[], str]:
         """How it is found out that a host's appliance is on another."""
@@ -176,6 +185,8 @@ class Wiring:
             vrouter.close()
         for leaf in self._leaves.values():
             leaf.close()
+        if self.lock is not None:
+            self.lock.close()
         (self.neutron or self.contrail or self.wanted).close()
         for vcenter in self.vcenters.values():
             vcenter.close()
@@ -211,6 +222,7 @@ def wire(settings: Settings, clock: Clock, *, once: bool = False) -> Wiring:
         },
     )
     wiring.neutron, wiring.contrail = neutron, contrail
+    wiring.lock = _lock(config)
     wiring.charges = tuple(charge for name in config.deployment for charge in _charges(wiring, name))
     return wiring
 
@@ -256,6 +268,14 @@ def _contrail(settings: Settings, clock: Clock) -> ContrailSide:
     with _extra("contrail", "intent.contrail"):
         from isthmus.app.contrail import ContrailSide
     return ContrailSide(settings, clock)
+
+
+def _lock(config: Config) -> LeaderLock | None:
+    if config.leader is None:
+        return None
+    with _extra("contrail", "leader"):
+        from isthmus.adapters.zookeeper import ZooKeeperLock
+    return ZooKeeperLock(config.leader.zookeeper, config.installation, config.leader.name, config.leader.lease)
 
 
 def _file_intent(config: Config) -> IntentSource:

@@ -6,6 +6,7 @@ A contract suite (tests/contracts) runs on both kinds, so that they cannot drift
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from isthmus.model.change import Change, Result
@@ -90,4 +91,28 @@ class InventorySource(Protocol):
 
     def close(self) -> None:
         """Stop watching and let go of connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who holds a leader lock; if it is we, for how many seconds from the moment at which it was asked."""
+
+    holder: str
+    seconds: float | None = None
+
+
+class LeaderLock(Protocol):
+    """A lock that one process of several holds, and that is free some time after that process falls silent."""
+
+    def hold(self) -> Held:
+        """Take it if it is free; if it is ours, keep it.  Raises Retry if nobody can tell."""
+        ...
+
+    def holder(self) -> str:
+        """Who holds it now; empty: nobody.  It is not taken.  Raises Retry if nobody can tell."""
+        ...
+
+    def close(self) -> None:
+        """Give it up at once."""
         ...

@@ -580,6 +580,32 @@ def test_an_agent_that_lost_its_ports_before_it_was_ever_looked_at_is_told_them_
     assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
 
 
+def test_who_leads_anew_does_not_trust_what_he_told_an_agent_in_an_earlier_term(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    between = Site(site.server, site.client, site.agents, site.network, site.names)
+    between.learns(ESX1, site.plug(105))
+    site.records.doubt()
+    site.at[ESX1].forget()
+    assert site.holds(ESX1) == {site.work(), site.plug(105, wired=False)}
+    site.learns(ESX1, site.plug(105))
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 105}
+    assert site.holds(ESX1) == {site.work(), site.plug(105)}
+
+
+def test_who_does_not_lead_any_more_ends_within_a_batch(site: Site) -> None:
+    second = site.work(nic=NicId(VM, 4001))
+    target = VrouterTarget(
+        ESX1,
+        VrouterAgent(site.agents[ESX1].address),
+        site.at[ESX1]._objects,
+        lambda: site.now,
+        lambda: VM not in site.there("virtual-machine"),
+    )
+    results = target.apply([Change(n, target.id, Learn((work,)), "") for n, work in enumerate((site.work(), second))])
+    assert [result.outcome for result in results] == [Outcome.DONE, Outcome.RETRY]
+    assert site.there("virtual-machine-interface") == {vmi_uuid(site.work().port)}
+
+
 def test_the_loss_of_a_port_without_an_address_is_noticed(site: Site) -> None:
     """An agent never shows such a port."""
     site.learns(ESX1, site.work(address=""), site.plug())

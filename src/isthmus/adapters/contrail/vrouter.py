@@ -28,12 +28,30 @@ ADDRESS_AGAIN = 60.0
 class VrouterTarget:
     """Written by one thread at a time."""
 
-    def __init__(self, host: HostId, agent: VrouterAgent, objects: Objects, clock: Callable[[], float]) -> None:
-        self.host = host
+    def __init__(
+        self,
+        host: HostId,
+        agent: VrouterAgent,
+        objects: Objects,
+        clock: Callable[[], float],
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_write` is asked before each change: a batch may take longer than this process leads."""
+        self.host, self._may_write = host, may_write
         self._agent, self._objects, self._clock = agent, objects, clock
         self._told = Told(agent, clock)
         self._asked: dict[PortId, float] = {}
         """When an address was asked for last, of the ports without one."""
+        self._forgets = False
+
+    def forget(self) -> None:
+        """Look and write from now on as a new process does.  Any thread may say it."""
+        self._forgets = True
+
+    def _as_new(self) -> None:
+        if self._forgets:
+            self._forgets = False
+            self._told.forget()
 
     @property
     def id(self) -> TargetId:
@@ -42,6 +60,7 @@ class VrouterTarget:
 
     def observe(self) -> NveMirror:
         """All that is noted for this host, or held though its note is gone.  Raises Retry if that cannot be read."""
+        self._as_new()
         self._told.look()
         entries: dict[NveKey, NveEntry] = {plug.key: replace(plug, wired=False) for plug in self._told.plugs()}
         for record in self._objects.records.read().values():
@@ -63,6 +82,7 @@ class VrouterTarget:
 
     def apply(self, changes: Sequence[Change]) -> Sequence[Result]:
         """What is given up first, for its VID may be another's by then; then what is new."""
+        self._as_new()
         with suppress(Retry, Refused):  # it comes again, and nobody waits for it
             self._objects.sweep_now_and_then(self._clock())
         results: dict[int, Result] = {}
@@ -73,6 +93,8 @@ class VrouterTarget:
         return [results[change.id] for change in changes]
 
     def _result(self, change: Change) -> Result:
+        if not self._may_write():
+            return Result(change, Outcome.RETRY, "this process does not lead any more")
         try:
             match change.action:
                 case Learn(entries):
