@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from isthmus.adapters.neutron import errands
-from isthmus.adapters.neutron.delivery import PORTS_AT_ONCE, Delivery
+from isthmus.adapters.neutron.delivery import PORTS_AT_ONCE, SHARE, Delivery
 from isthmus.adapters.neutron.desk import SOON, Desk
-from isthmus.adapters.neutron.errands import FIRST_AGAIN, Cluster, Errands, Memory, key_of
+from isthmus.adapters.neutron.errands import FIRST_AGAIN, LONGEST_AGAIN, Cluster, Errands, Memory, key_of
 from isthmus.adapters.neutron.facts import Binding, Facts, Tunnelling
 from isthmus.adapters.neutron.protocol import RESERVED, RETIRING
 from isthmus.adapters.neutron.tenure import Tenure
@@ -54,6 +54,7 @@ class Bus:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.faults: dict[str, Exception] = {}
+        self.fails_after = 0.0
         self.casts: Counter[str] = Counter()
         self.told: list[tuple[str, Any]] = []
         self.seconds_a_port = 0.0
@@ -75,6 +76,7 @@ class Bus:
         if method in self.hanging:
             assert self.going.wait(6 * PATIENCE)
         if method in self.faults:
+            self.passes(self.fails_after)
             raise self.faults[method]
         if method in self.hangs:
             self.passes(ANSWERED_WITHIN)
@@ -176,6 +178,7 @@ def test_what_fails_of_one_kind_keeps_no_other_from_being_asked_for_and_is_shown
     assert set(made.bus.calls) == {*KINDS, "rebind"}
     assert made.shown == {kind: f"Neutron failed at '{kind}'"}
     del made.bus.faults[kind]
+    made.now += FIRST_AGAIN
     made.delivery.deliver(replace(ALL, rebind=()))
     assert made.shown == {}
 
@@ -220,9 +223,11 @@ def test_ports_that_could_not_be_tried_again_are_shown(made: Office) -> None:
 def test_while_the_bus_is_away_nothing_counts_as_tried(made: Office) -> None:
     made.bus.faults["ready"] = Unreachable("away")
     assert not made.memory.due("ready p", 0.0) or not made.memory.due("ready p", 0.0)
+    made.memory.failed_alone.add(key_of("ready", {"id": "p"}))
     with pytest.raises(Unreachable):
         made.delivery.deliver(ALL)
     assert made.memory.due("ready p", 0.0)
+    assert not made.memory.failed_alone
 
 
 def test_binding_again_is_seldom_also_where_it_takes_longer_than_to_wait_for_it(made: Office) -> None:
@@ -322,6 +327,7 @@ def test_what_there_was_no_time_for_is_due_as_soon_as_all_other_kinds_were_asked
 
 
 def test_all_that_there_was_no_time_for_is_due_at_once(made: Office) -> None:
+    passes_time(made)
     made.bus.slow = {"p00"}
     made.delivery.deliver(Errands(ready=due(made, "ready")))
     assert due(made, "ready") == PORTS[PORTS_AT_ONCE:]
@@ -338,6 +344,108 @@ def test_what_failed_often_waits_as_long_as_ever_though_there_was_no_time_for_it
     made.memory.postponed("ready", [PORTS[0]], made.now)
     assert made.memory.due(what, made.now)
     assert made.memory.waits[what] == 2 * waited > 2 * FIRST_AGAIN
+
+
+def lacking(made: Office) -> Callable[[], Sequence[Mapping[str, str]]]:
+    ports = [{"id": f"p{n:03}"} for n in range(1000)]
+    return lambda: [port for port in ports if port["id"] not in made.bus.changed]
+
+
+def test_a_neutron_that_fails_at_every_port_is_asked_once_a_second_and_the_log_has_one_line(
+    made: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="isthmus")
+    passes_time(made)
+    made.bus.faults["ready"], made.bus.fails_after = Retry("Neutron failed at 'ready': DBError"), 0.05
+    wanted = lacking(made)
+    rounds(made, wanted, until=600.0)
+    asked_before = made.bus.calls["ready"]
+    rounds(made, wanted, until=1200.0)
+    assert 300 < made.bus.calls["ready"] - asked_before <= 600
+    assert len(caplog.messages) == 1
+    del made.bus.faults["ready"]
+    rounds(made, wanted, until=1800.0)
+    assert not wanted()
+    assert made.now < 1200.0 + LONGEST_AGAIN + 60
+
+
+def test_ports_that_hang_for_ever_take_a_fifth_of_the_time_and_a_new_one_waits_for_one_of_them_at_most(
+    made: Office,
+) -> None:
+    passes_time(made)
+    ports = [{"id": f"p{n:03}"} for n in range(30)]
+    made.bus.slow = {port["id"] for port in ports[:20]}
+    rounds(made, lambda: [port for port in ports if port["id"] not in made.bus.changed], until=3600.0)
+    assert {port["id"] for port in ports[20:]} <= made.bus.changed
+    hung = made.bus.calls["ready"]
+    rounds(made, lambda: ports[:20], until=7200.0)
+    assert 0.1 < (made.bus.calls["ready"] - hung) * ANSWERED_WITHIN / 3600 <= 0.21
+    began = made.now
+    rounds(made, lambda: [*ports[:20], *({"id": "new"} for _ in "1" if "new" not in made.bus.changed)], until=began + 1)
+    assert "new" in made.bus.changed
+
+
+def test_what_failed_among_others_is_tried_alone_while_what_failed_alone_rests(made: Office) -> None:
+    passes_time(made)
+    made.bus.slow = {"p01", "p02"}
+    asked = due(made, "ready")[:3]
+    made.delivery.deliver(Errands(ready=(asked[1],)))
+    made.delivery.deliver(Errands(ready=(asked[0], asked[2])))
+    made.now += FIRST_AGAIN
+    made.delivery.deliver(Errands(ready=(asked[1], asked[0])))
+    assert "p00" in made.bus.changed
+    assert made.bus.calls["ready"] == 3
+    assert made.memory.again_at[key_of("ready", asked[1])] == ANSWERED_WITHIN / SHARE
+
+
+def test_what_was_had_at_last_is_asked_for_among_others_again(made: Office) -> None:
+    ten = Errands(ready=due(made, "ready")[:10])
+    made.bus.faults["ready"] = Retry("no")
+    made.delivery.deliver(ten)
+    made.delivery.deliver(ten)
+    del made.bus.faults["ready"]
+    made.now += FIRST_AGAIN
+    made.delivery.deliver(ten)
+    asked = made.bus.calls["ready"]
+    made.delivery.deliver(ten)
+    assert made.bus.calls["ready"] == asked + 1
+
+
+def test_what_was_left_over_and_had_then_is_no_reason_to_look(made: Office) -> None:
+    made.bus.faults["ready"] = Retry("no")
+    made.delivery.deliver(Errands(ready=due(made, "ready")[:1]))
+    del made.bus.faults["ready"]
+    made.now += FIRST_AGAIN
+    made.delivery.deliver(Errands(ready=due(made, "ready")[:1]))
+    assert made.memory.next_at(100 * FIRST_AGAIN) is None
+
+
+def test_what_failed_waits_for_its_moment_and_no_longer_whatever_others_took_till_then(made: Office) -> None:
+    made.bus.faults["ready"] = Retry("no")
+    made.delivery.deliver(Errands(ready=due(made, "ready")[:1]))
+    assert made.memory.next_at(made.now) == made.now + FIRST_AGAIN
+    assert made.memory.next_at(made.now + 20 * FIRST_AGAIN) == made.now + 20 * FIRST_AGAIN
+
+
+def test_what_is_under_way_is_no_reason_to_look(made: Office) -> None:
+    made.memory.due("rebind p", 0.0)
+    made.memory.ended("rebind", ["p"], 0.0)
+    made.memory.begun("rebind")
+    assert made.memory.next_at(20 * FIRST_AGAIN) is None
+
+
+def test_a_network_that_got_its_vlan_is_news_and_one_that_got_none_is_not(made: Office) -> None:
+    assert made.delivery.deliver(Errands(allocate=((RED, "rack1"),)))
+    made.bus.call = lambda *what, **how: "none is left"  # type: ignore[method-assign]
+    assert not made.delivery.deliver(Errands(allocate=((RED, "rack1"),)))
+
+
+def test_the_log_names_only_the_ports_that_neutron_answered_for(made: Office, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="isthmus")
+    made.bus.refuses = {"p00"}
+    made.delivery.deliver(Errands(ready=due(made, "ready")))
+    assert "p00" not in caplog.text
+    assert "p10, p11" in caplog.text
 
 
 def test_what_was_answered_is_no_reason_to_look_before_there_is_news(made: Office) -> None:

@@ -338,6 +338,8 @@ def test_while_a_domain_was_never_looked_at_nothing_is_done_about_it(made: Site)
 def test_nothing_is_remembered_of_what_is_gone(made: Site) -> None:
     made.ports, made.segments = (port(FAILED),), (replace(UNUSED, id="a"), replace(UNUSED, id="b", mark=ONE))
     made.errands()
+    made.memory.tried_at = dict.fromkeys(made.memory.again_at, 0.0)
+    made.memory.failed_alone = set(made.memory.again_at)
     made.ports, made.segments = (), ()
     made.sees(vids=frozenset())
     made.errands()

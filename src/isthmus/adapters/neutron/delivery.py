@@ -1,6 +1,7 @@
 """Errands carried to Neutron's drivers, and what came of them.
 
-Law: what cannot be had of one kind keeps no other from being asked for, and is shown until it can.
+Law: what cannot be had of one kind keeps no other from being asked for, and is shown until it can; and Neutron is
+seldom asked for what it did not do when it was asked for that alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ AT_ONCE = 200
 PORTS_AT_ONCE = 10
 """Neutron takes some hundredths of a second to change a port, and tenths while its agents ask for each of 200.  What is
 not answered in time it goes on with, beside the same asked for again."""
+IMPATIENT = 2.0
+"""Seconds of failures of one kind until the other kinds have their turn."""
+SHARE = 0.2
+"""Of the time, at most, goes into what failed of one kind when it was asked for alone, and BREATHER s pass between."""
+BREATHER = 1.0
 STRANGE = "Neutron's isthmus drivers answered something else than expected: are they of this isthmus's release?"
 LACKING = ("network", "domain")
 """What a network without a VLAN is asked for with."""
@@ -50,6 +56,8 @@ class Delivery:
         self._clock = clock
         self._failing: dict[str, str] = {}
         """Why, by errand."""
+        self._rests: dict[str, float] = {}
+        """Until when what failed alone is not tried, by kind."""
         self._ended: _Rebinding | None = None
 
     def settle(self, now: float) -> None:
@@ -75,8 +83,8 @@ class Delivery:
 
     def _delivered(self, found: Errands) -> bool:
         corrected = self._asked("correct", found.correct, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
-        self._asked("ready", found.ready, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
-        self._asked("down", found.down, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
+        ready = self._asked("ready", found.ready, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
+        down = self._asked("down", found.down, lambda ports: {"ports": ports}, PORTS_AT_ONCE)
         given = self._asked("allocate", found.allocate, lambda items: dict(zip(LACKING, items[0], strict=True)), 1)
         retired = self._asked("retire", found.retire, lambda unused: {"unused": unused})
         gone = self._asked("release", found.release, lambda retiring: {"retiring": retiring})
@@ -84,8 +92,7 @@ class Delivery:
         self._asked("free", found.free, lambda vlans: {"vlans": vlans})
         if found.rebind:
             self._begin_to_rebind(found.rebind)
-        told = {what: [port["id"] for port in getattr(found, what)] for what in ("ready", "down")}
-        told |= {"retiring": _joined(retired), "released": _joined(gone)}
+        told = {"ready": _ids(ready), "down": _ids(down), "retiring": _joined(retired), "released": _joined(gone)}
         for ((network, domain),), reason in given:
             if reason:
                 log.warning("network %s has no VLAN in mapping domain %s: %s", network, domain, reason)
@@ -100,35 +107,55 @@ class Delivery:
     ) -> list[tuple[list[Any], Any]]:
         """What was answered of one kind of errand: portion by portion, with the answers.
 
-        After a portion that is not answered the rest of its kind is due again at once, when all other kinds were asked
-        for: so a kind that hangs costs the others one answer.  What failed is tried after all that was not tried since,
-        and by itself: so one item that hangs costs the others of its kind one answer for each time that it is tried.
+        What failed is tried after all that did not, and by itself: so one item that hangs costs the others of its kind
+        one answer for each time that it is tried.  When failures took a while the rest is due again at once, after all
+        other kinds were asked for: so a kind that hangs costs the others one answer.  What failed by itself is tried
+        last, and rests together.
         """
         answers = []
+        wasted = 0.0
         portions = self._in_turn(kind, items, at_once)
-        for number, portion in enumerate(portions, 1):
+        for number, portion in enumerate(portions):
+            began = self._clock()
+            if key_of(kind, portion[0]) in self._memory.failed_alone and began < self._rests.get(kind, began):
+                self._postpone(kind, portions[number:], self._rests[kind])
+                break
             try:
                 answer = self._bus.call(SERVER_TOPIC, kind, **put(portion))
                 if not _is_expected(kind, answer):
                     raise Retry(STRANGE)
                 answers.append((portion, answer))
+                self._memory.answered(kind, portion)
                 self._note(kind, portion)
             except Unreachable:
                 raise
             except (Retry, Refused) as fault:
-                self._note(kind, portion, str(fault))
-                self._memory.ended(kind, portion, self._clock())
-                if isinstance(fault, Retry):
-                    self._memory.postponed(kind, [item for later in portions[number:] for item in later], self._clock())
+                wasted += self._failed(kind, portion, str(fault), began)
+                if wasted >= IMPATIENT:
+                    self._postpone(kind, portions[number + 1 :], self._clock())
                     break
         return answers
 
     def _in_turn(self, kind: str, items: Sequence[Any], at_once: int) -> list[list[Any]]:
-        """In portions: what never failed, then what failed, one by one, the longest ago first."""
-        failed = [item for item in items if key_of(kind, item) in self._memory.tried_at]
-        fresh = [item for item in items if key_of(kind, item) not in self._memory.tried_at]
-        failed.sort(key=lambda item: self._memory.last_tried(key_of(kind, item)))
-        return [*_portions(fresh, at_once), *_portions(failed, 1)]
+        """In portions: what never failed; then one by one, the longest ago first, what failed among others, what did alone."""
+        tried_at, failed_alone = self._memory.tried_at, self._memory.failed_alone
+        fresh = [item for item in items if key_of(kind, item) not in tried_at]
+        failed = [(key, item) for item in items if (key := key_of(kind, item)) in tried_at]
+        failed.sort(key=lambda one: (one[0] in failed_alone, tried_at[one[0]]))
+        return [*_portions(fresh, at_once), *_portions([item for _, item in failed], 1)]
+
+    def _failed(self, kind: str, portion: list[Any], reason: str, began: float) -> float:
+        """Remember it.  Returns the seconds that it took."""
+        now = self._clock()
+        self._note(kind, portion, reason)
+        self._memory.ended(kind, portion, now)
+        if len(portion) == 1:
+            self._memory.failed_alone.add(key_of(kind, portion[0]))
+            self._rests[kind] = now + max(BREATHER, (now - began) * (1 / SHARE - 1))
+        return now - began
+
+    def _postpone(self, kind: str, portions: list[list[Any]], until: float) -> None:
+        self._memory.postponed(kind, [item for portion in portions for item in portion], until)
 
     def _note(self, kind: str, items: Iterable[object], reason: str = "") -> None:
         """What came of some errands: done, or why not."""
@@ -184,6 +211,10 @@ def _is_expected(kind: str, answer: Any) -> bool:
         case "allocate":
             return isinstance(answer, str)
     return True
+
+
+def _ids(answers: Sequence[tuple[list[Any], Any]]) -> list[str]:
+    return [port["id"] for ports, _ in answers for port in ports]
 
 
 def _joined(answers: Sequence[tuple[list[Any], list[str]]]) -> list[str]:

@@ -354,12 +354,15 @@ class Desk:
                 known, seen = self._board.looks, dict(self._board.seen)
             if (facts := self._source.facts) is None:
                 continue
-            with _bugs_end_here(work.__name__.strip("_")):
-                try:
-                    work(facts, seen)
-                except (Retry, Refused) as fault:
-                    log.debug("Neutron was not told: %s", fault)
-                    self._stopping.wait(AFTER_A_FAULT)
+            what = work.__name__.strip("_")
+            try:
+                work(facts, seen)
+            except (Retry, Refused) as fault:
+                log.debug("Neutron was not told: %s", fault)
+                self._stopping.wait(AFTER_A_FAULT)
+            except Exception as bug:  # it does not end the next ones
+                log.exception("neutron: %s: a bug: %r", what, bug)
+                self._stopping.wait(AFTER_A_FAULT)
 
     def _run_errands(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         now = self._clock()

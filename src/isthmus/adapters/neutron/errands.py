@@ -69,6 +69,8 @@ class Memory:
     busy: set[str] = field(default_factory=set)
     tried_at: dict[str, float] = field(default_factory=dict)
     """When what failed was tried last."""
+    failed_alone: set[str] = field(default_factory=set)
+    """What failed when nothing else was asked for with it."""
     left_over: set[str] = field(default_factory=set)
     """What was not had when it was asked for, or there was no time for: due again without any news."""
 
@@ -96,19 +98,21 @@ class Memory:
             self.again_at[what] = now + self.waits.setdefault(what, FIRST_AGAIN)
             self.left_over.add(what)
 
-    def postponed(self, kind: str, items: Iterable[object], now: float) -> None:
-        """There was no time for them: they are due at once, and wait no longer after their next try for that."""
+    def answered(self, kind: str, items: Iterable[object]) -> None:
+        """They were had: if they are wanted again it is as if they had never failed."""
+        for what in (key_of(kind, item) for item in items):
+            self.tried_at.pop(what, None)
+            self.failed_alone.discard(what)
+
+    def postponed(self, kind: str, items: Iterable[object], until: float) -> None:
+        """There was no time for them: they are due then, and wait no longer after their next try for that."""
         for what in (key_of(kind, item) for item in items):
             if self.waits.get(what, 0.0) > FIRST_AGAIN:
                 self.waits[what] /= 2
             else:
                 self.waits.pop(what, None)
-            self.again_at[what] = now
+            self.again_at[what] = until
             self.left_over.add(what)
-
-    def last_tried(self, what: str) -> float:
-        """When it was tried in vain; long ago, if it never was."""
-        return self.tried_at.get(what, float("-inf"))
 
     def next_at(self, now: float) -> float | None:
         """When there may be something to do without any news; `now` for what there was no time for till then.
@@ -125,6 +129,7 @@ class Memory:
         self.again_at.clear()
         self.waits.clear()
         self.tried_at.clear()
+        self.failed_alone.clear()
         self.left_over.clear()
 
     def keep_only(
@@ -139,6 +144,7 @@ class Memory:
         self.again_at = {key: at for key, at in self.again_at.items() if key in tried or kind_of(key) in self.busy}
         self.waits = {key: wait for key, wait in self.waits.items() if key in self.again_at}
         self.tried_at = {key: at for key, at in self.tried_at.items() if key in self.again_at}
+        self.failed_alone &= self.again_at.keys()
         self.left_over &= self.again_at.keys()
         self.unused_since = {key: since for key, since in self.unused_since.items() if key in unused}
         self.retiring_since = {key: since for key, since in self.retiring_since.items() if key in retiring}
