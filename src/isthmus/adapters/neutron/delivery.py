@@ -137,7 +137,7 @@ class Delivery:
         return answers
 
     def _in_turn(self, kind: str, items: Sequence[Any], at_once: int) -> list[list[Any]]:
-        """In portions: what never failed; then one by one, the longest ago first, what failed among others, what did alone."""
+        """In portions: what never failed; then one by one what failed, longest ago first, and last what did alone."""
         tried_at, failed_alone = self._memory.tried_at, self._memory.failed_alone
         fresh = [item for item in items if key_of(kind, item) not in tried_at]
         failed = [(key, item) for item in items if (key := key_of(kind, item)) in tried_at]
