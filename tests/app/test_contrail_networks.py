@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,17 @@ def test_ports_of_vms_that_went_while_isthmus_was_away_keep_no_network_either(si
     site.start()
     until(lambda: deleted(site, site.red) == 200, 60)
     until(lambda: "red" not in site.admin.port_group_names(), 60)
+
+
+def test_a_thousand_networks_at_once_are_port_groups_and_a_vm_that_boots_meanwhile_is_served(site: Site) -> None:
+    names = {f"n{number}" for number in range(1000)}
+    with ThreadPoolExecutor(8) as pool:
+        made = pool.map(site.client.network, sorted(names))
+        site.boot("a", A, "esx1.lab")
+        list(made)
+    until(lambda: site.is_wired("a", A, "esx1.lab"), 60)
+    until(lambda: names <= site.admin.port_group_names(), 120)
+    until(lambda: not site.conditions(), 60)
 
 
 def test_a_vm_that_is_off_keeps_its_network_for_its_address_is_in_it(site: Site) -> None:

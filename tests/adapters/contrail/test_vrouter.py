@@ -432,6 +432,18 @@ def test_an_agent_that_starts_anew_without_its_ports_is_told_all_of_them_again(s
     assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
 
 
+def test_an_agent_that_was_missed_is_looked_at_as_soon_as_it_is_back(site: Site) -> None:
+    site.learns(ESX1, site.work(), site.plug())
+    other = NicId(VmId("5011aabb-0000-4000-8000-000000000077"), 4000)
+    work = site.work(nic=other)
+    plug = site.plug(102, port=work.port, nic=other)
+    site.agents[ESX1].stop()
+    assert site.does(ESX1, Learn((work, plug))).outcome is Outcome.UNREACHABLE
+    site.agents[ESX1].start(with_files=False)
+    site.learns(ESX1, work, plug)
+    assert site.holds(ESX1) == {site.work(), site.plug(wired=False), work, plug}
+
+
 def test_an_agent_that_starts_anew_with_its_ports_is_told_nothing(site: Site) -> None:
     site.learns(ESX1, site.work(), site.plug())
     for _ in range(2):

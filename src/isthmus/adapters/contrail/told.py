@@ -7,7 +7,9 @@ has is unplugged before it is plugged; and none counts as let go of before the a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 
 from isthmus.adapters.contrail.agent import AgentPort, NotPlugged, VrouterAgent
 from isthmus.adapters.contrail.notes import vmi_uuid
@@ -78,15 +80,26 @@ class Told:
         if told is not None or not self._has_dropped_the_rest():
             self.unplug(plug.port)
         told = self._ports[plug.port] = _Port(plug, addresses)
-        self._agent.plug(wanted)
+        with self._telling():
+            self._agent.plug(wanted)
         told.enabled, told.certain = plug.enabled, True
 
     def unplug(self, port: PortId) -> None:
         """Have the agent let go of it, if it holds it."""
         if (told := self._ports.get(port)) is not None:
             told.certain = False
-        self._agent.unplug(_uuid(port))
+        with self._telling():
+            self._agent.unplug(_uuid(port))
         self._ports.pop(port, None)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """An agent that did not answer may come back without its ports: it is looked at as soon as it does."""
+        try:
+            yield
+        except Retry:
+            self._looked_at = -inf
+            raise
 
     @property
     def is_synced(self) -> bool:
