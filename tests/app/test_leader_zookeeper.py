@@ -194,6 +194,9 @@ def test_commands_say_who_leads_and_write_nothing_beside_him(site: Site, both: P
     applied = run("apply", "--config", str(aside))
     assert applied.returncode == 1
     assert f"'{name}' leads" in applied.stderr
+    beside = run("apply", "--config", str(both.file(1 - first)))
+    assert beside.returncode == 1
+    assert f"'{name}' leads" in beside.stderr
     shown = run("show", "--config", str(both.file(1 - first)))
     assert f"leader: {name}" in shown.stdout
     assert "leader: this process" in run("show", "--config", str(both.file(first))).stdout

@@ -62,7 +62,7 @@ class Daemon:
             wiring.neutron.unkept = self.loop.unkept
         self.leading: Leading | None = None
         if wiring.lock is not None:
-            self.leading = Leading(wiring.lock, self.loop.look_at_everything, wiring.forget)
+            self.leading = Leading(wiring.lock, self.loop.look_at_everything, self._begin_term)
             self.loop.term, self.loop.beside = self.leading.term, self.leading.conditions
             wiring.may_write = self.leading.may_write
         self._done = threading.Event()
@@ -123,6 +123,11 @@ class Daemon:
 
     # --- what the socket answers ----------------------------------------------------------------------------------
 
+    def _begin_term(self) -> None:
+        """What was told and seen before does not count: another process led meanwhile."""
+        self._wiring.forget()
+        self.loop.look_at_everything()
+
     def status(self) -> dict[str, Any]:
         """How everything is."""
         wiring = self._wiring
@@ -166,6 +171,8 @@ class Daemon:
         return {"rows": [*(rows or self._wiring.explained(wanted)), *networks]}
 
     def _apply(self, asked: Request) -> Answer:
+        if self.leading is not None and self.leading.term() is None:
+            raise self.leading.refusal()
         made, unanswered = kept_once_more(self.loop, bool(asked.get("agree")), float(asked.get("seconds", AGREED)))
         return {"made": made, "unanswered": unanswered, **self.status()}
 

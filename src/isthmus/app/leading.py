@@ -101,6 +101,10 @@ class Leading:
         """Who leads, for `show` and --json."""
         return {"leads": self.term() is not None, "holder": self._holder, "fault": self._fault}
 
+    def refusal(self) -> Refused:
+        """Why this process does not apply anything, for who asks it to."""
+        return _no_lease(self._fault) if self._fault else _led_by(self._holder)
+
     def start(self) -> None:
         """Ask from now on."""
         self._thread = threading.Thread(target=self._run, name="leader lock", daemon=True)
@@ -134,6 +138,15 @@ def asked_until(ask: Callable[[], T], seconds: float = CONNECTED_WITHIN) -> T:
         time.sleep(0.1)
 
 
+def _no_lease(fault: str) -> Refused:
+    return Refused(f"leader lock: {fault}; without a lease nothing is written")
+
+
+def _led_by(holder: str) -> Refused:
+    who = f"'{holder}'" if holder else "another process"
+    return Refused(f"{who} leads: it applies by itself, and 'isthmus apply' beside it does so at once")
+
+
 @contextmanager
 def leading_once(lock: LeaderLock | None, patience: float = CONNECTED_WITHIN) -> Iterator[Callable[[], bool]]:
     """For a command: gives whether it may begin a batch.  Raises Refused while another leads, or nobody can tell."""
@@ -145,10 +158,9 @@ def leading_once(lock: LeaderLock | None, patience: float = CONNECTED_WITHIN) ->
         try:
             held = asked_until(lock.hold, patience)
         except Retry as fault:
-            raise Refused(f"leader lock: {fault}; without a lease nothing is written") from fault
+            raise _no_lease(str(fault)) from fault
         if held.seconds is None:
-            who = f"'{held.holder}'" if held.holder else "another process"
-            raise Refused(f"{who} leads: it applies by itself, and 'isthmus apply' beside it does so at once")
+            raise _led_by(held.holder)
         leading.beat()
         leading.start()
         yield lambda: leading.term() is not None

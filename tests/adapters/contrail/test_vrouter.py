@@ -592,6 +592,46 @@ def test_an_agent_that_lost_its_ports_before_it_was_ever_looked_at_is_told_them_
     assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_a_port_that_an_agent_never_answers_for_is_no_reason_for_it_to_drop_the_others(site: Site, number: int) -> None:
+    works = [site.work(nic=NicId(VM, 4000 + number)) for number in range(3)]
+    plugs = [site.plug(101 + n, port=work.port, nic=work.nic) for n, work in enumerate(works)]
+    for work, plug in zip(works, plugs, strict=True):
+        site.learns(ESX1, work, plug)
+    before = site.vids(ESX1)
+    site.start()
+    agent = site.at[ESX1]._told._agent
+    plug_there, bad = agent.plug, list(site.records.read())[number]
+
+    def plug_most(port: AgentPort) -> None:
+        if port.port == bad:
+            raise Retry("no answer for this one")
+        plug_there(port)
+
+    agent.plug = plug_most  # type: ignore[method-assign]
+    other = site.work(nic=NicId(VM, 4009))
+    site.learns(ESX1, other, site.plug(109, port=other.port, nic=other.nic))
+    site.now += DROPPED_WITHIN
+    left = {vmi: vid for vmi, vid in before.items() if vmi != bad}
+    assert site.vids(ESX1) == left | {vmi_uuid(other.port): 109}
+
+
+def test_of_a_batch_of_an_earlier_term_nothing_is_written_in_the_next(site: Site) -> None:
+    other = site.work(nic=NicId(VM, 4001))
+    target = site.at[ESX1]
+    plug_there = target._agent.plug
+
+    def plug_slowly(port: AgentPort) -> None:
+        plug_there(port)
+        target.forget()  # another led meanwhile
+
+    target._agent.plug = plug_slowly  # type: ignore[method-assign]
+    learns = ((site.work(), site.plug()), (other, site.plug(102, port=other.port, nic=other.nic)))
+    done = target.apply([Change(n, target.id, Learn(entries), "test") for n, entries in enumerate(learns)])
+    assert [result.outcome for result in done] == [Outcome.DONE, Outcome.RETRY]
+    assert site.vids(ESX1) == {vmi_uuid(site.work().port): 101}
+
+
 def test_who_leads_anew_does_not_trust_what_he_told_an_agent_in_an_earlier_term(site: Site) -> None:
     site.learns(ESX1, site.work(), site.plug())
     between = Site(site.server, site.client, site.agents, site.network, site.names)

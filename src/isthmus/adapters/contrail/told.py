@@ -113,12 +113,24 @@ class Told:
         destination of a move: who wants it up says so.
         """
         self._agent.sync()
+        silent: Retry | None = None
+        has_answered = False
         for plug, wanted, addresses in noted:
+            told = self._ports.setdefault(plug.port, _Port(plug, addresses))
             try:
                 self._agent.plug(replace(wanted, enabled=False))
             except Refused:  # it is not held; who wants it is told why
+                self._ports.pop(plug.port)
+            except Retry as fault:  # of one port it is that port's trouble, and without a word the others are dropped
+                if silent is not None:
+                    raise
+                silent = fault
                 continue
-            self._ports.setdefault(plug.port, _Port(plug, addresses, certain=True))
+            else:
+                told.certain = True
+            silent, has_answered = None, True
+        if silent is not None and not has_answered:
+            raise silent
         self._synced_at = self._clock()
 
     def look(self) -> None:

@@ -93,7 +93,7 @@ class VrouterTarget:
         return [results[change.id] for change in changes]
 
     def _result(self, change: Change) -> Result:
-        if not self._may_write():
+        if self._forgets or not self._may_write():  # it led again meanwhile, and knows no more what is there
             return Result(change, Outcome.RETRY, "this process does not lead any more")
         try:
             match change.action:
