@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from isthmus.adapters.contrail.agent import AgentPort, VrouterAgent
+from isthmus.adapters.contrail.agent import AgentPort, HeldPort, VrouterAgent
 from isthmus.adapters.contrail.api import ApiServer
 from isthmus.adapters.contrail.http import Http, MaybeDone
 from isthmus.adapters.contrail.notes import VM_OWNER, instance_ip_uuid, plug_key, vm_note, vmi_uuid
@@ -470,6 +470,27 @@ def test_an_agent_that_does_not_answer_is_said_to_and_loses_nothing(site: Site) 
     site.agents[ESX1].start()
     site.now += LOOKS_EVERY
     assert site.at[ESX1].observe().warnings == ()
+
+
+def test_a_port_of_which_an_agent_says_nonsense_is_named_and_hides_no_loss_of_the_next(site: Site) -> None:
+    other = site.work(nic=NicId(VM, 4001))
+    site.learns(ESX1, site.work(), site.plug())
+    site.learns(ESX1, other, site.plug(102, port=other.port, nic=other.nic))
+    agent = site.at[ESX1]._told._agent
+    held_there = agent.held
+
+    def held(port: PortId) -> HeldPort | None:
+        if port == vmi_uuid(site.work().port):
+            raise Retry("nonsense")
+        return held_there(port)
+
+    agent.held = held  # type: ignore[method-assign]
+    site.agents[ESX1].stop()
+    site.agents[ESX1].start(with_files=False)
+    site.now += LOOKS_EVERY
+    mirror = site.at[ESX1].observe()
+    assert mirror.warnings == ("nonsense",)
+    assert mirror.entries[site.plug(102, port=other.port, nic=other.nic).key].wired is False
 
 
 def test_an_agent_that_uses_no_vlans_is_said_to(site: Site) -> None:

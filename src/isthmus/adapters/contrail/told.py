@@ -138,12 +138,19 @@ class Told:
         if self._clock() - self._looked_at < LOOKS_EVERY:
             return
         self._looked_at, self.trouble = self._clock(), ""
-        try:
-            for told in self._ports.values():
-                if told.certain:
-                    self._check(told)
-        except (Retry, Refused) as fault:
-            self.trouble = str(fault)
+        is_silent = False
+        for told in self._ports.values():
+            if not told.certain:
+                continue
+            try:
+                self._check(told)
+            except (Retry, Refused) as fault:
+                self.trouble = str(fault)
+                if is_silent:
+                    return
+                is_silent = True
+            else:
+                is_silent = False
 
     def _check(self, told: _Port) -> None:
         found = self._agent.held(_uuid(told.plug.port))
