@@ -168,6 +168,24 @@ def test_a_command_writes_only_where_nobody_leads_and_leaves_the_lock_free() -> 
         pass
 
 
+@pytest.mark.parametrize("then", [Retry("no answer"), Held("two")], ids=["nobody can tell", "another has it"])
+def test_a_command_whose_lock_is_lost_between_two_questions_says_so(then: Retry | Held) -> None:
+    class Losing(Lock):
+        asked = 0
+
+        def hold(self) -> Held:
+            self.asked += 1
+            if self.asked == 1:
+                return super().hold()
+            if isinstance(then, Retry):
+                raise then
+            return then
+
+    said = "without a lease" if isinstance(then, Retry) else "'two' leads"
+    with pytest.raises(Refused, match=said), leading_once(Losing(Keepers(Clock()), "one")):
+        pass
+
+
 def test_a_standby_looks_and_writes_nothing_until_it_leads() -> None:
     small, nve = Small(), Nve("esx1")
     loop = small.loop(small.keeper("esx1", nve))

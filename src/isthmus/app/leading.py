@@ -162,6 +162,8 @@ def leading_once(lock: LeaderLock | None, patience: float = CONNECTED_WITHIN) ->
         if held.seconds is None:
             raise _led_by(held.holder)
         leading.beat()
+        if leading.term() is None:  # it was lost between two questions
+            raise leading.refusal()
         leading.start()
         yield lambda: leading.term() is not None
     finally:

@@ -83,15 +83,20 @@ class ZooKeeperLock:
             stat = self._ask(self._client.set_async, self._path, self._name, version=stat.version)
         except (NoNodeError, BadVersionError):  # it changed hands between two questions
             return Held("")
-        seconds = min(self._lease, self._agreed) * CERTAIN
+        seconds = self._session * CERTAIN
         return Held(self._name.decode(), seconds) if self._is_ours(stat) else Held("")
 
     def _is_ours(self, stat: Any) -> bool:
         session = self._client.client_id
         return session is not None and stat.ephemeralOwner == session[0]
 
+    @property
+    def _session(self) -> float:
+        """How long it lasts, in seconds."""
+        return min(self._lease, self._agreed)
+
     def _ask(self, question: Callable[..., Any], *args: Any, **how: Any) -> Any:
-        return question(*args, **how).get(timeout=self._lease * PATIENCE)
+        return question(*args, **how).get(timeout=self._session * PATIENCE)
 
     def close(self) -> None:
         """End the session, and with it the node."""
