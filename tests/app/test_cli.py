@@ -24,7 +24,8 @@ from isthmus.app.notify import Systemd
 from isthmus.app.standing import Standing, Word
 from isthmus.model.change import Outcome
 from isthmus.model.faults import Refused, Retry
-from tests.app.far_sides import Nve, Small
+from tests.app.far_sides import Clock, Nve, Small
+from tests.app.test_leading import Keepers, Lock
 from tests.app.test_settings import CANARY, GOOD
 
 
@@ -41,6 +42,9 @@ class Wired:
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Nothing happens but what tests do."""
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -217,6 +221,26 @@ def test_a_daemon_answers_what_the_command_would_find_out(small: Small, daemon: 
     assert out == "tenant/esx1: working\n" + "".join(f"  {line} (for 0 s)\n" for line in conditions) + sources
     shown = json.loads(run("show", "--json")[1])
     assert shown["targets"] == [{"target": "ovs:esx1", "age": 0.0, "unknown": "no\nanswer"}]
+
+
+def test_a_standby_refuses_to_apply_and_looks_anew_before_it_leads(small: Small, config: Path) -> None:
+    wired = commands.wire(commands.load(config), time.monotonic)
+    clock = Clock()
+    service = Keepers(clock, holder="another", heard=clock.now)
+    wired.lock = Lock(service, "this")
+    daemon = Daemon(wired)
+    leading = daemon.leading
+    assert leading is not None
+    leading.beat()
+    with pytest.raises(Refused, match="'another' leads"):
+        daemon.answer({"do": "apply"})
+    happened: list[object] = []
+    wired.forget = lambda: happened.append("forgot")  # type: ignore[method-assign]
+    daemon.loop.look_at_everything = lambda: happened.append(leading.term())  # type: ignore[method-assign]
+    service.holder = ""
+    leading.beat()
+    assert happened == ["forgot", None]
+    assert leading.term() == 1
 
 
 def test_a_daemon_whose_round_hangs_gives_systemd_no_sign_of_life(small: Small, config: Path, tmp_path: Path) -> None:

@@ -41,10 +41,17 @@ def holds(lock: ZooKeeperLock) -> bool:
         return False
 
 
+def holder_told_to(lock: ZooKeeperLock) -> str:
+    try:
+        return lock.hold().holder
+    except Retry:
+        return ""
+
+
 def test_one_session_has_the_lock_and_the_next_has_it_when_that_one_ends(keeper: ZooKeeper) -> None:
     one, two = (ZooKeeperLock([keeper.address], "site", name, LEASE) for name in ("one", "two"))
     until(lambda: holds(one), 60)
-    until(lambda: two_sees(two) == "one", 60)
+    until(lambda: holder_told_to(two) == "one", 60)
     assert not holds(two)
     one.close()
     until(lambda: holds(two), 60)
@@ -90,13 +97,6 @@ def test_a_zookeeper_that_is_slow_keeps_its_leader_until_an_answer_takes_too_lon
     until(lambda: leading.term() is not None, 60)
     leading.close()
     way.close()
-
-
-def two_sees(lock: ZooKeeperLock) -> str:
-    try:
-        return lock.hold().holder
-    except Retry:
-        return ""
 
 
 class Pair:

@@ -121,12 +121,12 @@ class Daemon:
             closing.join(0.3)
         log.info("stopped; traffic goes on")
 
-    # --- what the socket answers ----------------------------------------------------------------------------------
-
     def _begin_term(self) -> None:
         """What was told and seen before does not count: another process led meanwhile."""
         self._wiring.forget()
         self.loop.look_at_everything()
+
+    # --- what the socket answers ----------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """How everything is."""

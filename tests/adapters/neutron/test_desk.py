@@ -684,6 +684,21 @@ def busy(standing: Office) -> Iterator[Office]:
     standing.bus.going.set()
 
 
+def test_a_bug_is_told_now_and_then_and_not_as_often_as_there_is_something_to_do(
+    busy: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    busy.desk._run_errands = broken  # type: ignore[method-assign]
+    busy.desk._memory.again_at["ready p"] = 0.0
+    busy.desk._memory.left_over.add("ready p")
+    busy.desk.open(frozenset(), busy.woken.append)
+    until(lambda: "broken: a bug" in caplog.text)
+    time.sleep(8 * SOON)
+    assert caplog.text.count("broken: a bug") == 1
+
+
 def hangs_at(office: Office, errand: str) -> None:
     office.bus.hanging.add(errand)
     office.bus.going.clear()

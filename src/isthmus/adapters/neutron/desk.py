@@ -309,8 +309,17 @@ class Desk:
     def _report(self) -> None:
         due: dict[Presence | Appliance, float] = {}
         while not self._stopping.wait(1.0):
-            with _bugs_end_here("reports"):
+            with self._bugs_end_here("reports"):
                 self._report_those(due)
+
+    @contextmanager
+    def _bugs_end_here(self, what: str) -> Iterator[None]:
+        """A bug in one pass is told, and does not end the next ones, which wait a while."""
+        try:
+            yield
+        except Exception as bug:
+            log.exception("neutron: %s: a bug: %r", what, bug)
+            self._stopping.wait(AFTER_A_FAULT)
 
     def _report_those(self, due: dict[Presence | Appliance, float]) -> None:
         present = self._presences()
@@ -354,15 +363,12 @@ class Desk:
                 known, seen = self._board.looks, dict(self._board.seen)
             if (facts := self._source.facts) is None:
                 continue
-            what = work.__name__.strip("_")
-            try:
-                work(facts, seen)
-            except (Retry, Refused) as fault:
-                log.debug("Neutron was not told: %s", fault)
-                self._stopping.wait(AFTER_A_FAULT)
-            except Exception as bug:  # it does not end the next ones
-                log.exception("neutron: %s: a bug: %r", what, bug)
-                self._stopping.wait(AFTER_A_FAULT)
+            with self._bugs_end_here(work.__name__.strip("_")):
+                try:
+                    work(facts, seen)
+                except (Retry, Refused) as fault:
+                    log.debug("Neutron was not told: %s", fault)
+                    self._stopping.wait(AFTER_A_FAULT)
 
     def _run_errands(self, facts: Facts, seen: Mapping[str, Handover]) -> None:
         now = self._clock()
@@ -436,15 +442,6 @@ class _Endpoint:
             return {"reason": f"isthmus was asked for what makes no sense: network {network!r} for host {host!r}"}
         seconds, wait = (min(max(0.0, number), LONGEST_WAIT) for number in numbers)
         return self._desk.port_group(self._domain, host, NetworkId(network), vid, seconds, wait)
-
-
-@contextmanager
-def _bugs_end_here(what: str) -> Iterator[None]:
-    """A bug in one pass is told and does not end the next ones."""
-    try:
-        yield
-    except Exception as bug:
-        log.exception("neutron: %s: a bug: %r", what, bug)
 
 
 def _of_ports(handover: Handover, looked: Handover) -> Handover:
