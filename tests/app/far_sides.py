@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from isthmus.app.backoff import Backoff
@@ -19,7 +19,7 @@ from isthmus.model.intent import Intent, Network
 from isthmus.model.inventory import Inventory
 from isthmus.model.names import HostId, NetworkId
 from isthmus.model.observed import NveMirror, Observed, TargetId, Unknown
-from isthmus.model.shard import Shard, VidPool, World
+from isthmus.model.shard import Duty, Shard, VidPool, World
 from isthmus.model.tags import Vni
 
 
@@ -123,11 +123,21 @@ class Small:
         self.intent_source: Source[Intent] = Source("intent", self.intent.read, self.clock, Backoff(1, 60))  # type: ignore[arg-type]
         self.inventory_source: Source[Inventory] = Source("inventory", self.inventory.read, self.clock, Backoff(1, 60))  # type: ignore[arg-type]
 
-    def keeper(self, name: str, *targets: Nve, observe_only: bool = False, think: object = None) -> Keeper:
-        shard = Shard(name, None, (), frozenset({HostId(name)}), {})
+    def keeper(
+        self,
+        name: str,
+        *targets: Nve,
+        observe_only: bool = False,
+        think: object = None,
+        hosts: Collection[str] = (),
+        duties: Duty = Duty.PORT_GROUPS | Duty.TAGS,
+        design: Design = OVSVAPP,
+    ) -> Keeper:
+        """`hosts`: those it serves, by default one that is called like the shard."""
+        shard = Shard(name, None, (), frozenset(map(HostId, hosts or [name])), {}, duties)
         charge = Charge(
             name,
-            OVSVAPP,
+            design,
             self.intent_source,
             self.inventory_source,
             lambda: targets,

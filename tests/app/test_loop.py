@@ -23,7 +23,7 @@ from isthmus.model.faults import Refused, Retry
 from isthmus.model.intent import Intent
 from isthmus.model.names import DvsId, HostId, NetworkId
 from isthmus.model.observed import NveMirror, Observed, SwitchMirror, TargetId, Unknown
-from isthmus.model.shard import World
+from isthmus.model.shard import Duty, World
 from isthmus.model.tags import Vni
 from tests.app.far_sides import Clock, Nve, Small, entry, learn_all, wanting
 from tests.core.town import DVS, Town
@@ -401,6 +401,32 @@ def test_a_wake_concerns_only_shards_of_its_hosts() -> None:
     loop.wake(frozenset({HostId("two")}))
     loop.step()
     assert (one.looks - looks[0], two.looks - looks[1]) == (0, 1)
+
+
+def test_a_shard_of_port_groups_alone_lets_those_of_hosts_go_first_and_sees_what_they_left() -> None:
+    small, shared = Small(), Nve("dvs")
+    shared.vnis = {5001}
+    groups = small.keeper("groups", shared, hosts=["one", "two"], duties=Duty.PORT_GROUPS)
+    loop = small.loop(groups, small.keeper("one", shared), small.keeper("two", shared))
+    loop.step()
+    rounds = {name: seat.rounds for name, seat in loop.seats.items()}
+
+    def kept() -> dict[str, int]:
+        return {name: seat.rounds - rounds[name] for name, seat in loop.seats.items()}
+
+    loop.wake(frozenset({HostId("two")}))
+    small.clock.now += 0.5
+    loop.wake(frozenset({HostId("one")}))
+    assert loop.step() == small.clock.now + 0.5, "it waits no longer because more happens"
+    assert kept() == {"groups": 0, "one": 1, "two": 1}
+    looks = shared.looks
+    small.clock.now += 0.5
+    loop.step()
+    assert kept() == {"groups": 1, "one": 1, "two": 1}
+    assert shared.looks == looks
+    loop.wake()
+    loop.step()
+    assert kept() == {"groups": 2, "one": 2, "two": 2}, "what does not come from hosts is for all at once"
 
 
 def unwatched() -> Sight:

@@ -10,13 +10,16 @@ import pytest
 from isthmus.app.backoff import Backoff
 from isthmus.app.observing import Sight
 from isthmus.app.weighing import opens_on_trust
+from isthmus.core.design import OVSVAPP, VDS_STATIC, Design
 from isthmus.model.change import (
     Action,
     AlterPortGroup,
     Change,
     CreatePortGroup,
     Gate,
+    Plan,
     PortGroupSpec,
+    Reconciled,
     SetDvPort,
 )
 from isthmus.model.faults import Retry
@@ -32,6 +35,7 @@ from isthmus.model.observed import (
     Unknown,
 )
 from isthmus.model.tags import Vid, Vni
+from tests.app.far_sides import Small
 
 DVS = DvsId("dvs")
 ID = TargetId("dvs", "dvs")
@@ -49,8 +53,8 @@ class Switch:
     def observe(self) -> SwitchMirror:
         return self._look("everything")
 
-    def refresh(self) -> SwitchMirror:
-        return self._look("what was told")
+    def refresh(self, *, every_port: bool = False) -> SwitchMirror:
+        return self._look("all ports" if every_port else "what was told")
 
     def apply(self, changes: object) -> list[object]:
         return []
@@ -66,27 +70,33 @@ def test_everything_is_looked_at_first_on_the_timer_on_demand_and_after_a_failed
     now = [0.0]
     switch, sight = Switch(), Sight(lambda: now[0], Backoff(1, 60))
 
-    def look(*, everything: bool = False) -> str:
+    def look(*, everything: bool = False, ports: bool = False) -> str:
         now[0] += 100
         since = sight.tick()
-        sight.observe([switch], since, whole_since=since if everything else -1)  # type: ignore[list-item]
+        wanted = {"whole_since": since if everything else -1, "ports_since": since if ports else -1}
+        sight.observe([switch], since, **wanted)  # type: ignore[list-item]
         return switch.looks[-1]
 
-    assert [look(), look(), look()] == ["everything", "what was told", "what was told"]
+    assert [look(ports=True), look(), look()] == ["everything", "what was told", "what was told"]
     sight.look_at_everything()
-    assert [look(), look()] == ["everything", "what was told"]
+    assert [look(ports=True), look()] == ["everything", "what was told"]
     assert [look(everything=True), look()] == ["everything", "what was told"]
+    assert [look(ports=True), look()] == ["all ports", "what was told"]
+    assert [look(everything=True, ports=True), look()] == ["everything", "what was told"]
     switch.tells = False
-    assert look() == "everything"
+    assert [look(), look(ports=True)] == ["everything"] * 2
     switch.tells = True
     assert [look(everything=True), look()] == ["everything", "what was told"]
     switch.broken = True
     assert look() == "what was told"
     switch.broken = False
-    assert [look(), look()] == ["everything", "what was told"]
+    assert [look(ports=True), look()] == ["everything", "what was told"]
 
 
-def test_one_look_at_everything_serves_all_who_claimed_before_it_and_what_is_written_since_is_read_beside() -> None:
+@pytest.mark.parametrize(("wanted", "how"), [("whole_since", "everything"), ("ports_since", "all ports")])
+def test_one_such_look_serves_all_who_claimed_before_it_and_what_is_written_since_is_read_beside(
+    wanted: str, how: str
+) -> None:
     switch, sight = Switch(), Sight(lambda: 0.0, Backoff(1, 60))
     since = sight.tick()
     sight.observe([switch], since)  # type: ignore[list-item]
@@ -94,11 +104,38 @@ def test_one_look_at_everything_serves_all_who_claimed_before_it_and_what_is_wri
     for last in claimed:
         sight.writing(ID, [])
         sight.written(ID)
-        sight.observe([switch], since, whole_since=last)  # type: ignore[list-item]
-    assert switch.looks[1:] == ["everything", "what was told"]
+        sight.observe([switch], since, **{wanted: last})  # type: ignore[list-item, arg-type]
+    assert switch.looks[1:] == [how, "what was told"]
     later = sight.tick()
-    sight.observe([switch], since, whole_since=later)  # type: ignore[list-item]
-    assert switch.looks[3:] == ["everything"]
+    sight.observe([switch], since, **{wanted: later})  # type: ignore[list-item, arg-type]
+    assert switch.looks[3:] == [how]
+
+
+def test_a_look_at_everything_is_one_at_all_ports_and_not_the_other_way_round() -> None:
+    switch, sight = Switch(), Sight(lambda: 0.0, Backoff(1, 60))
+    sight.observe([switch], sight.tick())  # type: ignore[list-item]
+    since = sight.tick()
+    sight.observe([switch], since)  # type: ignore[list-item]
+    sight.observe([switch], since, ports_since=since)  # type: ignore[list-item]
+    sight.observe([switch], since, whole_since=since)  # type: ignore[list-item]
+    assert switch.looks[1:] == ["what was told", "all ports", "everything"]
+    since = sight.tick()
+    sight.observe([switch], since, whole_since=since)  # type: ignore[list-item]
+    sight.observe([switch], since, ports_since=since)  # type: ignore[list-item]
+    assert switch.looks[4:] == ["everything"]
+
+
+@pytest.mark.parametrize(("design", "looks"), [(OVSVAPP, "all ports"), (VDS_STATIC, "everything")])
+def test_who_gives_a_tag_looks_first_at_all_that_wears_tags_in_its_design(design: Design, looks: str) -> None:
+    small, switch = Small(), Switch()
+    plan = [Plan(())]
+    think = lambda *_: Reconciled(plan[0], ())  # noqa: E731
+    loop = small.loop(small.keeper("one", switch, think=think, design=design, observe_only=True))  # type: ignore[arg-type]
+    loop.step()
+    plan[0] = Plan((Change(0, ID, CreatePortGroup(DVS, spec(5)), ""),))
+    loop.wake()
+    loop.step()
+    assert switch.looks == ["everything", "what was told", looks]
 
 
 @pytest.mark.parametrize("everything", [False, True])

@@ -373,12 +373,12 @@ class WatchedSwitch(Watched):
         """Not after a tag that was given without a claim, nor after another port group."""
         return self.last is not None and UNCLAIMED not in self.written
 
-    def refresh(self) -> Mirror:
+    def refresh(self, *, every_port: bool = False) -> Mirror:
         """What the adapter does: a look at what was told of, and at everything if port groups changed."""
         last, written = self.last, self.written
         mirror = self.observe()
         assert isinstance(mirror, SwitchMirror)
-        if last is None or mirror.port_groups != last.port_groups:
+        if every_port or last is None or mirror.port_groups != last.port_groups:
             return mirror
         self.last = replace(mirror, ports={
             key: last.ports[key] if key not in written and self._untold(last.ports.get(key), port) else port

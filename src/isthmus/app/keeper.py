@@ -41,6 +41,7 @@ from isthmus.model.intent import Intent
 from isthmus.model.inventory import Inventory
 from isthmus.model.nve import Workload
 from isthmus.model.observed import NveMirror, Observed, SwitchMirror, TargetId, Unknown
+from isthmus.model.place import PlaceKind
 from isthmus.model.shard import Shard, VidPool, World
 
 THINKING = threading.Lock()
@@ -305,14 +306,17 @@ class Keeper:
         return {target.id: target for target in self._targets}
 
     def _look_and_think(self, since: int, said: Said, think: Think, *, whole: bool = False) -> Pass:
-        """`whole`: everything is looked at, as it always is after a claim."""
+        """`whole`: all that may wear a tag is looked at, as it always is after a claim."""
         whole = whole or self._claimed > since
+        anew = max(since, self._claimed) if whole else -1
+        by_port = self.charge.design.place is PlaceKind.DV_PORT
         self._targets = self.charge.targets()
         try:
             observed = self._sight.observe(
                 self._targets,
                 since,
-                whole_since=max(since, self._claimed) if whole else -1,
+                whole_since=-1 if by_port else anew,
+                ports_since=anew if by_port else -1,
                 apart=self._apart(),
                 served=self._served,
             )

@@ -25,6 +25,7 @@ from isthmus.core.guard import Agreed, Consent
 from isthmus.model.change import Action, Outcome, Result
 from isthmus.model.names import HostId
 from isthmus.model.observed import TargetId
+from isthmus.model.shard import Duty
 
 log = logging.getLogger("isthmus")
 NEVER = inf
@@ -34,6 +35,9 @@ STUCK = 600.0
 """Seconds after which a round under way is no progress any more."""
 BUGS = 3
 """Rounds in a row that end in a bug until nobody keeps the shard: it is tried again, ever more seldom."""
+HOSTS_FIRST = 1.0
+"""Seconds after a change on hosts in which a shard that writes port groups alone lets the shards of these hosts go
+first: nothing of its own is urgent then, and what they leave behind is what it has to see."""
 PASSING = ("fault", "waiting")
 """Kinds of condition that hold for one round only."""
 
@@ -109,6 +113,12 @@ class Seat:
         last = self.last.last if self.last else None
         return last is None or not hosts.isdisjoint(last.world.shard.hosts)
 
+    @property
+    def follows_hosts(self) -> bool:
+        """Whether what happens on hosts is for other shards to act upon first."""
+        last = self.last.last if self.last else None
+        return last is not None and last.world.shard.duties == Duty.PORT_GROUPS
+
 
 class Loop:
     """Keeps all shards of this process."""
@@ -151,11 +161,13 @@ class Loop:
 
     def wake(self, hosts: frozenset[HostId] | None = None) -> None:
         """Something changed on these hosts (None: anywhere).  Called by watches, from any thread."""
-        tick = self._sight.tick()
+        now, tick = self._clock(), self._sight.tick()
         with self._changed:
             for seat in self.seats.values():
-                if hosts is None or seat.concerned_by(hosts):
-                    seat.wake(self._clock(), tick)
+                if hosts is None:
+                    seat.wake(now, tick)
+                elif seat.concerned_by(hosts):
+                    seat.wake(now + HOSTS_FIRST if seat.follows_hosts else now, tick)
             self._changed.notify_all()
 
     def heard(self, target: TargetId, since: int) -> None:

@@ -15,12 +15,13 @@ import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 from isthmus.app.asking import PATIENCE, Asking, no_answer
 from isthmus.app.backoff import Backoff
 from isthmus.app.parallel import in_parallel
-from isthmus.app.seen import BRIEFLY, LONGEST, NOT_ANSWERED, Look, Seen
+from isthmus.app.seen import BRIEFLY, LONGEST, NOT_ANSWERED, Extent, Look, Seen
 from isthmus.model.boundary import Target, Telling
 from isthmus.model.change import Change
 from isthmus.model.faults import Refused, Retry
@@ -68,21 +69,22 @@ class Sight:
         since: int,
         *,
         whole_since: int = -1,
+        ports_since: int = -1,
         apart: Collection[TargetId] = (),
         served: dict[TargetId, int] | None = None,
     ) -> Observed:
         """All these targets, in parallel, each read at or after the tick `since`, and read whole after `whole_since`.
 
-        Since a whole reading only what changed need have been read again.  A target that does not answer in time is
-        Unknown for now.  `apart` are those that no other is kept waiting for; `served` is what who looks has seen of
-        each, and is kept up to date here.
+        Since a whole reading only what changed need have been read again, and all ports since `ports_since`.  A target
+        that does not answer in time is Unknown for now.  `apart` are those that no other is kept waiting for; `served`
+        is what who looks has seen of each, and is kept up to date here.
         Raises Refused if one refuses to be looked at: who may not see a part of a shard must not write the others.
         """
         chosen, known = list(targets), {} if served is None else served
 
         def look(target: Target) -> Look:
             unseen_after = known.get(target.id, -1) if target.id in apart else None
-            return self._look(target, since, whole_since, unseen_after)
+            return self._look(target, (since, whole_since, ports_since), unseen_after)
 
         looks = in_parallel([lambda target=target: look(target) for target in chosen])  # type: ignore[misc]
         self._refuse(chosen)
@@ -154,9 +156,13 @@ class Sight:
         with self._lock:
             return self._seen.setdefault(target, Seen())
 
-    def _look(self, target: Target, since: int, whole_since: int, unseen_after: int | None) -> Look:
-        """`unseen_after`: it stands apart, and what was read at a later tick has not been looked at yet."""
+    def _look(self, target: Target, needed: tuple[int, int, int], unseen_after: int | None) -> Look:
+        """`needed`: from which ticks on something, everything and all ports must have been read.
+
+        `unseen_after`: it stands apart, and what was read at a later tick has not been looked at yet.
+        """
         entry, apart = self._entry(target.id), unseen_after is not None
+        since, whole_since, ports_since = needed
         while True:
             with entry.lock:
                 bug, entry.bug = entry.bug, None
@@ -165,14 +171,14 @@ class Sight:
                 entry.wanted = max(entry.wanted, since)
                 if entry.writes.left_at is not None:
                     return entry.missed(self._clock()) if apart else Look(entry.unknown(NOT_ANSWERED))
-                whole = entry.all_begun >= whole_since
-                if entry.good is not None and entry.begun >= since and whole:
+                whole, all_ports = entry.all_begun >= whole_since, entry.ports_begun >= ports_since
+                if entry.good is not None and entry.begun >= since and whole and all_ports:
                     return entry.served(entry.good)
                 mine = entry.reading is None
                 if entry.reading is None:
                     if self._backoff.waiting(target.id, self._clock()):
                         return Look(entry.unknown(entry.reason))
-                    entry.reading = self._asking(target, entry, everything=not whole)
+                    entry.reading = self._asking(target, entry, everything=not whole, every_port=not all_ports)
                 reading = entry.reading
                 patience = self._moment(entry) if apart else self._long(entry)
             if not reading.wait(patience):
@@ -209,19 +215,21 @@ class Sight:
         """How long any other is waited for.  One that answers whole, if slowly, is."""
         return None if entry.mirror is None else max(self._patience, 2 * entry.took)
 
-    def _asking(self, target: Target, entry: Seen, *, everything: bool) -> Asking[Mirror]:
+    def _asking(self, target: Target, entry: Seen, *, everything: bool, every_port: bool) -> Asking[Mirror]:
         begun, entry.asked_at = self.tick(), self._clock()
         entry.stale = False  # a write during the reading makes it stale again
-        read, of_all = target.observe, True
+        read: Callable[[], Mirror] = target.observe
+        extent = Extent.EVERYTHING
         if isinstance(target, Telling) and entry.all_begun >= self._all_from and not everything and target.tells:
-            read, of_all = target.refresh, False
+            read = partial(target.refresh, every_port=every_port)
+            extent = Extent.EVERY_PORT if every_port else Extent.WHAT_WAS_TOLD
 
         def ended(reading: Asking[Mirror]) -> None:
             now = self._clock()
             with entry.lock:
                 entry.reading = None
                 if reading.answer is not None:
-                    entry.answered(reading.answer, begun, now, of_all=of_all)
+                    entry.answered(reading.answer, begun, now, extent)
                     self._backoff.succeeded(target.id)
                 elif isinstance(reading.fault, (Retry, Refused)):
                     entry.failed(reading.fault)

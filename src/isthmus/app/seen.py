@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum, auto
 from math import inf
 
 from isthmus.app.asking import PATIENCE, Asking, no_answer
@@ -27,6 +28,14 @@ PATIENT = 600.0
 """Seconds for which one that is known to be as slow may be left out without a word, at the most."""
 
 NOT_ANSWERED = "what was written there last has not been answered yet"
+
+
+class Extent(IntEnum):
+    """How much a reading read anew."""
+
+    WHAT_WAS_TOLD = auto()
+    EVERY_PORT = auto()
+    EVERYTHING = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,8 @@ class Seen:
     begun: int = -1
     all_begun: int = -1
     """When the last reading of everything began; -1 if the last reading of any kind failed."""
+    ports_begun: int = -1
+    """The same of the last reading of all ports, of everything or not."""
     wanted: int = -1
     """The latest tick from which on somebody needed it."""
     stale: bool = True
@@ -116,12 +127,14 @@ class Seen:
     quiet_until: float | None = None
     """Until when who missed it last takes it for one that only takes its time; None: nobody does."""
 
-    def answered(self, mirror: Mirror, begun: int, now: float, *, of_all: bool) -> None:
+    def answered(self, mirror: Mirror, begun: int, now: float, extent: Extent) -> None:
         """The reading that began last, at the tick `begun`, has ended well."""
         self.mirror, self.begun, self.began_at, self.outlived = mirror, begun, self.asked_at, self.stale
         self.seen_at, self.took = now, now - self.asked_at
         self.reason, self.refused = "", False
-        if of_all:
+        if extent >= Extent.EVERY_PORT:
+            self.ports_begun = begun
+        if extent is Extent.EVERYTHING:
             self.all_begun = begun
         if not (self.stale or self.writes.under_way):
             self.writes.coming = ()

@@ -45,10 +45,10 @@ class Telling(Target, Protocol):
         """Whether `refresh` will do now.  False after a claim, and while it is not sure that it was told everything."""
         ...
 
-    def refresh(self) -> Mirror:
+    def refresh(self, *, every_port: bool = False) -> Mirror:
         """All it holds; what it did not tell to have changed may be as old as the last `observe`.
 
-        Never older than a write that `apply` confirmed.
+        Never older than a write that `apply` confirmed.  `every_port`: only what is no port may be.
         """
         ...
 

@@ -143,6 +143,29 @@ def test_a_write_of_which_nothing_more_was_heard_is_in_the_next_look(
 
 
 @sim
+def test_all_ports_are_seen_anew_though_nobody_told_of_them_and_port_groups_are_not_read_for_it(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ports(switch)[-1]
+    monkeypatch.setattr(switch._inventory, "told_since", lambda place, uuid: (place, set()))
+    bench.operator.edit_port(bench.operator.switch("tenant"), port.key, vid=77)
+    assert not switch.refresh().ports[port.key].vlan_own, "it was told"
+    assert listened(switch, lambda: switch.refresh(every_port=True)) == ["FetchPorts"]
+    assert switch.refresh().ports[port.key].vlan_own
+
+
+@sim
+def test_a_port_in_a_port_group_that_nobody_told_of_makes_all_be_read(
+    bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switch._inventory, "told_since", lambda place, uuid: (place, set()))
+    key = bench.operator.make_port_group("tenant", "green", 9)
+    nic = bench.operator.make_vm("new", "esx1", key)
+    eventually(lambda: any(port.nic == nic for port in switch.refresh(every_port=True).ports.values()))
+    assert key in switch.refresh().port_groups
+
+
+@sim
 def test_after_another_port_group_all_is_read(switch: Switch) -> None:
     apply(switch, CreatePortGroup(dvs(switch), spec("green")))
     assert "RetrievePropertiesEx" in listened(switch, lambda: switch.refresh())

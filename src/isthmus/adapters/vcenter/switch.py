@@ -81,18 +81,23 @@ class Switch:
         with self._lock:
             return self._last is not None and self._place is not None and not self._look_around
 
-    def refresh(self) -> SwitchMirror:
-        """The same, where only what vCenter told to have changed is read now; all of it, if it cannot tell."""
+    def refresh(self, *, every_port: bool = False) -> SwitchMirror:
+        """The same, where only what vCenter told to have changed is read now; all of it, if it cannot tell.
+
+        It tells of changes of ports by events, which it folds, and of port groups by properties, which it does not.
+        """
         with self._lock:
             last, place, look_around = self._last, self._place, self._look_around
         if last is None or place is None or look_around:
             return self.observe()
         now, told = self._inventory.told_since(place, self.id.name)
-        keys = self._ports.seen.doubtful | (told or set())
-        if told is None or len(keys) > max(FEW, len(last.ports) // 2):
+        if told is None:
             return self.observe()
+        keys = self._ports.seen.doubtful | told
         with faults_of(f"{self._session.place} switch {self.id.name}"):
-            if keys:
+            if every_port or len(keys) > max(FEW, len(last.ports) // 2):
+                self._ports.read_all(self._inventory.read)
+            elif keys:
                 self._ports.read(sorted(keys), self._inventory.read)
         return self._mirror(last.port_groups, now) or self.observe()
 
