@@ -21,6 +21,7 @@ from isthmus.model.change import (
     PortGroupSpec,
     Reconciled,
     SetDvPort,
+    Unmet,
 )
 from isthmus.model.faults import Retry
 from isthmus.model.names import DvsId, NetworkId
@@ -136,6 +137,25 @@ def test_who_gives_a_tag_looks_first_at_all_that_wears_tags_in_its_design(design
     loop.wake()
     loop.step()
     assert switch.looks == ["everything", "what was told", looks]
+
+
+def test_while_a_tag_is_contested_all_that_may_wear_it_is_looked_at_again_and_again_until_it_is_not() -> None:
+    """Its rival is another process's, perhaps, and vCenter may not tell when it leaves."""
+    small, switch = Small(), Switch()
+    unmet = [(Unmet("port 1", "its VID is worn by another", contested=True),)]
+    think = lambda *_: Reconciled(Plan(()), unmet[0])  # noqa: E731
+    loop = small.loop(small.keeper("one", switch, think=think))  # type: ignore[arg-type]
+    began = small.clock.now
+    for wait in (1, 2, 4, 8):
+        small.clock.now = loop.step()
+        assert small.clock.now == began + wait
+        began = small.clock.now
+    unmet[0] = ()
+    assert loop.step() > began + 8
+    assert switch.looks == ["everything"] + ["all ports"] * 4
+    loop.wake()
+    loop.step()
+    assert switch.looks[5:] == ["what was told"]
 
 
 @pytest.mark.parametrize("everything", [False, True])

@@ -167,6 +167,20 @@ def test_two_writers_that_claimed_one_vid_at_once_never_both_open() -> None:
     assert None not in (town.open_with("a"), town.open_with("b"))
 
 
+def test_who_is_open_with_a_tag_that_another_claimed_looks_until_that_one_has_left_it() -> None:
+    town = Town().network("red").network("blue").vm("a", "red").vm("b", "blue", on=ESX2)
+    town.settle()
+    town.tag("a", 105, blocked=False)
+    town.tag("b", 105, blocked=True)
+    [unmet] = town.think(ESX1).unmet
+    assert unmet.contested
+    assert "port a" in unmet.about
+    town.settle(ESX2)
+    town.settle(ESX1)
+    assert not town.think(ESX1).unmet
+    assert town.open_with("a") == Vid(105) != town.open_with("b")
+
+
 def test_a_tag_that_belongs_to_another_network_ends_at_once() -> None:
     town = Town().network("red").network("blue").vm("a", "red").vm("b", "blue")
     town.settle()
@@ -209,6 +223,7 @@ def test_a_vid_that_two_networks_wear_elsewhere_is_of_the_one_with_more_ports_an
     town.settle()
     assert town.ports["x"].vlan == Access(Vid(105))
     assert town.ports["x"].blocked
+    assert [unmet.about for unmet in town.think().unmet if unmet.contested] == ["port x"], "it looks until it may"
 
 
 def test_a_port_open_without_a_tag_is_closed_or_tagged_in_the_first_write() -> None:

@@ -190,6 +190,7 @@ class Keeper:
         self._claimed = -1
         """The tick by which it had claimed tags last: a rival may have claimed the same before."""
         self._again_at: float | None = None
+        self._contests = Backoff(habits.backoff_first, habits.backoff_longest)
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
 
@@ -244,6 +245,10 @@ class Keeper:
             last = self._deferring(last)
             if not any(result.outcome is Outcome.DONE for result in made):
                 break
+        if last is not None and any(unmet.contested for unmet in last.thought.unmet):
+            self._contests.failed(self.name, self._clock())
+        else:
+            self._contests.succeeded(self.name)
         return Round(last, tuple(results))
 
     def retry_at(self) -> float | None:
@@ -252,6 +257,7 @@ class Keeper:
         moments = (
             self._backoff.until([self.name]),
             self._again_at,
+            self._contests.until([self.name]),
             self._sight.retry_at(target.id for target in self._targets),
             charge.intent.retry_at(),
             charge.inventory.retry_at(),
@@ -306,8 +312,8 @@ class Keeper:
         return {target.id: target for target in self._targets}
 
     def _look_and_think(self, since: int, said: Said, think: Think, *, whole: bool = False) -> Pass:
-        """`whole`: all that may wear a tag is looked at, as it always is after a claim."""
-        whole = whole or self._claimed > since
+        """`whole`: all that may wear a tag is looked at, as it always is after a claim and while a tag is contested."""
+        whole = whole or self._claimed > since or self._contests.until([self.name]) is not None
         anew = max(since, self._claimed) if whole else -1
         by_port = self.charge.design.place is PlaceKind.DV_PORT
         self._targets = self.charge.targets()

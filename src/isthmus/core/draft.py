@@ -32,9 +32,9 @@ class Draft:
         self.changes.append(Change(number, target, action, reason, frozenset(after), guarded, undoes, asks))
         return number
 
-    def cannot(self, about: object, reason: str) -> None:
+    def cannot(self, about: object, reason: str, *, contested: bool = False) -> None:
         """Say why something wanted is not in the plan."""
-        self.unmet.append(Unmet(str(about), reason))
+        self.unmet.append(Unmet(str(about), reason, contested))
 
     def plan(self) -> Plan:
         """What was collected."""

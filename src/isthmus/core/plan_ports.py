@@ -310,9 +310,11 @@ def _open(
     retags: defaultdict[Subject, list[int]] = defaultdict(list)
     for port in ports:
         if port.step is Step.REST and port.state.blocked:
-            draft.cannot(f"port {port.state.key}", f"VID {port.wanted} is claimed by several at once: looking again")
+            reason = f"VID {port.wanted} is claimed by several at once: looking again"
+            draft.cannot(f"port {port.state.key}", reason, contested=True)
         elif port.step is Step.REST and (view.domain(port.dvs, port.host), port.wanted) in allocation.contested:
-            draft.cannot(f"port {port.state.key}", f"VID {port.wanted} is worn by others, too, who must leave it")
+            reason = f"VID {port.wanted} is worn by others, too, who must leave it: looking again"
+            draft.cannot(f"port {port.state.key}", reason, contested=True)
         if port.step not in (Step.OPEN, Step.RETAG):
             continue
         if not diff.knows(port.subject):

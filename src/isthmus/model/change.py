@@ -242,6 +242,8 @@ class Unmet:
 
     about: str
     reason: str
+    contested: bool = False
+    """It is another's tag that stands in the way, and nobody may tell when that is gone: it is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
