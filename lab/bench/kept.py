@@ -33,6 +33,8 @@ from lab.wire.nve import WireNve
 Told = dict[str, Any]
 QUIET = 0.25
 """Seconds without a round after which nothing is going on any more."""
+SOON = 2.0
+"""Seconds in which a round that is due belongs to what was done before."""
 
 
 class StoredNve(WireNve):
@@ -134,7 +136,9 @@ class Kept:
             return [(seat.rounds, seat.running_since) for seat in self._seats]
 
         before = still()
-        if any(running is not None for _, running in before):
+        assert self.daemon is not None
+        soon = self.daemon.loop.now + SOON
+        if any(running is not None for _, running in before) or any(seat.due < soon for seat in self._seats):
             return False
         time.sleep(QUIET)
         return still() == before

@@ -170,6 +170,9 @@ func (f *filter) selectObjects(ctx *simulator.Context) types.BaseMethodFault {
 		if h.traversers[ref] == nil {
 			h.traversers[ref] = map[*filter]bool{}
 		}
+		if !h.traversers[ref][f] && !t.viewOnly[ref] {
+			f.stale = true // what it was followed by may have changed since it was read
+		}
 		h.traversers[ref][f] = true
 		if !t.viewOnly[ref] {
 			h.walkers[f] = true

@@ -131,6 +131,7 @@ func (w *World) runThen(ctx *simulator.Context, entity mo.Reference, method stri
 	task.Info.Entity = &ref
 	own := fork(ctx)
 	go func() {
+		w.listTask(own, entity, task.Self)
 		result, fault := guarded(method, func() (any, types.BaseMethodFault) {
 			return w.faults.spoilt(method, entity, hosts, func() (any, types.BaseMethodFault) { return do(own, task) })
 		})
@@ -138,6 +139,22 @@ func (w *World) runThen(ctx *simulator.Context, entity mo.Reference, method stri
 		then(fault)
 	}()
 	return task.Self
+}
+
+// recentTasks is how many of its tasks an entity lists; vCenter has such a limit, too.
+const recentTasks = 200
+
+// listTask puts a task among its entity's recent ones.
+func (w *World) listTask(ctx *simulator.Context, entity mo.Reference, task ref) {
+	e, ok := entity.(mo.Entity)
+	if !ok {
+		return
+	}
+	ctx.WithLock(entity, func() {
+		listed := append(e.Entity().RecentTask[:len(e.Entity().RecentTask):len(e.Entity().RecentTask)], task)
+		e.Entity().RecentTask = listed[max(0, len(listed)-recentTasks):]
+	})
+	w.hub.touch(entity.Reference(), "recentTask")
 }
 
 func (w *World) finish(ctx *simulator.Context, task *simulator.Task, result any, fault types.BaseMethodFault) {

@@ -89,6 +89,14 @@ def test_what_was_written_is_in_the_next_look(switch: Switch) -> None:
 
 
 @sim
+def test_a_write_takes_one_call_beside_the_reading_of_its_port_and_the_wait_for_its_end(switch: Switch) -> None:
+    for vid in (101, 102):
+        port = switch.refresh().ports[ports(switch)[0].key]
+        calls = listened(switch, lambda port=port, vid=vid: apply(switch, opened(port, vid)))
+    assert sorted(call for call in calls if call != "WaitForUpdatesEx") == ["FetchPorts", "ReconfigurePort"]
+
+
+@sim
 def test_what_a_hand_did_while_there_was_no_event_collector_is_seen_once_there_is_one(
     bench: Bench, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,8 +136,8 @@ def test_a_write_of_which_nothing_more_was_heard_is_in_the_next_look(
     monkeypatch.setattr(inventory, "told_since", lambda place, uuid: (place, set()))  # nor is it told
     run = tasks.run
 
-    def cut_off(start: Any, what: str, about: Any) -> Any:
-        run(start, what)
+    def cut_off(start: Any, what: str, *more: Any) -> Any:
+        run(start, what, *more)
         monkeypatch.setattr(switch._ports, "_read_back", cut_off_too)
         raise Retry("the connection broke")
 

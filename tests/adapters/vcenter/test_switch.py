@@ -74,11 +74,11 @@ def meddle(monkeypatch: pytest.MonkeyPatch, switch: Switch, times: int, how: Cal
     tasks: Any = switch._ports._tasks
     run, count = tasks.run, [0]
 
-    def late(start: Any, what: str, about: Any = None) -> Any:
+    def late(start: Any, what: str, *more: Any) -> Any:
         count[0] += 1
         if count[0] <= times:
             how()
-        return run(start, what)
+        return run(start, what, *more)
 
     monkeypatch.setattr(tasks, "run", late)
     return count
@@ -139,7 +139,7 @@ def test_a_write_whose_task_succeeds_but_does_not_take_is_seen_by_the_next_look_
     port = ports(switch)[0]
     tasks: Any = switch._ports._tasks
     run = tasks.run
-    monkeypatch.setattr(tasks, "run", lambda start, what, about: None)
+    monkeypatch.setattr(tasks, "run", lambda start, what, *more: None)
     apply(switch, opened(port, 101))
     assert ports(switch)[0] == port
     [result] = apply(switch, opened(port, 101))

@@ -72,6 +72,8 @@ class Telling(SlowVcenter):
         super().__init__()
         self.told = list(told)
         self.now = 0.0
+        self.takes = 10.0
+        self.asked_for: list[str] = []
         self.settings = SimpleNamespace(task_timeout=60.0, timeout=30.0)
 
     def lost(self, epoch: int) -> None:
@@ -79,9 +81,16 @@ class Telling(SlowVcenter):
         self.epoch += 1
 
     def WaitForUpdatesEx(self, *_: Any) -> Any:  # noqa: N802
-        self.now += 10.0
+        self.now += self.takes
         objects = self.told.pop(0) if self.told else []
         return Collector.UpdateSet(version="1", filterSet=[Collector.FilterUpdate(objectSet=objects)])
+
+    def CreateListView(self, _: Any) -> Any:  # noqa: N802
+        def put(_list: Any, _method: Any, tasks: Any) -> list[Any]:
+            self.asked_for.append(tasks[0][0]._GetMoId())
+            return []
+
+        return vim.view.ListView("list-1", SimpleNamespace(InvokeMethod=put))
 
     def ended(self, task: str) -> Any:
         """What the task with this name gives, waited for while the clock runs."""
@@ -142,3 +151,75 @@ def test_what_is_still_told_of_an_earlier_task_is_not_taken_for_the_next_ones_en
     )
     assert vcenter.ended("task-2") == "its own"
     assert vcenter.epoch == 1, "nor for the end of the session"
+
+
+SWITCH = vim.DistributedVirtualSwitch("dvs-1", None)
+
+
+def running(vcenter: Telling) -> Any:
+    """Runs tasks of a switch, and gives what they gave."""
+    tasks = Tasks(vcenter, clock=lambda: vcenter.now)  # type: ignore[arg-type]
+    return lambda name: tasks.run(lambda _: vim.Task(name, None), "test", of=SWITCH)
+
+
+def test_a_tasks_end_is_heard_with_its_switchs_recent_tasks_though_another_waited_when_it_was_told() -> None:
+    vcenter = Telling(
+        [update("task-1", "enter", state="running"), update("task-2", "enter", state="success", result="second")],
+        [update("task-1", state="success", result="first")],
+    )
+    vcenter.takes = 0.5
+    ended = running(vcenter)
+    assert [ended("task-1"), ended("task-2")] == ["first", "second"]
+    assert (vcenter.asked_for, vcenter.now) == ([], 1.0), "the second was not waited for"
+
+
+def test_other_recent_tasks_that_nobody_can_see_or_that_leave_the_list_are_nobodys_concern() -> None:
+    vcenter: Any = Telling(
+        [
+            update("task-0", "enter", missing=vmodl.fault.ManagedObjectNotFound()),
+            update("task-1", "enter", state="success", result="made"),
+        ],
+        [update("task-0", "leave"), update("task-1", "leave"), update("task-2", "enter", state="success")],
+    )
+    tasks = Tasks(vcenter, clock=lambda: vcenter.now)
+    assert tasks.run(lambda _: vim.Task("task-1", None), "test", of=SWITCH) == "made"
+    tasks.run(lambda _: vim.Task("task-2", None), "test", of=SWITCH)
+    [watcher] = tasks._idle[SWITCH]
+    assert list(watcher._heard) == [vim.Task("task-2", None)], "and are not remembered"
+
+
+def test_a_switch_that_does_not_list_its_tasks_is_waited_for_once_in_a_session() -> None:
+    vcenter = Telling([], [update("task-1", "enter", state="success")], [update("task-2", "enter", state="success")])
+    vcenter.takes = 0.4
+    vcenter.told[:0] = [[] for _ in range(4)]  # 2 s in all
+    ended = running(vcenter)
+    ended("task-1")
+    assert (vcenter.asked_for, round(vcenter.now, 1)) == (["task-1"], 2.4)
+    ended("task-2")
+    assert (vcenter.asked_for, round(vcenter.now, 1)) == (["task-1", "task-2"], 2.8)
+    vcenter.epoch += 1
+    vcenter.told = [[update("task-3", "enter", state="success")]]
+    ended("task-3")
+    assert vcenter.asked_for == ["task-1", "task-2"]
+
+
+def test_a_task_that_takes_long_is_asked_for_by_itself_and_the_next_is_not() -> None:
+    vcenter = Telling(
+        [update("task-1", "enter", state="running")],
+        [update("task-1", "enter", state="running")],
+        [update("task-1", state="success")],
+        [update("task-2", "enter", state="success")],
+    )
+    ended = running(vcenter)
+    ended("task-1")
+    ended("task-2")
+    assert vcenter.asked_for == ["task-1"]
+
+
+def test_a_session_that_expired_while_its_recent_tasks_were_listened_to_is_followed_by_another() -> None:
+    vcenter = Telling(
+        [update("task-1", "enter", missing=vim.fault.NotAuthenticated())],
+        [update("task-1", "enter", state="success", result="made")],
+    )
+    assert running(vcenter)("task-1") == "made"
+    assert (vcenter.epoch, vcenter.asked_for) == (2, [])

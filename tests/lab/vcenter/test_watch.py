@@ -260,6 +260,29 @@ def test_objects_reached_by_following_properties_enter_once(client: Client, othe
     assert len(entered) == len(set(entered))
 
 
+def test_a_switchs_tasks_are_told_with_its_recent_ones_to_their_ends(client: Client, other_client: Client) -> None:
+    collect = vmodl.query.PropertyCollector
+    switch = client.dvs("tenant")
+    recent = collect.TraversalSpec(path="recentTask", skip=False, type=vim.DistributedVirtualSwitch)
+    spec = collect.FilterSpec(
+        objectSet=[collect.ObjectSpec(obj=switch, skip=True, selectSet=[recent])],
+        propSet=[collect.PropertySpec(type=vim.Task, pathSet=["info.state"])],
+    )
+    collector = client.content.propertyCollector.CreatePropertyCollector()
+    collector.CreateFilter(spec, False)
+    version = collector.WaitForUpdatesEx("", None).version
+    last: dict[str, str] = {}
+    nowhere = vim.dvs.DistributedVirtualPort.ConfigSpec(operation="edit", key="999999")
+    made = [other_client.dvs("tenant").ReconfigureDVPort_Task([nowhere]) for _ in range(3)]
+    deadline = time.monotonic() + 60
+    while not all(last.get(task._moId) in ("success", "error") for task in made) and time.monotonic() < deadline:
+        news = collector.WaitForUpdatesEx(version, collect.WaitOptions(maxWaitSeconds=5))
+        if news is not None:
+            version = news.version
+            last |= {o.obj._moId: o.changeSet[0].val for f in news.filterSet for o in f.objectSet if o.changeSet}
+    assert {task._moId: task.info.state for task in made} == {task._moId: last[task._moId] for task in made}
+
+
 def test_a_vm_that_migrates_leaves_the_view_of_its_host(client: Client, other_client: Client) -> None:
     vm = other_client.make_vm("watch-leaving", other_client.port_group("red"), power_on=True)
     here, there = (client.host(name) for name in ("esx1.lab", "esx2.lab"))

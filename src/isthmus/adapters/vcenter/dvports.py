@@ -121,7 +121,8 @@ class DvPorts:
         host = writes[0][1].host
         specs = [written_spec(action, now[action.key].version) for _, action in writes]
         try:
-            self._tasks.run(lambda _: self._dvs.ReconfigureDVPort_Task(specs), f"write {len(specs)} DV ports", host)
+            what = f"write {len(specs)} DV ports"
+            self._tasks.run(lambda _: self._dvs.ReconfigureDVPort_Task(specs), what, host, self._dvs)
         except (vmodl.MethodFault, Retry) as fault:
             expected = meaning(fault, "DV ports")
             if isinstance(expected, Refused):

@@ -1,10 +1,17 @@
-"""vCenter tasks: started within a limit, awaited on collectors of our own, and never for ever."""
+"""vCenter tasks: started within a limit, awaited on collectors of our own, and never for ever.
+
+A task's end is told with the recent tasks of the object that it is about (vSphere API: ManagedEntity.recentTask), so
+that nobody has to be asked for it.  One that is not heard of there in time is asked for by itself.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -16,6 +23,8 @@ from isthmus.model.faults import Retry
 IN_FLIGHT = 8  # networking-dvs saw vCenter hang above 16
 HUNG, HUNG_LONGEST = 10.0, 40.0  # seconds for a task about what hung before: it may only be slow
 POLL = 20  # seconds that a single wait stays open: below any HTTP timeout
+RECENTLY = 2.0  # seconds after which a task is asked for by itself
+AT_ONCE = 0.5  # seconds in which it answers that it had ended before
 Collector = vmodl.query.PropertyCollector
 
 
@@ -34,31 +43,33 @@ class Tasks:
         self._slots = threading.BoundedSemaphore(limit)
         self._slots_of_hung = threading.BoundedSemaphore(max(1, limit // 2))
         self._hung: dict[Hashable, float] = {}  # how long the next one is waited for
-        self._idle: list[_Watcher] = []  # each dies with its session
+        self._idle: dict[Any, list[_Watcher]] = defaultdict(list)  # by what tells of them; each dies with its session
+        self._deaf = -1  # the epoch in which an end was not among the recent tasks
 
-    def run(self, start: Callable[[Any], Any], what: str, about: Hashable = None) -> Any:
+    def run(self, start: Callable[[Any], Any], what: str, about: Hashable = None, of: Any = None) -> Any:
         """Start a task with `start(content)` and return its result.  Faults of the task or its start rise as they came.
 
+        `of` is the managed object that has it among its recent tasks, if there are to be many of these.
         Raises Retry if it is not finished in time or lost from sight: it may still succeed, so the caller reads back.
         After a task about the same (a host, say) was not finished, the next are waited for only shortly, few at once.
         """
         patience = self._session.settings.task_timeout
         if about is None or about not in self._hung:
             with self._slots:
-                return self._run(start, what, about, patience)
+                return self._run(start, what, about, of, patience)
         patience = min(self._hung.get(about, HUNG), patience)
         if not self._slots_of_hung.acquire(timeout=min(HUNG, patience)):
             raise Retry(f"{self._session.place}: {what}: too many tasks hang already")
         try:
             with self._slots:
-                return self._run(start, what, about, patience)
+                return self._run(start, what, about, of, patience)
         finally:
             self._slots_of_hung.release()
 
-    def _run(self, start: Callable[[Any], Any], what: str, about: Hashable, patience: float) -> Any:
+    def _run(self, start: Callable[[Any], Any], what: str, about: Hashable, of: Any, patience: float) -> Any:
         task = self._session.raw(start)
         try:
-            info = self._finished(task, patience, what)
+            info = self._finished(task, patience, what, of)
         except Unfinished:
             last = self._hung.get(about)
             self._hung[about] = HUNG if last is None else min(HUNG_LONGEST, 2 * last)
@@ -68,79 +79,105 @@ class Tasks:
             return info.get("info.result")
         raise info["info.error"]
 
-    def _finished(self, task: Any, patience: float, what: str) -> dict[str, Any]:
+    def _finished(self, task: Any, patience: float, what: str, of: Any) -> dict[str, Any]:
         deadline = self._clock() + patience
         with faults_of(f"{self._session.place}: {what}"):
             while True:
-                watcher = self._watcher()
+                epoch = self._session.epoch
                 try:
-                    info = self._awaited(watcher, task, deadline)
+                    if of is None or self._deaf == epoch:
+                        return self._awaited(task, deadline, None)
+                    with suppress(Unfinished):
+                        return self._awaited(task, min(deadline, self._clock() + RECENTLY), of)
+                    asked = self._clock()
+                    info = self._awaited(task, deadline, None)
+                    if self._clock() - asked < AT_ONCE:
+                        self._deaf = epoch
+                    return info
                 except SessionLost:  # the task outlives the session that started it
-                    self._session.lost(watcher.epoch)
-                    continue
-                self._idle.append(watcher)
-                return info
+                    self._session.lost(epoch)
 
-    def _awaited(self, watcher: _Watcher, task: Any, deadline: float) -> dict[str, Any]:
+    def _awaited(self, task: Any, deadline: float, of: Any) -> dict[str, Any]:
+        watcher = self._watcher(of)
         watcher.look_at(task)
-        known: dict[str, Any] = {}
-        while known.get("info.state") not in (vim.TaskInfo.State.success, vim.TaskInfo.State.error):
+        while (known := watcher.heard).get("info.state") not in (vim.TaskInfo.State.success, vim.TaskInfo.State.error):
             left = deadline - self._clock()
             if left <= 0:
-                self._idle.append(watcher)
+                self._idle[of].append(watcher)
                 raise Unfinished(f"{self._session.place}: a task was not finished in time")
-            known.update(watcher.wait(int(max(1, min(POLL, left, self._session.settings.timeout / 2)))))
+            watcher.wait(int(max(1, min(POLL, left, self._session.settings.timeout / 2))))
+        self._idle[of].append(watcher)
         return known
 
-    def _watcher(self) -> _Watcher:
-        while self._idle:
+    def _watcher(self, of: Any) -> _Watcher:
+        while idle := self._idle[of]:
             try:
-                watcher = self._idle.pop()
+                watcher = idle.pop()
             except IndexError:  # another thread was quicker
                 break
             if watcher.epoch == self._session.epoch:
                 return watcher
-        return self._session.call(lambda content: _Watcher(content, self._session.epoch))
+        kind = _ListWatcher if of is None else partial(_Watcher, of=of)
+        return self._session.call(lambda content: kind(content, self._session.epoch))
 
 
 class _Watcher:
-    """A collector with one filter, on a list that holds one task at a time: a call for each task but the waiting."""
+    """A collector with one filter: the recent tasks of an object, and how each is."""
 
-    def __init__(self, content: Any, epoch: int) -> None:
+    PATH = "recentTask"
+
+    def __init__(self, content: Any, epoch: int, of: Any) -> None:
         self.epoch = epoch
         self._collector = content.propertyCollector.CreatePropertyCollector()
-        self._list = content.viewManager.CreateListView([])
         self._task: Any = None
+        self._heard: dict[Any, dict[str, Any]] = {}
         self._version = ""
-        walk = Collector.TraversalSpec(type=vim.view.ListView, path="view", skip=False)
+        walk = Collector.TraversalSpec(type=type(of), path=self.PATH, skip=False)
         paths = ["info.state", "info.error", "info.result"]
         spec = Collector.FilterSpec(
-            objectSet=[Collector.ObjectSpec(obj=self._list, skip=True, selectSet=[walk])],
+            objectSet=[Collector.ObjectSpec(obj=of, skip=True, selectSet=[walk])],
             propSet=[Collector.PropertySpec(type=vim.Task, pathSet=paths)],
         )
         self._collector.CreateFilter(spec, False)
 
     def look_at(self, task: Any) -> None:
-        """Hear of this task from now on, and no more of the last one."""
-        last, self._task = [self._task] if self._task is not None else [], task
-        if self._list.ModifyListView([task], last):  # what it could not find
-            raise vmodl.fault.ManagedObjectNotFound(obj=task)
+        """Hear of this task from now on.  Its end may have been heard already, by who waited for another."""
+        self._task = task
 
-    def wait(self, seconds: int) -> dict[str, Any]:
-        """What the task says next, within so many seconds."""
+    @property
+    def heard(self) -> dict[str, Any]:
+        """What the task has said."""
+        return self._heard.get(self._task, {})
+
+    def wait(self, seconds: int) -> None:
+        """Hear what tasks say next, within so many seconds."""
         news = self._collector.WaitForUpdatesEx(self._version, Collector.WaitOptions(maxWaitSeconds=seconds))
         if news is None:
-            return {}
+            return
         self._version = news.version
-        return self._changes(news)
-
-    def _changes(self, news: Any) -> dict[str, Any]:
-        changed: dict[str, Any] = {}
         for filter_update in news.filterSet:
             for update in filter_update.objectSet:
-                if update.obj != self._task:
-                    continue  # the leave of an earlier one
-                for missing in update.missingSet:  # an expired session answers with everything missing
-                    raise missing.fault
-                changed.update({change.name: change.val for change in update.changeSet})
-        return changed
+                if update.kind == "leave":
+                    self._heard.pop(update.obj, None)
+                    continue
+                if update.missingSet and update.obj == self._task:
+                    raise update.missingSet[0].fault  # an expired session answers with everything missing
+                said = {change.name: change.val for change in update.changeSet}
+                self._heard.setdefault(update.obj, {}).update(said)
+
+
+class _ListWatcher(_Watcher):
+    """The same of a list that holds one task at a time: a call for each task but the waiting."""
+
+    PATH = "view"
+
+    def __init__(self, content: Any, epoch: int) -> None:
+        self._list = content.viewManager.CreateListView([])
+        super().__init__(content, epoch, self._list)
+
+    def look_at(self, task: Any) -> None:
+        last = [self._task] if self._task is not None else []
+        super().look_at(task)
+        self._heard.clear()
+        if self._list.ModifyListView([task], last):  # what it could not find
+            raise vmodl.fault.ManagedObjectNotFound(obj=task)
