@@ -21,8 +21,10 @@ from lab.vcenter import Dvs, PortGroup, Security, Simulator, Topology, Trunk
 from tests.app.leaf_site import CANARY, until
 
 HOSTS = ("esx1.lab", "esx2.lab")
-VTEPS = dict(zip(HOSTS, ("192.0.2.1", "192.0.2.2"), strict=True))
+SWITCHES: Mapping[str, Sequence[str]] = {"tenants": HOSTS}
+"""The members of each distributed switch."""
 TRUNK = PortGroup("trunk", Trunk(), security=Security(True, False, True))
+TOPOLOGY = Topology.single(HOSTS, [Dvs("tenants", (TRUNK,))], [])
 A, B = (f"5011aabb-0000-4000-8000-00000000000{n}" for n in "12")
 VMI = "virtual-machine-interface"
 ONE: Mapping[str, str] = {"isthmus": ""}
@@ -64,16 +66,13 @@ class Site:
         processes: Mapping[str, str],
         intent: str,
         vids: str,
+        switches: Mapping[str, Sequence[str]],
     ) -> None:
         self.vcenter, self.server, self.agents = vcenter, server, agents
         self.client = Client(server.url)
         self.client.project()
         self.red = self.client.network("red")
         (folder / "password").write_text(CANARY)
-        hosts = "".join(
-            f'[deployment.cloud.host."{host}"]\nvtep = "{VTEPS[host]}"\nvrouter = "{agent.address}"\n'
-            for host, agent in agents.items()
-        )
         self.processes: list[Process] = []
         for name, duty in processes.items():
             file = folder / f"{name}.toml"
@@ -81,10 +80,20 @@ class Site:
                 f'[vcenter.vc1]\nurl = "{vcenter.url}"\nuser = "{vcenter.user}"\npassword_file = "password"\n'
                 f'ca_file = "{vcenter.ca_file}"\n[intent.contrail]\nurl = "{server.url}"\npoll = 0.2\n{intent}\n'
                 f'[status]\nstate = "{name}.state"\nsocket = "{name}.sock"\n'
-                f'[deployment.cloud]\ndesign = "contrail"\ndvs = "tenants"\nvids = "{vids}"\n{duty}\n' + hosts
+                + "".join(
+                    self._deployment(number, dvs, f'vids = "{vids}"\n{duty}') for number, dvs in enumerate(switches)
+                )
+                + "".join(self._host(number, host) for number, hosts in enumerate(switches.values()) for host in hosts)
             )
             self.processes.append(Process(file))
         self.admin = Admin(Login(vcenter.url, vcenter.user, CANARY, str(vcenter.ca_file)))
+
+    def _deployment(self, number: int, dvs: str, more: str) -> str:
+        return f'[deployment.cloud{number or ""}]\ndesign = "contrail"\ndvs = "{dvs}"\n{more}\n'
+
+    def _host(self, number: int, name: str) -> str:
+        where = f'vtep = "192.0.2.{name[3]}"\nvrouter = "{self.agents[name].address}"'
+        return f'[deployment.cloud{number or ""}.host."{name}"]\n{where}\n'
 
     def start(self) -> None:
         for process in self.processes:
@@ -120,15 +129,20 @@ class Site:
 
 @contextmanager
 def contrail_site(
-    folder: Path, processes: Mapping[str, str] = ONE, intent: str = "", vids: str = "100-199"
+    folder: Path,
+    processes: Mapping[str, str] = ONE,
+    intent: str = "",
+    vids: str = "100-199",
+    topology: Topology = TOPOLOGY,
+    switches: Mapping[str, Sequence[str]] = SWITCHES,
 ) -> Iterator[Site]:
-    """Up, with the port group of network `red` made.  `intent` is what else [intent.contrail] says."""
-    topology = Topology.single(HOSTS, [Dvs("tenants", (TRUNK,))], [])
+    """Up, with a port group of network `red` made.  `intent` is what else [intent.contrail] says."""
+    hosts = [host for members in switches.values() for host in members]
     with ExitStack() as stack:
         vcenter = stack.enter_context(Simulator(topology, password=CANARY))
         server = stack.enter_context(ApiServer())
-        agents = {host: stack.enter_context(VrouterAgentStandIn(folder / host)) for host in HOSTS}
-        made = Site(folder, vcenter, server, agents, processes, intent, vids)
+        agents = {host: stack.enter_context(VrouterAgentStandIn(folder / host)) for host in hosts}
+        made = Site(folder, vcenter, server, agents, processes, intent, vids, switches)
         made.start()
         stack.callback(made.stop)
         until(lambda: "red" in made.admin.port_group_names())

@@ -54,6 +54,14 @@ def test_a_host_goes_on_serving_open_nics_whose_port_group_lost_its_mark_and_say
     assert town.open_with("late") not in (None, vid), "the tag is still worn"
 
 
+def test_its_own_name_and_that_with_the_name_of_its_switch_say_alike_whose_it_was() -> None:
+    for name, knows in (("red", True), ("red (tenant)", True), ("red (red)", True), ("red (other)", False)):
+        town = two_networks()
+        unmarked(town, "red", name=name)
+        assert bool(look(OVSVAPP, *town.seen()[:3]).presumed) is knows, name
+        assert bool(town.think().plan) is not knows, f"{name}: its NICs are served on, or cut off"
+
+
 def test_with_its_mark_back_the_network_is_as_it_was() -> None:
     town = two_networks()
     mark = town.groups["pg-red"].mark

@@ -15,7 +15,15 @@ from isthmus.core.port_groups import (
     remove_group,
     vni_is_taken,
 )
-from isthmus.core.view import View, has_lost_its_mark, name_of, names_of, open_with_own_vids, switch_target
+from isthmus.core.view import (
+    View,
+    has_lost_its_mark,
+    name_on,
+    names_of,
+    open_with_own_vids,
+    switch_name,
+    switch_target,
+)
 from isthmus.model.change import AlterPortGroup, CreatePortGroup, Gate, Hand, PortGroupSpec, SetDvPort
 from isthmus.model.intent import Network
 from isthmus.model.names import DvsId
@@ -33,7 +41,7 @@ def plan_gated_groups(view: View, draft: Draft) -> None:
         for network in networks(view):
             key = group_of(view, dvs, network)
             mark = mark_for(view, dvs, key, network, draft)
-            spec = PortGroupSpec(name_of(network, view.names), mark, security=view.shard.security)
+            spec = PortGroupSpec(name_on(view, dvs, network), mark, security=view.shard.security)
             if key is None and vni_is_taken(view, network, draft):
                 continue
             former = _handed_back(view, dvs, network) if key is None else None
@@ -91,7 +99,7 @@ def _own_without_mark(
     view: View, dvs: DvsId, network: Network, lost: Mapping[str, PortGroupState]
 ) -> PortGroupState | None:
     """The port group among `lost` that may be this network's: beside a second one its NICs would be cut off."""
-    for name in names_of(network) & lost.keys():
+    for name in names_of(network, switch_name(view.world, dvs)) & lost.keys():
         presumed = view.presumed.get((dvs, lost[name].key))
         if presumed is None or presumed.network == network.id:
             return lost[name]

@@ -16,7 +16,7 @@ from isthmus.core.plan_nves import About, NveDiff, compare, forget, learn
 from isthmus.core.port_groups import drift, give_vnis_away, mark_for, networks, remove_group, vni_is_taken
 from isthmus.core.realize import Live, realize
 from isthmus.core.segments import Whereabouts
-from isthmus.core.view import View, name_of, standard_switch_target, switch_target
+from isthmus.core.view import View, name_on, standard_switch_target, switch_target
 from isthmus.core.worn import carried_by
 from isthmus.model.change import (
     AddHostPortGroup,
@@ -228,7 +228,7 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
         return  # the allocation says why
     key = group_of(view, dvs, network)
     mark = mark_for(view, dvs, key, network, draft)
-    spec = PortGroupSpec(_name_on(view, dvs, network), mark, vid, view.shard.security)
+    spec = PortGroupSpec(name_on(view, dvs, network), mark, vid, view.shard.security)
     if key is None and vni_is_taken(view, network, draft):
         return
     if key is None:
@@ -245,15 +245,6 @@ def _write_group(view: View, allocation: Allocation, dvs: DvsId, network: Networ
         retag = worn != vid and _is_its_own(view, allocation, subject_at(view, dvs, network), worn)
         reason = f"port group of {network.id}, VID {vid}: {', '.join(wrong)}"
         draft.add(switch_target(dvs), action, reason, guarded=retag)
-
-
-def _name_on(view: View, dvs: DvsId, network: Network) -> str:
-    """Its name, and that of its switch where there are several: vCenter knows a name but once in a folder."""
-    name = name_of(network, view.names)
-    if sum(target.kind == "dvs" for target in (*view.known, *view.unknown)) < 2:
-        return name
-    switch = view.world.inventory.switches.get(dvs)
-    return f"{name} ({switch.name if switch else dvs})"
 
 
 def _write_ports(view: View, draft: Draft) -> None:

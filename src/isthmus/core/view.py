@@ -239,12 +239,12 @@ def _presumed(
     """
     if design.place is not PlaceKind.DV_PORT:
         return {}
-    named: defaultdict[str, list[Network]] = defaultdict(list)
-    for network in world.intent.networks.values():
-        for name in names_of(network):
-            named[name].append(network)
     found: dict[tuple[DvsId, str], OwnerMark] = {}
     for dvs, mirror in switches.items():
+        named: defaultdict[str, list[Network]] = defaultdict(list)
+        for network in world.intent.networks.values():
+            for name in names_of(network, switch_name(world, dvs)):
+                named[name].append(network)
         for key, group in mirror.port_groups.items():
             if not has_lost_its_mark(group):
                 continue
@@ -285,9 +285,30 @@ def has_lost_its_mark(group: PortGroupState) -> bool:
     return closed and group.mark is None and not group.unjudged and not group.is_uplink
 
 
-def names_of(network: Network) -> set[str]:
-    """What its port group may be called: see `name_of`."""
-    return {network.name or network.id, f"{network.name} ({network.id})"}
+def names_of(network: Network, switch: str) -> set[str]:
+    """What its port group on a switch of this name may be called: see `name_on`."""
+    names = {network.name or network.id, f"{network.name} ({network.id})"}
+    return names | {f"{name} ({switch})" for name in names}
+
+
+def name_on(view: View, dvs: DvsId, network: Network) -> str:
+    """Its name, and that of its switch where a folder has several of ours: vCenter knows a name but once there."""
+    name = name_of(network, view.names)
+    ours = [DvsId(target.name) for target in (*view.known, *view.unknown) if target.kind == "dvs"]
+    here = _folder(view.world, dvs)
+    beside = sum(_folder(view.world, other) == here for other in ours)
+    return f"{name} ({switch_name(view.world, dvs)})" if beside > 1 else name
+
+
+def switch_name(world: World, dvs: DvsId) -> str:
+    """What a switch is called; its id, if that is not known."""
+    switch = world.inventory.switches.get(dvs)
+    return switch.name if switch is not None else dvs
+
+
+def _folder(world: World, dvs: DvsId) -> str:
+    switch = world.inventory.switches.get(dvs)
+    return switch.folder if switch is not None else ""
 
 
 def name_of(network: Network, names: Mapping[str, int]) -> str:

@@ -25,7 +25,7 @@ class Host:
 class Dvs:
     """A distributed switch.  `uplink_vids` are the VIDs that any of its uplinks carries; None if it has no uplinks.
 
-    `uplink_nics` are the hosts' physical NICs on it, by device.
+    `uplink_nics` are the hosts' physical NICs on it, by device.  In its `folder` (an id) a port group's name is unique.
     """
 
     id: DvsId
@@ -34,6 +34,7 @@ class Dvs:
     hosts: frozenset[HostId]
     uplink_vids: VidSet | None = None
     uplink_nics: frozenset[tuple[HostId, str]] = frozenset()
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

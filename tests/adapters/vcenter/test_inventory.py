@@ -185,6 +185,7 @@ def test_a_switch_is_found_in_whatever_folder_and_datacenter_it_is() -> None:
         found = read(bench)
         homes = {nic.vm_name: found.switches[nic.dvs].name for nic in found.nics.values() if nic.dvs is not None}
         assert homes == {"a": "tenant", "b": "elsewhere", "c": "deep"}
+        assert len({switch.folder for switch in found.switches.values()} - {""}) == 3
         for name, group, vm in (("tenant", "red", "a"), ("elsewhere", "red", "b"), ("deep", "green", "c")):
             mirror = bench.vcenter.switch(name).observe()
             [key] = [held.key for held in mirror.port_groups.values() if held.name == group]

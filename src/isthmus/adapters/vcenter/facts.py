@@ -23,7 +23,7 @@ VM_PATHS = (
 )
 GUEST_NICS = "guest.net"
 HOST_PATHS = ("name", "parent", "runtime.connectionState")
-SWITCH_PATHS = ("uuid", "name", "config")
+SWITCH_PATHS = ("uuid", "name", "parent", "config")
 GROUP_PATHS = ("key", "name", "config.configVersion")
 
 
@@ -61,7 +61,7 @@ class Vm:
 class Switch:
     """A distributed switch; `uplinks` are the morefs of its uplink port groups, if a host has a physical NIC there.
 
-    `nics` are these physical NICs: (moref of the host, device).
+    `nics` are these physical NICs: (moref of the host, device).  `folder` is the moref of the folder that it is in.
     """
 
     uuid: str
@@ -70,6 +70,7 @@ class Switch:
     hosts: frozenset[str]
     uplinks: frozenset[str]
     nics: frozenset[tuple[str, str]] = frozenset()
+    folder: str = ""
 
 
 def changed_vm(vm: Vm, changes: Iterable[Any]) -> Vm:
@@ -120,6 +121,8 @@ def changed_switch(before: Switch | None, changes: Iterable[Any]) -> Switch:
                 switch = replace(switch, uuid=change.val or "")
             case "name":
                 switch = replace(switch, name=change.val or "")
+            case "parent":
+                switch = replace(switch, folder=change.val._GetMoId() if change.val is not None else "")
             case "config" if change.val is not None:
                 switch = _configured(switch, change.val)
             case _:

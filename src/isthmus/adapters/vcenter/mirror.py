@@ -300,7 +300,7 @@ class Mirror:
                 carried = carried | self.uplink_vids.get(group, NO_VIDS)
         hosts = frozenset(self.host_id(host) for host in switch.hosts)
         nics = frozenset((self.host_id(host), nic) for host, nic in switch.nics)
-        return Dvs(DvsId(switch.uuid), plain(switch.name), switch.mtu, hosts, carried, nics)
+        return Dvs(DvsId(switch.uuid), plain(switch.name), switch.mtu, hosts, carried, nics, switch.folder)
 
 
 def _carried(setting: Any) -> VidSet:
