@@ -146,16 +146,20 @@ def test_while_a_tag_is_contested_all_that_may_wear_it_is_looked_at_again_and_ag
     think = lambda *_: Reconciled(Plan(()), unmet[0])  # noqa: E731
     loop = small.loop(small.keeper("one", switch, think=think))  # type: ignore[arg-type]
     began = small.clock.now
+    loop.step()
     for wait in (1, 2, 4, 8):
-        small.clock.now = loop.step()
-        assert small.clock.now == began + wait
-        began = small.clock.now
+        small.clock.now = began + wait / 2
+        loop.wake()
+        assert loop.step() == began + wait, "whatever else happens neither hastens nor delays it"
+        small.clock.now = began = began + wait
+        loop.step()
+    assert switch.looks == ["everything"] + ["what was told", "all ports"] * 4
+    small.clock.now += 16
     unmet[0] = ()
-    assert loop.step() > began + 8
-    assert switch.looks == ["everything"] + ["all ports"] * 4
+    assert loop.step() > small.clock.now + 16
     loop.wake()
     loop.step()
-    assert switch.looks[5:] == ["what was told"]
+    assert switch.looks[9:] == ["all ports", "what was told"]
 
 
 @pytest.mark.parametrize("everything", [False, True])

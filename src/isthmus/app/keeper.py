@@ -245,10 +245,7 @@ class Keeper:
             last = self._deferring(last)
             if not any(result.outcome is Outcome.DONE for result in made):
                 break
-        if last is not None and any(unmet.contested for unmet in last.thought.unmet):
-            self._contests.failed(self.name, self._clock())
-        else:
-            self._contests.succeeded(self.name)
+        self._note_contests(last)
         return Round(last, tuple(results))
 
     def retry_at(self) -> float | None:
@@ -312,8 +309,8 @@ class Keeper:
         return {target.id: target for target in self._targets}
 
     def _look_and_think(self, since: int, said: Said, think: Think, *, whole: bool = False) -> Pass:
-        """`whole`: all that may wear a tag is looked at, as it always is after a claim and while a tag is contested."""
-        whole = whole or self._claimed > since or self._contests.until([self.name]) is not None
+        """`whole`: all that may wear a tag is looked at, as it always is after a claim, and for a contested tag."""
+        whole = whole or self._claimed > since or self._looks_for_rivals()
         anew = max(since, self._claimed) if whole else -1
         by_port = self.charge.design.place is PlaceKind.DV_PORT
         self._targets = self.charge.targets()
@@ -341,6 +338,16 @@ class Keeper:
         if not whole and any(opens_on_trust(change, observed) for change in found.plan.changes):
             return self._look_and_think(since, said, think, whole=True)
         return found
+
+    def _looks_for_rivals(self) -> bool:
+        """A tag is contested, and it is time to see whether its rivals have left it."""
+        return self._contests.until([self.name]) is not None and not self._contests.waiting(self.name, self._clock())
+
+    def _note_contests(self, last: Pass | None) -> None:
+        if last is None or not any(unmet.contested for unmet in last.thought.unmet):
+            self._contests.succeeded(self.name)
+        elif not self._contests.waiting(self.name, self._clock()):
+            self._contests.failed(self.name, self._clock())
 
     def _think_of(
         self,
