@@ -65,13 +65,20 @@ class Record:
 
 
 def record_in(vmi: Fields, owner: str, addresses: tuple[str, ...] = ()) -> Record:
-    """What this installation noted on a VMI; what another did, or one of a newer schema, counts for nothing here."""
+    """What this installation noted on a VMI; what another did, or one of a newer schema, counts for nothing here.
+
+    Tenants can write annotations: a note of another VMI than that which its port has here is a copy, and nobody's.
+    """
     notes = dict(_notes(vmi))
     workload = _workload_in(notes.get(WORKLOAD), vmi, owner)
+    if workload is not None and vmi_uuid(workload.port) != vmi["uuid"]:
+        return Record(vmi["uuid"], addresses=addresses)
     home = notes.get(HOME) if workload is not None else None
     plugs: dict[HostId, Plug] = {}
     for key, text in notes.items():
-        if key.startswith(PLUG) and (plug := _plug_in(text, vmi, owner)) is not None:
+        if not key.startswith(PLUG) or (plug := _plug_in(text, vmi, owner)) is None:
+            continue
+        if vmi_uuid(plug.port) == vmi["uuid"]:
             plugs[HostId(key.removeprefix(PLUG))] = plug
     return Record(vmi["uuid"], workload, HostId(home) if home else None, plugs, addresses, _made_its_vm(notes, owner))
 

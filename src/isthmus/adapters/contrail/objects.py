@@ -6,8 +6,8 @@ Law: what has our uuid is ours, so that it is there already is success; what oth
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
@@ -40,6 +40,8 @@ VM, GROUP = "virtual-machine", "security-group"
 VM_REFS = "virtual_machine_refs"
 SWEEPS_EVERY = 600.0
 """Seconds, at least, between two looks for VMs that a killed process left."""
+SWEEPS_AGAIN = 60.0
+"""Seconds until the next, when the api-server did not answer."""
 
 
 class Objects:
@@ -209,7 +211,8 @@ class Objects:
 
     def _is_ours(self, vm: Fields) -> bool:
         """This installation made it."""
-        creator = (vm.get("id_perms") or {}).get("creator")
+        perms = vm.get("id_perms")
+        creator = perms.get("creator") if isinstance(perms, dict) else None
         return bool(creator == CREATOR and made_by(vm) == self.records.owner)
 
     def _is_new_vm(self, workload: Workload) -> bool:
@@ -234,26 +237,36 @@ class Objects:
             if now < self._sweeps_at:
                 return
             self._sweeps_at = now + SWEEPS_EVERY
-        self.sweep()
+        try:
+            self.sweep()
+        except Retry:
+            self._sweeps_at = now + SWEEPS_AGAIN
+            raise
 
     def sweep(self) -> None:
         """Take away what a process that was killed left: our VMIs that nobody keeps and no agent has, VMs without VMI.
 
+        What the server refuses to let go of keeps nothing else, and is raised at the end.
         A VM whose VMI is just being made is safe: the server removes none that a VMI refers to, and who finds his gone
         before that makes it again.
         """
         self._projects.clear()  # one may have been made anew under its name
+        refused: list[Refused] = []
         if self._adopts:
-            self._end_adoptions()
+            with suppress(Conflict), _noted(refused):
+                self._end_adoptions()
         for record in self.records.read().values():
             if record.workload is not None and record.home is None and not record.plugs:
-                self._remove_if_nobodys(record.uuid)
+                with suppress(Conflict), _noted(refused):  # something of another's refers to it
+                    self._remove_if_nobodys(record.uuid)
         vmis = [narrow(VMI, vmi) for vmi in self._api.listed(VMI, PORT_FIELDS)]
         used = {ref["uuid"] for vmi in vmis for ref in vmi.get(VM_REFS) or ()}
         for vm in self._api.listed(VM, ("annotations", "id_perms")):
             if vm["uuid"] not in used and self._is_ours(vm):
-                with suppress(Conflict):  # it has one by now
+                with suppress(Conflict), _noted(refused):  # it has one by now
                     self._api.delete(VM, vm["uuid"])
+        if refused:
+            raise refused[0]
 
     def _end_adoptions(self) -> None:
         """Those that a killed process began: a port that was given an address of ours has not been one."""
@@ -396,6 +409,15 @@ def _vmi_title(network: str, workload: Workload) -> str:
 
 def _address_title(network: str, workload: Workload) -> str:
     return f"ip-{network}-{workload.vm_name}"
+
+
+@contextmanager
+def _noted(refused: list[Refused]) -> Iterator[None]:
+    """What is refused here keeps nothing else from being done."""
+    try:
+        yield
+    except Refused as fault:
+        refused.append(fault)
 
 
 def _is_noted(record: Record, host: HostId, plug: Plug) -> bool:
