@@ -56,6 +56,13 @@ def test_what_no_subnet_has_and_what_is_no_ipv4_is_not_used(site: Site) -> None:
     assert told(site, "esx1.lab", A) == "0.0.0.0"
 
 
+def test_the_ends_of_a_subnet_are_no_guests_address(site: Site) -> None:
+    site.boot("a", A, "esx1.lab", "outer")
+    uses(site, "a", "10.2.0.0", "10.2.0.255", "10.2.0.8")
+    until(lambda: told(site, "esx1.lab", A) not in ("none", "0.0.0.0"))
+    assert told(site, "esx1.lab", A) == "10.2.0.8"
+
+
 def test_a_guest_that_takes_another_address_is_given_that_and_the_agent_is_told_anew(site: Site) -> None:
     site.boot("a", A, "esx1.lab", "outer")
     uses(site, "a", "10.2.0.7")
@@ -87,9 +94,22 @@ def test_an_address_that_another_has_is_named_and_the_port_works_without(site: S
     assert site.client.ask("POST", "/instance-ips", {"instance-ip": body})[0] == 200
     site.boot("a", A, "esx1.lab", "outer")
     uses(site, "a", "10.2.0.7")
-    until(lambda: "no address" in site.conditions())
+    until(lambda: "10.2.0.7, which its guest uses, is not its address" in site.conditions())
     until(lambda: site.is_wired("a", A, "esx1.lab"))
     assert told(site, "esx1.lab", A) == "0.0.0.0"
+
+
+def test_a_guest_that_takes_anothers_address_keeps_the_one_that_contrail_knows(site: Site) -> None:
+    refs = [{"to": [*PROJECT, "outer"]}]
+    body = {"fq_name": ["theirs"], "virtual_network_refs": refs, "instance_ip_address": "10.2.0.7"}
+    assert site.client.ask("POST", "/instance-ips", {"instance-ip": body})[0] == 200
+    site.boot("a", A, "esx1.lab", "outer")
+    uses(site, "a", "10.2.0.77")
+    until(lambda: told(site, "esx1.lab", A) == "10.2.0.77")
+    uses(site, "a", "10.2.0.7")
+    until(lambda: "10.2.0.7, which its guest uses, is not its address" in site.conditions())
+    assert addresses(site) == {"10.2.0.7", "10.2.0.77"}
+    assert told(site, "esx1.lab", A) == "10.2.0.77"
 
 
 def test_where_contrail_gives_addresses_what_guests_use_changes_nothing(site: Site) -> None:

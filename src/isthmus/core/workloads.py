@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from isthmus.core.attach import Attachment, implied_port
 from isthmus.core.view import View
@@ -61,9 +61,15 @@ def _of(attachment: Attachment, held: Mapping[NveKey, NveEntry]) -> Workload:
 
 
 def _fits(address: str, network: Network) -> bool:
-    """Whether the network can have it: IPv4, and in a subnet of it.  Guests tell of much else."""
+    """Whether the network can have it: IPv4, and a host's in a subnet of it.  Guests tell of much else."""
     try:
         found = ip_address(address)
     except ValueError:
         return False
-    return found.version == 4 and any(found in ip_network(subnet) for subnet in network.subnets)
+    return found.version == 4 and any(_is_a_hosts(found, ip_network(subnet)) for subnet in network.subnets)
+
+
+def _is_a_hosts(address: IPv4Address | IPv6Address, subnet: IPv4Network | IPv6Network) -> bool:
+    """A subnet's own address and its broadcast address are no guest's."""
+    ends = () if subnet.num_addresses <= 2 else (subnet.network_address, subnet.broadcast_address)  # RFC 3021
+    return address in subnet and address not in ends

@@ -91,6 +91,45 @@ def test_a_port_of_an_older_program_becomes_ours_with_its_address_and_its_floati
     assert site.holds(ESX1) == {site.work(), site.plug()}
 
 
+def test_a_port_whose_guest_says_no_address_is_followed_with_the_one_it_had(site: Site, older: Older) -> None:
+    site.learns(ESX1, site.work(address=""), site.plug())
+    assert is_ours_alone(site, older)
+    assert site.agents[ESX1].ports[vmi_uuid(site.work().port)].address == "10.1.0.77"
+
+
+def test_a_guest_that_says_the_address_it_had_keeps_it_and_one_that_says_another_has_that(
+    site: Site, older: Older
+) -> None:
+    site.learns(ESX1, site.work(address=""), site.plug())
+    site.learns(ESX1, site.work(address="10.1.0.77"))
+    assert is_ours_alone(site, older)
+    assert site.at[ESX1].observe().warnings == ()
+    site.learns(ESX1, site.work(address="10.1.0.78"))
+    assert [site.client.read("instance-ip", uuid)["instance_ip_address"] for uuid in site.there("instance-ip")] == [
+        "10.1.0.78"
+    ]
+
+
+def test_a_port_that_began_to_be_followed_while_its_guest_says_nothing_is_followed_by_the_next_process(
+    site: Site, older: Older, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for call in itertools.count():
+        site.start()
+        with monkeypatch.context() as patched:
+            kill_before(call, patched)
+            try:
+                site.learns(ESX1, site.work(address=""))
+                ended = True
+            except Killed:
+                ended = False
+        if vmi_uuid(site.work().port) in site.there(VMI):
+            break
+    assert not ended
+    site.start()
+    site.learns(ESX1, site.plug())
+    assert is_ours_alone(site, older)
+
+
 def test_what_is_not_adopted_is_listed_and_what_is_no_more(site: Site, older: Older) -> None:
     api = ApiServer(Http(site.server.url, place="the api-server", kind="an api-server", timeout=20))
     vms, ports, addresses = of_older_programs(api, "isthmus")

@@ -954,6 +954,97 @@ def test_a_guests_address_that_is_said_again_is_not_made_again(site: Site) -> No
     assert not asked.keys() & {("POST", "instance-ips"), ("DELETE", "instance-ip")}
 
 
+def addresses(site: Site) -> set[str]:
+    return {site.client.read("instance-ip", uuid)["instance_ip_address"] for uuid in site.there("instance-ip")}
+
+
+def test_a_guest_that_uses_another_address_has_that_and_the_old_one_is_free(site: Site) -> None:
+    site.learns(ESX1, site.work(address="10.1.0.77"), site.plug())
+    site.learns(ESX1, site.work(address="10.1.0.78"), site.plug(addresses=("10.1.0.78",)))
+    assert addresses(site) == {"10.1.0.78"}
+    assert site.agents[ESX1].ports[vmi_uuid(site.work().port)].address == "10.1.0.78"
+    site.forgets(ESX1, site.plug(), site.work(address="10.1.0.78"))
+    assert [site.there(kind) for kind in ("instance-ip", "virtual-machine-interface", "virtual-machine")] == [set()] * 3
+
+
+def test_a_guest_that_uses_anothers_address_keeps_its_own_until_that_is_free(site: Site) -> None:
+    site.learns(ESX1, site.work(address="10.1.0.77"), site.plug())
+    _, others = site.client.address("another", instance_ip_address="10.1.0.78")
+    now = site.work(address="10.1.0.78")
+    site.learns(ESX1, now, site.plug())
+    assert addresses(site) == {"10.1.0.77", "10.1.0.78"}
+    assert site.agents[ESX1].ports[vmi_uuid(now.port)].address == "10.1.0.77"
+    (lack,) = site.at[ESX1].observe().warnings
+    assert "10.1.0.78, which its guest uses, is not its address" in lack
+    assert now in site.holds(ESX1)
+    site.now += ADDRESS_AGAIN
+    assert now not in site.holds(ESX1)
+    assert site.client.ask("DELETE", f"/instance-ip/{others['instance-ip']['uuid']}")[0] == 200
+    site.learns(ESX1, now)
+    assert addresses(site) == {"10.1.0.78"}
+    assert site.at[ESX1].observe().warnings == ()
+
+
+def test_a_guest_that_goes_back_to_the_address_it_had_lacks_nothing(site: Site) -> None:
+    site.client.address("another", instance_ip_address="10.1.0.78")
+    for address in ("10.1.0.77", "10.1.0.78", "10.1.0.77"):
+        site.learns(ESX1, site.work(address=address), site.plug())
+    assert addresses(site) == {"10.1.0.77", "10.1.0.78"}
+    assert site.at[ESX1].observe().warnings == ()
+
+
+def test_a_port_that_goes_while_its_guest_uses_anothers_address_takes_its_own_along(site: Site) -> None:
+    site.learns(ESX1, site.work(address="10.1.0.77"))
+    site.client.address("another", instance_ip_address="10.1.0.78")
+    site.learns(ESX1, site.work(address="10.1.0.78"))
+    site.forgets(ESX1, site.work(address="10.1.0.78"))
+    assert addresses(site) == {"10.1.0.78"}
+    assert site.there("virtual-machine-interface") == set()
+
+
+def test_a_change_of_a_guests_address_killed_at_any_call_leaves_the_new_one_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for call in itertools.count():
+        site.learns(ESX1, site.work(address="10.1.0.77"), site.plug())
+        site.start()
+        with monkeypatch.context() as patched:
+            kill_before(call, patched)
+            try:
+                site.learns(ESX1, site.work(address="10.1.0.78"))
+                ended = True
+            except Killed:
+                ended = False
+        assert addresses(site) & {"10.1.0.77", "10.1.0.78"}
+        site.start()
+        if site.work(address="10.1.0.78") not in site.holds(ESX1):
+            site.learns(ESX1, site.work(address="10.1.0.78"))
+        assert addresses(site) == {"10.1.0.78"}
+        if ended:
+            return
+
+
+def test_an_address_that_another_put_on_the_port_stays_when_its_guest_uses_a_new_one(site: Site) -> None:
+    site.learns(ESX1, site.work(address="10.1.0.77"))
+    vmi = vmi_uuid(site.work().port)
+    to = [{"to": [*PROJECT, vmi]}]
+    site.client.address("tenants", instance_ip_address="10.1.0.90", virtual_machine_interface_refs=to)
+    site.records.doubt()
+    site.learns(ESX1, site.work(address="10.1.0.78"))
+    assert addresses(site) == {"10.1.0.78", "10.1.0.90"}
+
+
+def test_an_address_that_another_port_shares_by_now_stays_when_its_guest_uses_a_new_one(site: Site) -> None:
+    site.learns(ESX1, site.work(address="10.1.0.77"))
+    (address,) = site.there("instance-ip")
+    both = [{"to": [*PROJECT, vmi]} for vmi in (vmi_uuid(site.work().port), "p1")]
+    site.client.port("p1")
+    fields = {"instance-ip": {"virtual_machine_interface_refs": both}}
+    assert site.client.ask("PUT", f"/instance-ip/{address}", fields)[0] == 200
+    site.learns(ESX1, site.work(address="10.1.0.78"))
+    assert addresses(site) == {"10.1.0.77", "10.1.0.78"}
+
+
 def test_a_port_that_waits_for_its_guests_address_is_not_asked_for_again_and_again(site: Site) -> None:
     site.learns(ESX1, site.work(address=""), site.plug())
     site.now += 10 * ADDRESS_AGAIN

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
-from isthmus.adapters.contrail.meaning import ADDRESS, ADDRESS_FIELDS, VMI
+from isthmus.adapters.contrail.meaning import ADDRESS, VMI
+from isthmus.adapters.contrail.notes import creator_of
 from isthmus.model.names import PortId
 from isthmus.model.nve import Workload
 
@@ -49,19 +50,7 @@ class Elders:
                 self._api.delete(VMI, port)
                 self.stays.pop(workload.port, None)
             except Conflict as conflict:  # somebody else's hangs on it
-                self.stays[workload.port] = str(conflict)
-
-    def addresses_of(self, vmi: str) -> tuple[str, ...]:
-        """Those that a VMI has now, whoever moved them there."""
-        refs = self._api.read(VMI, vmi).get("instance_ip_back_refs") or ()
-        held = self._api.listed(ADDRESS, ADDRESS_FIELDS, among=[ref["uuid"] for ref in refs]) if refs else []
-        return tuple(sorted(item["instance_ip_address"] for item in held if item.get("instance_ip_address")))
-
-    def release_addresses(self, vmi: Fields) -> None:
-        """Remove the instance-ips of theirs that a VMI of ours has, which is to go."""
-        for ref in vmi.get("instance_ip_back_refs") or ():
-            if self._is_movable(ref["uuid"], vmi["uuid"]):
-                self._api.delete(ADDRESS, ref["uuid"])
+                self.stays[workload.port] = f"an older port of it: {conflict}"
 
     def _of(self, workload: Workload) -> Iterator[Fields]:
         try:
@@ -80,14 +69,18 @@ class Elders:
             held = self._api.read(ADDRESS, uuid)
         except Gone:
             return False
-        alone = [ref["uuid"] for ref in held.get("virtual_machine_interface_refs") or ()] == [holder]
-        serves = held.get("service_instance_ip") or held.get("service_health_check_ip")
-        return alone and not serves and is_theirs(held)
+        return is_theirs(held) and is_alone_on(held, holder)
 
 
 def is_theirs(fields: Fields) -> bool:
     """Whether one of the older programs made it."""
-    return (fields.get("id_perms") or {}).get("creator") in OLDER
+    return creator_of(fields) in OLDER
+
+
+def is_alone_on(instance_ip: Fields, vmi: str) -> bool:
+    """Whether an instance-ip is this VMI's alone, and no service's."""
+    serves = instance_ip.get("service_instance_ip") or instance_ip.get("service_health_check_ip")
+    return not serves and [ref["uuid"] for ref in instance_ip.get("virtual_machine_interface_refs") or ()] == [vmi]
 
 
 def key_of(vmi: Fields) -> Key | None:

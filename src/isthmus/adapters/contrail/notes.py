@@ -28,6 +28,8 @@ from isthmus.model.nve import Plug, Workload
 from isthmus.model.tags import Vid, Vni
 
 SCHEMA = 1
+CREATOR = "isthmus"
+"""`id_perms.creator` of all that is made here."""
 WORKLOAD, HOME, PLUG = "isthmus/workload", "isthmus/home", "isthmus/plug/"
 VM_OWNER = "isthmus/vm"
 OURS = UUID("d39e9f0d-bf76-47ea-8a50-26b0d018847d")
@@ -42,9 +44,15 @@ def vmi_uuid(port: PortId) -> str:
         return str(uuid5(OURS, f"vmi {port}"))
 
 
-def instance_ip_uuid(port: PortId) -> str:
-    """The uuid of the address that a port is given."""
-    return str(uuid5(OURS, f"instance-ip {port}"))
+def instance_ip_uuid(port: PortId, chosen: str = "") -> str:
+    """The uuid of the address that a port is given, or of one that its guest chose."""
+    return str(uuid5(OURS, f"instance-ip {port} {chosen}".rstrip()))
+
+
+def creator_of(fields: Fields) -> str | None:
+    """Who made an object: the server never lets that change."""
+    perms = fields.get("id_perms")
+    return perms.get("creator") if isinstance(perms, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from isthmus.adapters.contrail.addresses import Addresses
 from isthmus.adapters.contrail.api import ApiServer, Conflict, Fields, Gone
 from isthmus.adapters.contrail.elders import Elders, is_theirs, key_of
 from isthmus.adapters.contrail.http import MaybeDone
-from isthmus.adapters.contrail.meaning import ADDRESS, PORT_FIELDS, VMI, narrow
+from isthmus.adapters.contrail.meaning import PORT_FIELDS, VMI, narrow
 from isthmus.adapters.contrail.notes import (
+    CREATOR,
     HOME,
     VM_OWNER,
     WORKLOAD,
     Record,
     as_annotations,
-    instance_ip_uuid,
+    creator_of,
     made_by,
     plug_key,
     plug_note,
@@ -31,11 +33,9 @@ from isthmus.adapters.contrail.notes import (
 )
 from isthmus.adapters.contrail.records import Records
 from isthmus.model.faults import Refused, Retry
-from isthmus.model.names import HostId, NetworkId, PortId
+from isthmus.model.names import HostId, NetworkId
 from isthmus.model.nve import Plug, Workload
 
-CREATOR = "isthmus"
-"""`id_perms.creator` of all that is made here; the server never lets it change."""
 VM, GROUP = "virtual-machine", "security-group"
 VM_REFS = "virtual_machine_refs"
 SWEEPS_EVERY = 600.0
@@ -57,9 +57,8 @@ class Objects:
     ) -> None:
         self._api, self.records, self._named = api, records, named
         self.elders, self._adopts = Elders(api), adopts
+        self.addresses = Addresses(api, records, self.elders if adopts else None, self._create)
         self._projects: dict[tuple[str, ...], str] = {}
-        self.lacks: dict[PortId, str] = {}
-        """Why ports have no address."""
         self._sweeping, self._sweeps_at = threading.Lock(), float("-inf")
 
     def project_of(self, network: NetworkId) -> str:
@@ -93,9 +92,7 @@ class Objects:
         if record.home != host:
             notes[HOME] = host
         after = replace(record, workload=workload, home=host)
-        if workload.address and record.addresses and workload.address not in record.addresses:
-            record = self._without_address(record, workload)  # the guest uses another now
-        if not record.addresses and workload.address != "":
+        if _is_to_have_another(record, workload):
             record = self._with_address(record, workload, list(self._named(workload.network)))
             after = replace(after, addresses=record.addresses)
         if plug is not None and not _is_noted(record, host, plug):
@@ -113,8 +110,7 @@ class Objects:
             fields["display_name"] = _vmi_title(name, now)
             if record.vm_is_ours:
                 self._api.update(VM, now.nic.vm, {"display_name": now.vm_name})
-            with suppress(Gone):  # it may have no address, or an older program's
-                self._api.update(ADDRESS, instance_ip_uuid(now.port), {"display_name": _address_title(name, now)})
+            self.addresses.rename(replace(before, vm_name=now.vm_name), name)
         if fields:
             self._api.update(VMI, record.uuid, fields)
 
@@ -171,7 +167,9 @@ class Objects:
         with self.records.writing(record.uuid) as wrote:
             record = self._with_vmi(record, workload, network)
             wrote(None, record)
-        return record if workload.address == "" else self._with_address(record, workload, network)
+        if workload.address == "" and not self._adopts:
+            return record
+        return self._with_address(record, workload, network)
 
     def _with_vmi(self, record: Record, workload: Workload, network: Sequence[str]) -> Record:
         """Make the VMI, and the VM that it refers to if another process has taken that away as one without a VMI."""
@@ -185,17 +183,10 @@ class Objects:
         return record
 
     def _with_address(self, record: Record, workload: Workload, network: Sequence[str]) -> Record:
-        """What is known of a VMI that has no address, with the one that it is given."""
+        """What is known of a VMI then that is given an address, or another."""
         with self.records.writing(record.uuid) as wrote:
-            after = replace(record, addresses=self._create_address(workload, network, record.uuid))
-            wrote(record, after)
-        return after
-
-    def _without_address(self, record: Record, workload: Workload) -> Record:
-        """What is known of a VMI whose address goes, for it is to have another."""
-        with self.records.writing(record.uuid) as wrote:
-            self._api.delete(ADDRESS, instance_ip_uuid(workload.port))
-            after = replace(record, addresses=())
+            given = self.addresses.give(workload, network, record.uuid, record.addresses)
+            after = replace(record, addresses=given)
             wrote(record, after)
         return after
 
@@ -211,9 +202,7 @@ class Objects:
 
     def _is_ours(self, vm: Fields) -> bool:
         """This installation made it."""
-        perms = vm.get("id_perms")
-        creator = perms.get("creator") if isinstance(perms, dict) else None
-        return bool(creator == CREATOR and made_by(vm) == self.records.owner)
+        return creator_of(vm) == CREATOR and made_by(vm) == self.records.owner
 
     def _is_new_vm(self, workload: Workload) -> bool:
         """Make it, unless it is there.  A VM has no parent: without an owner no tenant would see his."""
@@ -273,17 +262,16 @@ class Objects:
         ours = {
             (work.nic.vm, work.network, work.mac): (work, record)
             for record in self.records.read().values()
-            if (work := record.workload) is not None and record.addresses
+            if (work := record.workload) is not None
         }
         for vmi in [narrow(VMI, vmi) for vmi in self._api.listed(VMI, PORT_FIELDS)]:
             if not is_theirs(vmi) or (key := key_of(vmi)) not in ours:
                 continue
             work, record = ours[key]
-            try:
-                self._api.read(ADDRESS, instance_ip_uuid(work.port))
-            except Gone:
-                self.elders.adopt(work, [*self._named(work.network)[:-1], record.uuid])
-                self.records.doubt()
+            with suppress(Gone):
+                if not self.addresses.has_own(record.uuid):
+                    self.elders.adopt(work, [*self._named(work.network)[:-1], record.uuid])
+                    self.records.doubt()
 
     def _create_vmi(self, record: Record, workload: Workload, network: Sequence[str]) -> None:
         project, owner = network[:-1], self.records.owner
@@ -312,47 +300,6 @@ class Objects:
             self.records.doubt()
             raise
 
-    def _create_address(self, workload: Workload, network: Sequence[str], vmi: str) -> tuple[str, ...]:
-        """What an older program gave it, or it is given; empty, and noted as a lack, where there is none to give."""
-        if self._adopts:
-            self.elders.adopt(workload, [*network[:-1], vmi])
-            if adopted := self.elders.addresses_of(vmi):
-                self.lacks.pop(workload.port, None)
-                return adopted
-        uuid = instance_ip_uuid(workload.port)
-        fields = {
-            "uuid": uuid,
-            "fq_name": [uuid],
-            "display_name": _address_title(network[-1], workload),
-            "virtual_network_refs": [{"to": list(network)}],
-            "virtual_machine_interface_refs": [{"to": [*network[:-1], vmi]}],
-        }
-        if workload.address:
-            fields["instance_ip_address"] = workload.address
-        try:
-            address = self._given(uuid, fields)
-        except Refused as refused:  # no subnet, none left in it, or another has it: the port works on without
-            self.lacks[workload.port] = str(refused)
-            return ()
-        self.lacks.pop(workload.port, None)
-        return (address,) if address else ()
-
-    def _given(self, uuid: str, fields: Fields) -> str | None:
-        """The address of one that is made, or was: the answer to its creation does not say it.
-
-        Raises Refused where there is none to give, or the one that is asked for is another's.
-        """
-        is_known = self.records.knows_address(uuid)  # then what is told of it is what was before
-        try:
-            self._create(ADDRESS, fields)
-            told = None if is_known else self.records.address_told(uuid)
-        except Conflict as conflict:
-            try:
-                return self._api.read(ADDRESS, uuid).get("instance_ip_address")
-            except Gone:
-                raise Refused(str(conflict)) from conflict
-        return told or self._api.read(ADDRESS, uuid).get("instance_ip_address")
-
     def _create(self, kind: str, fields: Fields) -> Fields:
         """Make one object as ours.  Raises Conflict if its uuid is taken."""
         try:
@@ -376,13 +323,13 @@ class Objects:
         """Instance-ip, VMI, and the VM unless it is another's or has others."""
         with self.records.writing(record.uuid) as wrote:
             try:
-                self._api.delete(ADDRESS, instance_ip_uuid(workload.port))
+                self.addresses.remove(workload)
                 self._delete_vmi(record.uuid)
             except Retry:
                 self.records.doubt()
                 raise
             wrote(record, None)
-        self.lacks.pop(workload.port, None)
+        self.addresses.lacks.pop(workload.port, None)
         if record.vm_is_ours:
             with suppress(Conflict):  # it has another NIC
                 self._api.delete(VM, workload.nic.vm)
@@ -394,7 +341,7 @@ class Objects:
             return
         except Conflict:
             held = self._api.read(VMI, uuid)
-        self.elders.release_addresses(held)
+        self.addresses.release(held)
         for ref in held.get("floating_ip_back_refs") or ():
             self._api.unlink("floating-ip", ref["uuid"], VMI, uuid)
         try:
@@ -407,10 +354,6 @@ def _vmi_title(network: str, workload: Workload) -> str:
     return f"vmi-{network}-{workload.vm_name}"
 
 
-def _address_title(network: str, workload: Workload) -> str:
-    return f"ip-{network}-{workload.vm_name}"
-
-
 @contextmanager
 def _noted(refused: list[Refused]) -> Iterator[None]:
     """What is refused here keeps nothing else from being done."""
@@ -418,6 +361,14 @@ def _noted(refused: list[Refused]) -> Iterator[None]:
         yield
     except Refused as fault:
         refused.append(fault)
+
+
+def _is_to_have_another(record: Record, workload: Workload) -> bool:
+    """It has no address, or its guest uses another now.  What is noted is what was done."""
+    if workload.address is None:
+        return not record.addresses
+    noted = record.workload.address if record.workload is not None else None
+    return workload.address != "" and (workload.address != noted or workload.address not in record.addresses)
 
 
 def _is_noted(record: Record, host: HostId, plug: Plug) -> bool:

@@ -22,7 +22,7 @@ from isthmus.model.nve import NveEntry, NveKey, Plug, Workload
 from isthmus.model.observed import NveMirror, TargetId
 
 ADDRESS_AGAIN = 60.0
-"""Seconds until a port that got no address is tried again."""
+"""Seconds until a port that got no address, or not the one that its guest uses, is tried again."""
 
 
 class VrouterTarget:
@@ -184,15 +184,17 @@ class VrouterTarget:
             raise Refused(f"port {plug.port} cannot be told to a vRouter agent: {wrong}") from wrong
 
     def _is_due(self, record: Record) -> bool:
-        """It has no address, and it is time to ask for one again: then it is as if it were missing."""
+        """It has not the address that it should, and it is time to ask again: then it is as if it were missing."""
         workload = record.workload
-        if workload is None or workload.address == "" or record.addresses:
+        if workload is None or workload.address == "":
+            return False
+        if workload.address in record.addresses or (workload.address is None and record.addresses):
             return False
         return self._clock() - self._asked.get(workload.port, float("-inf")) >= ADDRESS_AGAIN
 
     def _lacks(self, entries: dict[NveKey, NveEntry]) -> list[str]:
         here = [entry for entry in entries.values() if isinstance(entry, Workload)]
-        lacks, stays = self._objects.lacks, self._objects.elders.stays  # other hosts' threads write there
-        said = [(w, "no address", lacks.get(w.port)) for w in here]
-        said += [(w, "an older port of it", stays.get(w.port)) for w in here]
-        return [f"VM {w.vm_name}, MAC {w.mac}: {what}: {why}" for w, what, why in said if why is not None]
+        # Other hosts' threads write there.
+        said = [(w, self._objects.addresses.lacks.get(w.port)) for w in here]
+        said += [(w, self._objects.elders.stays.get(w.port)) for w in here]
+        return [f"VM {w.vm_name}, MAC {w.mac}: {what}" for w, what in said if what is not None]
