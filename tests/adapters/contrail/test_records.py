@@ -31,7 +31,7 @@ from isthmus.model.nve import Plug, Workload
 from isthmus.model.tags import Vid, Vni
 
 OWNER = "isthmus"
-EARLY = st.sampled_from([0, 0, 1, 3, 100])
+EARLY = st.sampled_from([0, 0, 1, 3, 100, -1])
 """How many words arrive between a write and its answer."""
 NET = NetworkId("7e7e0000-0000-4000-8000-000000000001")
 HOSTS = [HostId("esx1"), HostId("esx2"), HostId("esx3")]
@@ -109,8 +109,8 @@ class Telling(RuleBasedStateMachine):
         self.records = Records(cast(ApiServer, self.server), OWNER, lambda: self.now, self.mirror)
         self.next_word, self.is_opened = 0, False
         """The first word that was not told yet."""
-        self.ours: dict[str, Record | None] = {}
-        """What we wrote last and nobody changed since."""
+        self.theirs: dict[str, set[object]] = {}
+        """The plugs that the other host noted on the VMI that is there now."""
         self.records.read()
 
     # --- what we do: ask the server, then say that it was confirmed
@@ -121,7 +121,7 @@ class Telling(RuleBasedStateMachine):
         if uuid not in self.server.objects[VMI]:
             with self.records.writing(uuid) as wrote:
                 self.server.create(vm)
-                self.words_arrive(early)
+                self.meanwhile(early)
                 wrote(None, self.server.record(uuid))
             self._check(uuid, self.server.record(uuid))
 
@@ -134,7 +134,7 @@ class Telling(RuleBasedStateMachine):
             after = replace(seen, plugs=plugs if vid is None else {**plugs, host: plug(vm, vid)})
             with self.records.writing(uuid) as wrote:
                 self.server.note(uuid, {plug_key(host): None if vid is None else plug_note(plug(vm, vid), OWNER)})
-                self.words_arrive(early)
+                self.meanwhile(early)
                 wrote(seen, after)
             self._check(uuid, after, host)
 
@@ -146,7 +146,7 @@ class Telling(RuleBasedStateMachine):
             after = replace(seen, addresses=(f"10.1.0.{number}",))
             with self.records.writing(uuid) as wrote:
                 self.server.address(uuid, f"10.1.0.{number}")
-                self.words_arrive(early)
+                self.meanwhile(early)
                 wrote(seen, after)
             self._check(uuid, after)
 
@@ -159,7 +159,8 @@ class Telling(RuleBasedStateMachine):
                 if f"ip-{uuid}" in self.server.objects[ADDRESS]:
                     self.server.set(ADDRESS, f"ip-{uuid}", None)
                 self.server.set(VMI, uuid, None)
-                self.words_arrive(early)
+                self.theirs.pop(uuid, None)
+                self.meanwhile(early)
                 wrote(seen, None)
             self._check(uuid, None)
 
@@ -171,6 +172,14 @@ class Telling(RuleBasedStateMachine):
             assert known is not None
             assert known.plugs.get(host) == record.plugs.get(host)
 
+    def meanwhile(self, early: int) -> None:
+        """So many words arrive, or all of it is told, before the answer."""
+        if early < 0:
+            if self.is_opened and not self.mirror.is_whole:
+                self.it_is_begun()
+        else:
+            self.words_arrive(early)
+
     # --- what others do
 
     @rule(vm=st.sampled_from(VMS), vid=st.sampled_from([103, None]))
@@ -178,6 +187,8 @@ class Telling(RuleBasedStateMachine):
         uuid = vmi_uuid(workload(vm).port)
         if uuid in self.server.objects[VMI]:
             key = plug_key(HOSTS[2])
+            if vid is not None:
+                self.theirs.setdefault(uuid, set()).add(plug(vm, vid))
             self.server.note(uuid, {key: None if vid is None else plug_note(plug(vm, vid), OWNER)})
 
     # --- how it is told
@@ -234,6 +245,7 @@ class Telling(RuleBasedStateMachine):
                 assert seen.workload == there.workload
                 assert [seen.plugs.get(host) for host in HOSTS[:2]] == [there.plugs.get(host) for host in HOSTS[:2]]
                 assert seen.addresses == there.addresses
+                assert seen.plugs.get(HOSTS[2]) in {None, *self.theirs.get(uuid, ())}
 
     @rule()
     def all_is_told_in_the_end(self) -> None:
@@ -247,6 +259,84 @@ class Telling(RuleBasedStateMachine):
 
 TestTelling = Telling.TestCase
 TestTelling.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+
+
+def test_what_another_noted_on_a_vmi_is_gone_with_it_and_not_on_the_next_of_its_uuid() -> None:
+    server, mirror = Server(), Mirror()
+    records = Records(cast(ApiServer, server), OWNER, lambda: 0.0, mirror)
+    mirror.opening()
+    mirror.begin({kind: [] for kind in KINDS})
+    uuid = vmi_uuid(workload(VMS[0]).port)
+
+    def make() -> None:
+        with records.writing(uuid) as wrote:
+            server.create(VMS[0])
+            wrote(None, server.record(uuid))
+
+    def hear() -> None:
+        for kind, which, fields in server.words:
+            if fields is None:
+                mirror.drop(kind, which)
+            else:
+                mirror.put(kind, fields)
+        server.words.clear()
+
+    make()
+    hear()
+    server.note(uuid, {plug_key(HOSTS[2]): plug_note(plug(VMS[0], 103), OWNER)})
+    late = list(server.words)
+    with records.writing(uuid) as wrote:
+        before = records.of(uuid)
+        server.set(VMI, uuid, None)
+        wrote(before, None)
+    after = server.words[len(late) :]
+    server.words[:] = late
+    hear()
+    assert uuid not in records.read()
+    make()
+    assert records.read()[uuid].plugs == {}
+    server.words[:] = [*after, *server.words]
+    hear()
+    assert records.read() == {uuid: server.record(uuid)}
+
+
+def test_a_list_that_was_read_before_a_vmi_went_keeps_nothing_of_what_another_noted_on_it() -> None:
+    server = Server()
+    records = Records(cast(ApiServer, server), OWNER, lambda: 0.0, Mirror())
+    uuid = server.create(VMS[0])
+    before = records.read()[uuid]
+    server.note(uuid, {plug_key(HOSTS[2]): plug_note(plug(VMS[0], 103), OWNER)})
+    listed = server.listed
+
+    def listed_slowly(kind: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+        found = listed(kind, fields)
+        if kind == VMI:
+            with records.writing(uuid) as wrote:
+                server.set(VMI, uuid, None)
+                wrote(before, None)
+        return found
+
+    server.listed = listed_slowly  # type: ignore[method-assign]
+    records.doubt()
+    assert records.read() == {}
+
+
+def test_a_note_on_a_vmi_of_another_program_is_not_waited_for_when_another_host_noted_there_first() -> None:
+    server, mirror = Server(), Mirror()
+    records = Records(cast(ApiServer, server), OWNER, lambda: 0.0, mirror)
+    uuid = server.create(VMS[0])
+    server.note(uuid, {WORKLOAD: None, HOME: None})
+    mirror.opening()
+    mirror.begin({kind: server.listed(kind, ()) for kind in KINDS})
+    before = Record(uuid)
+    server.note(uuid, {plug_key(HOSTS[2]): plug_note(plug(VMS[0], 103), OWNER)})
+    mirror.put(VMI, server.objects[VMI][uuid])
+    with records.writing(uuid) as wrote:
+        server.note(uuid, {plug_key(HOSTS[0]): plug_note(plug(VMS[0], 101), OWNER)})
+        wrote(before, replace(before, plugs={HOSTS[0]: plug(VMS[0], 101)}))
+    mirror.put(VMI, server.objects[VMI][uuid])
+    assert records.read() == {uuid: server.record(uuid)}
+    assert not records._unheard.uuids()
 
 
 def test_what_another_process_writes_wakes_its_hosts_and_what_we_wrote_ourselves_wakes_nobody() -> None:

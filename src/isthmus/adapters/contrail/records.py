@@ -11,13 +11,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from isthmus.adapters.contrail.api import ApiServer, Fields
 from isthmus.adapters.contrail.meaning import ADDRESS, KINDS, VMI, addresses_in, narrow
 from isthmus.adapters.contrail.mirror import Mirror
 from isthmus.adapters.contrail.notes import Record, record_in
-from isthmus.adapters.contrail.unheard import NOTHING, Facets, Unheard, changed, facets_of, patched, record_of
+from isthmus.adapters.contrail.unheard import (
+    ADDRESSES,
+    NOTHING,
+    Facets,
+    Unheard,
+    changed,
+    facets_of,
+    patched,
+    record_of,
+    written,
+)
 from isthmus.model.names import HostId
 
 NEVER = float("-inf")
@@ -50,7 +60,7 @@ class Records:
         self._written: list[tuple[str, Facets]] | None = None
         """What was written since the list was begun that is being read: it may not have it."""
         self._read_at = self._doubted_at = NEVER
-        self._writes = self._doubts = self._opened_at = 0
+        self._writes = self._doubts = self._opened_at = self._begins = 0
         self._is_opened = self._is_told = False
         self._told: dict[str, Facets] = {}
         """As they were told last: all VMIs that have a facet."""
@@ -91,17 +101,20 @@ class Records:
     def writing(self, uuid: str) -> Iterator[Wrote]:
         """Around each write of a VMI, since it may be told before it is answered."""
         with self._lock:
-            told = self._unheard.begin(uuid)
+            told, begins = self._unheard.begin(uuid), self._begins
 
         def wrote(before: Record | None, after: Record | None) -> None:
-            changes = changed(facets_of(before), facets_of(after))
+            changes = written(before, after)
+            values = {key: change.after for key, change in changes.items()}
             with self._lock:
                 self._writes += 1
-                self._patch(uuid, changes)
+                self._patch(uuid, values)
                 if self._written is not None:
-                    self._written.append((uuid, changes))
+                    self._written.append((uuid, values))
                 if self._is_opened:
                     self._unheard.wrote(uuid, changes, told, self._writes, self._clock())
+                    if self._begins != begins:
+                        self._go_back(uuid)
                     self._show(uuid)
 
         try:
@@ -147,6 +160,9 @@ class Records:
                 self._place(address)
             self._told = {vmi["uuid"]: facets for vmi in vmis if (facets := self._facets(vmi, self._those_of(vmi)))}
             self._unheard.forget(self._opened_at)
+            for uuid in self._unheard.uuids():
+                self._go_back(uuid)
+            self._begins += 1
             self._shown.clear()
             self._view = None
             for uuid in self._told.keys() | self._unheard.uuids():
@@ -169,6 +185,14 @@ class Records:
             if hosts:
                 self.wake(hosts)
 
+    def _go_back(self, uuid: str) -> None:
+        """The beginning may have what we wrote since it was opened, and all that is told once more from there on."""
+        facets = self._unheard.before(uuid, self._told.pop(uuid, NOTHING))
+        if facets:
+            self._told[uuid] = facets
+        had: Any = facets.get(ADDRESSES, ())
+        self._addresses[uuid] = {ip: address for ip, address in self._addresses[uuid].items() if address in had}
+
     def ended(self) -> None:
         """Nobody tells any more."""
         with self._lock:
@@ -180,8 +204,9 @@ class Records:
 
     def _hear(self, vmi: str) -> frozenset[HostId]:
         """The hosts to which what is told of a VMI is news: to what we write ourselves nobody need wake."""
-        fields = self._mirror.of(VMI, vmi) or {"uuid": vmi}
-        facets, before = self._facets(fields, self._those_of(fields)), self._as_written(vmi)
+        fields = self._mirror.of(VMI, vmi)
+        facets = self._facets(fields, self._those_of(fields)) if fields is not None else NOTHING
+        before = self._as_written(vmi)
         self._unheard.told(vmi, changed(self._told.get(vmi, NOTHING), facets))
         if facets:
             self._told[vmi] = facets

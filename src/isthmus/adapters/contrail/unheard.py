@@ -15,7 +15,7 @@ from isthmus.adapters.contrail.notes import HOME, PLUG, WORKLOAD, Record, plug_k
 from isthmus.model.names import HostId
 from isthmus.model.nve import Plug
 
-ADDRESSES = "addresses"
+ADDRESSES, THERE = "addresses", "there"
 Facets: TypeAlias = Mapping[str, object]
 """What is noted of a VMI, key by key as each is written; one that is not there is absent."""
 NOTHING: Facets = {}
@@ -32,7 +32,7 @@ def facets_of(record: Record | None) -> Facets:
         found[HOME] = record.home
     if record.addresses:
         found[ADDRESSES] = record.addresses
-    return found
+    return {**found, THERE: True} if found else found
 
 
 def record_of(uuid: str, facets: Facets) -> Record | None:
@@ -50,8 +50,28 @@ def changed(before: Facets, after: Facets) -> dict[str, object]:
     return {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
+class Change(NamedTuple):
+    """What a write made of one facet; None is absent."""
+
+    before: object
+    after: object
+
+
+def written(before: Record | None, after: Record | None) -> dict[str, Change]:
+    """The facets that a write changed.  That a VMI is there is written by who makes it, and who removes it whole."""
+    was, is_now = facets_of(before), facets_of(after)
+    changes = {key: Change(was.get(key), value) for key, value in changed(was, is_now).items()}
+    if before is not None and after is not None:
+        changes.pop(THERE, None)
+    elif after is None:
+        changes[THERE] = Change(True, None)
+    return changes
+
+
 def patched(facets: Facets, changes: Facets) -> dict[str, object]:
     """The facets after these changes."""
+    if THERE in changes and changes[THERE] is None:
+        return {}
     return {key: value for key, value in {**facets, **changes}.items() if value is not None}
 
 
@@ -63,6 +83,7 @@ def _as_noted(plug: Plug) -> Plug:
 class _Write(NamedTuple):
     number: int
     at: float
+    before: object
     value: object
 
 
@@ -93,12 +114,12 @@ class Unheard:
         """Whether a write of it has no answer yet."""
         return uuid in self._under_way
 
-    def wrote(self, uuid: str, changes: Facets, told: list[Facets], number: int, now: float) -> None:
+    def wrote(self, uuid: str, changes: Mapping[str, Change], told: list[Facets], number: int, now: float) -> None:
         """These changes were confirmed; `told` is what was heard since the write began."""
-        for key, value in changes.items():
-            if any(key in one and one[key] == value for one in told):
+        for key, (before, after) in changes.items():
+            if any(key in one and one[key] == after for one in told):
                 continue
-            self._expected.setdefault(uuid, {}).setdefault(key, deque()).append(_Write(number, now, value))
+            self._expected.setdefault(uuid, {}).setdefault(key, deque()).append(_Write(number, now, before, after))
 
     def told(self, uuid: str, changes: Facets) -> None:
         """The api-server tells that these facets changed, and how they are now."""
@@ -117,10 +138,20 @@ class Unheard:
         for told in self._under_way.get(uuid, ()):  # what was a write before them is not theirs
             told.append(news)
 
+    def before(self, uuid: str, facets: Facets) -> dict[str, object]:
+        """What was so before all writes that are still expected."""
+        expected = self._expected.get(uuid, {})
+        was = {**facets, **{key: writes[0].before for key, writes in expected.items()}}
+        return {key: value for key, value in was.items() if value is not None}
+
     def over(self, uuid: str, base: Facets) -> Facets:
         """What is so, if the api-server told this."""
         expected = self._expected.get(uuid)
-        return base if expected is None else patched(base, {key: writes[-1].value for key, writes in expected.items()})
+        if expected is None:
+            return base
+        if any(write.value is None for write in expected.get(THERE, ())):
+            base = NOTHING  # whatever others noted on what has gone
+        return patched(base, {key: writes[-1].value for key, writes in expected.items()})
 
     def forget(self, before: int) -> None:
         """All up to this number are in a list that was begun after them."""
