@@ -162,6 +162,45 @@ def test_while_a_tag_is_contested_all_that_may_wear_it_is_looked_at_again_and_ag
     assert switch.looks[9:] == ["all ports", "what was told"]
 
 
+def test_a_round_that_began_before_it_was_time_to_look_for_rivals_does_not_count_as_such_a_look() -> None:
+    small, switch = Small(), Switch()
+
+    def think(*_: object) -> Reconciled:
+        small.clock.now += 0.75
+        return Reconciled(Plan(()), (Unmet("port 1", "its VID is worn by another", contested=True),))
+
+    loop = small.loop(small.keeper("one", switch, think=think))  # type: ignore[arg-type]
+    for _ in range(8):  # one right after the other; rivals are looked for 1 s and then 2 s after the round before ended
+        loop.wake()
+        loop.step()
+    told = "what was told"
+    assert switch.looks == ["everything", told, told, "all ports", told, told, told, "all ports"]
+
+
+def test_a_shard_that_can_no_longer_be_looked_at_waits_longer_each_time_though_a_tag_was_contested() -> None:
+    small, switch = Small(), Switch()
+    faults: list[Exception] = []
+
+    def think(*_: object) -> Reconciled:
+        if faults:
+            raise faults[0]
+        return Reconciled(Plan(()), (Unmet("port 1", "its VID is worn by another", contested=True),))
+
+    loop = small.loop(small.keeper("one", switch, think=think))  # type: ignore[arg-type]
+    loop.step()
+    faults.append(Retry("down"))
+    waits = []
+    for _ in range(5):
+        small.clock.now += 1 if not waits else waits[-1]
+        loop.wake()
+        waits.append(loop.step() - small.clock.now)
+    assert waits == [1, 2, 4, 8, 16]
+    faults.clear()
+    small.clock.now += 16
+    loop.step()
+    assert switch.looks[-1] == "all ports", "and looks for the rivals as soon as it can"
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_what_was_seen_before_a_failed_read_is_only_remembered_until_the_next_good_one(everything: bool) -> None:
     now = [0.0]

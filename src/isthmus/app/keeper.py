@@ -191,6 +191,8 @@ class Keeper:
         """The tick by which it had claimed tags last: a rival may have claimed the same before."""
         self._again_at: float | None = None
         self._contests = Backoff(habits.backoff_first, habits.backoff_longest)
+        self._looked_for_rivals = False
+        """Whether a look of this round was one for the rivals of a contested tag."""
         self._targets: tuple[Target, ...] = ()
         self._names: dict[TargetId, str] = {}
 
@@ -218,6 +220,7 @@ class Keeper:
         """
         results: list[Result] = []
         last: Pass | None = None
+        self._looked_for_rivals = False
         if isinstance(said, Agreed):
             self._hands.agree()
         for _ in range(self._habits.passes):
@@ -251,14 +254,14 @@ class Keeper:
     def retry_at(self) -> float | None:
         """When something that failed may be tried again."""
         charge = self.charge
+        failed_until = self._backoff.until([self.name])
+        of_last_look = (self._again_at, self._contests.until([self.name]), self._left_until)
         moments = (
-            self._backoff.until([self.name]),
-            self._again_at,
-            self._contests.until([self.name]),
+            *(of_last_look if failed_until is None else ()),  # none of these can be done without a look
+            failed_until,
             self._sight.retry_at(target.id for target in self._targets),
             charge.intent.retry_at(),
             charge.inventory.retry_at(),
-            self._left_until,
         )
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -310,7 +313,8 @@ class Keeper:
 
     def _look_and_think(self, since: int, said: Said, think: Think, *, whole: bool = False) -> Pass:
         """`whole`: all that may wear a tag is looked at, as it always is after a claim, and for a contested tag."""
-        whole = whole or self._claimed > since or self._looks_for_rivals()
+        for_rivals = self._is_to_look_for_rivals()
+        whole = whole or self._claimed > since or for_rivals
         anew = max(since, self._claimed) if whole else -1
         by_port = self.charge.design.place is PlaceKind.DV_PORT
         self._targets = self.charge.targets()
@@ -327,6 +331,7 @@ class Keeper:
             with suppress(Retry, Refused):
                 self.charge.intent.read()  # what is wanted meanwhile is told all the same
             raise
+        self._looked_for_rivals |= for_rivals
         intent, inventory = self.charge.intent.read(), self.charge.inventory.read()
         with THINKING:
             found = self._think_of(observed, intent, inventory, said, think)
@@ -339,14 +344,14 @@ class Keeper:
             return self._look_and_think(since, said, think, whole=True)
         return found
 
-    def _looks_for_rivals(self) -> bool:
+    def _is_to_look_for_rivals(self) -> bool:
         """A tag is contested, and it is time to see whether its rivals have left it."""
         return self._contests.until([self.name]) is not None and not self._contests.waiting(self.name, self._clock())
 
     def _note_contests(self, last: Pass | None) -> None:
         if last is None or not any(unmet.contested for unmet in last.thought.unmet):
             self._contests.succeeded(self.name)
-        elif not self._contests.waiting(self.name, self._clock()):
+        elif self._looked_for_rivals or self._contests.until([self.name]) is None:
             self._contests.failed(self.name, self._clock())
 
     def _think_of(
